@@ -1,0 +1,1 @@
+"""Benchmarks: each part against its upstream twin, and estimates against known motion."""

@@ -1,0 +1,1 @@
+"""Lazy recording nodes that enter SpikeInterface's preprocessing tables."""

@@ -1,0 +1,1 @@
+"""Figures of motion estimates and corrected recordings."""
