@@ -1,0 +1,55 @@
+"""Sphinx configuration: builds without a network, and treats a warning as an error when called with -W."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import spikeinterface.full  # noqa: E402, F401  (the tables that the parts below enter)
+
+import steadyspike  # noqa: E402
+
+project = "steadyspike"
+author = "The steadyspike developers"
+copyright = "2026, " + author
+release = version = steadyspike.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+    "myst_parser",
+    "sphinx_gallery.gen_gallery",
+]
+source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
+exclude_patterns = ["_build", "tutorials/*.rst", "tutorials/*.py"]
+templates_path: list[str] = []
+
+myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+autosummary_generate = True
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+
+# Tutorials are scripts that run while the pages are built: their output and figures are never pasted.
+sphinx_gallery_conf = {
+    "examples_dirs": "tutorials",
+    "gallery_dirs": "tutorials/gallery",
+    "filename_pattern": r"plot_",
+    "abort_on_example_error": True,
+    "plot_gallery": "True",
+    "download_all_examples": False,
+    "show_signature": False,
+    "min_reported_time": 0,
+    "reference_url": {},
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = "steadyspike"
+html_static_path = ["_static"]
+html_show_sourcelink = False
+html_theme_options = {"show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}
