@@ -95,7 +95,7 @@ class Node:
         return parameters
 
     def assert_same(self, value, expected, message="", std=None):
-        """Fail unless both arrays have one type and shape and agree to the tolerance (`std`: of the output)."""
+        """Fail unless both have one type and shape and agree to the tolerance (`std`: of the output)."""
         assert value.shape == expected.shape, f"{message}: shape {value.shape}, expected {expected.shape}"
         assert value.dtype == expected.dtype, f"{message}: {value.dtype}, expected {expected.dtype}"
         if expected.size == 0:
