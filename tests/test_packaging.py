@@ -1,0 +1,105 @@
+"""What is shipped, and that files which state the same fact state it alike."""
+
+import ast
+import re
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+import steadyspike
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = {"test", "docs", "lint", "tensorflow", "train", "cluster", "report", "bench", "full"}
+IMPORT_NAMES = {"scikit-learn": "sklearn", "medicine-neuro": "medicine", "pyyaml": "yaml"}
+
+
+@pytest.fixture(scope="module")
+def wheel_files(tmp_path_factory):
+    from hatchling.builders.wheel import WheelBuilder
+
+    folder = tmp_path_factory.mktemp("wheel")
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(folder), versions=["standard"])
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+def test_wheel_holds_every_preset(wheel_files):
+    presets = {path.relative_to(ROOT / "presets").as_posix() for path in (ROOT / "presets").rglob("*.toml")}
+    assert presets
+    shipped = {name.removeprefix("steadyspike/_presets/") for name in wheel_files if name.endswith(".toml")}
+    assert shipped == presets
+
+
+def test_wheel_holds_every_module_and_nothing_else(wheel_files):
+    package = ROOT / "src" / "steadyspike"
+    modules = {f"steadyspike/{path.relative_to(package).as_posix()}" for path in package.rglob("*.py")}
+    shipped = {name for name in wheel_files if ".dist-info/" not in name and not name.endswith(".toml")}
+    assert shipped == modules | {"steadyspike/py.typed"}
+
+
+def test_one_version_everywhere():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    newest = re.search(r"^## \[(\d[^]]*)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert citation["version"] == newest.group(1) == steadyspike.__version__
+
+
+def test_citation_names_a_title_year_and_authors_for_each_paper():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["cff-version"] == "1.2.0"
+    for paper in citation["references"]:
+        assert {"type", "title", "authors", "year", "notes"} <= paper.keys(), paper.get("title")
+
+
+def test_extras_are_the_promised_ones():
+    assert set(PROJECT["optional-dependencies"]) == EXTRAS
+
+
+def test_every_import_is_a_declared_dependency():
+    declared = {"steadyspike"}
+    for requirement in [*PROJECT["dependencies"], *sum(PROJECT["optional-dependencies"].values(), [])]:
+        name = re.match(r"[\w.-]+", requirement).group().lower()
+        declared.add(IMPORT_NAMES.get(name, name))
+    for path in (ROOT / "src").rglob("*.py"):
+        undeclared = _imported_packages(path) - declared - sys.stdlib_module_names
+        assert not undeclared, f"{path.relative_to(ROOT)} imports {undeclared}, which pyproject.toml does not name"
+
+
+def _imported_packages(path):
+    packages = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            packages |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            packages.add(node.module.split(".")[0])
+    return packages
+
+
+def test_readme_has_exactly_two_set_up_commands():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    set_up = readme.split("\n## Set up\n")[1].split("\n## ")[0]
+    commands = re.findall(r"```bash\n(.*?)```", set_up, re.DOTALL)
+    assert [command.count("\n") for command in commands] == [1, 1], "each is one line"
+    assert commands[0].rstrip().endswith("steadyspike demo")
+    marked = re.findall(r"^<!-- test-command -->\n```bash\n(.*?)```", readme, re.DOTALL | re.MULTILINE)
+    assert marked == [commands[1]], "continuous integration takes its test command from below the marker"
+
+
+def test_readme_links_and_pictures_exist():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = [target for target in re.findall(r"\]\(([^)#]+)\)", readme) if "://" not in target]
+    assert targets
+    missing = [target for target in targets if not (ROOT / target).exists()]
+    assert not missing
+
+
+def test_pre_commit_runs_the_linter_of_continuous_integration():
+    pinned = set((ROOT / ".ci" / "constraints.txt").read_text().split())
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    ruff = {package for hook in hooks for package in hook["additional_dependencies"] if "ruff" in package}
+    assert ruff
+    assert ruff <= pinned
