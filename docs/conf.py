@@ -6,9 +6,9 @@ import os
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-import spikeinterface.full  # noqa: E402, F401  (the tables that the parts below enter)
+import spikeinterface.full  # noqa: F401  (the tables that the parts enter)
 
-import steadyspike  # noqa: E402
+import steadyspike
 
 project = "steadyspike"
 author = "The steadyspike developers"

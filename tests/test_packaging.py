@@ -1,6 +1,7 @@
 """What is shipped, and that files which state the same fact state it alike."""
 
 import ast
+import itertools
 import re
 import sys
 import tomllib
@@ -13,7 +14,13 @@ import yaml
 import steadyspike
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def _read(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+PROJECT = tomllib.loads(_read("pyproject.toml"))["project"]
 EXTRAS = {"test", "docs", "lint", "tensorflow", "train", "cluster", "report", "bench", "full"}
 IMPORT_NAMES = {"scikit-learn": "sklearn", "medicine-neuro": "medicine", "pyyaml": "yaml"}
 
@@ -43,13 +50,13 @@ def test_wheel_holds_every_module_and_nothing_else(wheel_files):
 
 
 def test_one_version_everywhere():
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    newest = re.search(r"^## \[(\d[^]]*)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    citation = yaml.safe_load(_read("CITATION.cff"))
+    newest = re.search(r"^## \[(\d[^]]*)\]", _read("CHANGELOG.md"), re.MULTILINE)
     assert citation["version"] == newest.group(1) == steadyspike.__version__
 
 
 def test_citation_names_a_title_year_and_authors_for_each_paper():
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    citation = yaml.safe_load(_read("CITATION.cff"))
     assert citation["cff-version"] == "1.2.0"
     for paper in citation["references"]:
         assert {"type", "title", "authors", "year", "notes"} <= paper.keys(), paper.get("title")
@@ -61,12 +68,13 @@ def test_extras_are_the_promised_ones():
 
 def test_every_import_is_a_declared_dependency():
     declared = {"steadyspike"}
-    for requirement in [*PROJECT["dependencies"], *sum(PROJECT["optional-dependencies"].values(), [])]:
+    extras = PROJECT["optional-dependencies"].values()
+    for requirement in itertools.chain(PROJECT["dependencies"], *extras):
         name = re.match(r"[\w.-]+", requirement).group().lower()
         declared.add(IMPORT_NAMES.get(name, name))
     for path in (ROOT / "src").rglob("*.py"):
         undeclared = _imported_packages(path) - declared - sys.stdlib_module_names
-        assert not undeclared, f"{path.relative_to(ROOT)} imports {undeclared}, which pyproject.toml does not name"
+        assert not undeclared, f"{path} imports {undeclared}, which pyproject.toml does not name"
 
 
 def _imported_packages(path):
@@ -80,7 +88,7 @@ def _imported_packages(path):
 
 
 def test_readme_has_exactly_two_set_up_commands():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = _read("README.md")
     set_up = readme.split("\n## Set up\n")[1].split("\n## ")[0]
     commands = re.findall(r"```bash\n(.*?)```", set_up, re.DOTALL)
     assert [command.count("\n") for command in commands] == [1, 1], "each is one line"
@@ -90,7 +98,7 @@ def test_readme_has_exactly_two_set_up_commands():
 
 
 def test_readme_links_and_pictures_exist():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = _read("README.md")
     targets = [target for target in re.findall(r"\]\(([^)#]+)\)", readme) if "://" not in target]
     assert targets
     missing = [target for target in targets if not (ROOT / target).exists()]
@@ -98,8 +106,8 @@ def test_readme_links_and_pictures_exist():
 
 
 def test_pre_commit_runs_the_linter_of_continuous_integration():
-    pinned = set((ROOT / ".ci" / "constraints.txt").read_text().split())
-    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    pinned = set(_read(".ci/constraints.txt").split())
+    hooks = yaml.safe_load(_read(".pre-commit-config.yaml"))["repos"][0]["hooks"]
     ruff = {package for hook in hooks for package in hook["additional_dependencies"] if "ruff" in package}
     assert ruff
     assert ruff <= pinned

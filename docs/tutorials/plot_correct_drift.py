@@ -2,16 +2,20 @@
 Correct drift in a recording
 ============================
 
-The brain moves relative to the probe, so the same neuron appears at another depth a minute later. This tutorial takes
-a recording that drifts, finds the motion, removes it, and checks the result. It uses SpikeInterface's own functions
-all along; ``import steadyspike`` only gives them new methods and presets.
+The brain moves relative to the probe, so the same neuron appears at another depth a minute later. This
+tutorial takes a recording that drifts, finds the motion, removes it, and checks the result. It uses
+SpikeInterface's own functions all along; ``import steadyspike`` only gives them new methods and presets.
 """
 
 # %%
 # A recording that drifts
 # -----------------------
-# With your own data this would be ``si.read_spikeglx(...)`` or any other reader. Here it is simulated, so that the
-# true motion is known: 64 channels of a Neuropixels 1.0 probe, one minute, moving up and down by 30 um.
+# With your own data this would be ``si.read_spikeglx(...)`` or any other reader. Here it is simulated, so
+# that the true motion is known: 64 channels of a Neuropixels 1.0 probe, one minute, moving up and down by
+# 30 um.
+
+import tempfile
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,8 +32,8 @@ print(recording)
 # %%
 # Filter and reference
 # --------------------
-# Motion is estimated from spikes, so the recording is first filtered to the band of spikes, and what all channels share
-# is removed. Both steps are lazy: nothing is computed until traces are read.
+# Motion is estimated from spikes, so the recording is first filtered to the band of spikes, and what all
+# channels share is removed. Both steps are lazy: nothing is computed until traces are read.
 
 recording = steadyspike.bandpass_filter(recording, freq_min=300.0, freq_max=6000.0)
 recording = steadyspike.common_reference(recording, operator="median")
@@ -37,8 +41,9 @@ recording = steadyspike.common_reference(recording, operator="median")
 # %%
 # Correct the motion
 # ------------------
-# ``steady_nonrigid`` is a preset of ``si.correct_motion`` like SpikeInterface's own: it detects spikes, localizes them,
-# estimates how the spikes' depths move together, and returns the recording with that motion removed.
+# ``steady_nonrigid`` is a preset of ``si.correct_motion`` like SpikeInterface's own: it detects spikes,
+# localizes them, estimates how the spikes' depths move together, and returns the recording with that motion
+# removed.
 
 recording_corrected, motion, motion_info = si.correct_motion(
     recording,
@@ -53,8 +58,8 @@ print(motion)
 # %%
 # Look at it
 # ----------
-# Each dot is a spike, at its time and its depth on the probe. Before the correction the bands of dots, which are
-# neurons, move together; subtracting the estimated displacement straightens them.
+# Each dot is a spike, at its time and its depth on the probe. Before the correction the bands of dots, which
+# are neurons, move together; subtracting the estimated displacement straightens them.
 
 peaks, depths = motion_info["peaks"], motion_info["peak_locations"]["y"]
 times = recording.sample_index_to_time(peaks["sample_index"])
@@ -65,6 +70,7 @@ for axis, shown, title in zip(axes, (depths, depths - displacement), ("before", 
     axis.scatter(times, shown, s=1, c="black", alpha=0.2, linewidths=0)
     axis.set(title=title, xlabel="time (s)")
 axes[0].set_ylabel("depth (um)")
+plt.show()
 
 # %%
 # Compare with the truth
@@ -76,28 +82,28 @@ print(f"mean absolute error: {np.abs(error).mean():.2f} um")
 
 truth = true_motion(simulated, motion.temporal_bins_s[0], motion.spatial_bins_um)
 middle = motion.spatial_bins_um.size // 2
-estimated, true = motion.displacement[0][:, middle], truth.displacement[0][:, middle]
 
 figure, axis = plt.subplots(figsize=(9, 3), layout="constrained")
-axis.plot(motion.temporal_bins_s[0], true - np.median(true), label="true", color="gray", linewidth=4)
-axis.plot(motion.temporal_bins_s[0], estimated - np.median(estimated), label="estimated", color="tab:blue")
+for shown, label, width in ((truth, "true", 5), (motion, "estimated", 1.5)):
+    displacement = shown.displacement[0][:, middle]
+    displacement = displacement - np.median(displacement)
+    axis.plot(shown.temporal_bins_s[0], displacement, label=label, linewidth=width)
 axis.set(xlabel="time (s)", ylabel="displacement (um)")
 axis.legend()
+plt.show()
 
 # %%
 # Go on with it
 # -------------
-# The corrected recording is an ordinary lazy recording. Saved as JSON it holds the whole chain, motion included, and
-# loads again in a process that never imported steadyspike. To hand traces to a spike sorter, write them with
-# ``recording_corrected.save(folder=...)``.
-
-import tempfile  # noqa: E402
-from pathlib import Path  # noqa: E402
+# The corrected recording is an ordinary lazy recording. Saved as JSON it holds the whole chain, motion
+# included, and loads again in a process that never imported steadyspike. To hand traces to a spike sorter,
+# write them with ``recording_corrected.save(folder=...)``.
 
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "corrected.json"
     recording_corrected.dump_to_json(path)
     reloaded = si.load(path)
 
-window = dict(start_frame=0, end_frame=3000)
-print("same traces after reloading:", np.array_equal(recording_corrected.get_traces(**window), reloaded.get_traces(**window)))
+before = recording_corrected.get_traces(start_frame=0, end_frame=3000)
+after = reloaded.get_traces(start_frame=0, end_frame=3000)
+print("the reloaded recording has the same traces:", np.array_equal(before, after))
