@@ -1,0 +1,283 @@
+"""Open a recording from whatever SpikeInterface can load or read.
+
+`load_recording` takes a path and finds out what lies there: something SpikeInterface saved (a folder, a JSON
+or pickle file, Zarr), or a file or folder of an acquisition system. The guess is made from file names only;
+when no guess works, the error says what was tried.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spikeinterface import BaseRecording
+
+SEARCH_DEPTH = 4
+
+
+class LoadingError(ValueError):
+    """A path that could not be opened as a recording; the message says what was tried."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A format and the file names that give it away.
+
+    Parameters
+    ----------
+    name : str
+        Key of SpikeInterface's `recording_extractor_full_dict`.
+    patterns : tuple of str
+        File name patterns, lower case.
+    takes_folder : bool, default: False
+        Whether the format is opened by its folder rather than by the matching file.
+    """
+
+    name: str
+    patterns: tuple[str, ...]
+    takes_folder: bool = False
+
+
+READERS = (
+    Reader("spikeglx", ("*.ap.bin", "*.ap.meta", "*.lf.bin", "*.lf.meta"), takes_folder=True),
+    Reader("openephysbinary", ("structure.oebin",), takes_folder=True),
+    Reader("openephyslegacy", ("*.continuous",), takes_folder=True),
+    Reader("nwb", ("*.nwb",)),
+    Reader("compressedbinaryibl", ("*.cbin",), takes_folder=True),
+    Reader("intan", ("*.rhd", "*.rhs")),
+    Reader("blackrock", ("*.ns6", "*.ns5")),
+    Reader("spikegadgets", ("*.rec",)),
+    Reader("neuralynx", ("*.ncs",), takes_folder=True),
+    Reader("tdt", ("*.tsq",), takes_folder=True),
+    Reader("maxwell", ("*.raw.h5",)),
+    Reader("biocam", ("*.brw",)),
+    Reader("mearec", ("*.h5",)),
+    Reader("mcsh5", ("*.h5",)),
+    Reader("plexon2", ("*.pl2",)),
+    Reader("plexon", ("*.plx",)),
+    Reader("ced", ("*.smrx", "*.smr")),
+    Reader("edf", ("*.edf",)),
+    Reader("neuronexus", ("*.xdat.json",)),
+    Reader("alphaomega", ("*.mpx",), takes_folder=True),
+    Reader("mda", ("raw.mda",), takes_folder=True),
+)
+
+
+def load_recording(
+    path: str | Path,
+    *,
+    reader: str | None = None,
+    stream: str | None = None,
+    reader_options: dict[str, Any] | None = None,
+    trust_pickle: bool = False,
+) -> BaseRecording:
+    """Open a recording from a path.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder, JSON or pickle file or Zarr that SpikeInterface saved, or a file or folder of an acquisition
+        system.
+    reader : str or None, default: None
+        Format to read, one of `reader_names`, such as "spikeglx". None: guess.
+    stream : str or None, default: None
+        Name or id of the stream to read, where there are several. None: the only one with action potentials.
+    reader_options : dict or None, default: None
+        Further arguments for the reader, such as ``{"sampling_frequency": 30000.0}`` for "binary".
+    trust_pickle : bool, default: False
+        Whether a pickle may be opened. Opening one runs the code inside it.
+
+    Returns
+    -------
+    recording : BaseRecording
+
+    Raises
+    ------
+    LoadingError
+        If nothing is there, nothing fits, a choice is missing, or a pickle is not trusted.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise LoadingError(f"{path} does not exist")
+    options = dict(reader_options or {})
+    if reader is not None:
+        return _read(reader, path, stream, options)
+    if options:
+        raise LoadingError(f"options for a reader ({', '.join(options)}) need the reader's name too")
+    try:
+        saved = _load_saved(path, trust_pickle)
+    except LoadingError:
+        raise
+    except Exception as error:
+        raise LoadingError(f"{path} could not be loaded: {type(error).__name__}: {error}") from error
+    if saved is not None:
+        return _as_recording(saved, path)
+    return _guess_and_read(path, stream)
+
+
+def reader_names() -> list[str]:
+    """List the formats that `load_recording` accepts as `reader`."""
+    from spikeinterface.extractors.extractor_classes import recording_extractor_full_dict
+
+    return sorted({*recording_extractor_full_dict, "openephys"} - {"numpy", "binaryfolder"})
+
+
+def _as_recording(loaded: Any, path: Path) -> BaseRecording:
+    from spikeinterface import BaseRecording
+
+    if not isinstance(loaded, BaseRecording):
+        raise LoadingError(f"{path} holds a {type(loaded).__name__}, not a recording")
+    return loaded
+
+
+def _load_saved(path: Path, trust_pickle: bool) -> Any:
+    """Load what SpikeInterface saved; None where the path holds something else."""
+    import spikeinterface as si
+
+    if path.is_file() and path.suffix == ".json" and not path.name.endswith(".xdat.json"):
+        _check_classes(path)
+        return si.load(path, base_folder=True)
+    if path.suffix in (".pkl", ".pickle") and path.is_file():
+        _check_pickle_is_trusted(path, trust_pickle)
+        return si.load(path, base_folder=True)
+    if path.is_dir() and (path / "si_folder.json").is_file():
+        _check_classes(path / "si_folder.json")
+        return si.load(path)
+    if path.is_dir() and (path / "spikeinterface_info.json").is_file():
+        return si.load(path)
+    for name in ("cached.json", "cached.pkl", "cached.pickle"):
+        if path.is_dir() and (path / name).is_file():
+            return _load_saved(path / name, trust_pickle)
+    if path.is_dir() and any((path / name).exists() for name in (".zgroup", ".zattrs", "zarr.json")):
+        from spikeinterface.extractors import read_zarr
+
+        return read_zarr(path)
+    return None
+
+
+def _check_pickle_is_trusted(path: Path, trust_pickle: bool) -> None:
+    if not trust_pickle:
+        raise LoadingError(
+            f"{path} is a pickle, and opening a pickle runs any code inside it. If you trust who made it, "
+            "allow it with --trust-pickle (trust_pickle=True); better, save the recording as JSON."
+        )
+
+
+def _check_classes(json_file: Path) -> None:
+    """Refuse a saved chain that names anything but SpikeInterface objects: loading calls what is named."""
+    import importlib
+
+    from spikeinterface.core.base import BaseExtractor
+
+    try:
+        content = json.loads(json_file.read_text(encoding="utf8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise LoadingError(f"{json_file} is not readable as JSON: {error}") from None
+    for name in sorted(set(_named_classes(content))):
+        module, _, attribute = name.rpartition(".")
+        try:
+            named = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError):
+            raise LoadingError(f"{json_file} needs {name}, which is not installed") from None
+        if not (isinstance(named, type) and issubclass(named, BaseExtractor)):
+            raise LoadingError(f"{json_file} names {name}, which is no SpikeInterface object; not loaded")
+
+
+def _named_classes(content: Any) -> Iterator[str]:
+    if isinstance(content, dict):
+        if isinstance(content.get("class"), str) and "kwargs" in content:
+            yield content["class"]
+        for value in content.values():
+            yield from _named_classes(value)
+    elif isinstance(content, list):
+        for value in content:
+            yield from _named_classes(value)
+
+
+def _guess_and_read(path: Path, stream: str | None) -> BaseRecording:
+    names = _file_names(path)
+    failures = []
+    for reader in READERS:
+        found = [name for name in names if any(fnmatch(name.name.lower(), p) for p in reader.patterns)]
+        if not found:
+            continue
+        if not reader.takes_folder and len(found) > 1:
+            listed = ", ".join(str(name) for name in found[:5])
+            raise LoadingError(f"{path} holds several recordings ({reader.name}): name one of {listed}")
+        if path.is_file():
+            target = path.parent if reader.takes_folder else path
+        else:
+            target = path if reader.takes_folder else found[0]
+        try:
+            return _read(reader.name, target, stream, {})
+        except LoadingError as error:
+            failures.append(str(error))
+    if failures:
+        raise LoadingError(f"{path} could not be read. Tried: " + " | ".join(failures))
+    raise LoadingError(
+        f"{path} looks like nothing that SpikeInterface saved or reads. "
+        f"Tried: a saved folder, .json, .pkl, Zarr, {', '.join(reader.name for reader in READERS)}. "
+        "A raw file needs --reader binary and --reader-option sampling_frequency=..., num_channels=... "
+        "and dtype=...."
+    )
+
+
+def _file_names(path: Path) -> list[Path]:
+    """List the file, or the files in a folder and its subfolders to `SEARCH_DEPTH`."""
+    if path.is_file():
+        return [path]
+    found: list[Path] = []
+    for folder, subfolders, files in os.walk(path):
+        if len(Path(folder).relative_to(path).parts) >= SEARCH_DEPTH:
+            subfolders.clear()
+        found += [Path(folder) / name for name in sorted(files)]
+    return found
+
+
+def _read(reader: str, path: Path, stream: str | None, options: dict[str, Any]) -> BaseRecording:
+    from spikeinterface.extractors.extractor_classes import recording_extractor_full_dict as readers
+
+    if reader not in reader_names():
+        raise LoadingError(f"reader {reader!r} is not known; allowed: {', '.join(reader_names())}")
+    if reader == "openephys":
+        is_legacy = any(name.suffix == ".continuous" for name in _file_names(path))
+        reader = "openephyslegacy" if is_legacy else "openephysbinary"
+    try:
+        chosen = _choose_stream(reader, path, stream)
+        return _as_recording(readers[reader](path, **chosen, **options), path)
+    except LoadingError:
+        raise
+    except Exception as error:
+        raise LoadingError(f"{reader}: {type(error).__name__}: {error}") from error
+
+
+def _choose_stream(reader: str, path: Path, stream: str | None) -> dict[str, str]:
+    """Turn a stream's name or id, or none, into the reader's argument."""
+    from spikeinterface.extractors.neoextractors import neo_recording_class_dict
+
+    if reader not in neo_recording_class_dict:
+        return {} if stream is None else {"stream_name": stream}
+    names, ids = (list(map(str, listed)) for listed in neo_recording_class_dict[reader].get_streams(path))
+    listed = ", ".join(
+        name if name == key else f"{name} (id {key})" for name, key in zip(names, ids, strict=True)
+    )
+    if stream is None:
+        if len(names) < 2:
+            return {}
+        spikes = [
+            name for name in names if name.lower().endswith((".ap", "-ap")) or "amplifier" in name.lower()
+        ]
+        if len(spikes) == 1:
+            return {"stream_name": spikes[0]}
+        raise LoadingError(f"{path} holds several streams, choose one with --stream: {listed}")
+    if stream in names:
+        return {"stream_name": stream}
+    if stream in ids:
+        return {"stream_id": stream}
+    raise LoadingError(f"{path} has no stream {stream!r}; it has {listed}")
