@@ -1,0 +1,267 @@
+"""Size of each spike on the contacts around its main channel.
+
+Localization needs one number per spike and nearby contact. They are read straight off the waveforms, over
+neighbour lists instead of a channels x channels matrix, so that a large probe costs no more per spike.
+"""
+
+import math
+
+import numba
+import numpy as np
+
+FEATURES = ("ptp", "energy", "peak_voltage")
+# distances closer than this are equal: the same distance computed along two diagonals differs by rounding
+SAME_DISTANCE_UM = 1e-6
+
+
+def neighbour_lists(locations, radius_um, allowed=None):
+    """List the contacts around each contact, nearest first.
+
+    Parameters
+    ----------
+    locations : np.ndarray
+        Contact positions, shape (num_channels, 2), in um, finite.
+    radius_um : float
+        Contacts at this distance or nearer are neighbours; a contact is its own neighbour.
+    allowed : np.ndarray | None, default: None
+        Which contacts may be listed for which, boolean, shape (num_channels, num_channels); None allows all.
+
+    Returns
+    -------
+    neighbours : np.ndarray
+        Channel indices, shape (num_channels, largest neighbourhood), int64, rows padded with -1.
+    counts : np.ndarray
+        How many of each row are neighbours, shape (num_channels,), int64.
+    """
+    locations = np.ascontiguousarray(locations, dtype=np.float64)
+    near = []
+    for channel, location in enumerate(locations):
+        distances = np.linalg.norm(locations - location, axis=1)
+        inside = distances <= radius_um
+        inside = np.flatnonzero(inside if allowed is None else inside & allowed[channel])
+        near.append(inside[np.argsort(distances[inside], kind="stable")])
+    counts = np.array([inside.size for inside in near], dtype=np.int64)
+    neighbours = np.full((len(near), counts.max(initial=1)), -1, dtype=np.int64)
+    for row, inside in zip(neighbours, near, strict=True):
+        row[: inside.size] = inside
+    return neighbours, counts
+
+
+def waveform_features(waveforms, channels, columns, counts, feature="ptp", peak_index=0):
+    """Size of each spike on the contacts around its main channel.
+
+    With ``v`` the waveform of one contact: ``max(v) - min(v)`` ("ptp"), ``sqrt(sum(v^2))`` ("energy") or
+    ``abs(v[peak_index])`` ("peak_voltage").
+
+    Parameters
+    ----------
+    waveforms : np.ndarray
+        Shape (num_spikes, num_samples, num_columns); float32, float64 and int16 are read in place, others
+        are converted to float32 first.
+    channels : np.ndarray
+        Main channel of each spike, shape (num_spikes,).
+    columns : np.ndarray
+        Columns of `waveforms` to read for each main channel, shape (num_channels, max_neighbours); the
+        neighbour lists themselves when the waveforms are dense.
+    counts : np.ndarray
+        How many columns of each row count, shape (num_channels,).
+    feature : "ptp" | "energy" | "peak_voltage", default: "ptp"
+        What is measured.
+    peak_index : int, default: 0
+        The sample that "peak_voltage" reads.
+
+    Returns
+    -------
+    np.ndarray
+        Shape (num_spikes, max_neighbours), float64; not finite where a sample that is read is not; zero after
+        the last neighbour.
+
+    Raises
+    ------
+    ValueError
+        For an unknown feature, a main channel or a column that does not exist, or a `peak_index` outside the
+        waveform.
+    """
+    if feature not in FEATURES:
+        raise ValueError(f"feature is {feature!r}; allowed are {', '.join(FEATURES)}")
+    waveforms = np.asarray(waveforms)
+    if waveforms.dtype not in (np.float32, np.float64, np.int16):
+        waveforms = waveforms.astype(np.float32)
+    _, num_samples, num_columns = waveforms.shape
+    channels = checked_channels(channels, waveforms.shape[0], counts)
+    if columns.max(initial=-1) >= num_columns:
+        raise ValueError(f"columns go up to {columns.max()}; the waveforms have {num_columns} columns")
+    if feature == "peak_voltage" and not 0 <= peak_index < num_samples:
+        raise ValueError(f"peak_index is {peak_index}; allowed is 0 to {num_samples - 1}")
+    code = FEATURES.index(feature)
+    return _features(np.ascontiguousarray(waveforms), channels, columns, counts, code, int(peak_index))
+
+
+def shell_radii(locations):
+    """Distances of the first and of the third ring of contacts around each contact.
+
+    A ring is the contacts at one distance; where there are fewer than three rings, the last one counts.
+
+    Parameters
+    ----------
+    locations : np.ndarray
+        Contact positions, shape (num_channels, 2), in um.
+
+    Returns
+    -------
+    np.ndarray
+        Shape (num_channels, 2), in um: radius of the first ring and of the third; zero without any ring.
+    """
+    return _shell_radii(np.ascontiguousarray(locations, dtype=np.float64))
+
+
+def enforce_radial_decrease(features, channels, neighbours, counts, locations, shells):
+    """Cut features that grow with the distance from the main channel, in place.
+
+    Going outwards from the main channel, a contact beyond its first ring may not exceed the largest feature
+    among its parents: those nearer to the main channel that lie within the third ring around the contact
+    itself.
+
+    Parameters
+    ----------
+    features : np.ndarray
+        Shape (num_spikes, max_neighbours), float64; changed in place.
+    channels : np.ndarray
+        Main channel of each spike, shape (num_spikes,).
+    neighbours, counts : np.ndarray
+        As `neighbour_lists` returns them (nearest first).
+    locations : np.ndarray
+        Contact positions, shape (num_channels, 2), in um.
+    shells : np.ndarray
+        As `shell_radii` returns them.
+    """
+    channels = checked_channels(channels, features.shape[0], counts)
+    locations = np.ascontiguousarray(locations, dtype=np.float64)
+    _enforce_decrease(features, channels, neighbours, counts, locations, shells)
+
+
+def checked_channels(channels, num_spikes, counts):
+    """Convert main channels to int64; refuse what does not fit the number of spikes or of channels.
+
+    Parameters
+    ----------
+    channels : np.ndarray
+        Main channel of each spike, shape (num_spikes,).
+    num_spikes : int
+        How many spikes there are.
+    counts : np.ndarray
+        Anything with one entry per channel.
+
+    Returns
+    -------
+    np.ndarray
+        The channels, int64.
+
+    Raises
+    ------
+    ValueError
+        For another shape, or a channel that does not exist.
+    """
+    channels = np.ascontiguousarray(channels, dtype=np.int64)
+    if channels.shape != (num_spikes,):
+        raise ValueError(f"channels has shape {channels.shape}; allowed is ({num_spikes},), one per spike")
+    if channels.size and not 0 <= channels.min() <= channels.max() < counts.size:
+        raise ValueError(
+            f"channels goes from {channels.min()} to {channels.max()}; allowed is 0 to {counts.size - 1}"
+        )
+    return channels
+
+
+@numba.njit(nogil=True, cache=True)
+def _features(waveforms, channels, columns, counts, code, peak_index):
+    num_spikes, num_samples, _ = waveforms.shape
+    out = np.zeros((num_spikes, columns.shape[1]))
+    low = np.empty(columns.shape[1])
+    total = np.empty(columns.shape[1])
+    for i in range(num_spikes):
+        row = columns[channels[i]]
+        m = counts[channels[i]]
+        high = out[i]
+        if code == 2:
+            for k in range(m):
+                high[k] = abs(np.float64(waveforms[i, peak_index, row[k]]))
+        elif code == 1:
+            for s in range(num_samples):
+                for k in range(m):
+                    high[k] += np.float64(waveforms[i, s, row[k]]) ** 2
+            for k in range(m):
+                high[k] = math.sqrt(high[k])
+        elif num_samples > 0:
+            _peak_to_peak(waveforms[i], row, m, low, total, high)
+    return out
+
+
+@numba.njit(nogil=True, cache=True)
+def _peak_to_peak(waveform, row, m, low, total, high):
+    for k in range(m):
+        low[k] = high[k] = waveform[0, row[k]]
+        total[k] = 0.0
+    for s in range(waveform.shape[0]):
+        for k in range(m):
+            v = np.float64(waveform[s, row[k]])
+            low[k] = v if v < low[k] else low[k]
+            high[k] = v if v > high[k] else high[k]
+            total[k] += v
+    for k in range(m):
+        # comparisons skip a NaN; the sum does not, and zero times it is NaN
+        high[k] = high[k] - low[k] + 0.0 * total[k]
+
+
+@numba.njit(nogil=True, cache=True)
+def _shell_radii(locations):
+    n = locations.shape[0]
+    radii = np.zeros((n, 2))
+    rings = np.empty(3)
+    for c in range(n):
+        found = 0
+        for i in range(n):
+            d = math.hypot(locations[i, 0] - locations[c, 0], locations[i, 1] - locations[c, 1])
+            if d > SAME_DISTANCE_UM:
+                found = _insert_ring(rings, found, d)
+        if found > 0:
+            radii[c, 0] = rings[0]
+            radii[c, 1] = rings[found - 1]
+    return radii
+
+
+@numba.njit(nogil=True, cache=True)
+def _insert_ring(rings, found, distance):
+    """Put a distance into the sorted list of the (up to three) smallest different ones; return how many."""
+    k = 0
+    while k < found and rings[k] < distance - SAME_DISTANCE_UM:
+        k += 1
+    if k == 3 or (k < found and rings[k] <= distance + SAME_DISTANCE_UM):
+        return found
+    found = min(found + 1, 3)
+    for j in range(found - 1, k, -1):
+        rings[j] = rings[j - 1]
+    rings[k] = distance
+    return found
+
+
+@numba.njit(nogil=True, cache=True)
+def _enforce_decrease(features, channels, neighbours, counts, locations, shells):
+    for i in range(features.shape[0]):
+        main = channels[i]
+        row = neighbours[main]
+        for k in range(counts[main]):
+            reach = _distance(locations, main, row[k])
+            if reach <= shells[main, 0] + SAME_DISTANCE_UM:
+                continue
+            largest = -1.0
+            for j in range(k):
+                nearer = _distance(locations, main, row[j]) < reach - SAME_DISTANCE_UM
+                if nearer and _distance(locations, row[k], row[j]) <= shells[row[k], 1] + SAME_DISTANCE_UM:
+                    largest = max(largest, features[i, j]) if features[i, j] >= 0.0 else largest
+            if largest >= 0.0 and features[i, k] > largest:
+                features[i, k] = largest
+
+
+@numba.njit(nogil=True, cache=True)
+def _distance(locations, a, b):
+    return math.hypot(locations[a, 0] - locations[b, 0], locations[a, 1] - locations[b, 1])

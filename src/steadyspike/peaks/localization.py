@@ -1,0 +1,175 @@
+"""Localization of peaks: SpikeInterface's pipeline nodes around the compiled kernels."""
+
+import numpy as np
+from spikeinterface.core.node_pipeline import WaveformsNode, find_parent_of_type
+from spikeinterface.postprocessing.unit_locations import dtype_localize_by_method
+from spikeinterface.sortingcomponents.peak_localization.base import LocalizeBase
+
+from ..kernels.contact_features import (
+    FEATURES,
+    enforce_radial_decrease,
+    neighbour_lists,
+    shell_radii,
+    waveform_features,
+)
+from ..kernels.monopolar import solve_monopolar
+
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+
+
+class LocalizeSteadyMonopolar(LocalizeBase):
+    """Localize peaks as point sources, all peaks of a chunk in one compiled call.
+
+    The model and the objective are those of SpikeInterface's "monopolar_triangulation" with its optimizer
+    "minimize_with_log_penality": the feature on the contact at ``(x_i, y_i)`` is ``alpha / d_i``, ``d_i^2 =
+    (x - x_i)^2 + (y - y_i)^2 + z^2``, and with the features ``w`` divided by their maximum ``mean((w -
+    alpha / d)^2) - log(1 + 10 z) / 10000`` is minimized over ``x, y, z`` in a box around the center of
+    mass; ``alpha`` has a closed form. Where nothing can be solved (no signal, a single contact in reach)
+    the center of mass, or the main channel, at ``z = 20`` is returned, never a NaN.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        The recording, with contact positions.
+    parents : list of PipelineNode
+        The peak source and a `WaveformsNode`, dense or sparse.
+    return_output : bool, default: True
+        Whether the pipeline returns the locations.
+    radius_um : float, default: 75.0
+        Contacts this near to the main channel take part, in um; above 0.
+    max_distance_um : float, default: 150.0
+        Bound of ``x`` and ``y`` around the center of mass, in um; ``z`` is bound by 10 times as much. At
+        least 1.
+    enforce_decrease : bool, default: False
+        Whether to cut features that grow with the distance from the main channel before the fit.
+        SpikeInterface's ``True`` has no effect in its series 0.105 (a copy is cut and dropped), so False
+        gives the same results as either of its settings.
+    feature : "ptp" | "energy" | "peak_voltage", default: "ptp"
+        What is fitted: peak-to-peak amplitude, root of the sum of squares, or absolute voltage at the peak.
+    return_goodness_of_fit : bool, default: False
+        Append the field "goodness_of_fit" to the output: ``1 - sum((w - alpha / d)^2) / sum((w -
+        mean(w))^2)``, cut to [0, 1]; 0 where nothing could be solved.
+
+    Raises
+    ------
+    ValueError
+        For a parameter outside its range, or contact positions that are not finite.
+    TypeError
+        Without a `WaveformsNode` among the parents.
+
+    References
+    ----------
+    Boussard, Varol, Lee, Dethe, Paninski, "Three-dimensional spike localization and improved motion
+    correction for Neuropixels recordings", NeurIPS 2021.
+    """
+
+    name = "steady_monopolar"
+    params_doc = """
+    radius_um : float, default: 75.0
+        Contacts this near to the main channel take part.
+    max_distance_um : float, default: 150.0
+        Bound of x and y around the center of mass; z is bound by 10 times as much.
+    enforce_decrease : bool, default: False
+        Cut features that grow with the distance from the main channel before the fit.
+    feature : "ptp" | "energy" | "peak_voltage", default: "ptp"
+        What is fitted: peak-to-peak amplitude, root of the sum of squares, or absolute voltage at the peak.
+    return_goodness_of_fit : bool, default: False
+        Append the field "goodness_of_fit" (0 to 1) to the output.
+    """
+
+    def __init__(
+        self,
+        recording,
+        parents,
+        return_output=True,
+        radius_um=75.0,
+        max_distance_um=150.0,
+        enforce_decrease=False,
+        feature="ptp",
+        return_goodness_of_fit=False,
+    ):
+        if not radius_um > 0:
+            raise ValueError(f"radius_um is {radius_um}; allowed is a number above 0")
+        if not 1 <= max_distance_um < np.inf:
+            raise ValueError(
+                f"max_distance_um is {max_distance_um}; allowed is a finite number of at least 1"
+            )
+        if feature not in FEATURES:
+            raise ValueError(f"feature is {feature!r}; allowed are {', '.join(map(repr, FEATURES))}")
+        if not np.isfinite(recording.get_channel_locations()).all():
+            raise ValueError(
+                "recording has contact positions that are NaN or infinite; allowed are finite ones"
+            )
+        LocalizeBase.__init__(
+            self, recording, return_output=return_output, parents=parents, radius_um=radius_um
+        )
+        self.max_distance_um = max_distance_um
+        self.enforce_decrease = enforce_decrease
+        self.feature = feature
+        self.return_goodness_of_fit = return_goodness_of_fit
+        self._kwargs.update(
+            max_distance_um=max_distance_um,
+            enforce_decrease=enforce_decrease,
+            feature=feature,
+            return_goodness_of_fit=return_goodness_of_fit,
+        )
+        fields = list(dtype_localize_by_method["monopolar_triangulation"])
+        self._dtype = np.dtype(fields + [("goodness_of_fit", "float32")] * bool(return_goodness_of_fit))
+        self._read_waveform_layout()
+        self.shells = shell_radii(self.contact_locations) if enforce_decrease else None
+        self._compile(recording.get_dtype())
+
+    def _read_waveform_layout(self):
+        """Note where each neighbour stands in the waveforms, dense or sparse, that the parent hands over."""
+        waveforms_node = find_parent_of_type(self.parents, WaveformsNode)
+        if waveforms_node is None:
+            raise TypeError(f"{self.name} needs a {WaveformsNode.__name__} among its parents")
+        if self.feature == "peak_voltage" and waveforms_node.nafter < 1:
+            raise ValueError("ms_after is too short for a sample at the peak, which 'peak_voltage' reads")
+        self.nbefore = waveforms_node.nbefore
+        sparse = waveforms_node.neighbours_mask
+        self.neighbours, self.counts = neighbour_lists(self.contact_locations, self.radius_um, sparse)
+        self.columns = self.neighbours
+        if sparse is not None:
+            # a sparse waveform holds the channels of its main channel's mask, in order, without gaps
+            columns = np.take_along_axis(
+                np.cumsum(sparse, axis=1) - 1, np.maximum(self.neighbours, 0), axis=1
+            )
+            self.columns = np.where(self.neighbours >= 0, columns, -1)
+
+    def _compile(self, dtype):
+        """Compile (or load) the kernels once, before SpikeInterface starts workers that would each do so."""
+        no_peaks = np.zeros(0, dtype=[("channel_index", "int64")])
+        num_columns = max(int(self.columns.max(initial=-1)) + 1, 1)
+        self.compute(None, no_peaks, np.zeros((0, self.nbefore + 1, num_columns), dtype=dtype))
+
+    def compute(self, traces, peaks, waveforms):
+        """Localize the peaks of one chunk.
+
+        Parameters
+        ----------
+        traces : np.ndarray
+            Not used; the pipeline hands it to every node.
+        peaks : np.ndarray
+            The peaks; the field "channel_index" is read.
+        waveforms : np.ndarray
+            Shape (num_peaks, num_samples, num_channels), or the sparse layout of the parent.
+
+        Returns
+        -------
+        np.ndarray
+            One row per peak with the fields x, y, z (um), alpha and, if asked for, goodness_of_fit.
+        """
+        channels = peaks["channel_index"]
+        features = waveform_features(
+            waveforms, channels, self.columns, self.counts, self.feature, peak_index=self.nbefore
+        )
+        layout = (channels, self.neighbours, self.counts, self.contact_locations)
+        if self.enforce_decrease:
+            enforce_radial_decrease(features, *layout, self.shells)
+        solved = solve_monopolar(features, *layout, self.max_distance_um)
+        np.minimum(solved, LARGEST_FLOAT32, out=solved)
+        locations = np.empty(channels.size, dtype=self._dtype)
+        for column, field in enumerate(self._dtype.names or ()):
+            locations[field] = solved[:, column]
+        return locations
