@@ -1,1 +1,18 @@
-"""Figures of motion estimates and corrected recordings."""
+"""Figures of a motion correction: each function returns a matplotlib figure."""
+
+from steadyspike.report.motion_maps import plot_motion_map, plot_trust_map
+from steadyspike.report.overview import plot_overview
+from steadyspike.report.probe import plot_peaks_on_probe
+from steadyspike.report.raster import plot_raster
+from steadyspike.report.run_times import plot_run_times
+from steadyspike.report.save import save_figures
+
+__all__ = [
+    "plot_motion_map",
+    "plot_overview",
+    "plot_peaks_on_probe",
+    "plot_raster",
+    "plot_run_times",
+    "plot_trust_map",
+    "save_figures",
+]

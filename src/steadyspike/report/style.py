@@ -1,0 +1,63 @@
+"""Colours, sizes and small drawing steps that every figure shares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK = "#1f2933"
+"""Text and axes."""
+QUIET = "#9aa5b1"
+"""What is beside the point: other methods, contacts, grid lines."""
+STEADY = "#0d8a82"
+"""Whatever steadyspike estimated or took."""
+TRUTH = "#e0457b"
+"""Whatever is known to be true."""
+STEPS = ("#0d8a82", "#e8a33d", "#5b7db1", "#8e6bb0", "#9aa5b1")
+"""The steps of a run, in the order in which they happen."""
+
+RASTER_MAP = "Greys"
+MOTION_MAP = "RdBu_r"
+TIME_MAP = "viridis"
+
+_SETTINGS: dict[str, Any] = {
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+}
+
+
+def settings() -> Any:
+    """Give a context manager under which axes are made in this style; the caller's own settings are kept."""
+    import matplotlib
+
+    return matplotlib.rc_context(_SETTINGS)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Make an empty figure of `width` by `height` inches that belongs to no window and no backend."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def quiet_second_axis(axes: Axes) -> None:
+    """Take the labels off an axis that shares its scale with the one to its left."""
+    axes.tick_params(labelleft=False)
+    axes.set_ylabel("")
