@@ -174,42 +174,41 @@ def checked_channels(channels, num_spikes, counts):
 
 @numba.njit(nogil=True, cache=True)
 def _features(waveforms, channels, columns, counts, code, peak_index):
-    num_spikes, num_samples, _ = waveforms.shape
-    out = np.zeros((num_spikes, columns.shape[1]))
-    low = np.empty(columns.shape[1])
-    total = np.empty(columns.shape[1])
-    for i in range(num_spikes):
-        row = columns[channels[i]]
-        m = counts[channels[i]]
-        high = out[i]
-        if code == 2:
-            for k in range(m):
-                high[k] = abs(np.float64(waveforms[i, peak_index, row[k]]))
-        elif code == 1:
-            for s in range(num_samples):
-                for k in range(m):
-                    high[k] += np.float64(waveforms[i, s, row[k]]) ** 2
-            for k in range(m):
-                high[k] = math.sqrt(high[k])
-        elif num_samples > 0:
-            _peak_to_peak(waveforms[i], row, m, low, total, high)
+    out = np.zeros((waveforms.shape[0], columns.shape[1]))
+    for i in range(waveforms.shape[0]):
+        main = channels[i]
+        # contact by contact: the samples of one are fetched from memory together, its neighbours' come along
+        for k in range(counts[main]):
+            if code == 0:
+                out[i, k] = _peak_to_peak(waveforms, i, columns[main, k])
+            elif code == 1:
+                out[i, k] = _energy(waveforms, i, columns[main, k])
+            else:
+                out[i, k] = abs(np.float64(waveforms[i, peak_index, columns[main, k]]))
     return out
 
 
 @numba.njit(nogil=True, cache=True)
-def _peak_to_peak(waveform, row, m, low, total, high):
-    for k in range(m):
-        low[k] = high[k] = waveform[0, row[k]]
-        total[k] = 0.0
-    for s in range(waveform.shape[0]):
-        for k in range(m):
-            v = np.float64(waveform[s, row[k]])
-            low[k] = v if v < low[k] else low[k]
-            high[k] = v if v > high[k] else high[k]
-            total[k] += v
-    for k in range(m):
-        # comparisons skip a NaN; the sum does not, and zero times it is NaN
-        high[k] = high[k] - low[k] + 0.0 * total[k]
+def _peak_to_peak(waveforms, i, column):
+    if waveforms.shape[1] == 0:
+        return 0.0
+    low = high = np.float64(waveforms[i, 0, column])
+    total = 0.0
+    for s in range(waveforms.shape[1]):
+        v = np.float64(waveforms[i, s, column])
+        low = v if v < low else low
+        high = v if v > high else high
+        total += v
+    # comparisons skip a NaN; the sum does not, and zero times it is NaN
+    return high - low + 0.0 * total
+
+
+@numba.njit(nogil=True, cache=True)
+def _energy(waveforms, i, column):
+    total = 0.0
+    for s in range(waveforms.shape[1]):
+        total += np.float64(waveforms[i, s, column]) ** 2
+    return math.sqrt(total)
 
 
 @numba.njit(nogil=True, cache=True)
