@@ -39,7 +39,7 @@ MAX_DAMPINGS = 40
 # a step that promises less ends the descent: a thousandth of the 1e-6 that matters for the objective
 TOLERANCE = 1e-9
 # a fit that explains less of the variation than this often has several minima: more starting points are tried
-GOOD_FIT = 0.7
+GOOD_FIT = 0.5
 LARGEST = float(np.finfo(np.float64).max)
 
 

@@ -1,7 +1,7 @@
 """Localization of peaks: SpikeInterface's pipeline nodes around the compiled kernels."""
 
 import numpy as np
-from spikeinterface.core.node_pipeline import WaveformsNode, find_parent_of_type
+from spikeinterface.core.node_pipeline import PipelineNode, WaveformsNode, find_parent_of_type
 from spikeinterface.postprocessing.unit_locations import dtype_localize_by_method
 from spikeinterface.sortingcomponents.peak_localization.base import LocalizeBase
 
@@ -21,11 +21,11 @@ class LocalizeSteadyMonopolar(LocalizeBase):
     """Localize peaks as point sources, all peaks of a chunk in one compiled call.
 
     The model and the objective are those of SpikeInterface's "monopolar_triangulation" with its optimizer
-    "minimize_with_log_penality": the feature on the contact at ``(x_i, y_i)`` is ``alpha / d_i``, ``d_i^2 =
-    (x - x_i)^2 + (y - y_i)^2 + z^2``, and with the features ``w`` divided by their maximum ``mean((w -
-    alpha / d)^2) - log(1 + 10 z) / 10000`` is minimized over ``x, y, z`` in a box around the center of
-    mass; ``alpha`` has a closed form. Where nothing can be solved (no signal, a single contact in reach)
-    the center of mass, or the main channel, at ``z = 20`` is returned, never a NaN.
+    "minimize_with_log_penality". The feature on the contact at ``(x_i, y_i)`` is ``alpha / d_i`` with
+    ``d_i^2 = (x - x_i)^2 + (y - y_i)^2 + z^2``. With ``w`` the features divided by their maximum,
+    ``mean((w - alpha / d)^2) - log(1 + 10 z) / 10000`` is minimized over ``x, y, z`` in a box around the
+    center of mass; the best ``alpha`` has a closed form. Where nothing can be solved (no signal, a single
+    contact in reach) the center of mass, or the main channel, at ``z = 20`` is returned, never a NaN.
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ class LocalizeSteadyMonopolar(LocalizeBase):
     feature : "ptp" | "energy" | "peak_voltage", default: "ptp"
         What is fitted: peak-to-peak amplitude, root of the sum of squares, or absolute voltage at the peak.
     return_goodness_of_fit : bool, default: False
-        Append the field "goodness_of_fit" to the output: ``1 - sum((w - alpha / d)^2) / sum((w -
-        mean(w))^2)``, cut to [0, 1]; 0 where nothing could be solved.
+        Append the field "goodness_of_fit" to the output, cut to [0, 1] and 0 where nothing could be solved:
+        ``1 - sum((w - alpha / d)^2) / sum((w - mean(w))^2)``.
 
     Raises
     ------
@@ -100,14 +100,18 @@ class LocalizeSteadyMonopolar(LocalizeBase):
             raise ValueError(
                 "recording has contact positions that are NaN or infinite; allowed are finite ones"
             )
-        LocalizeBase.__init__(
-            self, recording, return_output=return_output, parents=parents, radius_um=radius_um
-        )
+        # not LocalizeBase.__init__: it keeps two channels x channels matrices, 225 MB for 5,000 contacts,
+        # that would travel to each worker; the neighbour lists replace them
+        PipelineNode.__init__(self, recording, return_output=return_output, parents=parents)
+        self.recording = recording
+        self.contact_locations = recording.get_channel_locations()
+        self.radius_um = radius_um
         self.max_distance_um = max_distance_um
         self.enforce_decrease = enforce_decrease
         self.feature = feature
         self.return_goodness_of_fit = return_goodness_of_fit
         self._kwargs.update(
+            radius_um=radius_um,
             max_distance_um=max_distance_um,
             enforce_decrease=enforce_decrease,
             feature=feature,
