@@ -1,0 +1,52 @@
+"""The ``steadyspike`` command and its subcommands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from steadyspike.cli import benchmark, correct, demo, info, presets
+
+EXAMPLES = """
+[bold]Examples[/bold]
+
+  steadyspike demo
+
+  steadyspike correct /data/my_run_g0 --output corrected
+
+  steadyspike presets show steady_nonrigid
+"""
+
+app = typer.Typer(
+    name="steadyspike",
+    help="Filter, localize and correct motion with SpikeInterface, faster.",
+    epilog=EXAMPLES,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
+app.command("correct", epilog=correct.EXAMPLES)(correct.correct)
+app.add_typer(presets.app, name="presets")
+app.command("info")(info.info)
+app.add_typer(benchmark.app, name="benchmark")
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        typer.echo(f"steadyspike {version('steadyspike')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop."),
+    ] = False,
+) -> None:
+    """Filter, localize and correct motion with SpikeInterface, faster."""

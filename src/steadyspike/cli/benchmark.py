@@ -1,0 +1,155 @@
+"""``steadyspike benchmark``: how fast and how accurate, against SpikeInterface."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from steadyspike.cli.errors import Debug, UsageError, clear_errors
+from steadyspike.cli.options import Jobs, ProgressBar
+
+app = typer.Typer(help="Measure speed and accuracy against SpikeInterface.", no_args_is_help=True)
+
+SPEED_EXAMPLES = """
+[bold]Examples[/bold]
+
+  steadyspike benchmark speed --channels 128 --no-whole
+
+  steadyspike benchmark speed --channels 128,384 --output speed.json --output speed.md
+"""
+
+
+@app.command(epilog=SPEED_EXAMPLES)
+def speed(
+    channels: Annotated[
+        str, typer.Option("--channels", help="Numbers of channels, with commas.")
+    ] = "128,384",
+    dtypes: Annotated[
+        str, typer.Option("--dtype", help="Types of the raw samples, with commas.")
+    ] = "float32,int16",
+    parts: Annotated[
+        str, typer.Option("--parts", help="Which parts, with commas; see below. Default: all.")
+    ] = "",
+    duration: Annotated[
+        float, typer.Option("--duration", min=2, help="Seconds of data for each part.")
+    ] = 20.0,
+    whole: Annotated[
+        bool, typer.Option("--whole/--no-whole", help="Also from raw to corrected; upstream takes minutes.")
+    ] = True,
+    whole_duration: Annotated[
+        float, typer.Option("--whole-duration", min=10, help="Seconds of data from raw to corrected.")
+    ] = 30.0,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Measurements; the median counts.")] = 5,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the simulated data.")] = 0,
+    output: Annotated[
+        list[Path] | None,
+        typer.Option("--output", "-o", help="A .json or .md file; a .json that is there is continued."),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Time each part beside its twin in SpikeInterface: same arrays, one process, one thread.
+
+    Data lie in memory and are read in chunks of 1 s; kernels are compiled beforehand.
+
+    Parts: bandpass, reference, chained, interpolate, localize, estimate.
+    """
+    with clear_errors(debug):
+        from steadyspike.benchmark import speed as benchmark
+
+        files = output or []
+        wrong = [str(file) for file in files if file.suffix not in (".json", ".md")]
+        if wrong:
+            raise UsageError(f"--output {', '.join(wrong)} cannot be written; allowed: .json and .md")
+        names = _split(parts, benchmark.PARTS, "--parts") if parts else list(benchmark.PARTS)
+        settings = benchmark.Settings(
+            channels=tuple(_whole_numbers(channels, "--channels")),
+            dtypes=tuple(_split(dtypes, ("float32", "int16"), "--dtype")),
+            parts=tuple(names),
+            duration_s=duration,
+            whole_duration_s=whole_duration if whole else None,
+            repeats=repeats,
+            seed=seed,
+        )
+        json_file = next((file for file in files if file.suffix == ".json"), None)
+        results = benchmark.run_speed_benchmark(settings, json_file)
+        table = benchmark.format_speed_table(results)
+        for file in files:
+            if file.suffix == ".md":
+                file.write_text(table, encoding="utf8")
+        typer.echo(table)
+
+
+@app.command("compile")
+def compile_command(debug: Debug = False) -> None:
+    """Time the compilation that the first correction on a machine waits for, and how little later ones do."""
+    with clear_errors(debug):
+        from steadyspike.benchmark.compilation import measure_compilation
+
+        measured = measure_compilation()
+        typer.echo(
+            f"first process:  {measured['first_s']:.1f} s, of which compiling {measured['compiling_s']:.1f} s"
+        )
+        typer.echo(f"second process: {measured['second_s']:.1f} s")
+
+
+@app.command()
+def motion(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the study.")] = Path(
+        "motion-benchmark"
+    ),
+    scenario: Annotated[str, typer.Option("--scenario", help="Scenarios, with commas. Default: all.")] = "",
+    probe: Annotated[str, typer.Option("--probe", help="np1, np2 or both.")] = "np1,np2",
+    preset: Annotated[
+        str, typer.Option("--preset", help="Presets, with commas. Default: ours and theirs.")
+    ] = "",
+    seed: Annotated[str, typer.Option("--seed", help="Seeds, with commas.")] = "0,1,2",
+    duration: Annotated[float, typer.Option("--duration", min=20, help="Seconds of each recording.")] = 100.0,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume/--restart", help="Go on with the study in the folder, or refuse if there is one."
+        ),
+    ] = True,
+    n_jobs: Jobs = 1,
+    progress_bar: ProgressBar = None,
+    debug: Debug = False,
+) -> None:
+    """Measure the error of presets on simulated drift whose truth is known."""
+    with clear_errors(debug):
+        from steadyspike.benchmark.motion import format_motion_table, run_motion_benchmark
+        from steadyspike.benchmark.simulate import PROBE_PART_NUMBERS, SCENARIOS
+        from steadyspike.cli.options import job_kwargs
+
+        jobs = job_kwargs(n_jobs, "1s", progress_bar)
+        scenarios = _split(scenario, SCENARIOS, "--scenario") if scenario else None
+        probes = _split(probe, PROBE_PART_NUMBERS, "--probe")
+        if not resume and output.is_dir() and any(output.iterdir()):
+            raise UsageError(f"{output} holds an earlier study; remove it, or choose another --output")
+        run_motion_benchmark(
+            output,
+            scenarios=scenarios,
+            probes=probes,
+            seeds=_whole_numbers(seed, "--seed"),
+            duration_s=duration,
+            presets=preset.split(",") if preset else None,
+            n_jobs=jobs["n_jobs"],
+            progress_bar=jobs["progress_bar"],
+        )
+        typer.echo(format_motion_table(output))
+
+
+def _split(text: str, allowed: object, option: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    wrong = [name for name in names if name not in allowed]  # type: ignore[operator]
+    if wrong or not names:
+        raise UsageError(f"{option} {text} is not known; allowed: {', '.join(allowed)}")  # type: ignore[arg-type]
+    return names
+
+
+def _whole_numbers(text: str, option: str) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise UsageError(f"{option} {text} is no list of whole numbers; write such as 1,2,3") from None

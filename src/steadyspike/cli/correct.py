@@ -1,0 +1,227 @@
+"""``steadyspike correct``: from a recording to a motion-corrected recording."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from steadyspike.cli.errors import Debug, UsageError, clear_errors, say
+from steadyspike.cli.options import ChunkDuration, Jobs, ProgressBar, job_kwargs, parse_settings
+
+if TYPE_CHECKING:
+    from steadyspike.cli.correction import Correction
+
+EXAMPLES = """
+[bold]Examples[/bold]
+
+  A SpikeGLX run, with the filters that fit its probe:
+
+    steadyspike correct /data/my_run_g0 -o corrected
+
+  A stream of an Open Ephys session, your own preset, traces for a sorter:
+
+    steadyspike correct session --stream ProbeB-AP -p lab.toml -o out -f binary
+
+  A raw file and a probe of its own:
+
+    steadyspike correct raw.dat --reader binary --probe probe.json -o out
+    --reader-option sampling_frequency=30000
+    --reader-option num_channels=64 --reader-option dtype=int16
+
+[bold]What is written[/bold]
+
+  recording.json   the corrected recording, computed when it is read:
+                   si.load("out/recording.json")
+
+  motion_info/     peaks, their locations and the motion:
+                   si.load_motion_info("out/motion_info")
+
+  figures/         rasters, motion map, peaks on the probe, run times
+
+  recording/ or recording.zarr/   the traces, with -f binary or -f zarr
+"""
+
+READING, CORRECTING, WRITING = "Reading", "Correcting", "Writing"
+
+
+class Format(StrEnum):
+    """How the corrected recording is saved."""
+
+    JSON = "json"
+    BINARY = "binary"
+    ZARR = "zarr"
+
+
+def correct(
+    recording: Annotated[
+        Path, typer.Argument(help="What SpikeInterface saved, or a file or folder of an acquisition system.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Folder; complete or not at all.", rich_help_panel=WRITING),
+    ],
+    save_as: Annotated[
+        Format,
+        typer.Option(
+            "--format", "-f", help="Save the traces too, besides the lazy JSON.", rich_help_panel=WRITING
+        ),
+    ] = Format.JSON,
+    no_figures: Annotated[
+        bool, typer.Option("--no-figures", help="Draw no figures.", rich_help_panel=WRITING)
+    ] = False,
+    relative_paths: Annotated[
+        bool,
+        typer.Option(
+            "--relative-paths",
+            help="Let recording.json and the data be moved together. Load it with "
+            "si.load(file, base_folder=True).",
+            rich_help_panel=WRITING,
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace the folder if steadyspike wrote it.", rich_help_panel=WRITING
+        ),
+    ] = False,
+    preset: Annotated[
+        str,
+        typer.Option(
+            "--preset",
+            "-p",
+            help="A motion preset of steadyspike or SpikeInterface, or a TOML file.",
+            rich_help_panel=CORRECTING,
+        ),
+    ] = "steady_nonrigid",
+    preprocess: Annotated[
+        str,
+        typer.Option(
+            "--preprocess",
+            help="A preprocessing preset, a TOML file, [bold]none[/bold], or [bold]auto[/bold]: none if the "
+            "recording is filtered, what fits its Neuropixels probe, or bandpass and common reference.",
+            rich_help_panel=CORRECTING,
+        ),
+    ] = "auto",
+    rigid: Annotated[
+        bool | None,
+        typer.Option(
+            "--rigid/--nonrigid",
+            help="Default: as in the preset.",
+            show_default=False,
+            rich_help_panel=CORRECTING,
+        ),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="STEP.KEY=VALUE",
+            help="Change the preset, as by estimate_motion.bin_s=2.",
+            rich_help_panel=CORRECTING,
+        ),
+    ] = None,
+    stream: Annotated[
+        str | None,
+        typer.Option("--stream", help="Name or id, where there are several.", rich_help_panel=READING),
+    ] = None,
+    segment: Annotated[
+        int | None, typer.Option("--segment", help="Which, where there are several.", rich_help_panel=READING)
+    ] = None,
+    reader: Annotated[
+        str | None,
+        typer.Option(
+            "--reader", help="Format, such as spikeglx. Default: found out.", rich_help_panel=READING
+        ),
+    ] = None,
+    reader_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reader-option", metavar="KEY=VALUE", help="Argument of the reader.", rich_help_panel=READING
+        ),
+    ] = None,
+    probe: Annotated[
+        Path | None,
+        typer.Option("--probe", help="probeinterface JSON, where none is known.", rich_help_panel=READING),
+    ] = None,
+    trust_pickle: Annotated[
+        bool,
+        typer.Option(
+            "--trust-pickle",
+            help="Open a .pkl file. Doing so runs any code inside it.",
+            rich_help_panel=READING,
+        ),
+    ] = False,
+    n_jobs: Jobs = None,
+    chunk_duration: ChunkDuration = "1s",
+    progress_bar: ProgressBar = None,
+    debug: Debug = False,
+) -> None:
+    """Estimate and correct the motion of a recording."""
+    with clear_errors(debug):
+        from steadyspike.cli import correction
+        from steadyspike.cli.output import check_output
+
+        # everything that can be known to fail is looked at before any data is read
+        check_output(output, overwrite)
+        jobs = job_kwargs(n_jobs, chunk_duration, progress_bar)
+        overrides = _overrides(parse_settings(setting or [], "--set"), rigid)
+        correction.check_preset(preset)
+        opened = correction.open_recording(
+            recording,
+            reader=reader,
+            stream=stream,
+            reader_options=parse_settings(reader_option or [], "--reader-option"),
+            trust_pickle=trust_pickle,
+            probe=probe,
+            segment=segment,
+        )
+        if output.absolute() in recording.absolute().parents or output.absolute() == recording.absolute():
+            raise UsageError(
+                f"{recording} lies in {output}, which would be replaced; choose another --output"
+            )
+        say(f"[bold]recording[/bold]   {opened}".replace("\n", " "))
+        preprocessed, chosen = correction.preprocess(opened, preprocess)
+        say(f"[bold]preprocess[/bold]  {chosen}")
+        say(f"[bold]motion[/bold]      {preset}")
+        request = correction.Request(
+            source=recording,
+            output=output,
+            preset=preset,
+            preprocess=chosen,
+            overrides=overrides,
+            save_as=save_as.value,
+            relative_paths=relative_paths,
+            figures=not no_figures,
+            overwrite=overwrite,
+            job_kwargs=jobs,
+        )
+        _report(correction.run(preprocessed, request))
+
+
+def _overrides(settings: dict[str, Any], rigid: bool | None) -> dict[str, dict[str, Any]]:
+    """Sort settings such as ``estimate_motion.bin_s`` into the arguments of `correct_motion`."""
+    from steadyspike.presets import TABLES
+
+    steps = {table.removesuffix("_kwargs"): table for table in TABLES}
+    overrides: dict[str, dict[str, Any]] = {}
+    for name, value in settings.items():
+        step, _, key = name.partition(".")
+        if step not in steps or not key:
+            raise UsageError(f"--set {name} names no step and key; steps: {', '.join(steps)}")
+        overrides.setdefault(steps[step], {})[key] = value
+    if rigid is not None:
+        overrides.setdefault("estimate_motion_kwargs", {})["rigid"] = rigid
+    return overrides
+
+
+def _report(done: Correction) -> None:
+    from rich.console import Console
+
+    console = Console(soft_wrap=True)
+    steps = ", ".join(f"{step.replace('_', ' ')} {seconds:.1f} s" for step, seconds in done.run_times.items())
+    console.print(f"{done.num_peaks} peaks; {steps}")
+    console.print(f"displacement over the recording: {done.range_um:.1f} um")
+    console.print(f"wrote {done.output}:", ", ".join(done.files), highlight=False)

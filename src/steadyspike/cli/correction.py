@@ -1,0 +1,227 @@
+"""The work behind ``steadyspike correct``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from steadyspike.cli.errors import UsageError, say
+from steadyspike.cli.output import new_folder, write_marker
+
+if TYPE_CHECKING:
+    from spikeinterface import BaseRecording
+
+FILTERS = [
+    {"name": "steady_bandpass_filter", "params": {"freq_min": 300.0, "freq_max": 6000.0}},
+    {"name": "steady_common_reference", "params": {}},
+]
+"""Preprocessing of a recording about whose probe nothing is known."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What shall be done with a recording; the words are those of the command line."""
+
+    source: Path
+    output: Path
+    preset: str
+    preprocess: str = "none"
+    overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
+    save_as: str = "json"
+    relative_paths: bool = False
+    figures: bool = True
+    overwrite: bool = False
+    job_kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What was done."""
+
+    output: Path
+    files: list[str]
+    num_peaks: int
+    range_um: float
+    run_times: dict[str, float]
+
+
+def check_preset(preset: str) -> None:
+    """Raise unless `preset` is a motion preset of SpikeInterface or steadyspike, or a good file of one."""
+    import spikeinterface.full as si
+
+    import steadyspike
+    from steadyspike.preset_files import UnknownPresetError
+
+    if preset in si.get_motion_presets():
+        return
+    try:
+        loaded = steadyspike.load_preset(preset)
+    except UnknownPresetError:
+        names = ", ".join(si.get_motion_presets())
+        raise UsageError(f"no motion preset {preset!r}; allowed: {names}, or a TOML file") from None
+    except FileNotFoundError as error:
+        raise UsageError(str(error)) from None
+    if loaded.kind != "motion":
+        raise UsageError(f"{preset} is a preset for preprocessing; give it to --preprocess")
+
+
+def open_recording(path: Path, *, probe: Path | None, segment: int | None, **how: Any) -> BaseRecording:
+    """Open a recording of one segment with a probe, or say what is missing.
+
+    Parameters
+    ----------
+    path : Path
+        As for `load_recording`.
+    probe : Path or None
+        A probeinterface JSON to attach.
+    segment : int or None
+        Which segment to keep.
+    **how
+        Further arguments of `load_recording`.
+
+    Returns
+    -------
+    recording : BaseRecording
+    """
+    from steadyspike.loading import load_recording
+
+    recording = load_recording(path, **how)
+    if probe is not None:
+        _attach_probe(recording, probe)
+    if not recording.has_channel_location():
+        raise UsageError(f"{path} has no probe, and motion needs contact positions; give one with --probe")
+    number = recording.get_num_segments()
+    if segment is not None and not 0 <= segment < number:
+        raise UsageError(f"--segment {segment} is not there; the recording has {number}, counted from 0")
+    if segment is None and number > 1:
+        raise UsageError(f"{path} has {number} segments; choose one with --segment")
+    if number > 1:
+        recording = recording.select_segments([segment])
+    groups = recording.get_channel_groups()
+    if groups is not None and np.unique(groups).size > 1:
+        say("[yellow]several shanks[/yellow]: they are corrected together, along one depth axis")
+    return recording
+
+
+def preprocess(recording: BaseRecording, choice: str) -> tuple[BaseRecording, str]:
+    """Apply a preprocessing preset.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        The recording as it was opened.
+    choice : str
+        "none", "auto", a bundled preset or a TOML file.
+
+    Returns
+    -------
+    recording : BaseRecording
+        Lazy.
+    chosen : str
+        What was applied, in words.
+    """
+    import spikeinterface.full as si
+
+    import steadyspike
+
+    chosen = _fitting_preset(recording) if choice == "auto" else choice
+    if chosen == "none":
+        return recording, "none"
+    if chosen == "filters":
+        steps, chosen = FILTERS, "bandpass and common reference"
+    else:
+        try:
+            preset = steadyspike.load_preset(chosen)
+        except FileNotFoundError as error:
+            raise UsageError(str(error)) from None
+        if preset.kind != "preprocessing":
+            raise UsageError(f"{chosen} is a motion preset; give it to --preset")
+        steps = preset.steps
+    return si.apply_preprocessing_pipeline(recording, steps), chosen
+
+
+def run(recording: BaseRecording, request: Request) -> Correction:
+    """Correct a recording and write the output folder.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        One segment, with a probe, filtered.
+    request : Request
+        What to do.
+
+    Returns
+    -------
+    done : Correction
+    """
+    import spikeinterface.full as si
+
+    overrides = {key: dict(value) for key, value in request.overrides.items()}
+    # any preset's correction ends in our node, because it keeps all channels and can be saved as JSON
+    overrides.setdefault("interpolate_motion_kwargs", {})["method"] = "steady_interpolate_motion"
+    with new_folder(request.output, request.overwrite) as folder:
+        corrected, info = si.correct_motion(
+            recording, preset=request.preset, output_motion_info=True, **overrides, **request.job_kwargs
+        )
+        si.save_motion_info(info, folder / "motion_info")
+        files = ["motion_info/"]
+        files += _save_recording(corrected, folder, request)
+        if request.figures:
+            from steadyspike.report import save_figures
+
+            save_figures(info, recording, folder / "figures")
+            files.append("figures/")
+        displacement = info["motion"].displacement
+        done = Correction(
+            output=request.output,
+            files=sorted(files),
+            num_peaks=len(info["peaks"]),
+            range_um=float(max((np.ptp(d, axis=0).max() for d in displacement if d.size), default=0.0)),
+            run_times=info["run_times"],
+        )
+        write_marker(folder, {"command": "correct", "request": asdict(request), "result": asdict(done)})
+    return done
+
+
+def _save_recording(corrected: BaseRecording, folder: Path, request: Request) -> list[str]:
+    files = []
+    if corrected.check_serializability("json"):
+        relative_to = folder if request.relative_paths else None
+        corrected.dump_to_json(folder / "recording.json", relative_to=relative_to)
+        files.append("recording.json")
+    elif request.save_as == "json":
+        raise UsageError("this recording cannot be written as JSON; save it with --format binary or zarr")
+    if request.save_as == "binary":
+        corrected.save(folder=folder / "recording", format="binary", **request.job_kwargs)
+        files.append("recording/")
+    elif request.save_as == "zarr":
+        corrected.save(folder=folder / "recording.zarr", format="zarr", **request.job_kwargs)
+        files.append("recording.zarr/")
+    return files
+
+
+def _attach_probe(recording: BaseRecording, file: Path) -> None:
+    from probeinterface import read_probeinterface
+
+    try:
+        recording.set_probegroup(read_probeinterface(file))
+    except Exception as error:
+        raise UsageError(f"--probe {file}: {error}") from None
+
+
+def _fitting_preset(recording: BaseRecording) -> str:
+    """Name the preset that fits the probe; "filters" if it is unknown, "none" if nothing is left to do."""
+    if recording.is_filtered():
+        return "none"
+    if not recording.has_probe() or recording.get_property("inter_sample_shift") is None:
+        return "filters"
+    probe = recording.get_probe()
+    description = f"{probe.annotations.get('description', '')} {probe.model_name or ''}"
+    if "2.0" in description or "NP2" in description:
+        return "neuropixels2"
+    if "1.0" in description or "NP1" in description:
+        return "neuropixels1"
+    return "filters"

@@ -1,0 +1,86 @@
+"""How commands fail: one line that says what is wrong, and an exit code.
+
+0: done. 1: it failed on the way. 2: it cannot work as it was asked. 130: it was stopped, as by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+FAILED, MISUSED, STOPPED = 1, 2, 130
+
+Debug = Annotated[bool, typer.Option("--debug", help="On an error, show where in the code it came from.")]
+
+
+class UsageError(Exception):
+    """What was asked cannot work; the message says why and what would."""
+
+
+@contextmanager
+def clear_errors(debug: bool = False) -> Iterator[None]:
+    """Turn exceptions into one line on standard error and an exit code.
+
+    Parameters
+    ----------
+    debug : bool, default: False
+        Let exceptions through with their traceback.
+    """
+    from steadyspike.loading import LoadingError
+    from steadyspike.preset_files import PresetError
+
+    with _termination_as_interrupt():
+        try:
+            yield
+        except KeyboardInterrupt:
+            say("[yellow]stopped[/yellow]: nothing half-written was left behind")
+            raise typer.Exit(STOPPED) from None
+        except (typer.Exit, typer.Abort):
+            raise
+        except (UsageError, LoadingError, PresetError) as error:
+            _fail(error, MISUSED, debug)
+        except Exception as error:
+            _fail(error, FAILED, debug)
+
+
+def say(message: str) -> None:
+    """Print a message for people on standard error, where it does not mix with results."""
+    from rich.console import Console
+
+    Console(stderr=True, soft_wrap=True).print(message)
+
+
+def _fail(error: Exception, code: int, debug: bool) -> NoReturn:
+    if debug:
+        from rich.console import Console
+
+        Console(stderr=True).print_exception()
+    from rich.markup import escape
+
+    text = str(error).strip() or "no message"
+    if code == FAILED:
+        text = f"{type(error).__name__}: {text}"
+    say(f"[bold red]error[/bold red]: {escape(' '.join(text.split()))}")
+    raise typer.Exit(code) from None
+
+
+@contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """Clean up on a polite kill, such as a batch system's, as on Ctrl-C."""
+
+    def interrupt(*_: Any) -> NoReturn:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

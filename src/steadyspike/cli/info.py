@@ -1,0 +1,32 @@
+"""``steadyspike info``: versions, what is registered where, presets."""
+
+from __future__ import annotations
+
+from steadyspike.cli.errors import Debug, clear_errors
+
+
+def info(debug: Debug = False) -> None:
+    """Show versions, what steadyspike registered in SpikeInterface, and the bundled presets."""
+    with clear_errors(debug):
+        from rich.console import Console
+        from rich.table import Table
+
+        import steadyspike
+        from steadyspike.environment import machine, versions
+
+        console = Console()
+        table = Table("", "version", title="Versions", title_justify="left")
+        for package, number in versions().items():
+            table.add_row(package, number)
+        console.print(table)
+        computer = machine()
+        console.print(f"{computer['processor']}, {computer['cores']} cores, {computer['system']}\n")
+
+        table = Table("in SpikeInterface's", "registered", title="Registered", title_justify="left")
+        for place, names in steadyspike.registered().items():
+            table.add_row(place, "\n".join(names))
+        console.print(table)
+
+        from steadyspike.cli.presets import preset_table
+
+        console.print(preset_table())

@@ -1,0 +1,60 @@
+"""Options that several commands share, and how their texts are read."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from steadyspike.cli.errors import UsageError
+
+Jobs = Annotated[
+    int | None,
+    typer.Option("--n-jobs", "-j", help="Worker processes; -1: one per core. Default: that, but at most 8."),
+]
+ChunkDuration = Annotated[str, typer.Option("--chunk-duration", help="How much each worker reads at once.")]
+ProgressBar = Annotated[
+    bool | None,
+    typer.Option("--progress-bar/--no-progress-bar", help="Default: on a terminal only.", show_default=False),
+]
+
+MOST_JOBS = 8
+
+
+def job_kwargs(n_jobs: int | None, chunk_duration: str, progress_bar: bool | None) -> dict[str, Any]:
+    """Turn the shared options into SpikeInterface's job arguments."""
+    from steadyspike.environment import usable_cores
+
+    if n_jobs is None:
+        n_jobs = min(MOST_JOBS, usable_cores())
+    if n_jobs == 0 or n_jobs < -1:
+        raise UsageError(f"--n-jobs {n_jobs} cannot work; allowed: 1 or more, or -1 for all cores")
+    number, unit = chunk_duration.rstrip("ms"), chunk_duration.lstrip("0123456789.")
+    if unit not in ("s", "ms") or not _is_positive(number):
+        raise UsageError(f"--chunk-duration {chunk_duration} cannot work; allowed: such as 1s or 500ms")
+    if progress_bar is None:
+        progress_bar = sys.stderr.isatty()
+    return dict(n_jobs=n_jobs, chunk_duration=chunk_duration, progress_bar=progress_bar)
+
+
+def parse_settings(texts: list[str], option: str) -> dict[str, Any]:
+    """Read texts like ``key=value``; a value is taken as JSON where it is JSON, and as text otherwise."""
+    settings = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise UsageError(f"{option} {text} is not of the form key=value")
+        try:
+            settings[key] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[key] = value
+    return settings
+
+
+def _is_positive(text: str) -> bool:
+    try:
+        return float(text) > 0
+    except ValueError:
+        return False

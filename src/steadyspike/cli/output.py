@@ -1,0 +1,94 @@
+"""Output folders that are there complete or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from steadyspike.cli.errors import UsageError
+
+MARKER = "steadyspike.json"
+"""File by which a folder that steadyspike wrote is known; it tells how the folder was made."""
+
+
+def check_output(path: Path, overwrite: bool) -> None:
+    """Refuse an output folder that would destroy something.
+
+    Parameters
+    ----------
+    path : Path
+        Where the output shall go.
+    overwrite : bool
+        Whether a folder that steadyspike wrote before may be replaced. Any other folder stays as it is.
+
+    Raises
+    ------
+    UsageError
+        If something is there that may not be replaced.
+    """
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not (path / MARKER).is_file():
+        raise UsageError(f"{path} exists and was not written by steadyspike; choose another --output")
+    if not overwrite:
+        raise UsageError(f"{path} exists; replace it with --overwrite, or choose another --output")
+
+
+@contextmanager
+def new_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Build a folder beside its place and move it there when it is complete.
+
+    Parameters
+    ----------
+    path : Path
+        Where the folder shall be.
+    overwrite : bool, default: False
+        As in `check_output`.
+
+    Yields
+    ------
+    unfinished : Path
+        An empty folder to write into. It vanishes if the block ends with an error.
+    """
+    path = path.absolute()
+    check_output(path, overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{path.name}-unfinished-", dir=path.parent))
+    try:
+        # mkdtemp makes it private; the result has the permissions of any new folder
+        unfinished.chmod(0o777 & ~_umask())
+        yield unfinished
+        _put_in_place(unfinished, path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def write_marker(folder: Path, content: dict[str, Any]) -> None:
+    """Write how `folder` was made into its `MARKER`, with the versions that made it."""
+    from steadyspike.environment import versions
+
+    text = json.dumps({"versions": versions(), **content}, indent=2, default=str)
+    (folder / MARKER).write_text(text + "\n", encoding="utf8")
+
+
+def _put_in_place(unfinished: Path, path: Path) -> None:
+    if not path.exists():
+        unfinished.rename(path)
+        return
+    # the old folder is set aside rather than deleted first, so that there is always one complete folder
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-replaced-", dir=path.parent))
+    path.rename(aside / path.name)
+    unfinished.rename(path)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

@@ -1,0 +1,366 @@
+"""The demo: a drifting recording with known motion, corrected, measured and drawn.
+
+The raw recording is simulated once and kept in memory as int16, as a probe delivers it. Each preset starts from
+there with its own filters: ours with steadyspike's bandpass and common reference, the others with SpikeInterface's.
+Their parameters are the same.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from spikeinterface import BaseRecording
+    from spikeinterface.core.motion import Motion
+
+    from steadyspike.benchmark.simulate import SimulatedDrift
+
+OURS = "steady_nonrigid"
+PRESETS = (OURS, "rigid_fast", "dredge_fast")
+BAND = dict(freq_min=300.0, freq_max=6000.0)
+SCENARIO = "nonrigid_gradient"
+AMPLITUDE_UM = 40.0
+GAIN_UV = 2.34375
+"""uV per step of the converter, as in Neuropixels 1.0 at gain 500."""
+WARM_UP_S = 4.0
+ZOOM_UM = 400.0
+DOTS_PER_INCH = 150
+
+
+@dataclass
+class PresetRun:
+    """What one preset did with the recording.
+
+    Attributes
+    ----------
+    times_s : dict of str to float
+        Seconds of each step; filters run inside the first and the last.
+    mean_error_um, worst_error_um : float
+        Mean and 99th percentile of |estimate - truth| after removing one offset.
+    motion_info : dict
+        As SpikeInterface gives it.
+    recording : BaseRecording
+        The filtered recording the motion was estimated from.
+    """
+
+    times_s: dict[str, float]
+    mean_error_um: float
+    worst_error_um: float
+    motion_info: dict[str, Any] = field(repr=False)
+    recording: BaseRecording = field(repr=False)
+
+    @property
+    def total_s(self) -> float:
+        """Seconds from the raw to the corrected recording."""
+        return sum(self.times_s.values())
+
+
+def run_demo(
+    folder: str | Path,
+    *,
+    duration_s: float = 60.0,
+    num_channels: int = 96,
+    seed: int = 1,
+    presets: tuple[str, ...] = PRESETS,
+    job_kwargs: dict[str, Any] | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Simulate, correct, compare, draw.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Where figures and results.json are written; made if it is not there.
+    duration_s : float, default: 60.0
+        Length of the recording in s.
+    num_channels : int, default: 96
+        Number of channels of the Neuropixels 1.0 probe.
+    seed : int, default: 1
+        Seed of the simulation.
+    presets : tuple of str
+        Motion presets; the first one is drawn.
+    job_kwargs : dict or None, default: None
+        SpikeInterface's job arguments, such as ``n_jobs``.
+    console : rich.console.Console or None, default: None
+        Where to print; None: standard output.
+
+    Returns
+    -------
+    results : dict
+        What results.json holds: sizes, errors and times of each preset, versions and machine.
+    """
+    from rich.console import Console
+
+    import steadyspike  # noqa: F401  (enters our presets into SpikeInterface's table)
+
+    console = Console() if console is None else console
+    jobs = {"n_jobs": 1, "chunk_duration": "1s", "progress_bar": False, **(job_kwargs or {})}
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with _step(console, f"simulating {duration_s:.0f} s of Neuropixels 1.0 on {num_channels} channels"):
+            simulated, raw = simulate_raw(duration_s, num_channels, seed, jobs)
+        with _step(console, "compiling (first time only) and warming up"):
+            warm_up(raw, presets)
+        runs = {}
+        for preset in presets:
+            with _step(console, f"correcting with {preset}"):
+                runs[preset] = run_preset(preset, raw, simulated, jobs)
+        uncorrected = _error_without_correction(simulated)
+        console.print(comparison_table(runs, uncorrected))
+        with _step(console, "drawing"):
+            _draw(folder, runs, simulated)
+    results = _results(runs, uncorrected, simulated, jobs, time.perf_counter() - start)
+    (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf8")
+    return results
+
+
+def simulate_raw(
+    duration_s: float, num_channels: int, seed: int, job_kwargs: dict[str, Any]
+) -> tuple[SimulatedDrift, BaseRecording]:
+    """Simulate the demo's recording and keep it in memory as a probe would deliver it.
+
+    Parameters
+    ----------
+    duration_s : float
+        In s.
+    num_channels : int
+        Number of channels.
+    seed : int
+        Seed of the simulation.
+    job_kwargs : dict
+        SpikeInterface's job arguments.
+
+    Returns
+    -------
+    simulated : SimulatedDrift
+    raw : BaseRecording
+        int16, in memory, with gain and offset to uV.
+    """
+    import spikeinterface.full as si
+
+    from steadyspike.benchmark.simulate import simulate_drifting_recording
+
+    simulated = simulate_drifting_recording(
+        SCENARIO, num_channels=num_channels, duration_s=duration_s, seed=seed, amplitude_um=AMPLITUDE_UM
+    )
+    scaled = si.scale(simulated.recording, gain=1.0 / GAIN_UV, dtype="float32")
+    raw = si.astype(scaled, "int16", round=True).save(format="memory", **job_kwargs)
+    raw.set_channel_gains(GAIN_UV)
+    raw.set_channel_offsets(0.0)
+    return simulated, raw
+
+
+def filtered(raw: BaseRecording, preset: str) -> BaseRecording:
+    """Give the lazy bandpass and common reference with which a preset starts: ours for our presets."""
+    import spikeinterface.full as si
+
+    import steadyspike
+
+    if preset.startswith("steady_"):
+        return steadyspike.common_reference(steadyspike.bandpass_filter(raw, **BAND))
+    return si.common_reference(si.bandpass_filter(raw, dtype="float32", **BAND))
+
+
+def warm_up(raw: BaseRecording, presets: tuple[str, ...]) -> None:
+    """Run each preset on a few seconds, so that what is timed later is no compilation."""
+    import spikeinterface.full as si
+
+    num_samples = min(raw.get_num_samples(), int(WARM_UP_S * raw.sampling_frequency))
+    for preset in presets:
+        short = filtered(raw.frame_slice(0, num_samples), preset)
+        # one job: compiled code is found by later workers on disk
+        corrected = si.correct_motion(
+            short, preset=preset, estimate_motion_kwargs={"bin_s": 1.0}, n_jobs=1, progress_bar=False
+        )
+        corrected.get_traces(start_frame=0, end_frame=1000)
+
+
+def run_preset(
+    preset: str, raw: BaseRecording, simulated: SimulatedDrift, job_kwargs: dict[str, Any]
+) -> PresetRun:
+    """Correct the recording with one preset, time its steps, and measure its error.
+
+    Parameters
+    ----------
+    preset : str
+        A motion preset.
+    raw : BaseRecording
+        As `simulate_raw` gives it.
+    simulated : SimulatedDrift
+        Knows the truth.
+    job_kwargs : dict
+        SpikeInterface's job arguments.
+
+    Returns
+    -------
+    run : PresetRun
+    """
+    import spikeinterface.full as si
+
+    from steadyspike.benchmark.truth import motion_error
+
+    recording = filtered(raw, preset)
+    start = time.perf_counter()
+    corrected, info = si.correct_motion(recording, preset=preset, output_motion_info=True, **job_kwargs)
+    times = dict(info["run_times"])
+    # what correct_motion spends outside its own timers: the noise levels
+    times["noise_levels"] = max(0.0, time.perf_counter() - start - sum(times.values()))
+    start = time.perf_counter()
+    _read_through(corrected, job_kwargs)
+    times["read_corrected"] = time.perf_counter() - start
+    error = np.abs(motion_error(simulated, info["motion"]))
+    order = ("noise_levels", "detect_and_localize", "estimate_motion", "read_corrected")
+    return PresetRun(
+        times_s={step: float(times[step]) for step in order if step in times},
+        mean_error_um=float(error.mean()),
+        worst_error_um=float(np.percentile(error, 99)),
+        motion_info=info,
+        recording=recording,
+    )
+
+
+def comparison_table(runs: dict[str, PresetRun], uncorrected_um: float) -> Table:
+    """Make a table of error and time of each preset, a row each.
+
+    Parameters
+    ----------
+    runs : dict of str to PresetRun
+        What each preset did.
+    uncorrected_um : float
+        Mean error in um of doing nothing.
+
+    Returns
+    -------
+    table : rich.table.Table
+    """
+    from rich.table import Table
+
+    steps = list(dict.fromkeys(step for run in runs.values() for step in run.times_s))
+    table = Table(title="Error against the truth, and time of each step", title_justify="left")
+    table.add_column("preset")
+    for column in (
+        "mean error\n(um)",
+        "99 % below\n(um)",
+        *(step.replace("_", "\n") + " (s)" for step in steps),
+    ):
+        table.add_column(column, justify="right")
+    table.add_column("raw to\ncorrected (s)", justify="right", style="bold")
+    for preset, run in runs.items():
+        errors = [f"{run.mean_error_um:.2f}", f"{run.worst_error_um:.2f}"]
+        times = [f"{run.times_s.get(step, 0.0):.1f}" for step in steps]
+        table.add_row(preset, *errors, *times, f"{run.total_s:.1f}")
+    table.add_row("no correction", f"{uncorrected_um:.2f}")
+    table.caption = (
+        "Filters run inside the steps: steadyspike's for steady_ presets, SpikeInterface's for the others."
+    )
+    return table
+
+
+def _read_through(recording: BaseRecording, job_kwargs: dict[str, Any]) -> None:
+    """Compute every sample once and keep none."""
+    from spikeinterface.core.job_tools import ChunkRecordingExecutor
+
+    executor = ChunkRecordingExecutor(
+        recording, _read_chunk, _keep, (recording,), job_name="read corrected", **job_kwargs
+    )
+    executor.run()
+
+
+def _keep(recording: BaseRecording) -> dict[str, BaseRecording]:
+    return {"recording": recording}
+
+
+def _read_chunk(segment_index: int, start_frame: int, end_frame: int, worker_ctx: dict[str, Any]) -> None:
+    worker_ctx["recording"].get_traces(
+        segment_index=segment_index, start_frame=start_frame, end_frame=end_frame
+    )
+
+
+def _error_without_correction(simulated: SimulatedDrift) -> float:
+    from steadyspike.benchmark.truth import motion_error
+
+    return float(np.abs(motion_error(simulated, _no_motion(simulated))).mean())
+
+
+def _no_motion(simulated: SimulatedDrift) -> Motion:
+    from steadyspike.benchmark.truth import true_motion
+
+    motion = true_motion(simulated, np.arange(0.5, simulated.info["duration_s"]), np.array([0.0]))
+    motion.displacement[0][:] = 0.0
+    return motion
+
+
+def _draw(folder: Path, runs: dict[str, PresetRun], simulated: SimulatedDrift) -> None:
+    from steadyspike import report
+    from steadyspike.benchmark.truth import true_motion
+
+    name, run = next(iter(runs.items()))
+    motion = run.motion_info["motion"]
+    truth = true_motion(simulated, motion.temporal_bins_s[0], motion.spatial_bins_um)
+    times = {preset: other.times_s for preset, other in runs.items()}
+    errors = {preset: other.mean_error_um for preset, other in runs.items()}
+    title = (
+        f"{name} on {simulated.info['duration_s']:.0f} s of simulated Neuropixels 1.0: "
+        f"motion found to {run.mean_error_um:.1f} µm"
+    )
+    figures = {
+        "raster.png": report.plot_raster(run.motion_info, run.recording),
+        "motion_map.png": report.plot_motion_map(motion, truth=truth),
+        "peaks_on_probe.png": report.plot_peaks_on_probe(run.motion_info, run.recording),
+        "run_times.png": report.plot_run_times(times),
+        "demo.png": report.plot_overview(
+            run.motion_info, run.recording, truth, times, errors, title=title, zoom_um=ZOOM_UM
+        ),
+    }
+    for file, figure in figures.items():
+        figure.savefig(folder / file, dpi=DOTS_PER_INCH)
+
+
+def _results(
+    runs: dict[str, PresetRun],
+    uncorrected_um: float,
+    simulated: SimulatedDrift,
+    job_kwargs: dict[str, Any],
+    total_s: float,
+) -> dict[str, Any]:
+    from steadyspike.environment import machine, versions
+
+    return {
+        "simulation": {**simulated.info, "num_jobs": job_kwargs["n_jobs"]},
+        "uncorrected_mean_error_um": uncorrected_um,
+        "presets": {
+            preset: {
+                "mean_error_um": run.mean_error_um,
+                "error_99_percent_um": run.worst_error_um,
+                "num_peaks": len(run.motion_info["peaks"]),
+                "times_s": run.times_s,
+                "raw_to_corrected_s": run.total_s,
+            }
+            for preset, run in runs.items()
+        },
+        "total_s": total_s,
+        "versions": versions(),
+        "machine": machine(),
+    }
+
+
+@contextmanager
+def _step(console: Console, what: str) -> Iterator[None]:
+    console.print(f"{what} ...", highlight=False)
+    start = time.perf_counter()
+    yield
+    console.print(f"    {time.perf_counter() - start:.1f} s", highlight=False, style="dim")
