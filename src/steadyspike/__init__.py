@@ -1,3 +1,54 @@
-"""Fast, accurate filtering, localization and motion correction for SpikeInterface."""
+"""Fast, accurate filtering, localization and motion correction for SpikeInterface.
+
+Importing the package enters its parts into SpikeInterface's tables, for SpikeInterface's own calls to find::
+
+    import spikeinterface.full as si
+    import steadyspike
+
+    recording_corrected = si.correct_motion(recording, preset="steady_nonrigid")
+
+`steadyspike.registered()` tells what is where.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from steadyspike.preprocessing.bandpass import bandpass_filter
+    from steadyspike.preprocessing.common_reference import common_reference
+    from steadyspike.preprocessing.motion_interpolation import interpolate_motion
+    from steadyspike.presets import list_presets, load_preset, save_preset
+    from steadyspike.register import registered
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "__version__",
+    "bandpass_filter",
+    "common_reference",
+    "interpolate_motion",
+    "list_presets",
+    "load_preset",
+    "registered",
+    "save_preset",
+]
+
+_MODULES = {
+    "bandpass_filter": "steadyspike.preprocessing.bandpass",
+    "common_reference": "steadyspike.preprocessing.common_reference",
+    "interpolate_motion": "steadyspike.preprocessing.motion_interpolation",
+    "list_presets": "steadyspike.presets",
+    "load_preset": "steadyspike.presets",
+    "save_preset": "steadyspike.presets",
+    "registered": "steadyspike.register",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'steadyspike' has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,282 @@
+"""What SpikeInterface's methods accept, and whether a preset's values fit.
+
+The names, types and defaults come from the signatures of the methods themselves, so a preset is held against
+the installed SpikeInterface and not against a copy of its documentation. What a signature cannot say (a
+radius is positive, a direction is x, y or z) is in the tables at the top.
+
+Each check yields problems as pairs ``(key, text)`` and raises nothing, so that a user sees all of them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, Literal, get_args, get_origin
+
+import numpy as np
+
+Problem = tuple[str, str]
+Parameters = dict[str, inspect.Parameter]
+Choices = Mapping[str, tuple[str, ...]]
+
+OUR_INTERPOLATION = "steady_interpolate_motion"
+
+STEP_CHOICES: Choices = {
+    "border_mode": ("remove_channels", "force_extrapolate", "force_zeros"),
+    "spatial_interpolation_method": ("kriging", "idw", "nearest"),
+}
+MOTION_CHOICES: Choices = {
+    **STEP_CHOICES,
+    "direction": ("x", "y", "z"),
+    "peak_sign": ("neg", "pos", "both"),
+    "win_shape": ("gaussian", "rect", "triangle"),
+    "feature": ("ptp", "energy", "peak_voltage"),
+    "center_of_mass.feature": ("ptp", "mean", "energy", "peak_voltage"),
+    "weight_method.mode": ("exponential_3d", "gaussian_2d"),
+}
+
+POSITIVE = {
+    "detect_threshold", "exclude_sweep_ms", "radius_um", "n_peaks", "upsampling_um", "sigma_ms", "sigma_um",
+    "p", "max_distance_um", "bin_s", "bin_um", "win_step_um", "win_scale_um", "max_displacement_um",
+    "max_disp_um", "time_horizon_s", "num_closest", "interpolation_time_bin_size_s", "freq", "freq_min",
+    "freq_max", "filter_order", "num_random_chunks", "chunk_duration_s", "n_neighbors", "psd_hf_threshold",
+    "sigma_list_um", "sigma_3d", "num_amp_bins", "num_iterations", "batch_size",
+}  # fmt: skip
+NOT_NEGATIVE = {"margin_ms", "margin_um", "z_list_um", "histogram_depth_smooth_um", "histogram_time_smooth_s"}
+INTERVALS = {"percentile": (0, 100), "nyquist_threshold": (0, 1), "mincorr": (0, 1), "corr_threshold": (0, 1)}
+RANGED = POSITIVE | NOT_NEGATIVE | INTERVALS.keys()
+WHOLE = {"seed", "filter_order", "batch_size"}
+WHOLE_PREFIXES = ("num_", "n_")
+
+RECORDING = {"recording", "parent_recording"}
+# what compute_motion hands over itself, and what would change the form of what it gets back
+FROM_COMPUTE_MOTION = RECORDING | {
+    "parents", "noise_levels", "return_output", "return_tensor", "peaks", "peak_locations", "method", "extra",
+    "extra_outputs", "progress_bar", "motion", "distances", "lfp_recording",
+}  # fmt: skip
+
+
+def check_motion(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
+    """Check the five tables of a motion preset against SpikeInterface's methods."""
+    methods = _motion_methods()
+    for table, values in tables.items():
+        if not values and table in ("select_kwargs", "interpolate_motion_kwargs"):
+            continue
+        if table == "interpolate_motion_kwargs" and "method" not in values:
+            yield from check_values(
+                values, _their_interpolation(), table, "interpolate_motion", MOTION_CHOICES
+            )
+        else:
+            yield from _check_method(table, values, methods[table])
+
+
+def check_steps(steps: list[dict[str, Any]]) -> Iterator[Problem]:
+    """Check the steps of a preprocessing preset against SpikeInterface's pipeline."""
+    from spikeinterface.preprocessing.pipeline import pp_names_to_functions
+
+    for index, step in enumerate(steps):
+        name, key = step["name"], f"steps[{index}]"
+        if name not in pp_names_to_functions:
+            yield f"{key}.name", f"{name!r} is no step; {_instead(name, pp_names_to_functions)}"
+            continue
+        accepted, is_open = _step_parameters(name, pp_names_to_functions[name])
+        yield from check_values(step["params"], accepted, f"{key}.params", name, STEP_CHOICES, is_open)
+
+
+def check_plain(key: str, value: Any) -> Iterator[Problem]:
+    """Check that a value is plain data: text, numbers, booleans, lists and tables of them."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from check_plain(f"{key}.{name}", inner)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from check_plain(f"{key}[{index}]", inner)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield key, f"is {value}; allowed: a finite number"
+    elif not isinstance(value, str | int | float | bool):
+        allowed = "text, a number, true or false, a list or a table"
+        yield key, f"is {value!r} ({type(value).__name__}); a preset is plain data: {allowed}"
+
+
+def check_values(
+    values: Mapping[str, Any],
+    accepted: Parameters,
+    key: str,
+    owner: str,
+    choices: Choices,
+    is_open: bool = False,
+) -> Iterator[Problem]:
+    """Check the names and values given to one method, and that nothing it needs is missing.
+
+    Parameters
+    ----------
+    values : mapping
+        What the preset gives.
+    accepted : dict
+        The method's parameters by name.
+    key : str
+        Where in the preset the values stand.
+    owner : str
+        Name of the method.
+    choices : mapping
+        Words allowed for a parameter, under its name or under "owner.name".
+    is_open : bool, default: False
+        Whether other names are allowed too, because the method passes them on unseen.
+    """
+    for name, value in values.items():
+        if name in accepted:
+            words = choices.get(f"{owner}.{name}", choices.get(name, ()))
+            yield from _check_value(f"{key}.{name}", name, value, accepted[name], words)
+        elif not is_open:
+            yield f"{key}.{name}", f"is no parameter of {owner!r}; {_instead(name, accepted)}"
+    for name, parameter in accepted.items():
+        if parameter.default is inspect.Parameter.empty and name not in values:
+            yield f"{key}.{name}", f"is missing, and {owner!r} cannot do without it"
+
+
+def _check_method(
+    table: str, values: Mapping[str, Any], methods: Mapping[str, Callable[[], Parameters]]
+) -> Iterator[Problem]:
+    method = values.get("method")
+    if method is None:
+        yield f"{table}.method", f"is missing; allowed: {', '.join(methods)}"
+    elif not isinstance(method, str) or method not in methods:
+        yield f"{table}.method", f"{method!r} is no method; {_instead(method, methods)}"
+    else:
+        rest = {name: value for name, value in values.items() if name != "method"}
+        yield from check_values(rest, methods[method](), table, method, MOTION_CHOICES)
+
+
+def _check_value(
+    key: str, name: str, value: Any, parameter: inspect.Parameter, words: tuple[str, ...]
+) -> Iterator[Problem]:
+    if get_origin(parameter.annotation) is Literal:
+        words = get_args(parameter.annotation)
+    default = parameter.default
+    if callable(default) and default is not inspect.Parameter.empty:
+        yield key, "takes a function, which a preset cannot hold; leave it out"
+    elif words and value not in words:
+        yield key, f"is {value!r}; allowed: {', '.join(repr(word) for word in words)}"
+    elif problem := _wrong_type(name, value, default) or _out_of_range(name, value):
+        yield key, f"is {value!r}; allowed: {problem}"
+    elif name == "weight_method":
+        yield from check_values(value, _convolution_weights(), key, name, MOTION_CHOICES)
+
+
+def _wrong_type(name: str, value: Any, default: Any) -> str | None:
+    """Return what is allowed where the type of a value differs from that of the default."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(default, bool):
+        return None if isinstance(value, bool) else "true or false"
+    if name in WHOLE or name.startswith(WHOLE_PREFIXES):
+        return None if is_number and isinstance(value, int) else "a whole number"
+    if isinstance(default, int | float):
+        return None if is_number else "a number"
+    if isinstance(default, str):
+        return None if isinstance(value, str) else "text"
+    if isinstance(default, list | tuple | np.ndarray):
+        return None if isinstance(value, list) else "a list"
+    if isinstance(default, Mapping):
+        return None if isinstance(value, Mapping) else "a table"
+    return None
+
+
+def _out_of_range(name: str, value: Any) -> str | None:
+    """Return what is allowed where a number, or one of a list, is out of its range."""
+    if name not in RANGED:
+        return None
+    numbers = value if isinstance(value, list) else [value]
+    if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
+        return "a number"
+    if name in POSITIVE:
+        return None if all(number > 0 for number in numbers) else "greater than 0"
+    if name in NOT_NEGATIVE:
+        return None if all(number >= 0 for number in numbers) else "0 or greater"
+    low, high = INTERVALS[name]
+    return None if all(low <= number <= high for number in numbers) else f"{low} to {high}"
+
+
+def _instead(name: Any, known: Mapping[str, Any]) -> str:
+    close = get_close_matches(name, known, n=1) if isinstance(name, str) else []
+    suggestion = f"did you mean {close[0]!r}? " if close else ""
+    return f"{suggestion}allowed: {', '.join(known) or 'none'}"
+
+
+def parameters_of(function: Callable, hidden: set[str] = FROM_COMPUTE_MOTION) -> tuple[Parameters, bool]:
+    """Return the named parameters of a function, and whether it takes others in ``**kwargs``."""
+    parameters = inspect.signature(function).parameters
+    variadic = {name: p for name, p in parameters.items() if p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+    named = {name: p for name, p in parameters.items() if name not in hidden and name not in variadic}
+    return named, any(p.kind is p.VAR_KEYWORD for p in variadic.values())
+
+
+def _motion_methods() -> dict[str, dict[str, Callable[[], Parameters]]]:
+    """Return, for each table of a motion preset, how to get the parameters of each of its methods."""
+    from spikeinterface.sortingcomponents.motion.motion_estimation import estimate_motion_methods
+    from spikeinterface.sortingcomponents.peak_detection import detect_peak_methods
+    from spikeinterface.sortingcomponents.peak_localization import peak_localization_methods
+
+    def constructor(method_class: type) -> Callable[[], Parameters]:
+        return lambda: parameters_of(method_class)[0]
+
+    def estimator(name: str, method_class: Any) -> Callable[[], Parameters]:
+        return lambda: _estimator_parameters(name, method_class)
+
+    return {
+        "detect_kwargs": {name: constructor(cls) for name, cls in detect_peak_methods.items()},
+        "select_kwargs": {"uniform": _uniform_selection},
+        "localize_peaks_kwargs": {name: constructor(cls) for name, cls in peak_localization_methods.items()},
+        "estimate_motion_kwargs": {
+            name: estimator(name, cls) for name, cls in estimate_motion_methods.items()
+        },
+        "interpolate_motion_kwargs": {OUR_INTERPOLATION: _our_interpolation},
+    }
+
+
+def _estimator_parameters(name: str, method_class: Any) -> Parameters:
+    from spikeinterface.sortingcomponents.motion import dredge
+    from spikeinterface.sortingcomponents.motion.motion_estimation import estimate_motion
+
+    passed_on = {"dredge_ap": dredge.dredge_ap, "dredge_lfp": dredge.dredge_online_lfp}
+    specific, _ = parameters_of(passed_on.get(name, method_class.run))
+    general, _ = parameters_of(estimate_motion, FROM_COMPUTE_MOTION | {"margin_um"})
+    return {**specific, **general}
+
+
+def _uniform_selection() -> Parameters:
+    """Describe the one selection that needs no arrays; its parameters are in no signature."""
+    defaults = {"n_peaks": inspect.Parameter.empty, "select_per_channel": False, "seed": None}
+    return {
+        name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+        for name, default in defaults.items()
+    }
+
+
+def _their_interpolation() -> Parameters:
+    from spikeinterface.sortingcomponents.motion import InterpolateMotionRecording
+
+    return parameters_of(InterpolateMotionRecording)[0]
+
+
+def _our_interpolation() -> Parameters:
+    from steadyspike.preprocessing.motion_interpolation import interpolate_motion
+
+    return parameters_of(interpolate_motion)[0]
+
+
+def _convolution_weights() -> Parameters:
+    from spikeinterface.postprocessing.localization_tools import get_convolution_weights
+
+    return parameters_of(get_convolution_weights)[0]
+
+
+def _step_parameters(name: str, function: Callable) -> tuple[Parameters, bool]:
+    from spikeinterface.preprocessing import detect_bad_channels
+
+    accepted, is_open = parameters_of(function, RECORDING)
+    if name in ("detect_and_interpolate_bad_channels", "detect_and_remove_bad_channels"):
+        detection, is_open = parameters_of(detect_bad_channels, RECORDING)
+        accepted = {**accepted, **detection}
+    return accepted, is_open
