@@ -1,8 +1,8 @@
 """The demo: a drifting recording with known motion, corrected, measured and drawn.
 
-The raw recording is simulated once and kept in memory as int16, as a probe delivers it. Each preset starts from
-there with its own filters: ours with steadyspike's bandpass and common reference, the others with SpikeInterface's.
-Their parameters are the same.
+The raw recording is simulated once and kept in memory as int16, as a probe delivers it. Each preset starts
+there with filters of the same parameters: ours with steadyspike's bandpass and common reference, the others
+with SpikeInterface's.
 """
 
 from __future__ import annotations
@@ -103,13 +103,14 @@ def run_demo(
     from rich.console import Console
 
     import steadyspike  # noqa: F401  (enters our presets into SpikeInterface's table)
+    from steadyspike.environment import job_defaults
 
     console = Console() if console is None else console
     jobs = {"n_jobs": 1, "chunk_duration": "1s", "progress_bar": False, **(job_kwargs or {})}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), job_defaults(**jobs):
         warnings.simplefilter("ignore")
         with _step(console, f"simulating {duration_s:.0f} s of Neuropixels 1.0 on {num_channels} channels"):
             simulated, raw = simulate_raw(duration_s, num_channels, seed, jobs)
@@ -234,7 +235,7 @@ def run_preset(
 
 
 def comparison_table(runs: dict[str, PresetRun], uncorrected_um: float) -> Table:
-    """Make a table of error and time of each preset, a row each.
+    """Make a table of error and time, a column for each preset.
 
     Parameters
     ----------
@@ -249,32 +250,27 @@ def comparison_table(runs: dict[str, PresetRun], uncorrected_um: float) -> Table
     """
     from rich.table import Table
 
-    steps = list(dict.fromkeys(step for run in runs.values() for step in run.times_s))
-    table = Table(title="Error against the truth, and time of each step", title_justify="left")
-    table.add_column("preset")
-    for column in (
-        "mean error\n(um)",
-        "99 % below\n(um)",
-        *(step.replace("_", "\n") + " (s)" for step in steps),
-    ):
-        table.add_column(column, justify="right")
-    table.add_column("raw to\ncorrected (s)", justify="right", style="bold")
-    for preset, run in runs.items():
-        errors = [f"{run.mean_error_um:.2f}", f"{run.worst_error_um:.2f}"]
-        times = [f"{run.times_s.get(step, 0.0):.1f}" for step in steps]
-        table.add_row(preset, *errors, *times, f"{run.total_s:.1f}")
-    table.add_row("no correction", f"{uncorrected_um:.2f}")
-    table.caption = (
-        "Filters run inside the steps: steadyspike's for steady_ presets, SpikeInterface's for the others."
-    )
+    table = Table("", title="Error against the truth, and time of each step", title_justify="left")
+    for preset in runs:
+        table.add_column(preset, justify="right")
+    table.add_column("no correction", justify="right")
+    everyone = runs.values()
+    errors = [f"{run.mean_error_um:.2f}" for run in everyone]
+    table.add_row("mean error (um)", *errors, f"{uncorrected_um:.2f}")
+    table.add_row("99 % of errors below (um)", *(f"{run.worst_error_um:.2f}" for run in everyone))
+    table.add_section()
+    for step in dict.fromkeys(step for run in everyone for step in run.times_s):
+        table.add_row(f"{step.replace('_', ' ')} (s)", *(f"{run.times_s[step]:.1f}" for run in everyone))
+    table.add_row("raw to corrected (s)", *(f"{run.total_s:.1f}" for run in everyone), style="bold")
+    table.caption = "The filters run inside the steps that read the recording."
     return table
 
 
 def _read_through(recording: BaseRecording, job_kwargs: dict[str, Any]) -> None:
     """Compute every sample once and keep none."""
-    from spikeinterface.core.job_tools import ChunkRecordingExecutor
+    from spikeinterface.core.job_tools import TimeSeriesChunkExecutor
 
-    executor = ChunkRecordingExecutor(
+    executor = TimeSeriesChunkExecutor(
         recording, _read_chunk, _keep, (recording,), job_name="read corrected", **job_kwargs
     )
     executor.run()

@@ -1,10 +1,13 @@
-"""Versions and machine, as every stored result names them."""
+"""Versions and machine, as every stored result names them, and SpikeInterface's job defaults."""
 
 from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 PACKAGES = (
     "steadyspike",
@@ -43,6 +46,30 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextmanager
+def job_defaults(**job_kwargs: Any) -> Iterator[None]:
+    """Make job arguments SpikeInterface's defaults for a while.
+
+    `correct_motion` estimates noise levels without passing its job arguments on, and would show a progress bar
+    for them whatever it was told.
+
+    Parameters
+    ----------
+    **job_kwargs
+        Such as ``n_jobs`` and ``progress_bar``.
+    """
+    from spikeinterface.core import globals as si_globals
+
+    before, was_set = si_globals.get_global_job_kwargs(), si_globals.is_set_global_job_kwargs_set()
+    si_globals.set_global_job_kwargs(**job_kwargs)
+    try:
+        yield
+    finally:
+        si_globals.reset_global_job_kwargs()
+        si_globals.set_global_job_kwargs(**before)
+        si_globals.global_job_kwargs_set = was_set
 
 
 def _processor_name() -> str:

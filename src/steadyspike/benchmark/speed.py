@@ -18,8 +18,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from steadyspike.benchmark.speed_parts import PARTS, Data, Pair, whole_pair
-from steadyspike.environment import machine, versions
+from steadyspike.benchmark.speed_parts import ONE_JOB, PARTS, Data, Pair, whole_pair
+from steadyspike.environment import job_defaults, machine, versions
 
 WHOLE = "raw to corrected"
 FLOAT_ONLY = ("interpolate", "localize", "estimate")
@@ -86,7 +86,7 @@ def run_speed_benchmark(
     """
     results = _start_or_resume(settings, file)
     done = {(row["part"], row["num_channels"], row["dtype"]) for row in results["rows"]}
-    with one_thread(), warnings.catch_warnings():
+    with one_thread(), job_defaults(**ONE_JOB), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for key, make_pair, repeats in _plan(settings):
             if key in done:

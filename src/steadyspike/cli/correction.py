@@ -10,6 +10,7 @@ import numpy as np
 
 from steadyspike.cli.errors import UsageError, say
 from steadyspike.cli.output import new_folder, write_marker
+from steadyspike.environment import job_defaults
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
@@ -162,7 +163,7 @@ def run(recording: BaseRecording, request: Request) -> Correction:
     overrides = {key: dict(value) for key, value in request.overrides.items()}
     # any preset's correction ends in our node, because it keeps all channels and can be saved as JSON
     overrides.setdefault("interpolate_motion_kwargs", {})["method"] = "steady_interpolate_motion"
-    with new_folder(request.output, request.overwrite) as folder:
+    with new_folder(request.output, request.overwrite) as folder, job_defaults(**request.job_kwargs):
         corrected, info = si.correct_motion(
             recording, preset=request.preset, output_motion_info=True, **overrides, **request.job_kwargs
         )
