@@ -12,11 +12,12 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from steadyspike.benchmark.preset_run import PresetRun, filtered, run_preset
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 OURS = "steady_nonrigid"
 PRESETS = (OURS, "rigid_fast", "dredge_fast")
-BAND = dict(freq_min=300.0, freq_max=6000.0)
 SCENARIO = "nonrigid_gradient"
 AMPLITUDE_UM = 40.0
 GAIN_UV = 2.34375
@@ -36,34 +36,6 @@ GAIN_UV = 2.34375
 WARM_UP_S = 4.0
 ZOOM_UM = 400.0
 DOTS_PER_INCH = 150
-
-
-@dataclass
-class PresetRun:
-    """What one preset did with the recording.
-
-    Attributes
-    ----------
-    times_s : dict of str to float
-        Seconds of each step; filters run inside the first and the last.
-    mean_error_um, worst_error_um : float
-        Mean and 99th percentile of |estimate - truth| after removing one offset.
-    motion_info : dict
-        As SpikeInterface gives it.
-    recording : BaseRecording
-        The filtered recording the motion was estimated from.
-    """
-
-    times_s: dict[str, float]
-    mean_error_um: float
-    worst_error_um: float
-    motion_info: dict[str, Any] = field(repr=False)
-    recording: BaseRecording = field(repr=False)
-
-    @property
-    def total_s(self) -> float:
-        """Seconds from the raw to the corrected recording."""
-        return sum(self.times_s.values())
 
 
 def run_demo(
@@ -165,17 +137,6 @@ def simulate_raw(
     return simulated, raw
 
 
-def filtered(raw: BaseRecording, preset: str) -> BaseRecording:
-    """Give the lazy bandpass and common reference with which a preset starts: ours for our presets."""
-    import spikeinterface.full as si
-
-    import steadyspike
-
-    if preset.startswith("steady_"):
-        return steadyspike.common_reference(steadyspike.bandpass_filter(raw, **BAND))
-    return si.common_reference(si.bandpass_filter(raw, dtype="float32", **BAND))
-
-
 def warm_up(raw: BaseRecording, presets: tuple[str, ...]) -> None:
     """Run each preset on a few seconds, so that what is timed later is no compilation."""
     import spikeinterface.full as si
@@ -188,50 +149,6 @@ def warm_up(raw: BaseRecording, presets: tuple[str, ...]) -> None:
             short, preset=preset, estimate_motion_kwargs={"bin_s": 1.0}, n_jobs=1, progress_bar=False
         )
         corrected.get_traces(start_frame=0, end_frame=1000)
-
-
-def run_preset(
-    preset: str, raw: BaseRecording, simulated: SimulatedDrift, job_kwargs: dict[str, Any]
-) -> PresetRun:
-    """Correct the recording with one preset, time its steps, and measure its error.
-
-    Parameters
-    ----------
-    preset : str
-        A motion preset.
-    raw : BaseRecording
-        As `simulate_raw` gives it.
-    simulated : SimulatedDrift
-        Knows the truth.
-    job_kwargs : dict
-        SpikeInterface's job arguments.
-
-    Returns
-    -------
-    run : PresetRun
-    """
-    import spikeinterface.full as si
-
-    from steadyspike.benchmark.truth import motion_error
-
-    recording = filtered(raw, preset)
-    start = time.perf_counter()
-    corrected, info = si.correct_motion(recording, preset=preset, output_motion_info=True, **job_kwargs)
-    times = dict(info["run_times"])
-    # what correct_motion spends outside its own timers: the noise levels
-    times["noise_levels"] = max(0.0, time.perf_counter() - start - sum(times.values()))
-    start = time.perf_counter()
-    _read_through(corrected, job_kwargs)
-    times["read_corrected"] = time.perf_counter() - start
-    error = np.abs(motion_error(simulated, info["motion"]))
-    order = ("noise_levels", "detect_and_localize", "estimate_motion", "read_corrected")
-    return PresetRun(
-        times_s={step: float(times[step]) for step in order if step in times},
-        mean_error_um=float(error.mean()),
-        worst_error_um=float(np.percentile(error, 99)),
-        motion_info=info,
-        recording=recording,
-    )
 
 
 def comparison_table(runs: dict[str, PresetRun], uncorrected_um: float) -> Table:
@@ -266,26 +183,6 @@ def comparison_table(runs: dict[str, PresetRun], uncorrected_um: float) -> Table
     return table
 
 
-def _read_through(recording: BaseRecording, job_kwargs: dict[str, Any]) -> None:
-    """Compute every sample once and keep none."""
-    from spikeinterface.core.job_tools import TimeSeriesChunkExecutor
-
-    executor = TimeSeriesChunkExecutor(
-        recording, _read_chunk, _keep, (recording,), job_name="read corrected", **job_kwargs
-    )
-    executor.run()
-
-
-def _keep(recording: BaseRecording) -> dict[str, BaseRecording]:
-    return {"recording": recording}
-
-
-def _read_chunk(segment_index: int, start_frame: int, end_frame: int, worker_ctx: dict[str, Any]) -> None:
-    worker_ctx["recording"].get_traces(
-        segment_index=segment_index, start_frame=start_frame, end_frame=end_frame
-    )
-
-
 def _error_without_correction(simulated: SimulatedDrift) -> float:
     from steadyspike.benchmark.truth import motion_error
 
@@ -307,6 +204,8 @@ def _draw(folder: Path, runs: dict[str, PresetRun], simulated: SimulatedDrift) -
     name, run = next(iter(runs.items()))
     motion = run.motion_info["motion"]
     truth = true_motion(simulated, motion.temporal_bins_s[0], motion.spatial_bins_um)
+    fine_times = np.arange(0.25, simulated.info["duration_s"], 0.5)
+    fine_truth = true_motion(simulated, fine_times, np.linspace(*simulated.depth_range_um, 48))
     times = {preset: other.times_s for preset, other in runs.items()}
     errors = {preset: other.mean_error_um for preset, other in runs.items()}
     title = (
@@ -319,7 +218,7 @@ def _draw(folder: Path, runs: dict[str, PresetRun], simulated: SimulatedDrift) -
         "peaks_on_probe.png": report.plot_peaks_on_probe(run.motion_info, run.recording),
         "run_times.png": report.plot_run_times(times),
         "demo.png": report.plot_overview(
-            run.motion_info, run.recording, truth, times, errors, title=title, zoom_um=ZOOM_UM
+            run.motion_info, run.recording, fine_truth, times, errors, title=title, zoom_um=ZOOM_UM
         ),
     }
     for file, figure in figures.items():

@@ -52,8 +52,8 @@ def usable_cores() -> int:
 def job_defaults(**job_kwargs: Any) -> Iterator[None]:
     """Make job arguments SpikeInterface's defaults for a while.
 
-    `correct_motion` estimates noise levels without passing its job arguments on, and would show a progress bar
-    for them whatever it was told.
+    `correct_motion` estimates noise levels without passing its job arguments on, and would show a progress
+    bar for them whatever it was told.
 
     Parameters
     ----------

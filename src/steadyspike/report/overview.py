@@ -43,7 +43,7 @@ def plot_overview(
     recording : BaseRecording
         The recording in which the peaks were found; one segment.
     truth : Motion
-        The true motion on the bins of the estimate.
+        The true motion, on bins of any fineness.
     times_s : mapping of str to mapping of str to float
         For each preset the seconds of each step.
     errors_um : mapping of str to float
@@ -86,18 +86,27 @@ def _draw_rasters(
 
 
 def _draw_maps(figure: SubFigure, motion: Motion, truth: Motion) -> None:
-    found = motion.displacement[0]
     known = truth.displacement[0]
+    found = _on_bins_of(truth, motion)
     # a displacement is defined up to a constant, so the two are first laid over each other
     found = found - np.median(found - known)
     limit = max(1e-3, float(np.abs(known).max()))
     left, right = figure.subplots(1, 2, sharey=True)
-    draw_map(left, motion, found, limit)
-    image = draw_map(right, motion, known, limit)
+    draw_map(left, truth, found, limit)
+    image = draw_map(right, truth, known, limit)
     left.set_title("Motion found")
     right.set_title("True motion")
     style.quiet_second_axis(right)
     figure.colorbar(image, ax=[left, right], label="displacement (µm)", pad=0.02)
+
+
+def _on_bins_of(grid: Motion, motion: Motion) -> np.ndarray:
+    """Evaluate a motion on the bins of another, as (num_times, num_windows)."""
+    times, depths = grid.temporal_bins_s[0], grid.spatial_bins_um
+    if motion.spatial_bins_um.size == 1:
+        values = np.interp(times, motion.temporal_bins_s[0], motion.displacement[0][:, 0])
+        return np.repeat(values[:, np.newaxis], depths.size, axis=1)
+    return motion.get_displacement_at_time_and_depth(times, depths, segment_index=0, grid=True).T
 
 
 def _draw_bars(
@@ -108,4 +117,4 @@ def _draw_bars(
     names = [f"{run}\nerror {errors_um[run]:.1f} µm" for run in list(times_s)[::-1]]
     axes.set_yticks(range(len(names)), names)
     axes.set_title("Time from raw to corrected")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)

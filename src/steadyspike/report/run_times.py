@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 from steadyspike.report import style
@@ -29,7 +30,7 @@ def plot_run_times(times_s: Mapping[str, Mapping[str, float]]) -> Figure:
         axes = figure.subplots()
         draw_run_times(axes, times_s)
         axes.set_title("Run times")
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=3)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=4)
     return figure
 
 
@@ -46,9 +47,10 @@ def draw_run_times(axes: Axes, times_s: Mapping[str, Mapping[str, float]]) -> No
     runs = list(times_s)[::-1]
     steps = list(dict.fromkeys(step for run in times_s.values() for step in run))
     starts = [0.0] * len(runs)
-    for index, step in enumerate(steps):
+    other_colours = cycle(style.OTHER_STEPS)
+    for step in steps:
         seconds = [times_s[run].get(step, 0.0) for run in runs]
-        colour = style.STEPS[index % len(style.STEPS)]
+        colour = style.STEPS.get(step) or next(other_colours)
         axes.barh(runs, seconds, left=starts, color=colour, label=step.replace("_", " "), height=0.62)
         starts = [start + value for start, value in zip(starts, seconds, strict=True)]
     for row, total in enumerate(starts):

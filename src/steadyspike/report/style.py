@@ -16,8 +16,17 @@ STEADY = "#0d8a82"
 """Whatever steadyspike estimated or took."""
 TRUTH = "#e0457b"
 """Whatever is known to be true."""
-STEPS = ("#0d8a82", "#e8a33d", "#5b7db1", "#8e6bb0", "#9aa5b1")
-"""The steps of a run, in the order in which they happen."""
+STEPS = {
+    "noise_levels": "#c3cbd4",
+    "detect_peaks": "#3aa79f",
+    "select_peaks": "#7fc4be",
+    "localize_peaks": "#0d8a82",
+    "detect_and_localize": "#0d8a82",
+    "estimate_motion": "#e8a33d",
+    "read_corrected": "#5b7db1",
+}
+"""The steps of a correction, under SpikeInterface's names for them."""
+OTHER_STEPS = ("#8e6bb0", "#b0746b", "#6b8eb0", "#9aa5b1")
 
 RASTER_MAP = "Greys"
 MOTION_MAP = "RdBu_r"
