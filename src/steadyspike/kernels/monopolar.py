@@ -38,8 +38,9 @@ MAX_ITERATIONS = 100
 MAX_DAMPINGS = 40
 # a step that promises less ends the descent: a thousandth of the 1e-6 that matters for the objective
 TOLERANCE = 1e-9
-# a fit that explains less of the variation than this often has several minima: more starting points are tried
-GOOD_FIT = 0.5
+# a fit that explains less of the variation may sit in one of several minima: a second, then a third start
+GOOD_FIT = 0.8
+POOR_FIT = 0.5
 LARGEST = float(np.finfo(np.float64).max)
 
 
@@ -130,7 +131,8 @@ def _solve_one(w, xs, ys, max_distance_um, work, out):
     residual = math.inf
     lowest = math.inf
     for start in range(3):
-        if not variation > 0.0 or residual < (1.0 - GOOD_FIT) * variation:
+        enough = GOOD_FIT if start == 1 else POOR_FIT
+        if not variation > 0.0 or residual < (1.0 - enough) * variation:
             break
         if start == 0:
             _set(point, x_mass, y_mass, START_Z_UM)

@@ -17,6 +17,17 @@ from ..kernels.monopolar import solve_monopolar
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
+def _check_parameters(recording, radius_um, max_distance_um, feature):
+    if not radius_um > 0:
+        raise ValueError(f"radius_um is {radius_um}; allowed is a number above 0")
+    if not 1 <= max_distance_um < np.inf:
+        raise ValueError(f"max_distance_um is {max_distance_um}; allowed is a finite number of at least 1")
+    if feature not in FEATURES:
+        raise ValueError(f"feature is {feature!r}; allowed are {', '.join(map(repr, FEATURES))}")
+    if not np.isfinite(recording.get_channel_locations()).all():
+        raise ValueError("recording has contact positions that are NaN or infinite; allowed are finite ones")
+
+
 class LocalizeSteadyMonopolar(LocalizeBase):
     """Localize peaks as point sources, all peaks of a chunk in one compiled call.
 
@@ -88,18 +99,7 @@ class LocalizeSteadyMonopolar(LocalizeBase):
         feature="ptp",
         return_goodness_of_fit=False,
     ):
-        if not radius_um > 0:
-            raise ValueError(f"radius_um is {radius_um}; allowed is a number above 0")
-        if not 1 <= max_distance_um < np.inf:
-            raise ValueError(
-                f"max_distance_um is {max_distance_um}; allowed is a finite number of at least 1"
-            )
-        if feature not in FEATURES:
-            raise ValueError(f"feature is {feature!r}; allowed are {', '.join(map(repr, FEATURES))}")
-        if not np.isfinite(recording.get_channel_locations()).all():
-            raise ValueError(
-                "recording has contact positions that are NaN or infinite; allowed are finite ones"
-            )
+        _check_parameters(recording, radius_um, max_distance_um, feature)
         # not LocalizeBase.__init__: it keeps two channels x channels matrices, 225 MB for 5,000 contacts,
         # that would travel to each worker; the neighbour lists replace them
         PipelineNode.__init__(self, recording, return_output=return_output, parents=parents)
