@@ -63,7 +63,7 @@ def butterworth_sections(sampling_frequency, freq_min=None, freq_max=None, order
     return iirfilter(order, corners[btype], fs=sampling_frequency, btype=btype, ftype=ftype, output="sos")
 
 
-def settling_samples(sections, fraction=1e-4):
+def settling_samples(sections, fraction=2e-4):
     """Count the samples n in which the slowest pole p of a filter decays: `|p|**n = fraction`."""
     poles = np.concatenate([np.roots(section[3:]) for section in sections])
     return int(np.ceil(np.log(fraction) / np.log(np.abs(poles).max())))
@@ -108,14 +108,12 @@ def filter_zero_phase(traces, sections, start=0, stop=None, dtype="float32"):
     gain = np.prod(sections[:, 0])
     coefficients = _unit_gain_coefficients(sections)
     b1, b2, minus_a1, minus_a2 = coefficients.T
-    level_gain = gain * np.prod((1.0 + b1 + b2) / (1.0 - minus_a1 - minus_a2))
+    gains = (gain, gain * np.prod((1.0 + b1 + b2) / (1.0 - minus_a1 - minus_a2)))
     widest = _whole_vectors(min(LANES, num_channels))
     forward = np.empty((num_samples + 2 * extension) * widest, dtype=dtype)
     for first in range(0, num_channels, LANES):
         lanes = _whole_vectors(min(LANES, num_channels - first))
-        _filter_block(
-            traces, first, coefficients, gain, level_gain, extension, lanes, forward, start, filtered
-        )
+        _filter_block(traces, first, coefficients, gains, extension, lanes, forward, start, filtered)
     return filtered
 
 
@@ -183,12 +181,11 @@ def _load_sample(traces, sample, first, width, level, tile, row):
 
 
 @numba.njit(nogil=True, cache=True)
-def _filter_block(
-    traces, first, coefficients, gain, level_gain, extension, num_lanes, forward, start, filtered
-):
+def _filter_block(traces, first, coefficients, gains, extension, num_lanes, forward, start, filtered):
     """Filter up to LANES channels from `first` on; `forward` is room for the result of the first pass."""
     width = min(LANES, traces.shape[1] - first)
     channel = unsigned(first)
+    gain, level_gain = gains
     total = traces.shape[0] + 2 * extension
     tile = np.zeros(STEPS * LANES)
     level = np.zeros(LANES)

@@ -5,7 +5,7 @@ import numpy as np
 ALLOWED_DTYPES = ("float32", "float64", "int8", "int16", "int32", "uint8", "uint16", "uint32")
 
 
-def resolve_output_dtype(parent_dtype, dtype=None) -> np.dtype:
+def resolve_output_dtype(parent_dtype, dtype=None, signed=False) -> np.dtype:
     """Sample type that a node declares and returns.
 
     Parameters
@@ -15,6 +15,8 @@ def resolve_output_dtype(parent_dtype, dtype=None) -> np.dtype:
     dtype : dtype, str or None, default: None
         Type asked for. None keeps float32 and float64 parents as they are; every other type (integers, signed
         or unsigned, and float16) becomes float32. Allowed: float32, float64, integers of up to 32 bits.
+    signed : bool, default: False
+        Refuse unsigned integers, for a node whose result lies around zero.
 
     Returns
     -------
@@ -24,7 +26,7 @@ def resolve_output_dtype(parent_dtype, dtype=None) -> np.dtype:
     Raises
     ------
     ValueError
-        If `dtype` is none of the allowed types.
+        If `dtype` is none of the allowed types, or unsigned where `signed` is asked for.
     """
     if dtype is None:
         parent_dtype = np.dtype(parent_dtype)
@@ -34,8 +36,9 @@ def resolve_output_dtype(parent_dtype, dtype=None) -> np.dtype:
         resolved = np.dtype(dtype).newbyteorder("=")
     except TypeError:
         resolved = None
-    if resolved is None or resolved.name not in ALLOWED_DTYPES:
-        raise ValueError(f"dtype={dtype!r} is not possible here; allowed: None, {', '.join(ALLOWED_DTYPES)}")
+    allowed = [name for name in ALLOWED_DTYPES if not (signed and name.startswith("uint"))]
+    if resolved is None or resolved.name not in allowed:
+        raise ValueError(f"dtype={dtype!r} is not possible here; allowed: None, {', '.join(allowed)}")
     return resolved
 
 
