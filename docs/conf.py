@@ -24,7 +24,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
-exclude_patterns = ["_build", "tutorials/*.rst", "tutorials/*.py"]
+exclude_patterns = ["_build", "tutorials"]
 templates_path = ["_templates"]
 
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
@@ -38,7 +38,7 @@ numpydoc_xref_param_type = False
 # Tutorials are scripts that run while the pages are built: their output and figures are never pasted.
 sphinx_gallery_conf = {
     "examples_dirs": "tutorials",
-    "gallery_dirs": "tutorials/gallery",
+    "gallery_dirs": "auto_tutorials",
     "filename_pattern": r"plot_",
     "abort_on_example_error": True,
     "plot_gallery": "True",
