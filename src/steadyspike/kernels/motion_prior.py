@@ -1,0 +1,188 @@
+"""Smooth motion from noisy measurements of every time bin and window, as smooth as the data say it is.
+
+Tissue mostly keeps its velocity from one time bin to the next, neighbouring depths move alike, and now and then
+something jumps. How strongly each holds is estimated from the measurements themselves, with their noise taken out.
+"""
+
+import numpy as np
+
+ACCELERATION_FLOOR_UM = 0.03
+BEND_FLOOR_UM = 0.01
+STEP_FLOOR_UM = 0.05
+# Neighbouring windows that nothing else ties together are held within about this distance.
+SPREAD_UM = 50.0
+# Steps keep a small precision of their own, which bridges time bins without spikes by standing still.
+STEP_SHARE = 0.01
+BEND_GAIN = 2.0
+BEND_LAG = 5
+OUTLIER = 2.0
+
+
+def robust_scale(values):
+    """Standard deviation of the bulk of some values around zero, from the median of their size."""
+    return 1.4826 * float(np.median(np.abs(values))) if values.size else 0.0
+
+
+def bend_scale(displacement):
+    """How differently neighbouring windows move in one time bin, in um, from displacements of little noise.
+
+    Parameters
+    ----------
+    displacement : ndarray of float64, shape (num_times, num_windows)
+        In um.
+
+    Returns
+    -------
+    scale : float
+        Robust standard deviation of the change of the difference between neighbouring windows over five time bins, per
+        time bin; 0 where there is one window or time bin.
+    """
+    lag = min(BEND_LAG, displacement.shape[0] - 1)
+    if lag < 1:
+        return 0.0
+    difference = np.diff(displacement, axis=1)
+    return robust_scale(difference[lag:] - difference[:-lag]) / lag
+
+
+def measured_bend_scale(target, precision):
+    """As `bend_scale`, from noisy measurements whose noise is known: its share is taken out."""
+    lag = min(BEND_LAG, target.shape[0] - 1)
+    if lag < 1 or target.shape[1] < 2:
+        return 0.0
+    variance = np.where(precision > 0, 1.0 / np.maximum(precision, 1e-9), np.inf)
+    noise = variance[:, 1:] + variance[:, :-1]
+    noise = noise[lag:] + noise[:-lag]
+    difference = np.diff(target, axis=1)
+    excess = (difference[lag:] - difference[:-lag]) ** 2 - np.where(np.isfinite(noise), noise, 0.0)
+    weights = np.where(np.isfinite(noise), 1.0 / (noise + 1.0) ** 2, 0.0)
+    total = weights.sum()
+    return float(np.sqrt(max((excess * weights).sum() / total, 0.0)) / lag) if total > 0 else 0.0
+
+
+def acceleration_scale(target, precision):
+    """Bulk of the change of velocity from one time bin to the next, common to all windows, in um, without its noise."""
+    total = precision.sum(axis=1)
+    measured = np.flatnonzero(total > 0)
+    if target.shape[0] < 3 or measured.size == 0:
+        return ACCELERATION_FLOOR_UM
+    common = (precision * target).sum(axis=1)[measured] / total[measured]
+    common = np.interp(np.arange(target.shape[0]), measured, common)
+    # the second difference of independent noise has six times its variance
+    noise = 6.0 * float(np.median(1.0 / total[measured]))
+    return float(np.sqrt(max(robust_scale(np.diff(common, n=2)) ** 2 - noise, ACCELERATION_FLOOR_UM**2)))
+
+
+def _robust_precision(values, scale):
+    """Precision for each of some values: 1/scale^2, and less for those far outside (Cauchy)."""
+    return 1.0 / (scale**2 * (1.0 + np.square(values / (OUTLIER * scale))))
+
+
+def smooth_motion(current, target, precision, typical_bend_um, num_reweightings=3):
+    r"""Most probable motion, given measurements with their precision and a prior of smooth motion.
+
+    With measurements :math:`m_{tk}` of precision (inverse variance) :math:`\pi_{tk}`, minimizes
+
+    .. math:: \sum_{tk} \pi_{tk} (x_{tk} - m_{tk})^2 + \sum_{tk} \alpha_t (\Delta x_{tk})^2
+              + \sum_{tk} \kappa_t (\Delta^2 x_{tk})^2
+              + \sum_{tk} \beta_t (\Delta x_{t,k+1} - \Delta x_{tk})^2 + \gamma \sum_{tk} (x_{t,k+1} - x_{tk})^2
+
+    where :math:`\Delta` is the step in time. The weights follow from the scales of the data (see
+    `acceleration_scale`, `measured_bend_scale`) and are lowered, time bin by time bin, where the motion jumps.
+
+    Parameters
+    ----------
+    current : ndarray of float64, shape (num_times, num_windows)
+        The estimate so far, in um: it tells where the jumps are.
+    target : ndarray of float64, shape (num_times, num_windows)
+        Measurements, in um.
+    precision : ndarray of float64, shape (num_times, num_windows)
+        Their precision, in 1/um^2; 0 where nothing was measured.
+    typical_bend_um : float
+        Lowest value for the scale of differences between neighbouring windows, in um per time bin.
+    num_reweightings : int, default: 3
+        Rounds of finding jumps and solving again.
+
+    Returns
+    -------
+    displacement : ndarray of float64, shape (num_times, num_windows)
+        In um.
+    """
+    num_windows = target.shape[1]
+    acceleration_um = acceleration_scale(target, precision)
+    bend_um = max(measured_bend_scale(target, precision), 0.7 * typical_bend_um, BEND_FLOOR_UM)
+    x = current
+    for _ in range(num_reweightings):
+        steps = np.diff(x, axis=0)
+        common = steps.mean(axis=1)
+        step_um = max(robust_scale(common), STEP_FLOOR_UM)
+        alpha = STEP_SHARE * _robust_precision(common, step_um) / num_windows
+        kappa = _robust_precision(np.diff(common), acceleration_um) / num_windows
+        bends = np.diff(steps, axis=1)
+        if num_windows > 1:
+            mean_square = np.sqrt(np.mean(np.square(bends), axis=1))
+            beta = BEND_GAIN * _robust_precision(mean_square, bend_um)
+        else:
+            beta = np.zeros(steps.shape[0])
+        x = solve_smooth(target, precision, alpha, kappa, beta, 1.0 / SPREAD_UM**2)
+    return x
+
+
+def solve_smooth(target, precision, alpha, kappa, beta, gamma):
+    """Solve the linear system of `smooth_motion` exactly: time and memory are linear in the number of time bins.
+
+    Parameters
+    ----------
+    target, precision : ndarray of float64, shape (num_times, num_windows)
+        Measurements (um) and their precisions (1/um^2).
+    alpha, beta : ndarray of float64, shape (num_times - 1,)
+        Precision of the steps, and of the differences between the steps of neighbouring windows.
+    kappa : ndarray of float64, shape (num_times - 2,)
+        Precision of the differences between successive steps.
+    gamma : float
+        Precision of the difference between neighbouring windows.
+
+    Returns
+    -------
+    displacement : ndarray of float64, shape (num_times, num_windows)
+        The minimizer, in um.
+    """
+    from scipy.linalg import solveh_banded
+
+    bands = smoothness_bands(precision, alpha, kappa, beta, gamma)
+    # A tiny ridge keeps the matrix positive definite where nothing at all was measured.
+    bands[0] += 1e-9 + 1e-10 * bands[0].max()
+    solution = solveh_banded(bands, (precision * target).ravel(), lower=True, check_finite=False)
+    return solution.reshape(target.shape)
+
+
+def smoothness_bands(precision, alpha, kappa, beta, gamma):
+    """Lower bands, as `scipy.linalg.solveh_banded` takes them, of the matrix of `solve_smooth`.
+
+    Unknowns are ordered by time, then window; parameters are those of `solve_smooth`.
+
+    Returns
+    -------
+    bands : ndarray of float64, shape (2 * num_windows + 1, num_times * num_windows)
+    """
+    num_times, num_windows = precision.shape
+    bands = np.zeros((2 * num_windows + 2, num_times, num_windows))
+    # how many neighbours each window has: the diagonal of the Laplacian of the chain of windows
+    neighbours = np.zeros(num_windows)
+    neighbours[:-1] += 1.0
+    neighbours[1:] += 1.0
+    step = alpha[:, None] + beta[:, None] * neighbours
+    bands[0] += precision + gamma * neighbours
+    bands[0, :-1] += step
+    bands[0, 1:] += step
+    bands[1, :, :-1] -= gamma
+    bands[1, :-1, :-1] -= beta[:, None]
+    bands[1, 1:, :-1] -= beta[:, None]
+    bands[num_windows, :-1] -= step
+    bands[num_windows + 1, :-1, :-1] += beta[:, None]
+    bands[num_windows - 1, :-1, 1:] += beta[:, None]
+    for offset, factor in ((0, 1.0), (1, 4.0), (2, 1.0)):
+        bands[0, offset : offset + kappa.size] += factor * kappa[:, None]
+    bands[num_windows, : kappa.size] -= 2.0 * kappa[:, None]
+    bands[num_windows, 1 : 1 + kappa.size] -= 2.0 * kappa[:, None]
+    bands[2 * num_windows, : kappa.size] += kappa[:, None]
+    return bands[: 2 * num_windows + 1].reshape(2 * num_windows + 1, num_times * num_windows)

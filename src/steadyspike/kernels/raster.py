@@ -1,0 +1,79 @@
+"""Histograms of spikes over time, depth and amplitude: the images that registration works on."""
+
+import numba
+import numpy as np
+
+
+@numba.njit(nogil=True, cache=True)
+def _accumulate(raster, time_bins, depths_um, marks, first_depth_um, bin_um):
+    num_depths = raster.shape[1]
+    for i in range(time_bins.size):
+        position = (depths_um[i] - first_depth_um) / bin_um
+        lower = int(np.floor(position))
+        fraction = np.float32(position - lower)
+        if 0 <= lower < num_depths:
+            raster[time_bins[i], lower, marks[i]] += np.float32(1.0) - fraction
+        if 0 <= lower + 1 < num_depths:
+            raster[time_bins[i], lower + 1, marks[i]] += fraction
+
+
+def spike_raster(time_bins, depths_um, marks, first_depth_um, bin_um, shape):
+    """Count spikes per time bin, depth bin and mark.
+
+    Every spike is shared between the two depth bins whose centers enclose it, in proportion to its nearness (linear
+    binning), so that the raster moves smoothly when the spikes do.
+
+    Parameters
+    ----------
+    time_bins : ndarray of int32, shape (num_spikes,)
+        Time bin of each spike, in ``[0, num_times)``.
+    depths_um : ndarray of float32, shape (num_spikes,)
+        Depth of each spike, in um, finite. Spikes outside the raster are not counted.
+    marks : ndarray of int32, shape (num_spikes,)
+        Mark of each spike (see `amplitude_marks`), in ``[0, num_marks)``.
+    first_depth_um : float
+        Center of the first depth bin, in um.
+    bin_um : float
+        Distance between the centers of depth bins, in um.
+    shape : tuple of int
+        ``(num_times, num_depths, num_marks)``.
+
+    Returns
+    -------
+    raster : ndarray of float32, shape (num_times, num_depths, num_marks)
+        The counts.
+    """
+    raster = np.zeros(shape, dtype="float32")
+    _accumulate(raster, time_bins, depths_um, marks, float(first_depth_um), float(bin_um))
+    return raster
+
+
+def amplitude_marks(amplitudes, num_marks):
+    """Sort spikes into bins of equal width in the logarithm of the absolute amplitude.
+
+    The bins span the 1st to the 99th percentile; what lies outside falls into the first or the last bin. Amplitudes
+    that are zero, infinite or not a number fall into the first bin.
+
+    Parameters
+    ----------
+    amplitudes : ndarray of float, shape (num_spikes,)
+        Amplitude of each spike, in any unit and of either sign.
+    num_marks : int
+        Number of bins, at least 1.
+
+    Returns
+    -------
+    marks : ndarray of int32, shape (num_spikes,)
+        Bin of each spike, in ``[0, num_marks)``.
+    """
+    absolute = np.abs(np.asarray(amplitudes, dtype="float32"))
+    usable = np.isfinite(absolute) & (absolute > 0)
+    marks = np.zeros(absolute.size, dtype="int32")
+    if num_marks == 1 or not np.any(usable):
+        return marks
+    log_amplitudes = np.log(absolute[usable])
+    low, high = np.percentile(log_amplitudes, [1.0, 99.0])
+    if high > low:
+        scaled = (log_amplitudes - low) * (num_marks / (high - low))
+        marks[usable] = np.clip(scaled, 0, num_marks - 1)
+    return marks

@@ -1,0 +1,245 @@
+"""Decentralized registration of spikes: from times, depths and amplitudes to displacement over time and depth.
+
+1. The spikes become a raster over time, depth and amplitude; pairs of time bins at a schedule of lags are correlated
+   in every depth window (`pairwise_shift`).
+2. The displacements that best explain all those shifts are found by robust least squares (`displacement_solver`).
+3. Each time bin is registered by maximum likelihood to the density of all corrected spikes, again and again while that
+   density gets sharper (`template_registration`). The displacement is piecewise linear in depth, with a knot at each
+   window's center, and the measurements of all bins and knots are joined by a prior of smooth motion (`motion_prior`).
+
+References
+----------
+Varol et al. 2021, Decentralized motion inference and registration of Neuropixel data, ICASSP.
+Windolf et al. 2025, DREDge: robust motion correction for high-density extracellular recordings across species, Nature
+Methods.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import displacement_solver, motion_prior, pairwise_shift, raster, template_registration
+
+# A bin's spikes are judged as if this many more had been seen that tell nothing.
+PSEUDO_SPIKES = 3.0
+
+
+@dataclass(frozen=True)
+class RegistrationSettings:
+    """Numbers that steer `register_spikes`; lengths in um, times in time bins.
+
+    Parameters
+    ----------
+    bin_um : float
+        Depth bins of the raster for pairs.
+    depth_smooth_um, time_smooth_bins : float
+        Standard deviations of the raster's Gaussian smoothing.
+    max_displacement_um : float
+        Largest displacement between two time bins.
+    horizon_bins : int
+        Largest lag of a pair.
+    min_correlation : float
+        Pairs that correlate less are left out.
+    num_pair_marks, num_marks : int
+        Amplitude bins of the raster for pairs, and of the template.
+    refine_iterations : int
+        Rounds of registration to the template; 0 for pairs alone.
+    template_um : float
+        Depth step of the template.
+    template_smooth_um, template_smooth_marks : float
+        Standard deviations of the template's smoothing.
+    reach_um : float
+        How far from the estimate so far a round looks for a better one.
+    reference : str
+        Which displacement is zero at each depth: "midrange", "mean" or "median" over time.
+    """
+
+    bin_um: float = 4.0
+    depth_smooth_um: float = 4.0
+    time_smooth_bins: float = 0.5
+    max_displacement_um: float = 100.0
+    horizon_bins: int = 1000
+    min_correlation: float = 0.1
+    num_pair_marks: int = 2
+    num_marks: int = 4
+    refine_iterations: int = 8
+    template_um: float = 1.0
+    template_smooth_um: float = 1.0
+    template_smooth_marks: float = 0.7
+    reach_um: float = 12.0
+    reference: str = "midrange"
+
+
+@dataclass(frozen=True)
+class Spikes:
+    """Spikes as the registration takes them, all arrays of shape (num_spikes,).
+
+    Parameters
+    ----------
+    time_bins : ndarray of int32
+        Time bin of each spike.
+    depths_um : ndarray of float32
+        Depth of each spike, finite.
+    amplitudes : ndarray of float
+        Amplitude, in any unit and of either sign.
+    """
+
+    time_bins: np.ndarray
+    depths_um: np.ndarray
+    amplitudes: np.ndarray
+
+
+@dataclass(frozen=True)
+class PairwiseRegistration:
+    """What pairs of time bins tell: displacement (num_times, num_windows), lags, shifts and correlations per lag."""
+
+    displacement: np.ndarray
+    raster: np.ndarray
+    lags: np.ndarray
+    shifts: np.ndarray
+    correlations: np.ndarray
+
+
+@dataclass(frozen=True)
+class Registration:
+    """Displacement (um), its standard deviation (um) and trust in it, each of shape (num_times, num_windows)."""
+
+    displacement: np.ndarray
+    deviation_um: np.ndarray
+    trust: np.ndarray
+
+
+def register_pairs(spikes, depths_um, windows, num_times, settings, progress):
+    """Displacement of each time bin in each window, from pairs of time bins.
+
+    Parameters
+    ----------
+    spikes : Spikes
+        The spikes.
+    depths_um : ndarray of float64, shape (num_depths,)
+        Centers of the raster's depth bins, `settings.bin_um` apart.
+    windows : ndarray of float64, shape (num_windows, num_depths)
+        Weight of each depth bin in each window.
+    num_times : int
+        Number of time bins.
+    settings : RegistrationSettings
+        The settings.
+    progress : callable
+        ``progress(iterable, label)`` gives the iterable back, perhaps showing how far it is.
+
+    Returns
+    -------
+    PairwiseRegistration
+    """
+    image = _smooth_raster(spikes, depths_um, num_times, settings)
+    block_edges, weights = pairwise_shift.window_blocks(windows)
+    max_shift = int(np.clip(settings.max_displacement_um / settings.bin_um, 1, max(depths_um.size // 2, 1)))
+    lags = pairwise_shift.lag_schedule(num_times, settings.horizon_bins)
+    shifts = np.zeros((lags.size, num_times, windows.shape[0]), dtype="float32")
+    correlations = np.zeros_like(shifts)
+    for index, lag in enumerate(progress(lags, "pairwise displacement")):
+        pairwise_shift.correlate_at_lag(
+            image, lag, block_edges, weights, max_shift, shifts[index], correlations[index]
+        )
+    shifts *= settings.bin_um
+    pair_weights = np.square(np.where(correlations > settings.min_correlation, correlations, np.float32(0)))
+    displacement = displacement_solver.solve_pairwise(lags, shifts, pair_weights, scale=2.0 * settings.bin_um)
+    return PairwiseRegistration(
+        displacement - displacement.mean(axis=0), image.sum(axis=2), lags, shifts, correlations
+    )
+
+
+def _smooth_raster(spikes, depths_um, num_times, settings):
+    from scipy.ndimage import gaussian_filter1d
+
+    marks = raster.amplitude_marks(spikes.amplitudes, settings.num_pair_marks)
+    shape = (num_times, depths_um.size, settings.num_pair_marks)
+    image = raster.spike_raster(
+        spikes.time_bins, spikes.depths_um, marks, depths_um[0], settings.bin_um, shape
+    )
+    for axis, sigma in ((1, settings.depth_smooth_um / settings.bin_um), (0, settings.time_smooth_bins)):
+        if sigma > 0:
+            gaussian_filter1d(image, sigma, axis=axis, mode="constant", output=image)
+    # the square root gives bins with many and with few spikes noise of the same size
+    return np.sqrt(image, out=image)
+
+
+def refine(spikes, knots_um, depth_range_um, displacement, settings, progress):
+    """Register each time bin to the density of all corrected spikes, in rounds.
+
+    Parameters
+    ----------
+    spikes : Spikes
+        The spikes.
+    knots_um : ndarray of float64, shape (num_windows,)
+        Depths at which the displacement is estimated; it is linear in between.
+    depth_range_um : tuple of float
+        Lowest and highest depth of spikes that the template covers, before correction.
+    displacement : ndarray of float64, shape (num_times, num_windows)
+        Where to start, in um; within about `settings.reach_um` of the answer.
+    settings : RegistrationSettings
+        The settings.
+    progress : callable
+        As in `register_pairs`.
+
+    Returns
+    -------
+    Registration
+    """
+    template = _Template(spikes, knots_um, depth_range_um, settings)
+    typical_bend_um = motion_prior.bend_scale(displacement)
+    smooth_um = 2.0 * settings.template_smooth_um
+    precision = np.zeros_like(displacement)
+    for _ in progress(range(settings.refine_iterations), "registration to the template"):
+        shifts, precision, _ = template.measure(displacement, smooth_um)
+        displacement = motion_prior.smooth_motion(
+            displacement, displacement + shifts, precision, typical_bend_um
+        )
+        displacement = displacement - _reference(displacement, settings.reference)
+        smooth_um = max(0.8 * smooth_um, settings.template_smooth_um)
+    _, precision, trust = template.measure(displacement, settings.template_smooth_um)
+    deviation_um = np.where(precision > 0, 1.0 / np.sqrt(np.maximum(precision, 1e-12)), np.inf)
+    return Registration(displacement - np.median(displacement), deviation_um, trust)
+
+
+def _reference(displacement, reference):
+    """Displacement at each depth that is called zero. What all times share at one depth cannot be told from spikes."""
+    if reference == "mean":
+        return displacement.mean(axis=0)
+    if reference == "median":
+        return np.median(displacement, axis=0)
+    return np.quantile(displacement, [0.02, 0.98], axis=0).mean(axis=0)
+
+
+class _Template:
+    """Spikes laid out for the likelihood kernels, and the density of the corrected ones."""
+
+    def __init__(self, spikes, knots_um, depth_range_um, settings):
+        self.settings = settings
+        self.marks = raster.amplitude_marks(spikes.amplitudes, settings.num_marks)
+        lower, upper_weight = template_registration.knot_weights(spikes.depths_um, knots_um)
+        self.origin_um = float(depth_range_um[0] - settings.max_displacement_um)
+        span_um = depth_range_um[1] - depth_range_um[0] + 2 * settings.max_displacement_um
+        self.reach = max(round(settings.reach_um / settings.template_um), 1)
+        self.num_points = int(span_um / settings.template_um) + 2 * self.reach + 4
+        self.spikes = (spikes.depths_um, spikes.time_bins, self.marks, lower, upper_weight)
+
+    def measure(self, displacement, smooth_um):
+        """Extra shift (um), its precision (1/um^2), and trust, of each time bin at each knot."""
+        step_um = self.settings.template_um
+        grid = (displacement, self.origin_um, step_um)
+        histogram = np.zeros((self.settings.num_marks, self.num_points))
+        template_registration.corrected_histogram(*self.spikes, *grid, histogram)
+        density, background = template_registration.log_density(
+            histogram, smooth_um / step_um, self.settings.template_smooth_marks
+        )
+        # relative to the background, a curve is the gain of knowing the depth
+        density -= background[:, None].astype("float32")
+        curves = np.zeros((*displacement.shape, 2 * self.reach + 1), dtype="float32")
+        counts = np.zeros(displacement.shape, dtype="float32")
+        template_registration.log_likelihood_curves(*self.spikes, *grid, density, curves, counts)
+        # at the ends of its range, a shift is two standard deviations of the prior away
+        shifts, precision = template_registration.curve_peaks(curves, 4.0 / self.reach**2)
+        gain = np.maximum(curves[:, :, self.reach], 0.0) / (counts + PSEUDO_SPIKES)
+        trust = np.where(precision > 0, -np.expm1(-2.0 * gain), 0.0)
+        return shifts * step_um, precision / step_um**2, trust

@@ -1,0 +1,207 @@
+"""Fine registration: how far each time bin must be shifted so that its spikes fit the density of all spikes.
+
+Pairs of time bins tell the displacement to a few um, each pair from the few spikes of two bins. Once the spikes are
+roughly in place, the spikes of the whole recording make a sharp template (their density over depth and amplitude), and
+each bin is registered to it by maximum likelihood, which uses every spike once and knows no depth bins.
+"""
+
+import numba
+import numpy as np
+
+
+def knot_weights(depths_um, knots_um):
+    """Place of each spike between the knots of a piecewise-linear displacement.
+
+    Parameters
+    ----------
+    depths_um : ndarray of float32, shape (num_spikes,)
+        Depths, in um.
+    knots_um : ndarray of float64, shape (num_knots,)
+        Increasing depths of the knots, in um.
+
+    Returns
+    -------
+    lower : ndarray of int32, shape (num_spikes,)
+        The knot below each spike; the first (or last but one) for spikes beyond the knots.
+    upper_weight : ndarray of float32, shape (num_spikes,)
+        Weight of the knot above, in [0, 1]; the knot below weighs the rest.
+    """
+    if knots_um.size == 1:
+        return np.zeros(depths_um.size, dtype="int32"), np.zeros(depths_um.size, dtype="float32")
+    lower = np.clip(np.searchsorted(knots_um, depths_um, side="right") - 1, 0, knots_um.size - 2).astype(
+        "int32"
+    )
+    gap = knots_um[lower + 1] - knots_um[lower]
+    return lower, np.clip((depths_um - knots_um[lower]) / gap, 0.0, 1.0).astype("float32")
+
+
+@numba.njit(nogil=True, cache=True)
+def _corrected(depth_um, t, lower, upper_weight, displacement):
+    upper = min(lower + 1, displacement.shape[1] - 1)
+    return depth_um - displacement[t, lower] * (1.0 - upper_weight) - displacement[t, upper] * upper_weight
+
+
+@numba.njit(nogil=True, cache=True)
+def corrected_histogram(
+    depths_um, time_bins, marks, lower, upper_weight, displacement, origin_um, step_um, histogram
+):
+    """Count spikes over mark and corrected depth, each shared between the two nearest points of the grid.
+
+    Parameters
+    ----------
+    depths_um : ndarray of float32, shape (num_spikes,)
+        Depths, in um.
+    time_bins, marks, lower : ndarray of int32, shape (num_spikes,)
+        Time bin, mark, and knot below each spike.
+    upper_weight : ndarray of float32, shape (num_spikes,)
+        Weight of the knot above.
+    displacement : ndarray of float64, shape (num_times, num_knots)
+        Displacement at the knots, in um.
+    origin_um, step_um : float
+        First point of the grid and the distance of its points, in um.
+    histogram : ndarray of float64, shape (num_marks, num_points)
+        Added to; spikes beyond the grid count at its ends.
+    """
+    last = histogram.shape[1] - 1.001
+    for i in range(depths_um.size):
+        corrected = _corrected(depths_um[i], time_bins[i], lower[i], upper_weight[i], displacement)
+        position = min(max((corrected - origin_um) / step_um, 0.0), last)
+        cell = int(position)
+        fraction = position - cell
+        histogram[marks[i], cell] += 1.0 - fraction
+        histogram[marks[i], cell + 1] += fraction
+
+
+@numba.njit(nogil=True, cache=True)
+def log_likelihood_curves(
+    depths_um,
+    time_bins,
+    marks,
+    lower,
+    upper_weight,
+    displacement,
+    origin_um,
+    step_um,
+    log_density,
+    curves,
+    counts,
+):
+    """Log-likelihood of each time bin's spikes around each knot, for a range of extra shifts.
+
+    Adds, for each spike with corrected depth p and mark m, and for each shift d of ``-reach ... reach`` steps, the
+    logarithm of the density at ``(m, p - d)`` (linear interpolation) to the curves of the two knots that enclose the
+    spike, by their weights.
+
+    Parameters
+    ----------
+    depths_um, time_bins, marks, lower, upper_weight, displacement, origin_um, step_um
+        As in `corrected_histogram`.
+    log_density : ndarray of float32, shape (num_marks, num_points)
+        Logarithm of the spike density on the grid; more than ``2 * reach + 3`` points.
+    curves : ndarray of float32, shape (num_times, num_knots, 2 * reach + 1)
+        Added to.
+    counts : ndarray of float32, shape (num_times, num_knots)
+        The weights of the spikes are added to it.
+    """
+    reach = curves.shape[2] // 2
+    first, last = reach + 1.0, log_density.shape[1] - reach - 2.001
+    last_knot = curves.shape[1] - 1
+    one = np.float32(1.0)
+    for i in range(depths_um.size):
+        t, k, weight = time_bins[i], lower[i], upper_weight[i]
+        corrected = _corrected(depths_um[i], t, k, weight, displacement)
+        position = min(max((corrected - origin_um) / step_um, first), last)
+        cell = int(position)
+        fraction = np.float32(position - cell)
+        row = log_density[marks[i], cell - reach : cell + reach + 2]
+        upper = min(k + 1, last_knot)
+        counts[t, k] += one - weight
+        counts[t, upper] += weight
+        below, above = curves[t, k], curves[t, upper]
+        for index in range(below.size):
+            value = (one - fraction) * row[2 * reach - index] + fraction * row[2 * reach - index + 1]
+            below[index] += (one - weight) * value
+            above[index] += weight * value
+
+
+@numba.njit(nogil=True, cache=True)
+def curve_peaks(curves, prior_precision):
+    """Best shift, its precision and the height there, from each log-likelihood curve.
+
+    The curve is weighed by a broad prior centered on no shift, its maximum refined by a parabola, and its curvature
+    there is the precision (inverse variance) of the shift. The prior only chooses among maxima: it is taken out of the
+    results.
+
+    Parameters
+    ----------
+    curves : ndarray of float32, shape (num_times, num_knots, 2 * reach + 1)
+        Log-likelihood for the shifts ``-reach ... reach``, in steps.
+    prior_precision : float
+        Precision of the prior, in 1/step^2, larger than 0.
+
+    Returns
+    -------
+    shifts : ndarray of float64, shape (num_times, num_knots)
+        Best shift, in steps; 0 where there is none.
+    precision : ndarray of float64, shape (num_times, num_knots)
+        Precision of the shift, in 1/step^2; 0 where the curve has no maximum inside the range.
+    """
+    num_times, num_knots, num_shifts = curves.shape
+    reach = num_shifts // 2
+    shifts = np.zeros((num_times, num_knots))
+    precision = np.zeros((num_times, num_knots))
+    weighed = np.empty(num_shifts)
+    for t in range(num_times):
+        for k in range(num_knots):
+            best = reach
+            for index in range(num_shifts):
+                weighed[index] = curves[t, k, index] - 0.5 * prior_precision * (index - reach) ** 2
+                if weighed[index] > weighed[best]:
+                    best = index
+            if best == 0 or best == num_shifts - 1:
+                continue
+            left, middle, right = weighed[best - 1], weighed[best], weighed[best + 1]
+            curvature = 2.0 * middle - left - right
+            if curvature > 1.001 * prior_precision:
+                mode = best - reach + 0.5 * (right - left) / curvature
+                precision[t, k] = curvature - prior_precision
+                # the likelihood's own optimum, with the prior's pull undone
+                shifts[t, k] = min(max(mode * curvature / precision[t, k], -reach), reach)
+    return shifts, precision
+
+
+def log_density(histogram, depth_smooth, mark_smooth, outliers=0.1):
+    r"""Logarithm of a smoothed histogram over mark and depth, with a floor for outliers.
+
+    .. math:: \log\big((1 - \epsilon)\, f(m, p) + \epsilon\, \bar f(m)\big)
+
+    where f is the Gaussian-smoothed histogram and :math:`\bar f(m)` its mean over depth: a spike far from all others
+    tells nothing, instead of pulling hard.
+
+    Parameters
+    ----------
+    histogram : ndarray of float64, shape (num_marks, num_points)
+        Counts, at least 0.
+    depth_smooth, mark_smooth : float
+        Standard deviations of the smoothing, in points and in marks; 0 for none.
+    outliers : float, default: 0.1
+        The share :math:`\epsilon`, between 0 and 1.
+
+    Returns
+    -------
+    log_density : ndarray of float32, shape (num_marks, num_points)
+        Finite everywhere.
+    background : ndarray of float64, shape (num_marks,)
+        Logarithm of the mean density of each mark: what a spike of unknown depth is expected to have.
+    """
+    from scipy.ndimage import gaussian_filter1d
+
+    smooth = histogram
+    if depth_smooth > 0:
+        smooth = gaussian_filter1d(smooth, depth_smooth, axis=1, mode="constant")
+    if mark_smooth > 0:
+        smooth = gaussian_filter1d(smooth, mark_smooth, axis=0, mode="nearest")
+    mean = smooth.mean(axis=1, keepdims=True)
+    tiny = 1e-9 * max(smooth.max(), 1.0)
+    mixed = (1.0 - outliers) * smooth + outliers * mean + tiny
+    return np.log(mixed).astype("float32"), np.log(mean[:, 0] + tiny)
