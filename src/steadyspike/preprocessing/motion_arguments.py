@@ -1,0 +1,151 @@
+"""Arguments of the motion interpolation, checked and brought into one form before any data is read."""
+
+import math
+from numbers import Integral, Real
+
+import numpy as np
+from spikeinterface.core.motion import Motion
+
+from steadyspike.kernels.spatial_interpolation import bin_edges
+
+MOTION_KEYS = ("displacement", "temporal_bins_s", "spatial_bins_um", "direction", "interpolation_method")
+
+
+def refuse(name, value, allowed):
+    """Raise the error for an argument that can't work."""
+    raise ValueError(f"{name}={value!r} is not possible here; allowed: {allowed}")
+
+
+def check_choice(name, value, choices) -> None:
+    """Refuse a value that is none of the choices."""
+    if not isinstance(value, str) or value not in choices:
+        refuse(name, value, ", ".join(map(repr, choices)))
+
+
+def checked_number(name, value, zero_allowed=False) -> float:
+    """Return a finite number > 0, or >= 0, as a float."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number or value < 0 or (value == 0 and not zero_allowed):
+        refuse(name, value, f"a finite number {'>=' if zero_allowed else '>'} 0")
+    return float(value)
+
+
+def checked_count(name, value) -> int:
+    """Return a whole number >= 1 as an int."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        refuse(name, value, "a whole number >= 1")
+    return int(value)
+
+
+def checked_sigma(sigma_um, num_dimensions) -> float | list[float]:
+    """Return one length scale, or one per dimension of the probe."""
+    if np.ndim(sigma_um) == 0:
+        return checked_number("sigma_um", sigma_um)
+    if np.shape(sigma_um) != (num_dimensions,):
+        refuse("sigma_um", sigma_um, f"one value, or one for each of the probe's {num_dimensions} dimensions")
+    return [checked_number("sigma_um", value) for value in sigma_um]
+
+
+def checked_times(name, times, min_size) -> np.ndarray:
+    """Return increasing times of at least `min_size` values as float64."""
+    times = np.array(times, dtype="float64")
+    if (
+        times.ndim != 1
+        or times.size < min_size
+        or not np.isfinite(times).all()
+        or (np.diff(times) <= 0).any()
+    ):
+        refuse(name, times, f"one row of at least {min_size} finite, strictly increasing times in s")
+    return times
+
+
+def contact_positions(recording) -> np.ndarray:
+    """Contact positions in um, shape (num_channels, 2 or 3), float64."""
+    if not recording.has_probe():
+        raise ValueError(
+            "recording has no probe; allowed: a recording with contact positions, see set_probe()"
+        )
+    axes = "xyz" if recording.is_probe_3d() else "xy"
+    positions = np.array(recording.get_channel_locations(axes=axes), dtype="float64")
+    if not np.isfinite(positions).all():
+        raise ValueError("the contact positions of recording hold NaN or infinity; allowed: finite um")
+    return positions
+
+
+def checked_motion(motion, recording, num_dimensions) -> Motion:
+    """Return a float64 copy of `motion`, a Motion or its dict, whose arrays may be lists (JSON)."""
+    if isinstance(motion, Motion):
+        motion = motion.to_dict()
+    if not isinstance(motion, dict) or not set(MOTION_KEYS) <= set(motion):
+        refuse("motion", motion, f"a Motion, or its dict with {', '.join(MOTION_KEYS)}")
+    direction = motion["direction"]
+    check_choice("motion.direction", direction, ("x", "y", "z")[:num_dimensions])
+    displacement = [np.array(array, dtype="float64") for array in motion["displacement"]]
+    temporal_bins_s = [
+        checked_times(f"motion.temporal_bins_s[{index}]", times, 1)
+        for index, times in enumerate(motion["temporal_bins_s"])
+    ]
+    spatial_bins_um = np.array(motion["spatial_bins_um"], dtype="float64")
+    if len(displacement) != recording.get_num_segments():
+        raise ValueError(
+            f"motion has {len(displacement)} segment(s) and recording {recording.get_num_segments()}; "
+            "allowed: as many in both"
+        )
+    for index, (array, times) in enumerate(zip(displacement, temporal_bins_s, strict=True)):
+        if array.shape != (times.size, spatial_bins_um.size) or not np.isfinite(array).all():
+            refuse(
+                f"motion.displacement[{index}] of shape {array.shape}",
+                array,
+                f"finite um of shape {(times.size, spatial_bins_um.size)}, (time bins, spatial bins)",
+            )
+    return Motion(displacement, temporal_bins_s, spatial_bins_um, direction, motion["interpolation_method"])
+
+
+def make_interpolators(motion) -> None:
+    """Build the interpolators of `motion` now: errors show early, and threads find them ready."""
+    try:
+        motion.make_interpolators()
+    except ValueError as error:
+        raise ValueError(
+            f"motion can't be interpolated (interpolation_method={motion.interpolation_method!r}): {error}; "
+            "allowed: spatial bins in order, and a method of scipy's RegularGridInterpolator with enough bins"
+        ) from error
+
+
+def checked_time_bins(time_bins, recording, motion) -> tuple[dict, list[np.ndarray]]:
+    """Return the `interpolation_time_bin_*` arguments in one form, and the bin edges of each segment."""
+    given = {name: value for name, value in time_bins.items() if value is not None}
+    if len(given) > 1:
+        raise ValueError(
+            f"{' and '.join(given)} are given; allowed: one of them, as each defines the time bins"
+        )
+    if not given:
+        return time_bins, [bin_edges(centers) for centers in motion.temporal_bins_s]
+    ((name, value),) = given.items()
+    if name == "interpolation_time_bin_size_s":
+        size_s = checked_number(name, value)
+        return {**time_bins, name: size_s}, [regular_edges(segment, size_s) for segment in recording.segments]
+    times = times_per_segment(name, value, recording.get_num_segments(), 2 if "edges" in name else 1)
+    edges = times if "edges" in name else [bin_edges(centers) for centers in times]
+    return {**time_bins, name: times}, edges
+
+
+def times_per_segment(name, values, num_segments, min_size) -> list[np.ndarray]:
+    """Return one array of times for each segment; plain numbers are the one segment's."""
+    if len(values) == 0 or np.ndim(values[0]) == 0:
+        values = [values]
+    if len(values) != num_segments:
+        refuse(name, values, f"times of each of the {num_segments} segment(s) of recording, as a list")
+    return [checked_times(name, times, min_size) for times in values]
+
+
+def regular_edges(segment, size_s) -> np.ndarray:
+    """Edges of bins of one size from the first sample on; less than half a bin joins the last bin."""
+    num_samples = segment.get_num_samples()
+    if num_samples == 0:
+        return np.array([0.0, size_s])
+    start, last = segment.sample_index_to_time(np.array([0, num_samples - 1]))
+    duration = last - start + 1.0 / segment.parent_extractor.get_sampling_frequency()
+    # a hair less, so that rounding does not make a bin out of exactly half a bin
+    num_bins = max(1, int(np.ceil(duration / size_s - 0.5 - 1e-9)))
+    return start + size_s * np.arange(num_bins + 1)

@@ -1,0 +1,264 @@
+"""Lazy correction of motion: traces interpolated to where the contacts would be without motion."""
+
+import numpy as np
+from spikeinterface.core.core_tools import define_function_handling_dict_from_class
+from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
+
+from steadyspike.kernels.banded_weights import apply_weights
+from steadyspike.kernels.spatial_interpolation import METHODS, DisplacementWeights, bin_runs
+from steadyspike.preprocessing.dtypes import cast_traces, resolve_output_dtype
+from steadyspike.preprocessing.motion_arguments import (
+    check_choice,
+    checked_count,
+    checked_motion,
+    checked_number,
+    checked_sigma,
+    checked_time_bins,
+    contact_positions,
+    make_interpolators,
+)
+
+BORDER_MODES = ("force_extrapolate", "remove_channels", "force_zeros")
+# Times at once when the borders are checked: bounds the memory of long motions.
+TIMES_PER_CHECK = 2000
+
+
+class SteadyInterpolateMotionRecording(BasePreprocessor):
+    r"""Read the traces where the contacts would be without motion.
+
+    Within each time bin, every contact is moved by the displacement at its depth, and its trace is
+    interpolated there from the contacts around it:
+
+    .. math:: y_i(t) = \sum_j w_{ij} x_j(t), \qquad
+              W = K(m, c) \, (K(c, c) + 10^{-6} I)^{-1}
+
+    for "kriging", with contacts :math:`c`, moved contacts :math:`m`, covariance
+    :math:`K(a, b) = \exp(-(|a - b| / \sigma)^p)`, and each row of :math:`W` divided by its sum. The result
+    equals that of `spikeinterface.sortingcomponents.motion.interpolate_motion`.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        Recording with a probe, of any sample type.
+    motion : Motion, or dict as of `Motion.to_dict`
+        Estimated motion, one segment for each segment of the recording. Displacements in um, times in s as of
+        `recording.sample_index_to_time`. Samples before the first and after the last time bin take that bin's
+        displacement; a motion with one time bin or one spatial bin is constant along it. The node keeps a
+        copy.
+    border_mode : {"force_extrapolate", "remove_channels", "force_zeros"}, default: "force_extrapolate"
+        What to do with a contact that moves beyond the outermost contacts:
+
+        * "force_extrapolate": keep all channels and extrapolate.
+        * "remove_channels": drop the channels that ever leave; the probe is cut to the remaining ones.
+        * "force_zeros": keep all channels, with zeros while a contact is outside.
+    spatial_interpolation_method : {"kriging", "idw", "nearest"}, default: "kriging"
+        Kriging, inverse distance weights, or the nearest contact.
+    sigma_um : float or sequence of float, default: 20.0
+        Length scale of "kriging" in um, > 0. With one value per dimension of the probe the covariance is
+        :math:`\exp(-\sum_d (|a_d - b_d| / \sigma_d)^p)`.
+    p : float, default: 1
+        Exponent of "kriging", > 0: 1 exponential, 2 Gaussian.
+    num_closest : int, default: 3
+        Contacts that "idw" uses, >= 1.
+    interpolation_time_bin_centers_s : array, or list of one array per segment, optional
+        Centers in s of the time bins within which the weights are constant, instead of the motion's. Only one
+        of the three `interpolation_time_bin_*` arguments can be given.
+    interpolation_time_bin_edges_s : array, or list of one array per segment, optional
+        The same by the bins' edges, two at least.
+    interpolation_time_bin_size_s : float, optional
+        The same by the width of bins that begin at the first sample of each segment, > 0.
+    dtype : dtype or str, optional
+        Sample type of the output. By default that of `recording` when it is float32 or float64, else float32.
+        An integer type rounds and saturates.
+    sparse_thresh : float, optional
+        "kriging" weights below this value become 0, >= 0.
+
+    Raises
+    ------
+    ValueError
+        If an argument or the motion can't work, if the recording has no probe or another number of segments
+        than the motion, or if "remove_channels" would remove all channels.
+
+    Notes
+    -----
+    What differs from SpikeInterface's node: all channels are kept by default (SpikeInterface:
+    "remove_channels"); integers are accepted; several segments work in every border mode; the node, with the
+    motion inside, can be saved as JSON; "idw" weights sum to 1 outside the probe too (SpikeInterface leaves
+    the plain inverse distances there, a gain of 1 / distance); a motion with two time bins, or with integer
+    times, has its bin edges halfway. As there, the displacement of a bin is taken at the middle of its edges,
+    which for the first and last bin is a quarter of a bin off the center.
+
+    Weights that together make up less than 1e-6 of a channel's absolute weights are dropped. A NaN or
+    infinite sample of a channel reaches the channels which keep a weight on it (those within about 100 um
+    with the default arguments), at this sample only, and no others: remove or interpolate dead channels
+    first.
+
+    References
+    ----------
+    .. [1] Pachitariu, M., Sridhar, S., Pennington, J., Stringer, C. (2024). Spike sorting with Kilosort4.
+       Nature Methods 21, 914-921.
+    .. [2] Garcia, S., Windolf, C., Boussard, J., Dichter, B., Buccino, A. P., Yger, P. (2024). A modular
+       implementation to handle and benchmark drift correction for high-density extracellular recordings.
+       eNeuro 11(2).
+    """
+
+    def __init__(
+        self,
+        recording,
+        motion,
+        border_mode="force_extrapolate",
+        spatial_interpolation_method="kriging",
+        sigma_um=20.0,
+        p=1,
+        num_closest=3,
+        interpolation_time_bin_centers_s=None,
+        interpolation_time_bin_edges_s=None,
+        interpolation_time_bin_size_s=None,
+        dtype=None,
+        sparse_thresh=None,
+    ):
+        check_choice("border_mode", border_mode, BORDER_MODES)
+        check_choice("spatial_interpolation_method", spatial_interpolation_method, METHODS)
+        p = checked_number("p", p)
+        num_closest = checked_count("num_closest", num_closest)
+        if sparse_thresh is not None:
+            sparse_thresh = checked_number("sparse_thresh", sparse_thresh, zero_allowed=True)
+        output_dtype = resolve_output_dtype(recording.get_dtype(), dtype)
+        positions = contact_positions(recording)
+        sigma_um = checked_sigma(sigma_um, positions.shape[1])
+        motion = checked_motion(motion, recording, positions.shape[1])
+        time_bins = {
+            "interpolation_time_bin_centers_s": interpolation_time_bin_centers_s,
+            "interpolation_time_bin_edges_s": interpolation_time_bin_edges_s,
+            "interpolation_time_bin_size_s": interpolation_time_bin_size_s,
+        }
+        time_bins, edges_s = checked_time_bins(time_bins, recording, motion)
+
+        # a copy holds the interpolators: a saved chain should not carry scipy's objects
+        field = motion.copy()
+        make_interpolators(field)
+        depths = positions[:, motion.dim]
+        targets = np.arange(len(positions))
+        if border_mode == "remove_channels":
+            targets = np.flatnonzero(always_inside(field, depths, edges_s))
+            if targets.size == 0:
+                raise ValueError(
+                    "border_mode='remove_channels' would remove all channels: each leaves the probe at some "
+                    "time; allowed with this motion: 'force_extrapolate', 'force_zeros'"
+                )
+        channel_ids = recording.channel_ids[targets]
+        BasePreprocessor.__init__(self, recording, channel_ids=channel_ids, dtype=output_dtype)
+        if border_mode == "remove_channels":
+            keep_contacts(self, recording, targets)
+
+        weights = DisplacementWeights(
+            positions,
+            motion.dim,
+            spatial_interpolation_method,
+            sigma_um,
+            p,
+            num_closest,
+            sparse_thresh,
+            extrapolate=border_mode == "force_extrapolate",
+            targets=targets,
+            # integers of 32 bits need the digits of float64
+            dtype=np.result_type(output_dtype, "float32"),
+        )
+        for segment_index, parent_segment in enumerate(recording.segments):
+            self.add_recording_segment(
+                SteadyInterpolateMotionRecordingSegment(
+                    parent_segment,
+                    segment_index,
+                    field,
+                    depths,
+                    edges_s[segment_index],
+                    weights,
+                    output_dtype,
+                )
+            )
+
+        self._kwargs = dict(
+            recording=recording,
+            motion=motion,
+            border_mode=border_mode,
+            spatial_interpolation_method=spatial_interpolation_method,
+            sigma_um=sigma_um,
+            p=p,
+            num_closest=num_closest,
+            **time_bins,
+            dtype=output_dtype.name,
+            sparse_thresh=sparse_thresh,
+        )
+
+
+class SteadyInterpolateMotionRecordingSegment(BasePreprocessorSegment):
+    """One segment of `SteadyInterpolateMotionRecording`."""
+
+    def __init__(
+        self, parent_recording_segment, segment_index, motion, depths, edges_s, weights, output_dtype
+    ):
+        BasePreprocessorSegment.__init__(self, parent_recording_segment)
+        self.segment_index = segment_index
+        self.motion = motion
+        self.depths = depths
+        self.edges_s = edges_s
+        self.weights = weights
+        self.output_dtype = output_dtype
+
+    def get_traces(self, start_frame, end_frame, channel_indices):
+        """Corrected traces of shape (num_samples, num_channels)."""
+        start_frame = 0 if start_frame is None else start_frame
+        end_frame = self.get_num_samples() if end_frame is None else end_frame
+        rows = None  # all of them, without a copy
+        if not (
+            channel_indices is None or (isinstance(channel_indices, slice) and channel_indices == slice(None))
+        ):
+            rows = np.arange(len(self.weights.targets))[channel_indices]
+
+        parent = self.parent_recording_segment
+        traces = parent.get_traces(start_frame, end_frame, slice(None))
+        times = parent.sample_index_to_time(np.arange(start_frame, end_frame))
+        num_channels = len(self.weights.targets) if rows is None else len(rows)
+        corrected = np.empty((len(traces), num_channels), dtype=self.weights.dtype)
+        for start, end, time_bin in bin_runs(times, self.edges_s):
+            weights = self.weights.at(self.displacement(time_bin))
+            apply_weights(traces[start:end], weights, rows, corrected[start:end])
+        return cast_traces(corrected, self.output_dtype)
+
+    def displacement(self, time_bin) -> np.ndarray:
+        """Displacement of each contact in um, at the middle of a time bin."""
+        middle = 0.5 * (self.edges_s[time_bin] + self.edges_s[time_bin + 1])
+        times = np.full(len(self.depths), middle)
+        return self.motion.get_displacement_at_time_and_depth(times, self.depths, self.segment_index)
+
+
+def keep_contacts(recording, parent, indices) -> None:
+    """Give `recording` the parent's probe, cut to the channels of these indices, with the parent's groups."""
+    probegroup = parent.get_probegroup().get_slice(indices)
+    probegroup.set_global_device_channel_indices(np.arange(len(indices)))
+    recording.set_probegroup(probegroup, check_overlap=False)
+    groups = parent.get_property("group")
+    recording.set_property("group", None if groups is None else groups[indices])
+
+
+def always_inside(motion, depths, edges_s) -> np.ndarray:
+    """Whether each depth stays between the outermost depths in all segments."""
+    unique_depths, inverse = np.unique(depths, return_inverse=True)
+    inside = np.ones(len(unique_depths), dtype=bool)
+    for segment_index, segment_edges in enumerate(edges_s):
+        times = motion.temporal_bins_s[segment_index]
+        if motion.interpolation_method != "linear":
+            # other methods can overshoot between the motion's own time bins
+            times = np.concatenate([times, 0.5 * (segment_edges[1:] + segment_edges[:-1])])
+        for start in range(0, len(times), TIMES_PER_CHECK):
+            displacement = motion.get_displacement_at_time_and_depth(
+                times[start : start + TIMES_PER_CHECK], unique_depths, segment_index, grid=True
+            )
+            moved = unique_depths[:, None] + displacement
+            inside &= ((moved >= depths.min()) & (moved <= depths.max())).all(axis=1)
+    return inside[inverse]
+
+
+interpolate_motion = define_function_handling_dict_from_class(
+    source_class=SteadyInterpolateMotionRecording, name="steady_interpolate_motion"
+)
