@@ -5,14 +5,13 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import spikeinterface.full as si
 from typer.testing import CliRunner
 
-from steadyspike.benchmark.simulate import simulate_drifting_recording
+from steadyspike.benchmark.simulate import build_probe, simulate_drifting_recording
 from steadyspike.cli import app
 
 
@@ -72,9 +71,11 @@ def test_correct_writes_what_help_says(corrected_folder):
     names = sorted(path.name for path in corrected_folder.iterdir())
     assert names == ["figures", "motion_info", "recording", "recording.json", "steadyspike.json"]
     figures = sorted(path.name for path in (corrected_folder / "figures").iterdir())
-    assert figures == ["motion_map.png", "peaks_on_probe.png", "raster.png", "run_times.png"]
+    assert figures == ["motion_map.png", "peaks_on_probe.png", "raster.png", "run_times.png", "trust.png"]
     info = si.load_motion_info(corrected_folder / "motion_info")
     assert info["parameters"]["preset"] == "steady_rigid"
+    trust = np.load(corrected_folder / "motion_info" / "trust.npy")
+    assert trust.shape == info["motion"].displacement[0].shape
     assert len(info["peaks"]) == len(info["peak_locations"]) > 50
     marker = json.loads((corrected_folder / "steadyspike.json").read_text())
     assert marker["request"]["preset"] == "steady_rigid"
@@ -90,7 +91,7 @@ def test_lazy_json_gives_the_saved_traces_in_a_process_that_never_imported_us(co
         f"saved = si.load({str(corrected_folder / 'recording')!r}); "
         "a, b = (r.get_traces(start_frame=20_000, end_frame=50_000) for r in (lazy, saved)); "
         "assert lazy.dtype == 'float32' and a.std() > 1; "
-        "np.testing.assert_allclose(a, b, atol=1e-3)"
+        "np.testing.assert_allclose(a, b, atol=1e-2)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
 
@@ -107,9 +108,9 @@ def test_zarr_and_other_presets_and_settings(raw_folder, tmp_path):
     assert info["parameters"]["detect_kwargs"]["detect_threshold"] == 6
     assert info["motion"].displacement[0].shape == (4, 1)
     lazy, saved = si.load(tmp_path / "out" / "recording.json"), si.load(tmp_path / "out" / "recording.zarr")
-    assert saved.get_num_channels() == 24
+    assert lazy.get_num_channels() == saved.get_num_channels()
     piece = dict(start_frame=1000, end_frame=4000)
-    np.testing.assert_allclose(lazy.get_traces(**piece), saved.get_traces(**piece), atol=1e-3)
+    np.testing.assert_allclose(lazy.get_traces(**piece), saved.get_traces(**piece), atol=1e-2)
     assert not (tmp_path / "out" / "figures").exists()
 
 
@@ -317,7 +318,10 @@ def test_preprocessing_follows_the_probe(raw_folder):
     recording = si.load(raw_folder)
     assert preprocess(recording, "auto")[1] == "bandpass and common reference"
     recording.set_property("inter_sample_shift", np.linspace(0, 1, 24))
-    probe = recording.get_probe()
-    assert "neuropixels" in Path(preprocess(recording, "auto")[1]).name or probe.model_name is None
+    recording.set_channel_gains(2.3)
+    recording.set_channel_offsets(0.0)
+    assert preprocess(recording, "auto")[1] == "neuropixels1"
+    recording.set_probe(build_probe("np2", 24))
+    assert preprocess(recording, "auto")[1] == "neuropixels2"
     recording.annotate(is_filtered=True)
     assert preprocess(recording, "auto") == (recording, "none")

@@ -118,7 +118,6 @@ def motion(
 ) -> None:
     """Measure the error of presets on simulated drift whose truth is known."""
     with clear_errors(debug):
-        from steadyspike.benchmark.motion import format_motion_table, run_motion_benchmark
         from steadyspike.benchmark.simulate import PROBE_PART_NUMBERS, SCENARIOS
         from steadyspike.cli.options import job_kwargs
 
@@ -127,11 +126,14 @@ def motion(
         probes = _split(probe, PROBE_PART_NUMBERS, "--probe")
         if not resume and output.is_dir() and any(output.iterdir()):
             raise UsageError(f"{output} holds an earlier study; remove it, or choose another --output")
+        seeds = _whole_numbers(seed, "--seed")
+        from steadyspike.benchmark.motion import format_motion_table, run_motion_benchmark
+
         run_motion_benchmark(
             output,
             scenarios=scenarios,
             probes=probes,
-            seeds=_whole_numbers(seed, "--seed"),
+            seeds=seeds,
             duration_s=duration,
             presets=preset.split(",") if preset else None,
             n_jobs=jobs["n_jobs"],

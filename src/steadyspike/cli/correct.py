@@ -36,7 +36,7 @@ EXAMPLES = """
   recording.json   the corrected recording, computed when it is read:
                    si.load("out/recording.json")
 
-  motion_info/     peaks, their locations and the motion:
+  motion_info/     peaks, their locations, the motion and the trust in it:
                    si.load_motion_info("out/motion_info")
 
   figures/         rasters, motion map, peaks on the probe, run times
@@ -182,7 +182,7 @@ def correct(
             raise UsageError(
                 f"{recording} lies in {output}, which would be replaced; choose another --output"
             )
-        say(f"[bold]recording[/bold]   {opened}".replace("\n", " "))
+        say(f"[bold]recording[/bold]   {correction.describe(opened)}")
         preprocessed, chosen = correction.preprocess(opened, preprocess)
         say(f"[bold]preprocess[/bold]  {chosen}")
         say(f"[bold]motion[/bold]      {preset}")
@@ -223,5 +223,6 @@ def _report(done: Correction) -> None:
     console = Console(soft_wrap=True)
     steps = ", ".join(f"{step.replace('_', ' ')} {seconds:.1f} s" for step, seconds in done.run_times.items())
     console.print(f"{done.num_peaks} peaks; {steps}")
-    console.print(f"displacement over the recording: {done.range_um:.1f} um")
+    trust = "" if done.median_trust is None else f", median trust {done.median_trust:.2f} of 1"
+    console.print(f"displacement over the recording: {done.range_um:.1f} um{trust}")
     console.print(f"wrote {done.output}:", ", ".join(done.files), highlight=False)

@@ -14,12 +14,14 @@ from steadyspike.environment import job_defaults
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
+    from spikeinterface.core.motion import Motion
 
 FILTERS = [
     {"name": "steady_bandpass_filter", "params": {"freq_min": 300.0, "freq_max": 6000.0}},
     {"name": "steady_common_reference", "params": {}},
 ]
 """Preprocessing of a recording about whose probe nothing is known."""
+INTERPOLATION = "interpolate_motion_kwargs"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Correction:
     files: list[str]
     num_peaks: int
     range_um: float
+    median_trust: float | None
     run_times: dict[str, float]
 
 
@@ -107,6 +110,12 @@ def open_recording(path: Path, *, probe: Path | None, segment: int | None, **how
     return recording
 
 
+def describe(recording: BaseRecording) -> str:
+    """Say in one line what a recording is."""
+    channels, rate = recording.get_num_channels(), recording.get_sampling_frequency()
+    return f"{channels} channels, {rate:g} Hz, {recording.get_total_duration():.1f} s, {recording.dtype}"
+
+
 def preprocess(recording: BaseRecording, choice: str) -> tuple[BaseRecording, str]:
     """Apply a preprocessing preset.
 
@@ -158,22 +167,15 @@ def run(recording: BaseRecording, request: Request) -> Correction:
     -------
     done : Correction
     """
-    import spikeinterface.full as si
-
-    overrides = {key: dict(value) for key, value in request.overrides.items()}
-    # any preset's correction ends in our node, because it keeps all channels and can be saved as JSON
-    overrides.setdefault("interpolate_motion_kwargs", {})["method"] = "steady_interpolate_motion"
     with new_folder(request.output, request.overwrite) as folder, job_defaults(**request.job_kwargs):
-        corrected, info = si.correct_motion(
-            recording, preset=request.preset, output_motion_info=True, **overrides, **request.job_kwargs
-        )
-        si.save_motion_info(info, folder / "motion_info")
-        files = ["motion_info/"]
+        info, trust = _estimate(recording, request)
+        corrected = _interpolate(recording, info["motion"], request)
+        files = _save_motion(info, trust, folder)
         files += _save_recording(corrected, folder, request)
         if request.figures:
             from steadyspike.report import save_figures
 
-            save_figures(info, recording, folder / "figures")
+            save_figures(info, recording, folder / "figures", trust=trust)
             files.append("figures/")
         displacement = info["motion"].displacement
         done = Correction(
@@ -181,10 +183,47 @@ def run(recording: BaseRecording, request: Request) -> Correction:
             files=sorted(files),
             num_peaks=len(info["peaks"]),
             range_um=float(max((np.ptp(d, axis=0).max() for d in displacement if d.size), default=0.0)),
+            median_trust=None if trust is None else float(np.median(trust)),
             run_times=info["run_times"],
         )
         write_marker(folder, {"command": "correct", "request": asdict(request), "result": asdict(done)})
     return done
+
+
+def _estimate(recording: BaseRecording, request: Request) -> tuple[dict[str, Any], np.ndarray | None]:
+    """Estimate the motion; with it comes the trust in it, where the preset's estimator gives one."""
+    import spikeinterface.full as si
+
+    overrides = {step: dict(keys) for step, keys in request.overrides.items() if step != INTERPOLATION}
+    estimate = overrides.setdefault("estimate_motion_kwargs", {})
+    estimate["extra_outputs"] = True
+    (motion, extra), info = si.compute_motion(
+        recording, preset=request.preset, output_motion_info=True, **overrides, **request.job_kwargs
+    )
+    info["motion"] = motion
+    info["parameters"]["estimate_motion_kwargs"].pop("extra_outputs", None)
+    return info, extra.get("trust")
+
+
+def _interpolate(recording: BaseRecording, motion: Motion, request: Request) -> BaseRecording:
+    """Apply the motion as the preset says, with our node whatever the preset: it can be saved as JSON."""
+    import spikeinterface.full as si
+
+    import steadyspike
+
+    parameters = dict(si.get_motion_parameters_preset(request.preset)[INTERPOLATION])
+    parameters.update(request.overrides.get(INTERPOLATION, {}))
+    parameters.pop("method", None)
+    return steadyspike.interpolate_motion(recording, motion, **parameters)
+
+
+def _save_motion(info: dict[str, Any], trust: np.ndarray | None, folder: Path) -> list[str]:
+    import spikeinterface.full as si
+
+    si.save_motion_info(info, folder / "motion_info")
+    if trust is not None:
+        np.save(folder / "motion_info" / "trust.npy", trust)
+    return ["motion_info/"]
 
 
 def _save_recording(corrected: BaseRecording, folder: Path, request: Request) -> list[str]:
@@ -217,7 +256,8 @@ def _fitting_preset(recording: BaseRecording) -> str:
     """Name the preset that fits the probe; "filters" if it is unknown, "none" if nothing is left to do."""
     if recording.is_filtered():
         return "none"
-    if not recording.has_probe() or recording.get_property("inter_sample_shift") is None:
+    known = recording.get_property("inter_sample_shift") is not None and recording.has_scaleable_traces()
+    if not known:
         return "filters"
     probe = recording.get_probe()
     description = f"{probe.annotations.get('description', '')} {probe.model_name or ''}"

@@ -26,7 +26,7 @@ def demo(
         float, typer.Option("--duration", min=20, help="Length of the recording in s.")
     ] = 60.0,
     channels: Annotated[int, typer.Option("--channels", min=16, max=384, help="Number of channels.")] = 96,
-    seed: Annotated[int, typer.Option("--seed", help="Another seed, another recording.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="Another seed, another recording.")] = 3,
     n_jobs: Jobs = None,
     progress_bar: ProgressBar = None,
     debug: Debug = False,

@@ -117,4 +117,11 @@ def _draw_bars(
     names = [f"{run}\nerror {errors_um[run]:.1f} µm" for run in list(times_s)[::-1]]
     axes.set_yticks(range(len(names)), names)
     axes.set_title("Time from raw to corrected")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
+    figure.legend(
+        *axes.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=4,
+        fontsize=9,
+        columnspacing=1,
+        handlelength=1.3,
+    )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steadyspike.report.motion_maps import plot_motion_map
+import numpy as np
+
+from steadyspike.report.motion_maps import plot_motion_map, plot_trust_map
 from steadyspike.report.probe import plot_peaks_on_probe
 from steadyspike.report.raster import plot_raster
 from steadyspike.report.run_times import plot_run_times
@@ -16,7 +18,13 @@ if TYPE_CHECKING:
 DOTS_PER_INCH = 150
 
 
-def save_figures(motion_info: dict[str, Any], recording: BaseRecording, folder: str | Path) -> list[Path]:
+def save_figures(
+    motion_info: dict[str, Any],
+    recording: BaseRecording,
+    folder: str | Path,
+    *,
+    trust: np.ndarray | None = None,
+) -> list[Path]:
     """Draw a correction and write it as PNG files.
 
     Parameters
@@ -27,11 +35,13 @@ def save_figures(motion_info: dict[str, Any], recording: BaseRecording, folder: 
         The recording in which the peaks were found.
     folder : str or Path
         Where to write; made if it is not there.
+    trust : ndarray or None, default: None
+        Trust in the motion, 0 to 1, of the shape of its displacement.
 
     Returns
     -------
     files : list of Path
-        raster.png, motion_map.png, peaks_on_probe.png and run_times.png.
+        raster.png, motion_map.png, peaks_on_probe.png, run_times.png and, where it is known, trust.png.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -42,6 +52,8 @@ def save_figures(motion_info: dict[str, Any], recording: BaseRecording, folder: 
         "peaks_on_probe.png": plot_peaks_on_probe(motion_info, recording),
         "run_times.png": plot_run_times({Path(preset).stem: motion_info["run_times"]}),
     }
+    if trust is not None:
+        figures["trust.png"] = plot_trust_map(motion_info["motion"], trust)
     for name, figure in figures.items():
         figure.savefig(folder / name, dpi=DOTS_PER_INCH)
     return [folder / name for name in figures]
