@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Weights are dropped, smallest first, while the dropped ones stay below this fraction of a row's absolute
-# sum: the corrected sample then moves by less than this fraction of (absolute sum * largest sample of the
-# row).
+# Weights are dropped, smallest first, while those dropped in a row sum to less than this (or than this
+# fraction of the row): a product then moves by less than this fraction of the largest sample it sums.
 DROPPED_FRACTION = 1e-6
 # Rows of a block: fewer read the sources more often, more hold more zeros.
 BLOCK_ROWS = 32
@@ -53,12 +52,13 @@ def drop_small(weights, dropped_fraction=DROPPED_FRACTION) -> np.ndarray:
     weights : array (num_targets, num_sources)
         Finite weights.
     dropped_fraction : float, default: 1e-6
-        The dropped weights of a row sum to at most this fraction of the row's absolute sum.
+        The dropped weights of a row sum, in absolute value, to at most this fraction of 1 or of the row's
+        absolute sum, whichever is smaller.
     """
     magnitudes = np.abs(weights)
     ascending = np.sort(magnitudes, axis=1)
     sums = np.cumsum(ascending, axis=1)
-    num_dropped = (sums <= dropped_fraction * sums[:, -1:]).sum(axis=1)
+    num_dropped = (sums <= dropped_fraction * np.minimum(sums[:, -1:], 1.0)).sum(axis=1)
     last = np.minimum(num_dropped, weights.shape[1] - 1)
     smallest_kept = np.take_along_axis(ascending, last[:, None], axis=1)
     weights[magnitudes < smallest_kept] = 0.0

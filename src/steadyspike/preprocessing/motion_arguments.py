@@ -1,6 +1,7 @@
 """Arguments of the motion interpolation, checked and brought into one form before any data is read."""
 
 import math
+import textwrap
 from numbers import Integral, Real
 
 import numpy as np
@@ -12,8 +13,10 @@ MOTION_KEYS = ("displacement", "temporal_bins_s", "spatial_bins_um", "direction"
 
 
 def refuse(name, value, allowed):
-    """Raise the error for an argument that can't work."""
-    raise ValueError(f"{name}={value!r} is not possible here; allowed: {allowed}")
+    """Raise the error for an argument that can't work, with long values cut short."""
+    with np.printoptions(threshold=6):
+        shown = textwrap.shorten(repr(value), 200, placeholder=" ...")
+    raise ValueError(f"{name}={shown} is not possible here; allowed: {allowed}")
 
 
 def check_choice(name, value, choices) -> None:

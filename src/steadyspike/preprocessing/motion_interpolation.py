@@ -88,10 +88,10 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
     times, has its bin edges halfway. As there, the displacement of a bin is taken at the middle of its edges,
     which for the first and last bin is a quarter of a bin off the center.
 
-    Weights that together make up less than 1e-6 of a channel's absolute weights are dropped. A NaN or
-    infinite sample of a channel reaches the channels which keep a weight on it (those within about 100 um
-    with the default arguments), at this sample only, and no others: remove or interpolate dead channels
-    first.
+    The smallest weights of a channel, together below 1e-6, are dropped. A NaN or infinite sample makes NaN of
+    the channels which keep a weight on its channel (those within about 200 um with the default arguments), at
+    this sample only, and changes no others: remove or interpolate dead channels first. A constant offset is
+    kept where the weights sum to 1, so not beyond the outermost contacts: filter first.
 
     References
     ----------

@@ -1,0 +1,456 @@
+import json
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import spikeinterface as si
+from conformance import CHECKS, Node, check_name
+from parent_recordings import NUM_CHANNELS, SAMPLING_FREQUENCY, dress, file_parent, numpy_parent
+from probeinterface import Probe
+from spikeinterface.core.motion import Motion
+from spikeinterface.sortingcomponents.motion import interpolate_motion as upstream_interpolate_motion
+
+from steadyspike.preprocessing.motion_interpolation import interpolate_motion
+
+
+def drift(recording):
+    """Motion of two depths in bins of 10 ms, the same for a segment whether or not there are others."""
+    temporal_bins_s, displacement = [], []
+    for segment_index in range(recording.get_num_segments()):
+        start = 0.0
+        if recording.get_num_samples(segment_index):
+            start = recording.get_start_time(segment_index)
+        times = start + 0.005 + 0.01 * np.arange(4)
+        temporal_bins_s.append(times)
+        displacement.append(np.stack([9.0 * np.sin(70.0 * times), 14.0 * np.cos(50.0 * times)], axis=1))
+    return Motion(displacement, temporal_bins_s, np.array([10.0, 80.0]))
+
+
+def required(recording):
+    return dict(motion=drift(recording).to_dict())
+
+
+def arguments(recording):
+    motion = drift(recording)
+    opposite = Motion([-d for d in motion.displacement], motion.temporal_bins_s, motion.spatial_bins_um)
+    centers = [times[::2] for times in motion.temporal_bins_s]
+    edges = [np.linspace(times[0], times[-1], 4) for times in motion.temporal_bins_s]
+    return [
+        dict(
+            motion=opposite.to_dict(),
+            border_mode="remove_channels",
+            sigma_um=[30.0, 25.0],
+            p=2,
+            sparse_thresh=0.002,
+            interpolation_time_bin_centers_s=centers,
+            dtype="int16",
+        ),
+        dict(
+            border_mode="force_zeros",
+            spatial_interpolation_method="idw",
+            num_closest=5,
+            interpolation_time_bin_edges_s=edges,
+            dtype="float64",
+        ),
+        dict(spatial_interpolation_method="nearest", interpolation_time_bin_size_s=0.004),
+    ]
+
+
+NODE = Node(make=interpolate_motion, required=required, arguments=arguments)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=check_name)
+def test_conforms(check, tmp_path):
+    check(NODE, tmp_path)
+
+
+def positions_of(layout):
+    """Contact positions in um of a probe."""
+    index = np.arange(64)
+    if layout == "neuropixels1":
+        return np.stack([np.tile([16.0, 48.0, 0.0, 32.0], 16), 20.0 * (index // 2)], axis=1)
+    if layout == "shuffled":
+        return positions_of("neuropixels1")[np.random.default_rng(0).permutation(64)]
+    return np.stack([250.0 * (index % 4) + 32.0 * (index // 4 % 2), 15.0 * (index // 8)], axis=1)
+
+
+def recording_on(positions, num_samples=9000, dtype="float32", t_start=0.0, seed=0):
+    """Noise with rare large spikes at 3 kHz, on a probe."""
+    rng = np.random.default_rng(seed)
+    traces = rng.normal(scale=10.0, size=(num_samples, len(positions)))
+    spikes = rng.integers(0, num_samples, size=300), rng.integers(0, len(positions), size=300)
+    traces[spikes] -= 400.0
+    recording = si.NumpyRecording([traces.astype(dtype)], 3000.0, t_starts=[t_start])
+    probe = Probe(ndim=2, si_units="um")
+    probe.set_contacts(positions=positions, shapes="circle", shape_params={"radius": 5})
+    probe.set_device_channel_indices(np.arange(len(positions)))
+    recording.set_probe(probe)
+    return recording
+
+
+def slow_drift(t_start=0.0, scale_um=12.0, seed=1):
+    """Random walk in bins of 0.4 s, of three depths."""
+    steps = np.random.default_rng(seed).normal(scale=scale_um, size=(8, 3))
+    times = t_start + 0.2 + 0.4 * np.arange(8)
+    return Motion(np.cumsum(steps, axis=0), times, np.array([50.0, 250.0, 500.0]))
+
+
+def assert_equal_traces(value, expected):
+    """Equal to 1e-4 of the standard deviation, in chunks that begin and end anywhere among the time bins."""
+    assert list(value.channel_ids) == list(expected.channel_ids)
+    for segment_index in range(expected.get_num_segments()):
+        wanted = expected.get_traces(segment_index)
+        for start, end in ((0, None), (0, 700), (1199, 1202), (2345, 6001), (8998, 9000)):
+            traces = value.get_traces(segment_index, start, end)
+            np.testing.assert_allclose(traces, wanted[start:end], rtol=0, atol=1e-4 * wanted.std())
+
+
+@pytest.mark.parametrize("layout", ["neuropixels1", "shuffled", "four_shanks"])
+@pytest.mark.parametrize("border_mode", ["remove_channels", "force_extrapolate", "force_zeros"])
+@pytest.mark.parametrize("method", [dict(), dict(p=2), dict(sigma_um=[20.0, 30.0], p=2), "idw", "nearest"])
+def test_equals_spikeinterface(method, border_mode, layout):
+    kwargs = dict(method) if isinstance(method, dict) else dict(spatial_interpolation_method=method)
+    kwargs["border_mode"] = border_mode
+    recording, motion = recording_on(positions_of(layout)), slow_drift()
+    expected = upstream_interpolate_motion(recording, motion, **kwargs)
+    value = interpolate_motion(recording, motion, **kwargs)
+    if method == "idw" and border_mode == "force_extrapolate":
+        value, expected = only_inside(value, expected, recording, motion)
+    assert_equal_traces(value, expected)
+
+
+def only_inside(value, expected, recording, motion):
+    """Both without the channels that ever leave the probe, where our idw weights still sum to 1."""
+    inside = upstream_interpolate_motion(recording, motion).channel_ids
+    assert 0 < len(inside) < len(expected.channel_ids)
+    return value.select_channels(inside), expected.select_channels(inside)
+
+
+def test_idw_beyond_the_probe_keeps_the_amplitude():
+    """SpikeInterface leaves 1 / distance there: a contact 0.1 um beyond the last one would be amplified tenfold."""
+    recording = recording_on(positions_of("neuropixels1"))
+    motion = Motion(np.full((2, 1), 0.1), np.array([0.0, 3.0]), np.array([0.0]))
+    kwargs = dict(spatial_interpolation_method="idw", border_mode="force_extrapolate")
+    amplified = upstream_interpolate_motion(recording, motion, **kwargs).get_traces()[:, -1]
+    value = interpolate_motion(recording, motion, **kwargs).get_traces()[:, -1]
+    gain = amplified.std() / recording.get_traces()[:, -1].std()
+    assert gain > 5
+    assert 0.9 < value.std() / recording.get_traces()[:, -1].std() < 1.1
+    np.testing.assert_allclose(np.corrcoef(amplified, value)[0, 1], 1.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("t_start", [0.0, 1000.25])
+@pytest.mark.parametrize(
+    "bins",
+    [
+        dict(interpolation_time_bin_centers_s=[np.array([0.3, 1.0, 1.4, 2.6])]),
+        dict(interpolation_time_bin_edges_s=[np.array([0.5, 0.9, 2.2])]),
+        dict(interpolation_time_bin_size_s=0.17),
+        dict(interpolation_time_bin_size_s=2.0),
+        dict(sparse_thresh=0.01),
+    ],
+)
+def test_equals_spikeinterface_with_other_time_bins(bins, t_start):
+    recording, motion = recording_on(positions_of("neuropixels1"), t_start=t_start), slow_drift(t_start)
+    bins = {k: [v[0] + t_start] if isinstance(v, list) else v for k, v in bins.items()}
+    kwargs = dict(border_mode="force_extrapolate", **bins)
+    assert_equal_traces(
+        interpolate_motion(recording, motion, **kwargs),
+        upstream_interpolate_motion(recording, motion, **kwargs),
+    )
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float64"])
+def test_other_types_equal_spikeinterface(dtype):
+    recording, motion = recording_on(positions_of("neuropixels1"), dtype=dtype), slow_drift()
+    as_float = recording if dtype == "float64" else si.NumpyRecording([recording.get_traces() * 1.0], 3000.0)
+    as_float.set_probe(recording.get_probe())
+    expected = upstream_interpolate_motion(as_float, motion, border_mode="force_extrapolate")
+    value = interpolate_motion(recording, motion)
+    assert value.get_dtype() == ("float32" if dtype == "int16" else "float64")
+    assert_equal_traces(value, expected)
+
+
+def slowly_interpolated(traces, times, positions, motion):
+    """Nearest contact, sample by sample, by the motion's definition."""
+    edges = motion.temporal_bin_edges_s[0]
+    corrected = np.zeros(traces.shape)
+    for t, time in enumerate(times):
+        time_bin = min(max(np.searchsorted(edges, time, side="right") - 1, 0), len(edges) - 2)
+        middle = 0.5 * (edges[time_bin] + edges[time_bin + 1])
+        for i, position in enumerate(positions):
+            moved = position + [0.0, motion.get_displacement_at_time_and_depth([middle], [position[1]])[0]]
+            nearest = min(range(len(positions)), key=lambda j: np.sum((positions[j] - moved) ** 2))
+            corrected[t, i] = traces[t, nearest]
+    return corrected
+
+
+def test_nearest_equals_the_loops():
+    recording = recording_on(positions_of("neuropixels1")[:9] + 1e-3 * np.arange(9)[:, None], num_samples=60)
+    motion = Motion(np.array([[3.0], [17.0], [-25.0]]), np.array([0.004, 0.008, 0.012]), np.array([0.0]))
+    value = interpolate_motion(recording, motion, spatial_interpolation_method="nearest")
+    expected = slowly_interpolated(
+        recording.get_traces(), recording.get_times(), recording.get_channel_locations(), motion
+    )
+    np.testing.assert_array_equal(value.get_traces(), expected)
+
+
+def test_motion_moves_traces_against_the_displacement():
+    """A trace seen at 100 um while the tissue is displaced by +40 um belongs to 60 um."""
+    recording = recording_on(np.stack([np.zeros(10), 20.0 * np.arange(10)], axis=1))
+    motion = Motion(np.full((2, 1), 40.0), np.array([0.0, 3.0]), np.array([0.0]))
+    corrected = interpolate_motion(recording, motion).get_traces()
+    np.testing.assert_allclose(corrected[:, 3], recording.get_traces()[:, 5], atol=0.01)
+
+
+@pytest.mark.parametrize("border_mode", ["remove_channels", "force_extrapolate", "force_zeros"])
+def test_several_segments_in_every_border_mode(border_mode):
+    """SpikeInterface asks the motion for no segment in remove_channels, which raises (#3657, #3326)."""
+    positions = positions_of("neuropixels1")
+    motions = [slow_drift(seed=1), slow_drift(t_start=5.0, seed=2)]
+    parts = [recording_on(positions, seed=0), recording_on(positions, t_start=5.0, seed=1)]
+    both = si.append_recordings(parts)
+    motion = Motion(
+        [m.displacement[0] for m in motions],
+        [m.temporal_bins_s[0] for m in motions],
+        motions[0].spatial_bins_um,
+    )
+    value = interpolate_motion(both, motion, border_mode=border_mode)
+    singles = [interpolate_motion(r, m, border_mode=border_mode) for r, m in zip(parts, motions, strict=True)]
+    kept = [i for i in both.channel_ids if all(i in single.channel_ids for single in singles)]
+    assert list(value.channel_ids) == kept
+    for segment_index, single in enumerate(singles):
+        wanted = single.get_traces(channel_ids=kept)
+        np.testing.assert_allclose(value.get_traces(segment_index), wanted, rtol=0, atol=1e-4)
+
+
+def test_removed_channels_leave_the_probe_and_its_properties():
+    recording = numpy_parent()
+    recording.set_property("group", np.arange(NUM_CHANNELS) % 3)
+    value = interpolate_motion(recording, drift(recording), border_mode="remove_channels")
+    kept = value.channel_ids
+    assert 0 < len(kept) < NUM_CHANNELS
+    assert value.get_probe().get_contact_count() == len(kept)
+    np.testing.assert_array_equal(value.get_channel_locations(), recording.get_channel_locations(kept))
+    for key in ("group", "brain_area", "gain_to_uV"):
+        np.testing.assert_array_equal(value.get_property(key), recording.get_property(key, ids=kept))
+    assert recording.get_num_channels() == NUM_CHANNELS
+
+
+def test_all_channels_stay_by_default():
+    """SpikeInterface removes channels unasked (#3145, #2575)."""
+    recording = numpy_parent()
+    value = interpolate_motion(recording, drift(recording))
+    np.testing.assert_array_equal(value.channel_ids, recording.channel_ids)
+    assert np.abs(value.get_traces(0)).min(axis=0).max() > 0
+
+
+def test_integers_are_welcome():
+    """SpikeInterface refuses int16 (#3146, #3404), and once returned zeros for it (#1893)."""
+    recording = numpy_parent("int16")
+    value = interpolate_motion(recording, drift(recording))
+    assert value.get_dtype() == "float32"
+    assert value.get_traces(0).std() > 1.0
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_saved_json_holds_the_motion_exactly(relative, tmp_path):
+    """SpikeInterface's node has no JSON, because a motion comes back as a dict (#3313, #1126)."""
+    recording = file_parent(tmp_path)
+    motion = drift(recording)
+    motion.displacement[0][1, 1] = 0.1 + 0.2
+    value = interpolate_motion(recording, motion)
+    assert value.check_serializability("json")
+    value.dump_to_json(tmp_path / "chain.json", relative_to=tmp_path if relative else None)
+    saved = json.loads((tmp_path / "chain.json").read_text())["kwargs"]["motion"]
+    assert saved["displacement"][0][1][1] == 0.1 + 0.2
+    loaded = si.load(tmp_path / "chain.json", base_folder=tmp_path if relative else None)
+    assert isinstance(loaded._kwargs["motion"], Motion)
+    for array, expected in zip(loaded._kwargs["motion"].displacement, motion.displacement, strict=True):
+        np.testing.assert_array_equal(array, expected)
+    for segment_index in range(2):
+        np.testing.assert_array_equal(loaded.get_traces(segment_index), value.get_traces(segment_index))
+
+
+def test_copies_compute_the_same(tmp_path):
+    recording = file_parent(tmp_path)
+    value = interpolate_motion(recording, drift(recording))
+    expected = value.get_traces(1)
+    copies = [
+        pickle.loads(pickle.dumps(value)),
+        value.clone(),
+        value.save(format="memory", progress_bar=False),
+    ]
+    for copy in copies:
+        np.testing.assert_array_equal(copy.get_traces(1), expected)
+
+
+def test_a_single_precision_motion_survives_the_json(tmp_path):
+    recording = file_parent(tmp_path)
+    motion = drift(recording)
+    motion = Motion(
+        [d.astype("float32") for d in motion.displacement], motion.temporal_bins_s, np.array([10, 80])
+    )
+    value = interpolate_motion(recording, motion)
+    value.dump_to_json(tmp_path / "chain.json")
+    np.testing.assert_array_equal(si.load(tmp_path / "chain.json").get_traces(0), value.get_traces(0))
+
+
+def test_the_motion_is_copied():
+    recording = numpy_parent()
+    motion = drift(recording)
+    value = interpolate_motion(recording, motion)
+    expected = value.get_traces(0)
+    for displacement in motion.displacement:
+        displacement += 50.0
+    np.testing.assert_array_equal(value.get_traces(0), expected)
+
+
+def constant_motion(times, spatial_bins_um=(0.0,)):
+    shape = (len(times), len(spatial_bins_um))
+    return Motion(np.full(shape, 7.0), np.asarray(times), np.array(spatial_bins_um))
+
+
+@pytest.mark.parametrize(
+    "times", [[1.0], [1.0, 2.0], [-50.0, -40.0], [900.0, 950.0, 960.0], np.arange(4)], ids=str
+)
+@pytest.mark.parametrize("spatial_bins_um", [(0.0,), (0.0, 300.0)])
+def test_any_number_of_bins_anywhere(times, spatial_bins_um):
+    """One bin, one depth, bins before and after the recording: the closest bin counts, and all are equal here."""
+    recording = recording_on(positions_of("neuropixels1"))
+    value = interpolate_motion(recording, constant_motion(times, spatial_bins_um))
+    expected = interpolate_motion(recording, constant_motion([0.0, 1.0, 2.0, 3.0]))
+    np.testing.assert_array_equal(value.get_traces(), expected.get_traces())
+
+
+@pytest.mark.parametrize("times", [np.array([0.0, 2.0]), np.array([0, 2])], ids=["float", "integer"])
+def test_two_bins_meet_halfway(times):
+    """SpikeInterface leaves the edge between two bins unset, and truncates edges of integer times."""
+    recording = recording_on(positions_of("neuropixels1"), num_samples=6000)
+    motion = Motion(np.array([[0.0], [40.0]]), times, np.array([0.0]))
+    value = interpolate_motion(recording, motion, spatial_interpolation_method="nearest").get_traces()
+    traces = recording.get_traces()
+    quarter = interpolate_motion(recording, constant_motion([0.0]), spatial_interpolation_method="nearest")
+    np.testing.assert_array_equal(value[:3000, 8:40], quarter.get_traces()[:3000, 8:40])
+    np.testing.assert_array_equal(value[3000:, 8:40], traces[3000:, 12:44])
+
+
+def test_dead_channel_spreads_no_further_than_its_weight():
+    recording = recording_on(positions_of("neuropixels1"))
+    traces = recording.get_traces().copy()
+    traces[:, 30] = np.nan
+    broken = si.NumpyRecording([traces], 3000.0)
+    broken.set_probe(recording.get_probe())
+    for kwargs, reach_um in ((dict(), 160.0), (dict(spatial_interpolation_method="idw"), 70.0)):
+        value = interpolate_motion(broken, slow_drift(), **kwargs).get_traces()
+        expected = interpolate_motion(recording, slow_drift(), **kwargs).get_traces()
+        depth = recording.get_channel_locations()[:, 1]
+        reached = np.isnan(value).any(axis=0)
+        assert reached[30 - 8 : 30 + 8].any()
+        assert not reached[np.abs(depth - depth[30]) > reach_um].any()
+        intact = ~np.isnan(value)
+        np.testing.assert_allclose(value[intact], expected[intact], rtol=1e-5, atol=1e-4)
+
+
+def test_three_dimensions():
+    positions = np.array([[10.0 * (i % 2), 0.0, 20.0 * (i // 2)] for i in range(16)])
+    flat = recording_on(positions[:, [0, 2]])
+    recording = si.NumpyRecording([flat.get_traces()], 3000.0)
+    probe = Probe(ndim=3, si_units="um")
+    plane_axes = np.tile(np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]), (16, 1, 1))
+    probe.set_contacts(positions, plane_axes=plane_axes, shapes="circle", shape_params={"radius": 5})
+    probe.set_device_channel_indices(np.arange(16))
+    recording.set_probe(probe)
+    displacement, times, depths = np.array([[5.0], [9.0], [-4.0]]), np.array([0.0, 1.0, 2.0]), np.array([0.0])
+    value = interpolate_motion(recording, Motion(displacement, times, depths, direction="z"))
+    expected = interpolate_motion(flat, Motion(displacement, times, depths, direction="y"))
+    np.testing.assert_allclose(value.get_traces(), expected.get_traces(), atol=1e-3)
+
+
+def test_threads_share_the_weights():
+    recording = recording_on(positions_of("neuropixels1"))
+    expected = interpolate_motion(recording, slow_drift()).get_traces()
+    value = interpolate_motion(recording, slow_drift())
+    with ThreadPoolExecutor(8) as pool:
+        parts = pool.map(lambda start: value.get_traces(0, start, start + 300), range(0, 9000, 300))
+        np.testing.assert_array_equal(np.concatenate(list(parts)), expected)
+
+
+class UnreadableSegment(si.core.BaseRecordingSegment):
+    def get_num_samples(self):
+        return 1000
+
+    def get_traces(self, start_frame, end_frame, channel_indices):
+        raise AssertionError("data was read")
+
+
+def unreadable(num_segments=1):
+    recording = si.core.BaseRecording(SAMPLING_FREQUENCY, np.arange(NUM_CHANNELS), "float32")
+    for _ in range(num_segments):
+        recording.add_recording_segment(UnreadableSegment(sampling_frequency=SAMPLING_FREQUENCY))
+    return dress(recording)
+
+
+def two_bins(**changes):
+    motion = dict(
+        displacement=[np.zeros((2, 1))],
+        temporal_bins_s=[np.array([0.0, 1.0])],
+        spatial_bins_um=np.array([0.0]),
+        direction="y",
+        interpolation_method="linear",
+    )
+    return {**motion, **changes}
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        (dict(border_mode="remove"), "border_mode='remove'.*force_zeros"),
+        (dict(border_mode=None), "border_mode=None"),
+        (dict(spatial_interpolation_method="linear"), "spatial_interpolation_method='linear'.*nearest"),
+        (dict(sigma_um=0.0), "sigma_um=0.0"),
+        (dict(sigma_um=float("nan")), "sigma_um=nan"),
+        (dict(sigma_um=[20.0, 20.0, 20.0]), "sigma_um=.*2 dimensions"),
+        (dict(sigma_um=[20.0, -1.0]), "sigma_um=-1.0"),
+        (dict(sigma_um="wide"), "sigma_um='wide'"),
+        (dict(p=0), "p=0.*> 0"),
+        (dict(p=True), "p=True"),
+        (dict(num_closest=0), "num_closest=0.*>= 1"),
+        (dict(num_closest=2.5), "num_closest=2.5"),
+        (dict(sparse_thresh=-0.1), "sparse_thresh=-0.1.*>= 0"),
+        (dict(dtype="complex64"), "dtype='complex64'"),
+        (dict(interpolation_time_bin_size_s=0.0), "interpolation_time_bin_size_s=0.0"),
+        (dict(interpolation_time_bin_centers_s=[1.0, 0.5]), "interpolation_time_bin_centers_s=.*increasing"),
+        (dict(interpolation_time_bin_centers_s=[]), "interpolation_time_bin_centers_s=.*at least 1"),
+        (dict(interpolation_time_bin_edges_s=[0.5]), "interpolation_time_bin_edges_s=.*at least 2"),
+        (dict(interpolation_time_bin_centers_s=[[0.5], [0.5]]), "of the 1 segment"),
+        (dict(interpolation_time_bin_edges_s=[0.0, 1.0], interpolation_time_bin_size_s=1.0), "one of them"),
+        (dict(motion=np.zeros((3, 1))), "motion=.*a Motion"),
+        (dict(motion={"object": "Motion"}), "motion=.*displacement"),
+        (dict(motion=two_bins(direction="z")), "motion.direction='z'.*'x', 'y'"),
+        (dict(motion=two_bins(displacement=[np.zeros((3, 1))])), r"motion.displacement\[0\].*\(2, 1\)"),
+        (dict(motion=two_bins(displacement=[np.full((2, 1), np.nan)])), r"motion.displacement\[0\].*finite"),
+        (dict(motion=two_bins(temporal_bins_s=[[1.0, 1.0]])), r"motion.temporal_bins_s\[0\].*increasing"),
+        (dict(motion=two_bins(interpolation_method="bogus")), "interpolation_method='bogus'"),
+        (dict(motion=two_bins(interpolation_method="cubic")), "interpolation_method='cubic'.*enough bins"),
+        (
+            dict(motion=two_bins(displacement=[np.full((2, 1), 999.0)]), border_mode="remove_channels"),
+            "remove all channels.*force_zeros",
+        ),
+    ],
+)
+def test_bad_arguments_are_refused_before_data_is_read(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        interpolate_motion(unreadable(), **{"motion": two_bins(), **kwargs})
+
+
+def test_segments_must_match():
+    with pytest.raises(ValueError, match=r"motion has 1 segment\(s\) and recording 2"):
+        interpolate_motion(unreadable(2), two_bins())
+
+
+def test_a_probe_is_needed():
+    recording = si.NumpyRecording([np.zeros((10, 4), dtype="float32")], SAMPLING_FREQUENCY)
+    with pytest.raises(ValueError, match="no probe"):
+        interpolate_motion(recording, two_bins())
