@@ -128,7 +128,7 @@ def only_inside(value, expected, recording, motion):
 
 
 def test_idw_beyond_the_probe_keeps_the_amplitude():
-    """SpikeInterface leaves 1 / distance there: a contact 0.1 um beyond the last one would be amplified tenfold."""
+    """SpikeInterface leaves 1 / distance there: 0.1 um beyond the last contact, ten times the amplitude."""
     recording = recording_on(positions_of("neuropixels1"))
     motion = Motion(np.full((2, 1), 0.1), np.array([0.0, 3.0]), np.array([0.0]))
     kwargs = dict(spatial_interpolation_method="idw", border_mode="force_extrapolate")
@@ -317,7 +317,7 @@ def constant_motion(times, spatial_bins_um=(0.0,)):
 )
 @pytest.mark.parametrize("spatial_bins_um", [(0.0,), (0.0, 300.0)])
 def test_any_number_of_bins_anywhere(times, spatial_bins_um):
-    """One bin, one depth, bins before and after the recording: the closest bin counts, and all are equal here."""
+    """One bin, one depth, bins before and after the recording: the closest bin counts."""
     recording = recording_on(positions_of("neuropixels1"))
     value = interpolate_motion(recording, constant_motion(times, spatial_bins_um))
     expected = interpolate_motion(recording, constant_motion([0.0, 1.0, 2.0, 3.0]))

@@ -122,8 +122,9 @@ def band_weights(weights, targets, order, dtype) -> BandWeights:
 
 def multiply(traces, blocks, corrected) -> None:
     """Write the product of traces and weights, block by block."""
-    for sources, rows, matrix in blocks:
-        np.matmul(traces[:, sources], matrix, out=corrected[:, rows])
+    with np.errstate(invalid="ignore", over="ignore"):
+        for sources, rows, matrix in blocks:
+            np.matmul(traces[:, sources], matrix, out=corrected[:, rows])
 
 
 def multiply_not_finite(traces, blocks, corrected) -> None:
@@ -153,15 +154,6 @@ def apply_weights(traces, weights, rows, corrected) -> None:
     corrected : array (num_samples, num_rows)
         float32 or float64, C-contiguous; overwritten.
     """
-    everything = weights.order is None and rows is None
-    with np.errstate(invalid="ignore", over="ignore"):
-        _apply_in_blocks(traces, weights, rows, corrected, multiply)
-        # NaN or infinity reaches all rows of a block, be it as 0 * NaN, so that one row of each tells
-        if not np.isfinite(corrected[:, ::BLOCK_ROWS] if everything else corrected).all():
-            _apply_in_blocks(traces, weights, rows, corrected, multiply_not_finite)
-
-
-def _apply_in_blocks(traces, weights, rows, corrected, product):
     size, dtype, order = weights.block_samples, corrected.dtype, weights.order
     read_directly = order is None and traces.dtype == dtype and traces.flags.c_contiguous
     write_directly = order is None and rows is None
@@ -177,6 +169,9 @@ def _apply_in_blocks(traces, weights, rows, corrected, product):
             source[len(chunk) :] = 0
         block_in = chunk if read_directly and is_full else source
         block_out = target if write_directly and is_full else result
-        product(block_in, weights.blocks, block_out)
+        multiply(block_in, weights.blocks, block_out)
+        # NaN or infinity reaches all rows of a block, be it as 0 * NaN, so that one row of each tells
+        if not np.isfinite(block_out[:, ::BLOCK_ROWS].sum()):
+            multiply_not_finite(block_in, weights.blocks, block_out)
         if block_out is result:
             target[:] = result[: len(chunk)] if write_directly else result[: len(chunk), columns]
