@@ -214,20 +214,26 @@ def test_missing_recording_probe_and_trust(tmp_path):
     assert_nothing_left(results)
 
 
-def test_several_segments_need_a_choice(raw_folder, tmp_path):
-    one = si.load(raw_folder)
-    si.append_recordings([one, one]).save(folder=tmp_path / "two", format="binary", n_jobs=1)
+def test_several_segments_need_a_choice(tmp_path):
+    two = si.generate_recording(num_channels=4, durations=[0.1, 0.1])
+    two.save(folder=tmp_path / "two", format="binary", n_jobs=1)
     result = run("correct", tmp_path / "two", "-o", tmp_path / "out")
     assert result.exit_code == 2
     assert "--segment" in result.output
 
 
-@pytest.mark.parametrize(
-    ("error", "code"), [(RuntimeError("no luck\nat all"), 1), (KeyboardInterrupt(), 130)]
-)
-def test_failure_on_the_way_leaves_nothing(raw_folder, tmp_path, monkeypatch, error, code):
+def give_up():
+    raise RuntimeError("no luck\nat all")
+
+
+def be_terminated():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize(("stop", "code"), [(give_up, 1), (be_terminated, 130)])
+def test_failure_on_the_way_leaves_nothing(raw_folder, tmp_path, monkeypatch, stop, code):
     def fail(*_, **__):
-        raise error
+        stop()
 
     monkeypatch.setattr(si, "save_motion_info", fail)
     result = run("correct", raw_folder, "-o", tmp_path / "out", "-p", "steady_rigid", "-j", 1)
@@ -245,8 +251,7 @@ def test_debug_shows_where_it_came_from(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopping_from_outside_leaves_nothing(raw_folder, tmp_path, number):
+def test_ctrl_c_leaves_nothing(raw_folder, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "steadyspike", "correct", raw_folder, "-o", tmp_path / "out", "-j", "1"],
         stderr=subprocess.PIPE,
@@ -256,7 +261,7 @@ def test_stopping_from_outside_leaves_nothing(raw_folder, tmp_path, number):
     deadline = time.monotonic() + 60
     while not any(tmp_path.iterdir()) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(number)
+    process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "stopped" in errors
@@ -313,15 +318,15 @@ def test_benchmarks_refuse_what_they_cannot_do(arguments):
 
 
 def test_preprocessing_follows_the_probe(raw_folder):
-    from steadyspike.cli.correction import preprocess
+    from steadyspike.cli.correction import fitting_preset, preprocess
 
     recording = si.load(raw_folder)
     assert preprocess(recording, "auto")[1] == "bandpass and common reference"
     recording.set_property("inter_sample_shift", np.linspace(0, 1, 24))
     recording.set_channel_gains(2.3)
     recording.set_channel_offsets(0.0)
-    assert preprocess(recording, "auto")[1] == "neuropixels1"
+    assert fitting_preset(recording) == "neuropixels1"
     recording.set_probe(build_probe("np2", 24))
-    assert preprocess(recording, "auto")[1] == "neuropixels2"
+    assert fitting_preset(recording) == "neuropixels2"
     recording.annotate(is_filtered=True)
     assert preprocess(recording, "auto") == (recording, "none")

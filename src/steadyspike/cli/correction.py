@@ -137,7 +137,7 @@ def preprocess(recording: BaseRecording, choice: str) -> tuple[BaseRecording, st
 
     import steadyspike
 
-    chosen = _fitting_preset(recording) if choice == "auto" else choice
+    chosen = fitting_preset(recording) if choice == "auto" else choice
     if chosen == "none":
         return recording, "none"
     if chosen == "filters":
@@ -252,7 +252,7 @@ def _attach_probe(recording: BaseRecording, file: Path) -> None:
         raise UsageError(f"--probe {file}: {error}") from None
 
 
-def _fitting_preset(recording: BaseRecording) -> str:
+def fitting_preset(recording: BaseRecording) -> str:
     """Name the preset that fits the probe; "filters" if it is unknown, "none" if nothing is left to do."""
     if recording.is_filtered():
         return "none"
