@@ -33,7 +33,9 @@ myst_heading_anchors = 3
 autosummary_generate = True
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
-numpydoc_xref_param_type = False
+# every parameter is documented, none that does not exist, in the order of the signature
+numpydoc_validation_checks = {"GL08", "PR01", "PR02", "PR03"}
+numpydoc_validation_exclude = {r"\.SimulatedDrift$"}  # a result: its fields are attributes
 
 # Tutorials are scripts that run while the pages are built: their output and figures are never pasted.
 sphinx_gallery_conf = {

@@ -11,8 +11,8 @@ SpikeInterface's own functions all along; ``import steadyspike`` only gives them
 # A recording that drifts
 # -----------------------
 # With your own data this would be ``si.read_spikeglx(...)`` or any other reader. Here it is simulated, so
-# that the true motion is known: 64 channels of a Neuropixels 1.0 probe, one minute, moving up and down by
-# 30 um.
+# that the true motion is known: 64 channels of a Neuropixels 1.0 probe, 40 seconds, moving up and down by
+# 20 um, written to a folder as int16 as a probe would deliver it.
 
 import tempfile
 from pathlib import Path
@@ -20,13 +20,21 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import spikeinterface.full as si
+from spikeinterface.sortingcomponents.motion import estimate_motion
 
 import steadyspike
 from steadyspike.benchmark.simulate import simulate_drifting_recording
 from steadyspike.benchmark.truth import motion_error, true_motion
 
-simulated = simulate_drifting_recording("rigid_zigzag", num_channels=64, duration_s=60.0, seed=0)
-recording = simulated.recording
+temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+folder = Path(temporary.name)
+
+simulated = simulate_drifting_recording(
+    "rigid_zigzag", num_channels=64, duration_s=40.0, amplitude_um=20.0, seed=0
+)
+simulated.recording.astype("int16", round=True).save(folder=folder / "raw", verbose=False, progress_bar=False)
+
+recording = si.load(folder / "raw")
 print(recording)
 
 # %%
@@ -93,16 +101,32 @@ axis.legend()
 plt.show()
 
 # %%
+# How far to trust it
+# -------------------
+# Your own recordings come without a truth. With ``extra_outputs=True`` the estimator says how far each time bin
+# can be trusted, at each depth: the standard deviation of the bin's own measurement, and ``trust``, which is 0
+# where there are no spikes and falls where the spikes do not fit the rest of the recording. To see it fall, the
+# same spikes are used again with their depths shuffled in the last ten seconds.
+
+peak_locations = motion_info["peak_locations"].copy()
+late = np.flatnonzero(times > 30.0)
+peak_locations[late] = np.random.default_rng(0).permutation(peak_locations[late])
+_, extra = estimate_motion(
+    recording, peaks, peak_locations, method="steady_decentralized", extra_outputs=True
+)
+for name, unit in (("trust", ""), ("displacement_sd_um", " um")):
+    first, last = np.median(extra[name][:30]), np.median(extra[name][30:])
+    print(f"{name}: {first:.2f}{unit} in the first 30 s, {last:.2f}{unit} in the last 10 s")
+
+# %%
 # Go on with it
 # -------------
 # The corrected recording is an ordinary lazy recording. Saved as JSON it holds the whole chain, motion
 # included, and loads again in a process that never imported steadyspike. To hand traces to a spike sorter,
 # write them with ``recording_corrected.save(folder=...)``.
 
-with tempfile.TemporaryDirectory() as folder:
-    path = Path(folder) / "corrected.json"
-    recording_corrected.dump_to_json(path)
-    reloaded = si.load(path)
+recording_corrected.dump_to_json(folder / "corrected.json")
+reloaded = si.load(folder / "corrected.json")
 
 before = recording_corrected.get_traces(start_frame=0, end_frame=3000)
 after = reloaded.get_traces(start_frame=0, end_frame=3000)
