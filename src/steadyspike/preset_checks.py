@@ -13,6 +13,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
+from importlib import import_module
 from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
@@ -50,7 +51,20 @@ RANGED = POSITIVE | NOT_NEGATIVE | INTERVALS.keys()
 WHOLE = {"seed", "filter_order", "batch_size"}
 WHOLE_PREFIXES = ("num_", "n_")
 
-RECORDING = {"recording", "parent_recording"}
+# steps that pass further arguments on, and the functions that take them in the end
+FILTER = ("spikeinterface.preprocessing.filter.FilterRecording",)
+BAD_CHANNELS = ("spikeinterface.preprocessing.detect_bad_channels.detect_bad_channels",)
+RANDOM_CHUNKS = (
+    "spikeinterface.core.recording_tools.get_random_data_chunks",
+    "spikeinterface.core.time_series_tools.get_random_sample_slices",
+)
+PASSED_ON = {
+    **dict.fromkeys(("bandpass_filter", "highpass_filter", "notch_filter"), FILTER),
+    **dict.fromkeys(("detect_and_interpolate_bad_channels", "detect_and_remove_bad_channels"), BAD_CHANNELS),
+    **dict.fromkeys(("whiten", "zscore", "center", "normalize_by_quantile"), RANDOM_CHUNKS),
+}
+
+RECORDING = {"recording", "parent_recording", "time_series"}
 # what compute_motion hands over itself, and what would change the form of what it gets back
 FROM_COMPUTE_MOTION = RECORDING | {
     "parents", "noise_levels", "return_output", "return_tensor", "peaks", "peak_locations", "method", "extra",
@@ -155,6 +169,8 @@ def _check_value(
     if get_origin(parameter.annotation) is Literal:
         words = get_args(parameter.annotation)
     default = parameter.default
+    if type(value) is type(default) and value == default:
+        return
     if callable(default) and default is not inspect.Parameter.empty:
         yield key, "takes a function, which a preset cannot hold; leave it out"
     elif words and value not in words:
@@ -174,6 +190,8 @@ def _wrong_type(name: str, value: Any, default: Any) -> str | None:
         return None if is_number and isinstance(value, int) else "a whole number"
     if isinstance(default, int | float):
         return None if is_number else "a number"
+    if isinstance(default, str) and name in RANGED:
+        return None if is_number else f"a number, or {default!r}"
     if isinstance(default, str):
         return None if isinstance(value, str) else "text"
     if isinstance(default, list | tuple | np.ndarray):
@@ -273,10 +291,10 @@ def _convolution_weights() -> Parameters:
 
 
 def _step_parameters(name: str, function: Callable) -> tuple[Parameters, bool]:
-    from spikeinterface.preprocessing import detect_bad_channels
-
     accepted, is_open = parameters_of(function, RECORDING)
-    if name in ("detect_and_interpolate_bad_channels", "detect_and_remove_bad_channels"):
-        detection, is_open = parameters_of(detect_bad_channels, RECORDING)
-        accepted = {**accepted, **detection}
+    for path in PASSED_ON.get(name, ()):
+        module, _, attribute = path.rpartition(".")
+        # a function of the same name can hide the module, so that it has to be imported by its path
+        passed, _ = parameters_of(getattr(import_module(module), attribute), RECORDING)
+        accepted, is_open = {**passed, **accepted}, False
     return accepted, is_open

@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -78,6 +78,22 @@ class _Preset(_Strict):
         if not doc.strip() or "\n" in doc:
             raise ValueError("one line of text that is not empty")
         return doc
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with other values, checked like a file.
+
+        Parameters
+        ----------
+        **changes
+            Keys of the preset file, such as ``name``, ``detect_kwargs`` or ``steps``, and their new values as
+            a whole: ``detect_kwargs={**preset.detect_kwargs, "detect_threshold": 6.0}``.
+
+        Raises
+        ------
+        PresetError
+            If the changed preset has a key, a method, a type or a value that cannot work.
+        """
+        return cast(Self, _validate({**_content(self), **changes}, f"preset {self.name!r} with changes"))
 
     def _problems(self) -> Iterator[preset_checks.Problem]:
         raise NotImplementedError

@@ -133,7 +133,7 @@ def check_spikeinterface_version() -> None:
         raise UnsupportedSpikeInterfaceError(
             f"steadyspike {steadyspike.__version__} works with spikeinterface {SUPPORTED_SERIES}.x; "
             f"installed is {version}. Install a fitting one with: "
-            f"pip install 'spikeinterface=={SUPPORTED_SERIES}.*' (or another steadyspike for this spikeinterface)"
+            f"pip install 'spikeinterface=={SUPPORTED_SERIES}.*' (or take another steadyspike)"
         )
 
 
@@ -254,10 +254,10 @@ def _preset_table() -> MotionPresetTable:
     for name in files.keys() & current.keys() - known_as_ours:
         doc = current[name].get("doc", "no doc")
         raise NameTakenError(
-            f"{name!r} in {PRESETS_TABLE} is held by a preset of other code ({doc}), and steadyspike needs it "
-            f"for {files[name]}. Both cannot be imported into one process"
+            f"{name!r} in {PRESETS_TABLE} is held by a preset of other code ({doc}), and steadyspike needs "
+            f"it for {files[name]}. Both cannot be imported into one process"
         )
-    table = MotionPresetTable(current)
+    table = current if isinstance(current, MotionPresetTable) else MotionPresetTable(current)
     for name, file in files.items():
         content = read_toml(file)
         table[name] = {key: value for key, value in content.items() if key not in ("schema", "kind", "name")}

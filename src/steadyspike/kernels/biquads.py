@@ -118,11 +118,14 @@ def filter_zero_phase(traces, sections, start=0, stop=None, dtype="float32"):
 
 
 def as_kernel_array(traces):
-    """Traces in one of the few types that the kernels are compiled for, rows contiguous."""
+    """Read-only traces in one of the few types that the kernels are compiled for, rows contiguous."""
     if traces.dtype.name not in KERNEL_DTYPES or not traces.dtype.isnative:
         # float32 where it holds every value of the type, else float64
         traces = traces.astype(np.promote_types(traces.dtype, np.float32))
-    return np.ascontiguousarray(traces)
+    # always read-only, as files are, so that the kernels are not compiled a second time for what is writable
+    traces = np.ascontiguousarray(traces).view(np.ndarray)
+    traces.flags.writeable = False
+    return traces
 
 
 def _whole_vectors(num_channels):
