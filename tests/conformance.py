@@ -20,6 +20,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import spikeinterface as si
@@ -312,9 +313,19 @@ def refuse(constant):
     raise AssertionError(f"{constant} in the saved chain")
 
 
+def check_threads(node, folder):
+    """Threads that read the same node at the same time disturb nothing of each other."""
+    with ThreadPoolExecutor(4) as pool:
+        for recording in node.nodes(numpy_parent("int16")):
+            expected = whole(recording)
+            starts = range(0, len(expected), 101)
+            chunks = pool.map(lambda start: recording.get_traces(0, start, start + 101), starts)  # noqa: B023
+            node.assert_same(np.concatenate(list(chunks)), expected, "read by threads")
+
+
 def check_thread_workers(node, folder):
-    for index, recording in enumerate(node.nodes(file_parent(folder))):
-        check_saved(node, recording, folder / f"threads_{index}", pool_engine="thread")
+    recording = node.nodes(file_parent(folder))[-1]
+    check_saved(node, recording, folder / "threads", pool_engine="thread")
 
 
 def check_forked_workers(node, folder):
@@ -352,6 +363,7 @@ CHECKS = (
     check_short_recordings,
     check_reload_in_new_process,
     check_json_is_plain,
+    check_threads,
     check_thread_workers,
     check_forked_workers,
     check_spawned_workers,

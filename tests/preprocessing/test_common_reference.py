@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+import spikeinterface as si
+import spikeinterface.preprocessing as spre
+from conformance import CHECKS, Node, check_name
+from parent_recordings import SAMPLING_FREQUENCY, channel_ids, dress, make_traces, numpy_parent
+
+from steadyspike.preprocessing.common_reference import common_reference
+
+IDS = channel_ids()
+GROUPS = [IDS[:5], IDS[5:9], IDS[9:]]
+
+NODE = Node(
+    make=common_reference,
+    arguments=[
+        dict(operator="average", groups=GROUPS, ref_channel_ids="out_of_group", dtype="int16"),
+        dict(groups=GROUPS[:2], ref_channel_ids=[IDS[2:7], IDS[:1]]),
+        dict(reference="single", ref_channel_ids=IDS[3]),
+        dict(reference="local", local_radius=(25.0, 70.0), min_local_neighbors=4, dtype="float64"),
+        dict(reference="local", operator="average", local_radius=(0.0, 45.0), min_local_neighbors=1),
+    ],
+    changed_properties=("offset_to_uV",),
+)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=check_name)
+def test_conforms(check, tmp_path):
+    check(NODE, tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32", "float64"])
+@pytest.mark.parametrize("operator", ["median", "average"])
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        dict(),
+        dict(ref_channel_ids=IDS[1:8]),
+        dict(groups=GROUPS),
+        dict(groups=GROUPS[:2]),
+        dict(groups=[IDS[:7], IDS[4:]]),
+        dict(groups=GROUPS, ref_channel_ids=[IDS[4:6], IDS[:1], IDS]),
+        dict(groups=GROUPS, ref_channel_ids="out_of_group"),
+        dict(reference="single", ref_channel_ids=IDS[5]),
+        dict(reference="single", ref_channel_ids=[IDS[5]]),
+        dict(reference="single", ref_channel_ids=[IDS[0], IDS[11], IDS[2]], groups=GROUPS),
+        dict(reference="local"),
+        dict(reference="local", local_radius=(0.0, 45.0), min_local_neighbors=3),
+        dict(reference="local", local_radius=(90.0, 91.0), min_local_neighbors=7),
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore:.*(neighbors|channel beyond|fewer than).*")
+def test_equals_spikeinterface(kwargs, operator, dtype):
+    recording = numpy_parent(dtype)
+    result_dtype = "float64" if dtype == "float64" else "float32"
+    theirs = spre.common_reference(recording, operator=operator, dtype=result_dtype, **kwargs)
+    ours = common_reference(recording, operator=operator, **kwargs)
+    assert ours.get_dtype() == result_dtype
+    expected = theirs.get_traces(1)
+    # upstream sums the mean of float32 traces, and keeps every local median, in single precision
+    exact = operator == "median" and not (kwargs.get("reference") == "local" and dtype == "float64")
+    np.testing.assert_allclose(ours.get_traces(1), expected, atol=0 if exact else 1e-5 * expected.std())
+
+
+@pytest.mark.parametrize("operator", ["median", "average"])
+def test_integer_output_equals_spikeinterface(operator):
+    recording = numpy_parent("int16")
+    theirs = spre.common_reference(recording, operator=operator, dtype="int16")
+    ours = common_reference(recording, operator=operator, dtype="int16")
+    np.testing.assert_array_equal(ours.get_traces(0), theirs.get_traces(0))
+
+
+def test_many_channels_are_counted_rather_than_sorted():
+    traces = np.tile(make_traces(600, "int16"), (1, 20)) + np.arange(240, dtype="int16") % 13
+    recording = si.NumpyRecording([traces], SAMPLING_FREQUENCY)
+    for kwargs in (dict(), dict(groups=[list(range(0, 240, 2)), list(range(1, 240, 2))])):
+        theirs = spre.common_reference(recording, dtype="float32", **kwargs)
+        ours = common_reference(recording, **kwargs)
+        np.testing.assert_array_equal(ours.get_traces(0), theirs.get_traces(0))
+
+
+def test_bad_sample_reaches_only_the_channels_that_refer_to_it():
+    traces = make_traces(100, "float32")
+    traces[40, 6] = np.nan
+    recording = dress(si.NumpyRecording([traces], SAMPLING_FREQUENCY, channel_ids=IDS))
+    value = common_reference(recording, groups=GROUPS).get_traces(0)
+    expected = np.zeros(value.shape, dtype=bool)
+    expected[40, 5:9] = True
+    np.testing.assert_array_equal(np.isnan(value), expected)
+
+
+def test_one_channel():
+    recording = dress(numpy_parent()).select_channels(IDS[:1])
+    assert np.all(common_reference(recording).get_traces(0) == 0)
+    with pytest.warns(UserWarning, match="stays as it is"):
+        local = common_reference(recording, reference="local")
+    np.testing.assert_array_equal(local.get_traces(0), recording.get_traces(0))
+
+
+def test_offset_of_all_channels_is_removed_with_the_reference():
+    recording = numpy_parent("uint16")
+    in_uv = recording.get_traces(0, return_in_uV=True)
+    referenced = common_reference(recording)
+    expected = in_uv - np.median(in_uv, axis=1, keepdims=True)
+    np.testing.assert_allclose(referenced.get_traces(0, return_in_uV=True), expected, atol=1e-2)
+    recording.set_channel_offsets(np.arange(12.0))
+    assert np.all(common_reference(recording).get_property("offset_to_uV") == np.arange(12.0))
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        (dict(reference="nearest"), "reference='nearest'.*global, single, local"),
+        (dict(operator="mean"), "operator='mean'.*median, average"),
+        (dict(dtype="uint16"), "dtype='uint16'"),
+        (dict(ref_channel_ids="out_of_group"), "needs groups"),
+        (dict(ref_channel_ids=IDS[0]), "list of ids"),
+        (dict(ref_channel_ids=[]), "empty list"),
+        (dict(ref_channel_ids=["AP99"]), "AP99"),
+        (dict(groups=[IDS[:3], ["AP99"]]), "groups holds.*AP99"),
+        (dict(groups=[IDS[:3], []]), "groups holds an empty list"),
+        (dict(groups=[IDS], ref_channel_ids="out_of_group"), "empty list"),
+        (dict(groups=GROUPS, ref_channel_ids=[IDS[:2]]), "each of the 3 groups"),
+        (dict(groups=GROUPS, ref_channel_ids=IDS[:3]), "each of the 3 groups"),
+        (dict(reference="single"), "needs a channel id"),
+        (dict(reference="single", ref_channel_ids=IDS[:2]), "1 channel id"),
+        (dict(reference="single", ref_channel_ids=IDS[:2], groups=GROUPS), "3 channel id"),
+        (dict(reference="local", groups=GROUPS), "takes no groups"),
+        (dict(reference="local", ref_channel_ids=IDS[:2]), "takes no groups or ref_channel_ids"),
+        (dict(reference="local", local_radius=(50.0, 30.0)), "inner radius < outer radius"),
+        (dict(reference="local", local_radius=(-1.0, 30.0)), "local_radius"),
+        (dict(reference="local", min_local_neighbors=0), "min_local_neighbors=0"),
+    ],
+)
+def test_impossible_parameters_are_refused_before_any_data_is_read(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        common_reference(numpy_parent(), **kwargs)
+
+
+def test_function_name_and_dict_of_recordings():
+    assert common_reference.__name__ == "steady_common_reference"
+    referenced = common_reference(
+        {"left": numpy_parent(), "right": numpy_parent("int16")}, operator="average"
+    )
+    assert set(referenced) == {"left", "right"}
+    assert referenced["left"]._kwargs["operator"] == "average"
