@@ -106,6 +106,9 @@ def motion(
     ] = "",
     seed: Annotated[str, typer.Option("--seed", help="Seeds, with commas.")] = "0,1,2",
     duration: Annotated[float, typer.Option("--duration", min=20, help="Seconds of each recording.")] = 100.0,
+    channels: Annotated[
+        int, typer.Option("--channels", min=2, max=384, help="Contacts of each probe.")
+    ] = 128,
     resume: Annotated[
         bool,
         typer.Option(
@@ -135,6 +138,7 @@ def motion(
             probes=probes,
             seeds=seeds,
             duration_s=duration,
+            num_channels=channels,
             presets=preset.split(",") if preset else None,
             n_jobs=jobs["n_jobs"],
             progress_bar=jobs["progress_bar"],
