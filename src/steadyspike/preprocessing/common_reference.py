@@ -220,7 +220,9 @@ def local_sets(recording, local_radius, min_local_neighbors):
     if min_local_neighbors < 1:
         raise ValueError(f"min_local_neighbors={min_local_neighbors}; allowed: 1 and more")
     num_channels = recording.get_num_channels()
-    sets, which, too_few = [], np.full(num_channels, NO_REFERENCE), []
+    which = np.full(num_channels, NO_REFERENCE)
+    sets: list[np.ndarray] = []
+    too_few: list[str] = []
     nearest, distances = (
         get_closest_channels(recording) if num_channels > 1 else (np.zeros((1, 0)), np.zeros((1, 0)))
     )
