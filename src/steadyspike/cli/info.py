@@ -22,10 +22,10 @@ def info(debug: Debug = False) -> None:
         computer = machine()
         console.print(f"{computer['processor']}, {computer['cores']} cores, {computer['system']}\n")
 
-        table = Table("in SpikeInterface's", "registered", title="Registered", title_justify="left")
+        console.print("[italic]Registered in SpikeInterface[/italic]")
         for place, names in steadyspike.registered().items():
-            table.add_row(place, "\n".join(names))
-        console.print(table)
+            console.print(f"{place}\n    {', '.join(names)}", highlight=False, soft_wrap=True)
+        console.print()
 
         from steadyspike.cli.presets import preset_table
 
