@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import warnings
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import spikeinterface.full  # noqa: F401  (the tables that the parts enter)
 
 import steadyspike
+
+# The tutorials save simulated recordings, which have no file to go back to.
+warnings.filterwarnings("ignore", message="The extractor is not serializable to file")
 
 project = "steadyspike"
 author = "The steadyspike developers"
@@ -54,4 +58,5 @@ html_theme = "pydata_sphinx_theme"
 html_title = "steadyspike"
 html_static_path = ["_static"]
 html_show_sourcelink = False
+html_sidebars = {"**": ["sidebar-nav-bs"]}
 html_theme_options = {"show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}

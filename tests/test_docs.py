@@ -8,9 +8,13 @@ import runpy
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
+import spikeinterface.full as si
+from markdown_code import blocks
 
 import steadyspike
+from steadyspike.benchmark.simulate import simulate_drifting_recording
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PRESETS = sorted((DOCS.parent / "presets").rglob("*.toml"))
@@ -31,6 +35,22 @@ def test_api_reference_lists_every_public_name():
     listed = set((DOCS / "api" / "index.rst").read_text(encoding="utf-8").split())
     missing = {name for name in steadyspike.__all__ if not name.startswith("__")} - listed
     assert not missing
+
+
+def test_code_on_the_presets_page_runs(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    simulated = simulate_drifting_recording("rigid_zigzag", num_channels=32, duration_s=4.0, seed=0)
+    recording = simulated.recording
+    recording.set_property("inter_sample_shift", np.arange(32) % 12 / 13)
+    recording.set_channel_gains(1.0)
+    recording.set_channel_offsets(0.0)
+    names = dict(si=si, steadyspike=steadyspike, recording=recording)
+    for block in blocks(DOCS / "presets.md"):
+        if block.language == "python":
+            exec(block.code, names)
+    assert names["recording_corrected"].get_num_channels() == 32
+    assert names["recording_ready"].get_traces(end_frame=100).shape == (100, 32)
+    assert steadyspike.load_preset("my_lab.toml").detect_kwargs["detect_threshold"] == 6.0
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)

@@ -11,7 +11,7 @@ SpikeInterface's own functions all along; ``import steadyspike`` only gives them
 # A recording that drifts
 # -----------------------
 # With your own data this would be ``si.read_spikeglx(...)`` or any other reader. Here it is simulated, so
-# that the true motion is known: 64 channels of a Neuropixels 1.0 probe, 40 seconds, moving up and down by
+# that the true motion is known: 48 channels of a Neuropixels 1.0 probe, 30 seconds, moving up and down by
 # 20 um, written to a folder as int16 as a probe would deliver it.
 
 import tempfile
@@ -26,13 +26,14 @@ import steadyspike
 from steadyspike.benchmark.simulate import simulate_drifting_recording
 from steadyspike.benchmark.truth import motion_error, true_motion
 
+si.set_global_job_kwargs(n_jobs=1, progress_bar=False)
 temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
 folder = Path(temporary.name)
 
 simulated = simulate_drifting_recording(
-    "rigid_zigzag", num_channels=64, duration_s=40.0, amplitude_um=20.0, seed=0
+    "rigid_zigzag", num_channels=48, duration_s=30.0, amplitude_um=20.0, seed=0
 )
-simulated.recording.astype("int16", round=True).save(folder=folder / "raw", verbose=False, progress_bar=False)
+simulated.recording.astype("int16", round=True).save(folder=folder / "raw", verbose=False)
 
 recording = si.load(folder / "raw")
 print(recording)
@@ -54,12 +55,7 @@ recording = steadyspike.common_reference(recording, operator="median")
 # removed.
 
 recording_corrected, motion, motion_info = si.correct_motion(
-    recording,
-    preset="steady_nonrigid",
-    output_motion=True,
-    output_motion_info=True,
-    n_jobs=1,
-    progress_bar=False,
+    recording, preset="steady_nonrigid", output_motion=True, output_motion_info=True
 )
 print(motion)
 
@@ -75,7 +71,7 @@ displacement = motion.get_displacement_at_time_and_depth(times, depths)
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 4), sharey=True, layout="constrained")
 for axis, shown, title in zip(axes, (depths, depths - displacement), ("before", "after"), strict=True):
-    axis.scatter(times, shown, s=1, c="black", alpha=0.2, linewidths=0)
+    axis.scatter(times, shown, s=3, c="black", alpha=0.5, linewidths=0)
     axis.set(title=title, xlabel="time (s)")
 axes[0].set_ylabel("depth (um)")
 plt.show()
@@ -109,14 +105,13 @@ plt.show()
 # same spikes are used again with their depths shuffled in the last ten seconds.
 
 peak_locations = motion_info["peak_locations"].copy()
-late = np.flatnonzero(times > 30.0)
+late = np.flatnonzero(times > 20.0)
 peak_locations[late] = np.random.default_rng(0).permutation(peak_locations[late])
-_, extra = estimate_motion(
-    recording, peaks, peak_locations, method="steady_decentralized", extra_outputs=True
-)
+parameters = motion_info["parameters"]["estimate_motion_kwargs"]
+_, extra = estimate_motion(recording, peaks, peak_locations, extra_outputs=True, **parameters)
 for name, unit in (("trust", ""), ("displacement_sd_um", " um")):
-    first, last = np.median(extra[name][:30]), np.median(extra[name][30:])
-    print(f"{name}: {first:.2f}{unit} in the first 30 s, {last:.2f}{unit} in the last 10 s")
+    first, last = np.median(extra[name][:20]), np.median(extra[name][20:])
+    print(f"{name}: {first:.2f}{unit} in the first 20 s, {last:.2f}{unit} in the last 10 s")
 
 # %%
 # Go on with it
