@@ -39,7 +39,7 @@ def test_api_reference_lists_every_public_name():
 
 def test_code_on_the_presets_page_runs(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    simulated = simulate_drifting_recording("rigid_zigzag", num_channels=32, duration_s=4.0, seed=0)
+    simulated = simulate_drifting_recording("rigid_zigzag", num_channels=32, duration_s=2.0, seed=0)
     recording = simulated.recording
     recording.set_property("inter_sample_shift", np.arange(32) % 12 / 13)
     recording.set_channel_gains(1.0)
