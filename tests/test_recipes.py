@@ -43,4 +43,3 @@ def test_recipes_work_as_they_stand(tmp_path):
             program, *arguments = command.split()
             assert program == "steadyspike"
             run(["-c", "from steadyspike.cli import app; app()", *arguments], tmp_path)
-
