@@ -171,9 +171,9 @@ def write_spikeglx_run(folder, traces):
             "imDatPrb_sn": 1,
             "firstSample": 0,
             "fileName": f"D:/{stem}.bin",
-            "~snsChanMap": f"(4,4,1){names}",
-            "~imroTbl": "(0,4)" + "".join(f"({i} 0 0 500 250 1)" for i in range(num_channels)),
-            "snsSaveChanSubset": "0:3",
+            "~snsChanMap": f"({num_channels},{num_channels},1){names}",
+            "~imroTbl": f"(0,{num_channels})" + "".join(f"({i} 0 0 500 250 1)" for i in range(num_channels)),
+            "snsSaveChanSubset": f"0:{num_channels - 1}",
         }
         text = "\n".join(f"{key}={value}" for key, value in meta.items())
         (probe_folder / f"{stem}.meta").write_text(text + "\n")

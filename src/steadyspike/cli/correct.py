@@ -163,6 +163,7 @@ def correct(
     with clear_errors(debug):
         from steadyspike.cli import correction
         from steadyspike.cli.output import check_output
+        from steadyspike.environment import job_defaults
 
         # everything that can be known to fail is looked at before any data is read
         check_output(output, overwrite)
@@ -183,7 +184,8 @@ def correct(
                 f"{recording} lies in {output}, which would be replaced; choose another --output"
             )
         say(f"[bold]recording[/bold]   {correction.describe(opened)}")
-        preprocessed, chosen = correction.preprocess(opened, preprocess)
+        with job_defaults(**jobs):
+            preprocessed, chosen = correction.preprocess(opened, preprocess)
         say(f"[bold]preprocess[/bold]  {chosen}")
         say(f"[bold]motion[/bold]      {preset}")
         request = correction.Request(
