@@ -27,6 +27,9 @@ OUR_INTERPOLATION = "steady_interpolate_motion"
 STEP_CHOICES: Choices = {
     "border_mode": ("remove_channels", "force_extrapolate", "force_zeros"),
     "spatial_interpolation_method": ("kriging", "idw", "nearest"),
+    "reference": ("global", "single", "local"),
+    "operator": ("median", "average"),
+    "steady_bandpass_filter.ftype": ("butter", "bessel"),
 }
 MOTION_CHOICES: Choices = {
     **STEP_CHOICES,
@@ -36,6 +39,7 @@ MOTION_CHOICES: Choices = {
     "feature": ("ptp", "energy", "peak_voltage"),
     "center_of_mass.feature": ("ptp", "mean", "energy", "peak_voltage"),
     "weight_method.mode": ("exponential_3d", "gaussian_2d"),
+    "steady_decentralized.reference_displacement": ("midrange", "mean", "median"),
 }
 
 POSITIVE = {
@@ -43,12 +47,16 @@ POSITIVE = {
     "p", "max_distance_um", "bin_s", "bin_um", "win_step_um", "win_scale_um", "max_displacement_um",
     "max_disp_um", "time_horizon_s", "num_closest", "interpolation_time_bin_size_s", "freq", "freq_min",
     "freq_max", "filter_order", "num_random_chunks", "chunk_duration_s", "n_neighbors", "psd_hf_threshold",
-    "sigma_list_um", "sigma_3d", "num_amp_bins", "num_iterations", "batch_size",
+    "sigma_list_um", "sigma_3d", "num_amp_bins", "num_iterations", "batch_size", "num_amplitude_bins",
+    "template_smooth_um",
 }  # fmt: skip
-NOT_NEGATIVE = {"margin_ms", "margin_um", "z_list_um", "histogram_depth_smooth_um", "histogram_time_smooth_s"}
+NOT_NEGATIVE = {
+    "margin_ms", "margin_um", "z_list_um", "histogram_depth_smooth_um", "histogram_time_smooth_s",
+    "refine_iterations",
+}  # fmt: skip
 INTERVALS = {"percentile": (0, 100), "nyquist_threshold": (0, 1), "mincorr": (0, 1), "corr_threshold": (0, 1)}
 RANGED = POSITIVE | NOT_NEGATIVE | INTERVALS.keys()
-WHOLE = {"seed", "filter_order", "batch_size"}
+WHOLE = {"seed", "filter_order", "batch_size", "refine_iterations"}
 WHOLE_PREFIXES = ("num_", "n_")
 
 # steps that pass further arguments on, and the functions that take them in the end
