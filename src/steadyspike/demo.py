@@ -165,13 +165,14 @@ def comparison_table(runs: dict[str, PresetRun], uncorrected_um: float) -> Table
     -------
     table : rich.table.Table
     """
+    from rich.box import SIMPLE
     from rich.table import Table
 
-    table = Table(title="Error against the truth, and time of each step", title_justify="left")
+    table = Table(title="Error against the truth, and time of each step", title_justify="left", box=SIMPLE)
     table.add_column("", no_wrap=True)
     for preset in runs:
         table.add_column(preset, justify="right", no_wrap=True)
-    table.add_column("nothing", justify="right")
+    table.add_column("nothing", justify="right", no_wrap=True)
     everyone = runs.values()
     errors = [f"{run.mean_error_um:.2f}" for run in everyone]
     table.add_row("mean error, um", *errors, f"{uncorrected_um:.2f}")

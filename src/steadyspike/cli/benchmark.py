@@ -88,10 +88,9 @@ def compile_command(debug: Debug = False) -> None:
         from steadyspike.benchmark.compilation import measure_compilation
 
         measured = measure_compilation()
-        typer.echo(
-            f"first process:  {measured['first_s']:.1f} s, of which compiling {measured['compiling_s']:.1f} s"
-        )
-        typer.echo(f"second process: {measured['second_s']:.1f} s")
+        for which in ("first", "second"):
+            total, compiling = measured[f"{which}_s"], measured[f"{which}_compiling_s"]
+            typer.echo(f"{which} process: {total:.1f} s, of which compiling {compiling:.1f} s")
 
 
 @app.command()

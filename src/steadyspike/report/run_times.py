@@ -26,11 +26,11 @@ def plot_run_times(times_s: Mapping[str, Mapping[str, float]]) -> Figure:
     figure : matplotlib.figure.Figure
     """
     with style.settings():
-        figure = style.new_figure(8, 1.6 + 0.5 * len(times_s))
+        figure = style.new_figure(8, 1.5 + 0.6 * len(times_s))
         axes = figure.subplots()
         draw_run_times(axes, times_s)
         axes.set_title("Run times")
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=4)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 
@@ -55,6 +55,7 @@ def draw_run_times(axes: Axes, times_s: Mapping[str, Mapping[str, float]]) -> No
         starts = [start + value for start, value in zip(starts, seconds, strict=True)]
     for row, total in enumerate(starts):
         axes.text(total, row, f"  {total:.1f} s", va="center", ha="left", fontweight="bold")
+    axes.set_ylim(-0.7, len(runs) - 0.3)
     axes.set_xlim(0, max([*starts, 1e-3]) * 1.18)
     axes.set_xlabel("seconds")
     axes.spines["left"].set_visible(False)
