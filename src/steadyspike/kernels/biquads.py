@@ -144,7 +144,9 @@ def _make_section(rows):
 
     # "contract" only lets a multiplication and an addition round once; NaN and infinity keep their meaning
     @numba.njit(nogil=True, cache=True, fastmath={"contract"})
-    def section(tile, num_lanes, b1, b2, minus_a1, minus_a2, state):
+    def section(tile, num_lanes, coefficients, state):
+        b1, b2 = coefficients[0], coefficients[1]
+        minus_a1, minus_a2 = coefficients[2], coefficients[3]
         for lane in range(unsigned(num_lanes)):
             older_lane = lane + unsigned(LANES)
             newer = state[lane]
@@ -194,21 +196,22 @@ def _filter_block(traces, first, coefficients, gains, extension, num_lanes, forw
     level = np.zeros(LANES)
     states = np.zeros((len(coefficients), 2 * LANES))
     _load_sample(traces, -extension, first, width, level, tile, 0)
-    level[:] = tile[:LANES]
+    for lane in range(unsigned(width)):
+        level[lane] = tile[lane]
     for begin in range(0, total, STEPS):
         count = min(STEPS, total - begin)
         for row in range(count):
             _load_sample(traces, begin + row - extension, first, width, level, tile, row)
         for index in range(len(coefficients)):
-            b1, b2, minus_a1, minus_a2 = coefficients[index]
-            _section_forward(tile, num_lanes, b1, b2, minus_a1, minus_a2, states[index])
+            _section_forward(tile, num_lanes, coefficients[index], states[index])
         for row in range(count):
             source, target = unsigned(row * LANES), unsigned((begin + row) * num_lanes)
             for lane in range(unsigned(num_lanes)):
                 forward[target + lane] = gain * tile[source + lane] + level_gain * level[lane]
 
-    level[:num_lanes] = forward[(total - 1) * num_lanes : total * num_lanes]
-    states[:] = 0.0
+    for lane in range(unsigned(num_lanes)):
+        level[lane] = forward[unsigned((total - 1) * num_lanes) + lane]
+    states = np.zeros((len(coefficients), 2 * LANES))
     # the tiles go back in time, but the rows of each are read and written upwards, which memory is faster at
     for end in range(total, extension + start, -STEPS):
         count = min(STEPS, end - extension - start)
@@ -217,8 +220,7 @@ def _filter_block(traces, first, coefficients, gains, extension, num_lanes, forw
             for lane in range(unsigned(num_lanes)):
                 tile[target + lane] = forward[source + lane] - level[lane]
         for index in range(len(coefficients)):
-            b1, b2, minus_a1, minus_a2 = coefficients[index]
-            _section_backward(tile, num_lanes, b1, b2, minus_a1, minus_a2, states[index])
+            _section_backward(tile, num_lanes, coefficients[index], states[index])
         for row in range(STEPS - count, STEPS):
             sample = end - STEPS + row - extension - start
             if sample < filtered.shape[0]:
