@@ -389,6 +389,11 @@ def test_replace_makes_a_checked_copy():
     assert mine.parameters == {**preset.parameters, "detect_kwargs": detect}
     with pytest.raises(PresetError, match="'steady_nonrigid' with changes: detect_kwarg: is no key"):
         preset.replace(detect_kwarg=detect)
+    assert preset.model_copy(update={"name": "my_lab", "detect_kwargs": detect}) == mine
+    with pytest.raises(PresetError, match="detect_kwarg: is no key"):
+        preset.model_copy(update={"detect_kwarg": detect})
+    steps = [{"name": "whiten", "params": {}}]
+    assert load_preset("neuropixels1").replace(steps=steps).steps == steps
 
 
 @pytest.mark.parametrize("ref", ["hf:lab/preset", "hf:lab/preset@v2"])

@@ -95,6 +95,10 @@ class _Preset(_Strict):
         """
         return cast(Self, _validate({**_content(self), **changes}, f"preset {self.name!r} with changes"))
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = True) -> Self:
+        """Return a copy with other values; `replace`, as pydantic's own would take any key and check nothing."""
+        return self.replace(**(update or {}))
+
     def _problems(self) -> Iterator[preset_checks.Problem]:
         raise NotImplementedError
 
