@@ -70,47 +70,40 @@ def locate_on_grid(waveforms, channels, columns, locations, prototype, grids, pe
         )
     if not 0 <= percentile <= 100:
         raise ValueError(f"percentile is {percentile}; allowed is 0 to 100")
-    locations = np.ascontiguousarray(locations, dtype=np.float64)
+    # every spike starts on its main channel, and stays there if it fits no template
+    located = np.empty((num_spikes, 3))
+    located[:, :2] = np.asarray(locations)[channels]
+    located[:, 2] = grids.planes.min()
+    waveforms = np.ascontiguousarray(waveforms)
     columns = np.ascontiguousarray(columns, dtype=np.int64)
-    rank = (100 - percentile) / 100
-    return _locate(
-        np.ascontiguousarray(waveforms), channels, columns, locations, prototype, grids, float(rank)
-    )
-
-
-@numba.njit(nogil=True, cache=True)
-def _locate(waveforms, channels, columns, locations, prototype, grids, rank):
-    located = np.empty((waveforms.shape[0], 3))
-    num_planes = grids.planes.size
-    most = num_planes * np.max(grids.sizes[:, 1])
-    products, sums = np.empty(columns.shape[1]), np.empty(most)
-    fits, scratch = np.empty(most, np.float32), np.empty((2, most), np.float32)
-    for i in range(waveforms.shape[0]):
-        main = channels[i]
-        located[i, 0], located[i, 1] = locations[main, 0], locations[main, 1]
-        located[i, 2] = grids.planes.min()
-        grid = grids.grid_index[main]
-        rows, points = grids.sizes[grid, 0], grids.sizes[grid, 1]
-        if not _project(waveforms, i, columns[main, :rows], prototype, products):
-            continue
-        size = num_planes * points
-        weights = grids.weights[grids.starts[grid, 0] :][: rows * size].reshape((rows, num_planes, points))
-        spans = grids.spans[grids.starts[grid, 1] :][:rows]
-        _weigh_products(products, weights, spans, sums[:size].reshape((num_planes, points)))
-        for j in range(size):
-            # adding zero turns the -0.0, to which a very small negative sum is rounded, into a plain zero
-            fits[j] = np.float32(sums[j]) + np.float32(0.0)
-        threshold = _threshold(fits[:size], rank, scratch)
-        offsets = grids.offsets[:, grids.starts[grid, 2] :][:, :points]
-        _average(fits[:size], threshold, offsets, grids.planes, located[i])
+    sums = np.empty(grids.planes.size * grids.sizes[:, 1].max())
+    _locate(waveforms, channels, columns, prototype, grids, float((100 - percentile) / 100), sums, located)
     return located
 
 
 @numba.njit(nogil=True, cache=True)
-def _project(waveforms, i, columns, prototype, products):
+def _locate(waveforms, channels, columns, prototype, grids, rank, sums, located):
+    products = np.empty(columns.shape[1])
+    fits, scratch = np.empty(sums.size, np.float32), np.empty((2, sums.size), np.float32)
+    for i in range(waveforms.shape[0]):
+        grid = grids.grid_index[channels[i]]
+        rows, points = grids.sizes[grid, 0], grids.sizes[grid, 1]
+        if not _project(waveforms, i, columns[channels[i]], rows, prototype, products):
+            continue
+        _weigh_products(products, rows, points, grids, grid, sums)
+        size = grids.planes.size * points
+        for j in range(size):
+            # adding zero turns the -0.0, to which a very small negative sum is rounded, into a plain zero
+            fits[j] = np.float32(sums[j]) + np.float32(0.0)
+        threshold = _threshold(fits[:size], rank, scratch)
+        _average(fits, threshold, grids, grid, located[i])
+
+
+@numba.njit(nogil=True, cache=True)
+def _project(waveforms, i, columns, rows, prototype, products):
     """Project each contact on the prototype; return whether any is not silent."""
     largest = 0.0
-    for k in range(columns.size):
+    for k in range(rows):
         total = 0.0
         if columns[k] >= 0:
             for s in range(prototype.size):
@@ -119,21 +112,27 @@ def _project(waveforms, i, columns, prototype, products):
         largest = max(largest, abs(products[k]))
     # a power of two changes no digit, and keeps the float32 fits of any recording in range
     _, exponent = math.frexp(largest)
-    for k in range(columns.size):
+    for k in range(rows):
         products[k] = math.ldexp(products[k], -exponent)
     return largest > 0.0
 
 
 @numba.njit(nogil=True, cache=True)
-def _weigh_products(products, weights, spans, sums):
-    sums[:] = 0.0
-    for k in range(weights.shape[0]):
-        product = products[k]
-        for plane in range(weights.shape[1]):
-            first, last = spans[k, plane, 0], spans[k, plane, 1]
-            row, target = weights[k, plane, first:last], sums[plane, first:last]
-            for t in range(last - first):
-                target[t] += product * row[t]
+def _weigh_products(products, rows, points, grids, grid, sums):
+    sums[: grids.planes.size * points] = 0.0
+    start, first_row = grids.starts[grid, 0], grids.starts[grid, 1]
+    for k in range(rows):
+        for plane in range(grids.planes.size):
+            first, last = grids.spans[first_row + k, plane, 0], grids.spans[first_row + k, plane, 1]
+            target = sums[plane * points + first : plane * points + last]
+            _add_scaled(target, products[k], grids.weights[start + first : start + last])
+            start += points
+
+
+@numba.njit(nogil=True, cache=True)
+def _add_scaled(target, factor, values):
+    for t in range(target.size):
+        target[t] += factor * values[t]
 
 
 @numba.njit(nogil=True, cache=True)
@@ -240,21 +239,22 @@ def _middle(a, b, c):
 
 # the terms are finite and not negative, so that their order, which fastmath frees, moves only the last digit
 @numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
-def _average(fits, threshold, offsets, planes, located):
+def _average(fits, threshold, grids, grid, located):
     """Move from the main channel to the mean of the templates at or above the threshold."""
+    points, start = grids.sizes[grid, 1], grids.starts[grid, 2]
     total = x = y = z = 0.0
-    for plane in range(planes.size):
-        in_plane = fits[plane * offsets.shape[1] : (plane + 1) * offsets.shape[1]]
+    for plane in range(grids.planes.size):
         plane_total = plane_x = plane_y = 0.0
-        for t in range(in_plane.size):
-            fit = np.float64(in_plane[t] if in_plane[t] >= threshold else np.float32(0.0))
+        for t in range(points):
+            fit = fits[plane * points + t]
+            fit = np.float64(fit if fit >= threshold else np.float32(0.0))
             plane_total += fit
-            plane_x += fit * offsets[0, t]
-            plane_y += fit * offsets[1, t]
+            plane_x += fit * grids.offsets[0, start + t]
+            plane_y += fit * grids.offsets[1, start + t]
         total += plane_total
         x += plane_x
         y += plane_y
-        z += plane_total * planes[plane]
+        z += plane_total * grids.planes[plane]
     if total > 0.0:
         located[0] += x / total
         located[1] += y / total
