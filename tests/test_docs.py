@@ -59,6 +59,15 @@ def test_presets_page_shows_every_preset(preset):
     assert preset.relative_to(DOCS.parent).as_posix() in page
 
 
+def test_readme_names_every_registered_part():
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    names = {
+        name for table in steadyspike.registered().values() for name in table if name.startswith("steady_")
+    }
+    assert names
+    assert {name for name in names if f'"{name}"' not in readme} == set()
+
+
 def documented_objects():
     """Every public function, and every method or node that is registered."""
     public = {f"steadyspike.{name}" for name in steadyspike.__all__ if not name.startswith("__")}
