@@ -86,7 +86,7 @@ def build_local_grids(locations, weigh, radius_um, upsampling_um, margin_um, rea
     for channel, location in enumerate(locations):
         near, positions = _surroundings(locations, location, reach_um)
         offsets = _templates(axes, location, radius_um)
-        key = positions.tobytes() + b"|" + (np.round(offsets, DECIMALS) + 0.0).tobytes()
+        key = b"|".join((np.round(where, DECIMALS) + 0.0).tobytes() for where in (positions, offsets))
         if key not in known:
             known[key] = len(blocks)
             blocks.append(_weigh_block(positions, offsets, weigh))
@@ -105,7 +105,7 @@ def _surroundings(locations, location, reach_um):
     """List the contacts in reach and where they are, seen from the main channel."""
     relative = locations - location
     near = np.flatnonzero(np.hypot(relative[:, 0], relative[:, 1]) <= reach_um + SAME_DISTANCE_UM)
-    return near, np.round(relative[near], DECIMALS) + 0.0
+    return near, relative[near]
 
 
 def _templates(axes, location, radius_um):
