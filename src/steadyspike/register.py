@@ -86,6 +86,11 @@ PARTS: tuple[Part, ...] = (
     ),
     Part(LOCALIZATION_TABLE, "steady_monopolar", "steadyspike.peaks.localization.LocalizeSteadyMonopolar"),
     Part(
+        LOCALIZATION_TABLE,
+        "steady_grid_convolution",
+        "steadyspike.peaks.grid_localization.LocalizeSteadyGridConvolution",
+    ),
+    Part(
         ESTIMATION_TABLE,
         "steady_decentralized",
         "steadyspike.motion.decentralized.SteadyDecentralizedRegistration",
