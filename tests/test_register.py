@@ -90,7 +90,7 @@ def test_registered_tells_what_is_where():
 
 def test_registered_tells_the_tables_as_they_are(monkeypatch):
     monkeypatch.delitem(table(register.LOCALIZATION_TABLE), "steady_monopolar")
-    assert register.LOCALIZATION_TABLE not in steadyspike.registered()
+    assert "steady_monopolar" not in steadyspike.registered()[register.LOCALIZATION_TABLE]
 
 
 def test_registering_again_changes_nothing():
