@@ -1,5 +1,7 @@
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -93,6 +95,18 @@ def test_threads_are_limited_and_given_back():
     with speed.one_thread():
         assert (numba.get_num_threads(), torch.get_num_threads()) == (1, 1)
     assert (numba.get_num_threads(), torch.get_num_threads()) == before
+
+
+def test_libraries_loaded_later_are_limited_too():
+    script = (
+        "from steadyspike.benchmark.speed import one_thread\n"
+        "from threadpoolctl import threadpool_info\n"
+        "with one_thread():\n"
+        "    import scipy.optimize, torch\n"
+        "    print({pool['num_threads'] for pool in threadpool_info()})"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "{1}"
 
 
 def test_data_are_the_same_in_both_types():

@@ -152,23 +152,19 @@ def measure(pair: Pair, repeats: int) -> dict[str, Any]:
 def one_thread() -> Iterator[None]:
     """Hold BLAS, OpenMP, torch and numba to one thread each."""
     import numba
+    import scipy.linalg  # noqa: F401  (limits only reach libraries that are loaded, and scipy has a BLAS of its own)
+    import torch
     from threadpoolctl import threadpool_limits
 
-    try:
-        import torch
-    except ImportError:
-        torch = None
-    before = numba.get_num_threads(), torch.get_num_threads() if torch else 1
+    before = numba.get_num_threads(), torch.get_num_threads()
     numba.set_num_threads(1)
-    if torch:
-        torch.set_num_threads(1)
+    torch.set_num_threads(1)
     try:
         with threadpool_limits(1):
             yield
     finally:
         numba.set_num_threads(before[0])
-        if torch:
-            torch.set_num_threads(before[1])
+        torch.set_num_threads(before[1])
 
 
 def format_speed_table(results: dict[str, Any]) -> str:
