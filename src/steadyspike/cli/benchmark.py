@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -145,6 +147,79 @@ def motion(
         typer.echo(format_motion_table(output))
 
 
+@app.command("real-peaks")
+def real_peaks(
+    folder: Annotated[
+        Path, typer.Argument(help="With peak_times.npy (s), peak_depths.npy (um) and peak_amplitudes.npy.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of the study; one that was begun is continued.")
+    ] = Path("real-peaks-benchmark"),
+    estimators: Annotated[
+        str, typer.Option("--estimators", help="With commas; see below. Default: all that are installed.")
+    ] = "",
+    kinds: Annotated[str, typer.Option("--kinds", help="rigid, nonrigid or both.")] = "rigid,nonrigid",
+    win_step_um: Annotated[
+        float, typer.Option("--win-step-um", min=1, help="Distance of the depth windows.")
+    ] = 200.0,
+    win_scale_um: Annotated[
+        float, typer.Option("--win-scale-um", min=1, help="Width of the depth windows.")
+    ] = 300.0,
+    progress_bar: ProgressBar = None,
+    debug: Debug = False,
+) -> None:
+    """Compare motion estimators on real peaks: sharpness of the corrected depths, agreement, figures.
+
+    Estimators: steady_decentralized, dredge_ap, dredge_ap_250um (with max_disp_um=250) and medicine (needs the package
+    medicine-neuro). The last three take from minutes to an hour for half an hour of peaks.
+    """
+    with clear_errors(debug):
+        from steadyspike.benchmark import real_peaks as benchmark
+
+        results = benchmark.run_real_peaks_benchmark(
+            folder,
+            output,
+            estimators=_split(estimators, benchmark.ESTIMATORS, "--estimators") if estimators else None,
+            kinds=_split(kinds, benchmark.KINDS, "--kinds"),
+            windows=benchmark.Windows(win_step_um=win_step_um, win_scale_um=win_scale_um),
+            progress_bar=sys.stderr.isatty() if progress_bar is None else progress_bar,
+        )
+        typer.echo(benchmark.format_real_peaks_tables(results))
+
+
+@app.command()
+def memory(
+    hours: Annotated[str, typer.Option("--hours", help="Durations, with commas.")] = "1,2,4,8",
+    peaks_per_second: Annotated[
+        float, typer.Option("--peaks-per-second", help="On the whole probe; above 0.")
+    ] = 120.0,
+    method: Annotated[
+        str, typer.Option("--method", help="A motion estimator of SpikeInterface.")
+    ] = "steady_decentralized",
+    output: Annotated[
+        list[Path] | None, typer.Option("--output", "-o", help="A .json or .md file to write.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Measure the memory, time and error of motion estimation on hours of simulated peaks."""
+    with clear_errors(debug):
+        from steadyspike.benchmark import memory as benchmark
+
+        files = output or []
+        wrong = [str(file) for file in files if file.suffix not in (".json", ".md")]
+        if wrong:
+            raise UsageError(f"--output {', '.join(wrong)} cannot be written; allowed: .json and .md")
+        durations = _positive_numbers(hours, "--hours")
+        if not peaks_per_second > 0:
+            raise UsageError(f"--peaks-per-second {peaks_per_second} cannot work; allowed: above 0")
+        results = benchmark.run_memory_benchmark(durations, peaks_per_second=peaks_per_second, method=method)
+        table = benchmark.format_memory_table(results)
+        for file in files:
+            text = table if file.suffix == ".md" else json.dumps(results, indent=1)
+            file.write_text(text + "\n", encoding="utf8")
+        typer.echo(table)
+
+
 def _split(text: str, allowed: object, option: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     wrong = [name for name in names if name not in allowed]  # type: ignore[operator]
@@ -158,3 +233,13 @@ def _whole_numbers(text: str, option: str) -> list[int]:
         return [int(number) for number in text.split(",")]
     except ValueError:
         raise UsageError(f"{option} {text} is no list of whole numbers; write such as 1,2,3") from None
+
+
+def _positive_numbers(text: str, option: str) -> list[float]:
+    try:
+        numbers = [float(number) for number in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(0 < number < float("inf") for number in numbers):
+        raise UsageError(f"{option} {text} is no list of numbers above 0; write such as 0.5,1,2")
+    return numbers
