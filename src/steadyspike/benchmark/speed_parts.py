@@ -19,6 +19,7 @@ DETECTION = dict(
 )
 ONE_JOB = dict(n_jobs=1, chunk_duration="1s", progress_bar=False)
 CONVERTER_STEP_UV = 2.34375
+MOST_UNITS = 500  # their displaced templates lie in memory
 MOST_PEAKS = 3_000
 """Peaks to localize; SpikeInterface takes some ms for each."""
 PEAKS_PER_CHANNEL_AND_S = 5.0
@@ -80,7 +81,8 @@ class Data:
             "nonrigid_gradient",
             num_channels=self.num_channels,
             duration_s=self.duration_s,
-            num_units=max(4, self.num_channels // 3),
+            # the density of SpikeInterface's own default drifting recording: 250 units on 128 channels
+            num_units=min(2 * self.num_channels, MOST_UNITS),
             amplitude_um=20.0,
             seed=self.seed,
         )
