@@ -170,8 +170,8 @@ def real_peaks(
 ) -> None:
     """Compare motion estimators on real peaks: sharpness of the corrected depths, agreement, figures.
 
-    Estimators: steady_decentralized, dredge_ap, dredge_ap_250um (with max_disp_um=250) and medicine (needs the package
-    medicine-neuro). The last three take from minutes to an hour for half an hour of peaks.
+    Estimators: steady_decentralized, dredge_ap, dredge_ap_250um (with max_disp_um=250), medicine (needs the package
+    medicine-neuro) and medicine_3000_steps. All but the first take from minutes to an hour for half an hour of peaks.
     """
     with clear_errors(debug):
         from steadyspike.benchmark import real_peaks as benchmark
