@@ -66,14 +66,18 @@ def amplitude_marks(amplitudes, num_marks):
     marks : ndarray of int32, shape (num_spikes,)
         Bin of each spike, in ``[0, num_marks)``.
     """
-    absolute = np.abs(np.asarray(amplitudes, dtype="float32"))
+    absolute = np.array(amplitudes, dtype="float32")
+    np.abs(absolute, out=absolute)
     usable = np.isfinite(absolute) & (absolute > 0)
     marks = np.zeros(absolute.size, dtype="int32")
     if num_marks == 1 or not np.any(usable):
         return marks
-    log_amplitudes = np.log(absolute[usable])
-    low, high = np.percentile(log_amplitudes, [1.0, 99.0])
+    # hours of spikes: every step in place, in single precision
+    place = absolute[usable]
+    np.log(place, out=place)
+    low, high = (float(limit) for limit in np.percentile(place, [1.0, 99.0]))
     if high > low:
-        scaled = (log_amplitudes - low) * (num_marks / (high - low))
-        marks[usable] = np.clip(scaled, 0, num_marks - 1)
+        place -= low
+        place *= num_marks / (high - low)
+        marks[usable] = np.clip(place, 0, num_marks - 1, out=place)
     return marks

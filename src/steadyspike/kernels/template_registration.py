@@ -28,11 +28,13 @@ def knot_weights(depths_um, knots_um):
     """
     if knots_um.size == 1:
         return np.zeros(depths_um.size, dtype="int32"), np.zeros(depths_um.size, dtype="float32")
-    lower = np.clip(np.searchsorted(knots_um, depths_um, side="right") - 1, 0, knots_um.size - 2).astype(
-        "int32"
-    )
-    gap = knots_um[lower + 1] - knots_um[lower]
-    return lower, np.clip((depths_um - knots_um[lower]) / gap, 0.0, 1.0).astype("float32")
+    knots_um = knots_um.astype("float32")
+    lower = np.searchsorted(knots_um, depths_um, side="right").astype("int32")
+    lower -= 1
+    np.clip(lower, 0, knots_um.size - 2, out=lower)
+    upper_weight = depths_um - knots_um[lower]
+    upper_weight /= np.diff(knots_um)[lower]
+    return lower, np.clip(upper_weight, 0.0, 1.0, out=upper_weight)
 
 
 @numba.njit(nogil=True, cache=True)

@@ -216,14 +216,15 @@ def _time_bin_edges(recording, bin_s):
 def _select_spikes(recording, peaks, peak_locations, direction, time_edges_s):
     """Peaks with a finite location, in the order and types that the registration takes."""
     depths_um = np.asarray(peak_locations[direction], dtype="float32")
-    kept = np.flatnonzero(np.isfinite(depths_um))
-    times_s = np.zeros(0)
-    if kept.size:
-        times_s = recording.sample_index_to_time(peaks["sample_index"][kept])
-    bin_s = time_edges_s[1] - time_edges_s[0]
-    time_bins = np.floor((times_s - time_edges_s[0]) / bin_s)
-    time_bins = np.clip(time_bins, 0, time_edges_s.size - 2).astype("int32")
-    return registration.Spikes(time_bins, depths_um[kept], peaks["amplitude"][kept])
+    usable = np.isfinite(depths_um)
+    time_bins = np.zeros(0, dtype="int32")
+    if usable.any():
+        # hours of peaks: the times, a new array, are turned into bins in place
+        place = recording.sample_index_to_time(peaks["sample_index"][usable])
+        place -= time_edges_s[0]
+        place /= time_edges_s[1] - time_edges_s[0]
+        time_bins = np.clip(place, 0, time_edges_s.size - 2, out=place).astype("int32")
+    return registration.Spikes(time_bins, depths_um[usable], peaks["amplitude"].astype("float32")[usable])
 
 
 def _fill_extra(extra, pairwise, result, time_edges_s, depths_um, windows, centers_um, bin_s, bin_um):
