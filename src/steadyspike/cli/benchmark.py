@@ -171,7 +171,7 @@ def real_peaks(
     """Compare motion estimators on real peaks: sharpness of the corrected depths, agreement, figures.
 
     Estimators: steady_decentralized, dredge_ap, dredge_ap_250um (with max_disp_um=250), medicine (needs the package
-    medicine-neuro) and medicine_3000_steps. All but the first take from minutes to an hour for half an hour of peaks.
+    medicine-neuro) and medicine_2500_steps. All but the first take from minutes to an hour for half an hour of peaks.
     """
     with clear_errors(debug):
         from steadyspike.benchmark import real_peaks as benchmark
