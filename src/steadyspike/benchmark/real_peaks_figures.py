@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 OURS = "steady_decentralized"
 LABELS = {"rigid": "rigid", "nonrigid": "non-rigid"}
 DEPTH_QUANTILES = (0.9, 0.5, 0.1)
-DOTS_PER_INCH = 100
+DOTS_PER_INCH = 90
+# a raster of tens of thousands of points is four times smaller as an image of few colours
+NUM_COLOURS = 24
 
 
 def save_real_peaks_figures(peaks: RealPeaks, motions: Motions, folder: str | Path) -> list[Path]:
@@ -49,7 +51,7 @@ def save_real_peaks_figures(peaks: RealPeaks, motions: Motions, folder: str | Pa
     if ours:
         figures["raster.png"] = plot_before_after(peaks, ours)
     for name, figure in figures.items():
-        figure.savefig(Path(folder) / name, dpi=DOTS_PER_INCH)
+        _save(figure, Path(folder) / name)
     return [Path(folder) / name for name in figures]
 
 
@@ -106,9 +108,11 @@ def plot_corrected(peaks: RealPeaks, motions: Motions) -> Figure:
     with style.settings():
         figure = style.new_figure(4.4 * num_columns, 4.4 * num_rows)
         all_axes = figure.subplots(num_rows, num_columns, sharex=True, sharey=True, squeeze=False).ravel()
-        for axes, (title, depths) in zip(all_axes, panels.items(), strict=False):
+        for index, (axes, (title, depths)) in enumerate(zip(all_axes, panels.items(), strict=False)):
             draw_raster(axes, peaks.times_s, depths, peaks.amplitudes, _limits(peaks))
             axes.set_title(title)
+            if index % num_columns:
+                style.quiet_second_axis(axes)
         for axes in all_axes[len(panels) :]:
             axes.remove()
     return figure
@@ -149,6 +153,16 @@ def plot_estimates(peaks: RealPeaks, motions: Motions) -> Figure:
         all_axes[0].legend(loc="upper left", ncols=2)
         all_axes[-1].set_xlabel("time (s)")
     return figure
+
+
+def _save(figure: Figure, file: Path) -> None:
+    from io import BytesIO
+
+    from PIL import Image
+
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH)
+    Image.open(drawn).convert("RGB").quantize(NUM_COLOURS).save(file, "png", optimize=True)
 
 
 def _of_best_kind(motions: Motions) -> Motions:
