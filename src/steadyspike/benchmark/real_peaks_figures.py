@@ -103,7 +103,7 @@ def plot_corrected(peaks: RealPeaks, motions: Motions) -> Figure:
     panels |= {
         f"{name}, {LABELS[kind]}": corrected_depths(peaks, motion) for (name, kind), motion in chosen.items()
     }
-    num_columns = min(3, len(panels))
+    num_columns = int(np.ceil(np.sqrt(len(panels))))
     num_rows = -(-len(panels) // num_columns)
     with style.settings():
         figure = style.new_figure(4.4 * num_columns, 4.4 * num_rows)
@@ -111,6 +111,7 @@ def plot_corrected(peaks: RealPeaks, motions: Motions) -> Figure:
         for index, (axes, (title, depths)) in enumerate(zip(all_axes, panels.items(), strict=False)):
             draw_raster(axes, peaks.times_s, depths, peaks.amplitudes, _limits(peaks))
             axes.set_title(title)
+            axes.tick_params(labelbottom=True)
             if index % num_columns:
                 style.quiet_second_axis(axes)
         for axes in all_axes[len(panels) :]:
