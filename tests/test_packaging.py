@@ -22,7 +22,7 @@ def _read(name):
 
 PROJECT = tomllib.loads(_read("pyproject.toml"))["project"]
 EXTRAS = {"test", "docs", "lint", "tensorflow", "train", "cluster", "report", "bench", "full"}
-IMPORT_NAMES = {"scikit-learn": "sklearn", "medicine-neuro": "medicine", "pyyaml": "yaml"}
+IMPORT_NAMES = {"pillow": "PIL", "scikit-learn": "sklearn", "medicine-neuro": "medicine", "pyyaml": "yaml"}
 
 
 @pytest.fixture(scope="module")
