@@ -57,7 +57,7 @@ class Estimator:
 ESTIMATORS = {
     "steady_decentralized": Estimator("steady_decentralized", {}),
     "dredge_ap": Estimator("dredge_ap", {}, "torch", "torch"),
-    # non-rigid dredge_ap looks for displacements of up to a quarter of win_scale_um unless told how far the tissue moves
+    # unless told how far the tissue moves, non-rigid dredge_ap looks no farther than a quarter of win_scale_um
     "dredge_ap_250um": Estimator("dredge_ap", {"max_disp_um": 250.0}, "torch", "torch"),
     "medicine": Estimator("medicine", {}, "medicine", "medicine-neuro"),
     # its 10,000 steps take half an hour on one core; its noise has ended after 2,000
