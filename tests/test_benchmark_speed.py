@@ -123,12 +123,18 @@ def test_filters_agree_with_their_twins(part, dtype):
 
 
 @pytest.fixture
-def no_garbage_collection(monkeypatch):
-    """SpikeInterface's decentralized estimator collects garbage 20 times per window, half a second each."""
+def quick_twins(monkeypatch):
+    """SpikeInterface's parts without what makes them slow here.
+
+    The decentralized estimator collects garbage 20 times per window, half a second each; the localization waits for
+    BLAS threads that spin.
+    """
     monkeypatch.setattr("gc.collect", lambda *_: 0)
+    with speed.one_thread():
+        yield
 
 
-@pytest.mark.usefixtures("no_garbage_collection")
+@pytest.mark.usefixtures("quick_twins")
 def test_other_parts_agree_with_their_twins(monkeypatch):
     monkeypatch.setattr(speed_parts, "MOST_PEAKS", 40)
     monkeypatch.setattr(speed_parts, "ESTIMATION_S", 20.0)
@@ -143,7 +149,7 @@ def test_other_parts_agree_with_their_twins(monkeypatch):
     assert all(row["ratio"] > 0 for row in rows.values())
 
 
-@pytest.mark.usefixtures("no_garbage_collection")
+@pytest.mark.usefixtures("quick_twins")
 def test_whole_chain_on_a_short_recording():
     row = speed.measure(speed_parts.whole_pair(Data(16, 6.0, "int16", 0)), 1)
     assert (row["upstream"], row["steady"]) == ("nonrigid_accurate", "steady_nonrigid")

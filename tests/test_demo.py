@@ -31,7 +31,7 @@ def test_demo_finds_the_motion_and_stores_what_it_prints(demo):
     assert ours["mean_error_um"] < 0.5 * results["uncorrected_mean_error_um"]
     assert f"{ours['mean_error_um']:.2f}" in text
     assert ours["raw_to_corrected_s"] == pytest.approx(sum(ours["times_s"].values()))
-    for word in ("rigid_fast", "nothing", "detect and localize", "raw to corrected"):
+    for word in ("rigid_fast", "none", "detect and localize", "raw to corrected"):
         assert word in text
 
 

@@ -172,7 +172,7 @@ def comparison_table(runs: dict[str, PresetRun], uncorrected_um: float) -> Table
     table.add_column("", no_wrap=True)
     for preset in runs:
         table.add_column(preset, justify="right", no_wrap=True)
-    table.add_column("nothing", justify="right", no_wrap=True)
+    table.add_column("none", justify="right", no_wrap=True)
     everyone = runs.values()
     errors = [f"{run.mean_error_um:.2f}" for run in everyone]
     table.add_row("mean error, um", *errors, f"{uncorrected_um:.2f}")
