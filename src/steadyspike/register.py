@@ -4,11 +4,12 @@ This is the only file that touches SpikeInterface's private tables. ``import ste
 and so does loading a saved recording with one of our nodes, because its class path imports the package.
 
 Four tables get entries: pipeline steps, the class-to-function table behind them, localization methods, and
-motion estimators. Three things in SpikeInterface are wrapped or replaced, because no table exists there:
+motion estimators. Four things in SpikeInterface are wrapped or replaced, because no table exists there:
 
 - the dictionary of motion presets becomes a `MotionPresetTable`, which finds a preset by its file's path too;
 - ``interpolate_motion``, with which `si.correct_motion` ends, hands calls with
   ``method="steady_interpolate_motion"`` to our lazy node and leaves all others as they were;
+- ``estimate_motion``, which refuses recordings of several segments, hands those to our estimators if one is asked for;
 - ``_get_default_motion_params`` learns the defaults of that method, for `si.get_motion_parameters_preset`.
 """
 
@@ -38,6 +39,12 @@ INTERPOLATION_FUNCTIONS = (
     "spikeinterface.sortingcomponents.motion.interpolate_motion",
     "spikeinterface.sortingcomponents.motion.motion_interpolation.interpolate_motion",
 )
+ESTIMATION_FUNCTIONS = (
+    "spikeinterface.sortingcomponents.motion.estimate_motion",
+    "spikeinterface.sortingcomponents.motion.motion_estimation.estimate_motion",
+)
+SEVERAL_SEGMENTS = "several segments"
+SEGMENTS_TARGET = "steadyspike.motion.segments.estimate_motion_of_segments"
 DEFAULTS_FUNCTION = "spikeinterface.preprocessing.motion._get_default_motion_params"
 
 INTERPOLATION_METHOD = "steady_interpolate_motion"
@@ -123,6 +130,8 @@ def register() -> None:
     _assign(PRESETS_TABLE, presets)
     for path in INTERPOLATION_FUNCTIONS:
         _wrap_once(path, _dispatching)
+    for path in ESTIMATION_FUNCTIONS:
+        _wrap_once(path, _taking_segments)
     _wrap_once(DEFAULTS_FUNCTION, _knowing_our_defaults)
     _extend_docs(presets)
 
@@ -204,6 +213,9 @@ def registered() -> Registry:
     for path in (*INTERPOLATION_FUNCTIONS, DEFAULTS_FUNCTION):
         if _is_wrapped(_resolve(path)):
             registry[path] = {INTERPOLATION_METHOD: INTERPOLATION_TARGET}
+    for path in ESTIMATION_FUNCTIONS:
+        if _is_wrapped(_resolve(path)):
+            registry[path] = {SEVERAL_SEGMENTS: SEGMENTS_TARGET}
     return registry
 
 
@@ -298,6 +310,20 @@ def _dispatching(original: Callable) -> Callable:
         return _resolve(INTERPOLATION_TARGET)(*args, **kwargs)
 
     return interpolate_motion
+
+
+def _taking_segments(original: Callable) -> Callable:
+    """Make `estimate_motion` take recordings of several segments where the method is ours."""
+    ours = {part.name for part in PARTS if part.table == ESTIMATION_TABLE}
+
+    @functools.wraps(original)
+    def estimate_motion(recording: Any, *args: Any, **kwargs: Any) -> Any:
+        given = inspect.signature(original).bind_partial(recording, *args, **kwargs).arguments
+        if given.get("method") not in ours or recording.get_num_segments() == 1:
+            return original(recording, *args, **kwargs)
+        return _resolve(SEGMENTS_TARGET)(recording, *args, **kwargs)
+
+    return estimate_motion
 
 
 def _knowing_our_defaults(original: Callable) -> Callable:

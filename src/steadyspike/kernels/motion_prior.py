@@ -16,6 +16,31 @@ STEP_SHARE = 0.01
 BEND_GAIN = 2.0
 BEND_LAG = 5
 OUTLIER = 2.0
+# A time bin alone is called wrong when it stands out from both neighbours by this much.
+LONE_UM = 5.0
+
+
+def same_segment(segment_edges, num_times, lag):
+    """Whether each pair of time bins at a lag lies in one segment.
+
+    Parameters
+    ----------
+    segment_edges : ndarray of int64, shape (num_segments + 1,), or None
+        First time bin of each segment, and the end of the last. None: one segment.
+    num_times : int
+        Number of time bins.
+    lag : int
+        Distance of the pairs, in time bins.
+
+    Returns
+    -------
+    inside : ndarray of bool, shape (num_times - lag,)
+        For the pair ``(t, t + lag)``.
+    """
+    if segment_edges is None:
+        return np.ones(max(num_times - lag, 0), dtype=bool)
+    segment = np.repeat(np.arange(segment_edges.size - 1), np.diff(segment_edges))
+    return segment[lag:] == segment[: max(num_times - lag, 0)]
 
 
 def robust_scale(values):
@@ -23,13 +48,15 @@ def robust_scale(values):
     return 1.4826 * float(np.median(np.abs(values))) if values.size else 0.0
 
 
-def bend_scale(displacement):
+def bend_scale(displacement, segment_edges=None):
     """How differently neighbouring windows move in one time bin, in um, from displacements of little noise.
 
     Parameters
     ----------
     displacement : ndarray of float64, shape (num_times, num_windows)
         In um.
+    segment_edges : ndarray of int64 or None
+        As in `same_segment`.
 
     Returns
     -------
@@ -41,10 +68,11 @@ def bend_scale(displacement):
     if lag < 1:
         return 0.0
     difference = np.diff(displacement, axis=1)
-    return robust_scale(difference[lag:] - difference[:-lag]) / lag
+    inside = same_segment(segment_edges, displacement.shape[0], lag)
+    return robust_scale((difference[lag:] - difference[:-lag])[inside]) / lag
 
 
-def measured_bend_scale(target, precision):
+def measured_bend_scale(target, precision, segment_edges=None):
     """As `bend_scale`, from noisy measurements whose noise is known: its share is taken out."""
     lag = min(BEND_LAG, target.shape[0] - 1)
     if lag < 1 or target.shape[1] < 2:
@@ -55,21 +83,59 @@ def measured_bend_scale(target, precision):
     difference = np.diff(target, axis=1)
     excess = (difference[lag:] - difference[:-lag]) ** 2 - np.where(np.isfinite(noise), noise, 0.0)
     weights = np.where(np.isfinite(noise), 1.0 / (noise + 1.0) ** 2, 0.0)
+    weights *= same_segment(segment_edges, target.shape[0], lag)[:, None]
     total = weights.sum()
     return float(np.sqrt(max((excess * weights).sum() / total, 0.0)) / lag) if total > 0 else 0.0
 
 
-def acceleration_scale(target, precision):
-    """Bulk of the change of velocity from one time bin to the next, common to all windows, in um, without its noise."""
+def _common_measurement(target, precision):
+    """Measured time bins, what all windows measured together in each, and its variance."""
     total = precision.sum(axis=1)
     measured = np.flatnonzero(total > 0)
+    return measured, (precision * target).sum(axis=1)[measured] / total[measured], 1.0 / total[measured]
+
+
+def acceleration_scale(target, precision, segment_edges=None):
+    """Bulk of the change of velocity from one time bin to the next, common to all windows, in um, without its noise."""
+    measured, common, variance = _common_measurement(target, precision)
     if target.shape[0] < 3 or measured.size == 0:
         return ACCELERATION_FLOOR_UM
-    common = (precision * target).sum(axis=1)[measured] / total[measured]
     common = np.interp(np.arange(target.shape[0]), measured, common)
     # the second difference of independent noise has six times its variance
-    noise = 6.0 * float(np.median(1.0 / total[measured]))
-    return float(np.sqrt(max(robust_scale(np.diff(common, n=2)) ** 2 - noise, ACCELERATION_FLOOR_UM**2)))
+    noise = 6.0 * float(np.median(variance))
+    inside = same_segment(segment_edges, target.shape[0], 2)
+    scale = robust_scale(np.diff(common, n=2)[inside])
+    return float(np.sqrt(max(scale**2 - noise, ACCELERATION_FLOOR_UM**2)))
+
+
+def lone_bins(target, precision, segment_edges=None):
+    """Time bins that jump away from both neighbours while these agree: a jump is real only if it has two sides.
+
+    Parameters
+    ----------
+    target, precision : ndarray of float64, shape (num_times, num_windows)
+        Measurements (um) and their precisions (1/um^2).
+    segment_edges : ndarray of int64 or None
+        As in `same_segment`.
+
+    Returns
+    -------
+    lone : ndarray of bool, shape (num_times,)
+    """
+    lone = np.zeros(target.shape[0], dtype=bool)
+    measured, common, variance = _common_measurement(target, precision)
+    if measured.size < 3:
+        return lone
+    before, middle, after = common[:-2], common[1:-1], common[2:]
+    bend = middle - 0.5 * (before + after)
+    noise = np.sqrt(variance[1:-1] + 0.25 * (variance[:-2] + variance[2:]))
+    limit = LONE_UM + 4.0 * noise + 6.0 * robust_scale(bend)
+    alone = (np.abs(bend) > limit) & (np.abs(after - before) < 0.5 * np.abs(bend))
+    if segment_edges is not None:
+        segment = np.searchsorted(segment_edges, measured, side="right")
+        alone &= segment[2:] == segment[:-2]
+    lone[measured[1:-1]] = alone
+    return lone
 
 
 def _robust_precision(values, scale):
@@ -77,7 +143,7 @@ def _robust_precision(values, scale):
     return 1.0 / (scale**2 * (1.0 + np.square(values / (OUTLIER * scale))))
 
 
-def smooth_motion(current, target, precision, typical_bend_um, num_reweightings=3):
+def smooth_motion(current, target, precision, typical_bend_um, segment_edges=None, num_reweightings=3):
     r"""Most probable motion, given measurements with their precision and a prior of smooth motion.
 
     With measurements :math:`m_{tk}` of precision (inverse variance) :math:`\pi_{tk}`, minimizes
@@ -87,7 +153,8 @@ def smooth_motion(current, target, precision, typical_bend_um, num_reweightings=
               + \sum_{tk} \beta_t (\Delta x_{t,k+1} - \Delta x_{tk})^2 + \gamma \sum_{tk} (x_{t,k+1} - x_{tk})^2
 
     where :math:`\Delta` is the step in time. The weights follow from the scales of the data (see
-    `acceleration_scale`, `measured_bend_scale`) and are lowered, time bin by time bin, where the motion jumps.
+    `acceleration_scale`, `measured_bend_scale`) and are lowered, time bin by time bin, where the motion jumps. Nothing
+    but a weak pull ties the end of a segment to the start of the next.
 
     Parameters
     ----------
@@ -99,6 +166,8 @@ def smooth_motion(current, target, precision, typical_bend_um, num_reweightings=
         Their precision, in 1/um^2; 0 where nothing was measured.
     typical_bend_um : float
         Lowest value for the scale of differences between neighbouring windows, in um per time bin.
+    segment_edges : ndarray of int64 or None
+        As in `same_segment`.
     num_reweightings : int, default: 3
         Rounds of finding jumps and solving again.
 
@@ -107,14 +176,17 @@ def smooth_motion(current, target, precision, typical_bend_um, num_reweightings=
     displacement : ndarray of float64, shape (num_times, num_windows)
         In um.
     """
-    num_windows = target.shape[1]
-    acceleration_um = acceleration_scale(target, precision)
-    bend_um = max(measured_bend_scale(target, precision), 0.7 * typical_bend_um, BEND_FLOOR_UM)
+    num_times, num_windows = target.shape
+    acceleration_um = acceleration_scale(target, precision, segment_edges)
+    bend_um = max(measured_bend_scale(target, precision, segment_edges), 0.7 * typical_bend_um, BEND_FLOOR_UM)
+    joined = same_segment(segment_edges, num_times, 1)
+    joined_twice = same_segment(segment_edges, num_times, 2)
+    border = 1.0 / (num_windows * SPREAD_UM**2)
     x = current
     for _ in range(num_reweightings):
         steps = np.diff(x, axis=0)
         common = steps.mean(axis=1)
-        step_um = max(robust_scale(common), STEP_FLOOR_UM)
+        step_um = max(robust_scale(common[joined]), STEP_FLOOR_UM)
         alpha = STEP_SHARE * _robust_precision(common, step_um) / num_windows
         kappa = _robust_precision(np.diff(common), acceleration_um) / num_windows
         bends = np.diff(steps, axis=1)
@@ -123,6 +195,8 @@ def smooth_motion(current, target, precision, typical_bend_um, num_reweightings=
             beta = BEND_GAIN * _robust_precision(mean_square, bend_um)
         else:
             beta = np.zeros(steps.shape[0])
+        alpha, beta = np.where(joined, alpha, border), np.where(joined, beta, border)
+        kappa = np.where(joined_twice, kappa, 0.0)
         x = solve_smooth(target, precision, alpha, kappa, beta, 1.0 / SPREAD_UM**2)
     return x
 

@@ -3,7 +3,8 @@
 1. The spikes become a raster over time, depth and amplitude; pairs of time bins at a schedule of lags are correlated
    in every depth window (`pairwise_shift`).
 2. The displacements that best explain all those shifts are found by robust least squares (`displacement_solver`).
-3. Each time bin is registered by maximum likelihood to the density of all corrected spikes, again and again while that
+3. Segments of the recording (sessions, say) are put in place as wholes (`segment_offsets`).
+4. Each time bin is registered by maximum likelihood to the density of all corrected spikes, again and again while that
    density gets sharper (`template_registration`). The displacement is piecewise linear in depth, with a knot at each
    window's center, and the measurements of all bins and knots are joined by a prior of smooth motion (`motion_prior`).
 
@@ -15,6 +16,7 @@ Methods.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from . import displacement_solver, motion_prior, pairwise_shift, raster, templat
 
 # A bin's spikes are judged as if this many more had been seen that tell nothing.
 PSEUDO_SPIKES = 3.0
+REFERENCES = ("midrange", "mean", "median")
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class RegistrationSettings:
         How far from the estimate so far a round looks for a better one.
     reference : str
         Which displacement is zero at each depth: "midrange", "mean" or "median" over time.
+    max_segment_displacement_um : float
+        Largest displacement between two segments.
     """
 
     bin_um: float = 4.0
@@ -68,6 +73,7 @@ class RegistrationSettings:
     template_smooth_marks: float = 0.7
     reach_um: float = 12.0
     reference: str = "midrange"
+    max_segment_displacement_um: float = 400.0
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,7 @@ class Registration:
     trust: np.ndarray
 
 
-def register_pairs(spikes, depths_um, windows, num_times, settings, progress):
+def register_pairs(spikes, depths_um, windows, segment_edges, settings, progress):
     """Displacement of each time bin in each window, from pairs of time bins.
 
     Parameters
@@ -120,8 +126,8 @@ def register_pairs(spikes, depths_um, windows, num_times, settings, progress):
         Centers of the raster's depth bins, `settings.bin_um` apart.
     windows : ndarray of float64, shape (num_windows, num_depths)
         Weight of each depth bin in each window.
-    num_times : int
-        Number of time bins.
+    segment_edges : ndarray of int64, shape (num_segments + 1,)
+        First time bin of each segment, and the end of the last. Only time bins of one segment are paired.
     settings : RegistrationSettings
         The settings.
     progress : callable
@@ -130,41 +136,53 @@ def register_pairs(spikes, depths_um, windows, num_times, settings, progress):
     Returns
     -------
     PairwiseRegistration
+        The displacement has a mean of zero in every segment.
     """
-    image = _smooth_raster(spikes, depths_um, num_times, settings)
+    segments = list(pairwise(segment_edges))
+    num_times = int(segment_edges[-1])
+    image = _smooth_raster(spikes, depths_um, segment_edges, settings)
     block_edges, weights = pairwise_shift.window_blocks(windows)
     max_shift = int(np.clip(settings.max_displacement_um / settings.bin_um, 1, max(depths_um.size // 2, 1)))
-    lags = pairwise_shift.lag_schedule(num_times, settings.horizon_bins)
+    lags = pairwise_shift.lag_schedule(int(np.diff(segment_edges).max()), settings.horizon_bins)
     shifts = np.zeros((lags.size, num_times, windows.shape[0]), dtype="float32")
     correlations = np.zeros_like(shifts)
     for index, lag in enumerate(progress(lags, "pairwise displacement")):
-        pairwise_shift.correlate_at_lag(
-            image, lag, block_edges, weights, max_shift, shifts[index], correlations[index]
-        )
+        for start, stop in segments:
+            pairwise_shift.correlate_at_lag(
+                image[start:stop],
+                lag,
+                block_edges,
+                weights,
+                max_shift,
+                shifts[index, start:stop],
+                correlations[index, start:stop],
+            )
     shifts *= settings.bin_um
     pair_weights = np.square(np.where(correlations > settings.min_correlation, correlations, np.float32(0)))
     displacement = displacement_solver.solve_pairwise(lags, shifts, pair_weights, scale=2.0 * settings.bin_um)
-    return PairwiseRegistration(
-        displacement - displacement.mean(axis=0), image.sum(axis=2), lags, shifts, correlations
-    )
+    for start, stop in segments:
+        displacement[start:stop] -= displacement[start:stop].mean(axis=0)
+    return PairwiseRegistration(displacement, image.sum(axis=2), lags, shifts, correlations)
 
 
-def _smooth_raster(spikes, depths_um, num_times, settings):
+def _smooth_raster(spikes, depths_um, segment_edges, settings):
     from scipy.ndimage import gaussian_filter1d
 
     marks = raster.amplitude_marks(spikes.amplitudes, settings.num_pair_marks)
-    shape = (num_times, depths_um.size, settings.num_pair_marks)
+    shape = (int(segment_edges[-1]), depths_um.size, settings.num_pair_marks)
     image = raster.spike_raster(
         spikes.time_bins, spikes.depths_um, marks, depths_um[0], settings.bin_um, shape
     )
-    for axis, sigma in ((1, settings.depth_smooth_um / settings.bin_um), (0, settings.time_smooth_bins)):
-        if sigma > 0:
-            gaussian_filter1d(image, sigma, axis=axis, mode="constant", output=image)
+    for start, stop in pairwise(segment_edges):
+        part = image[start:stop]
+        for axis, sigma in ((1, settings.depth_smooth_um / settings.bin_um), (0, settings.time_smooth_bins)):
+            if sigma > 0:
+                gaussian_filter1d(part, sigma, axis=axis, mode="constant", output=part)
     # the square root gives bins with many and with few spikes noise of the same size
     return np.sqrt(image, out=image)
 
 
-def refine(spikes, knots_um, depth_range_um, displacement, settings, progress):
+def refine(spikes, knots_um, depth_range_um, displacement, segment_edges, settings, progress):
     """Register each time bin to the density of all corrected spikes, in rounds.
 
     Parameters
@@ -177,6 +195,8 @@ def refine(spikes, knots_um, depth_range_um, displacement, settings, progress):
         Lowest and highest depth of spikes that the template covers, before correction.
     displacement : ndarray of float64, shape (num_times, num_windows)
         Where to start, in um; within about `settings.reach_um` of the answer.
+    segment_edges : ndarray of int64, shape (num_segments + 1,)
+        First time bin of each segment, and the end of the last.
     settings : RegistrationSettings
         The settings.
     progress : callable
@@ -186,14 +206,17 @@ def refine(spikes, knots_um, depth_range_um, displacement, settings, progress):
     -------
     Registration
     """
-    template = _Template(spikes, knots_um, depth_range_um, settings)
-    typical_bend_um = motion_prior.bend_scale(displacement)
+    extent_um = float(np.abs(displacement).max(initial=0.0))
+    template = _Template(spikes, knots_um, depth_range_um, extent_um, settings)
+    typical_bend_um = motion_prior.bend_scale(displacement, segment_edges)
     smooth_um = 2.0 * settings.template_smooth_um
     precision = np.zeros_like(displacement)
     for _ in progress(range(settings.refine_iterations), "registration to the template"):
         shifts, precision, _ = template.measure(displacement, smooth_um)
+        target = displacement + shifts
+        precision[motion_prior.lone_bins(target, precision, segment_edges)] = 0.0
         displacement = motion_prior.smooth_motion(
-            displacement, displacement + shifts, precision, typical_bend_um
+            displacement, target, precision, typical_bend_um, segment_edges
         )
         displacement = displacement - _reference(displacement, settings.reference)
         smooth_um = max(0.8 * smooth_um, settings.template_smooth_um)
@@ -214,12 +237,13 @@ def _reference(displacement, reference):
 class _Template:
     """Spikes laid out for the likelihood kernels, and the density of the corrected ones."""
 
-    def __init__(self, spikes, knots_um, depth_range_um, settings):
+    def __init__(self, spikes, knots_um, depth_range_um, extent_um, settings):
         self.settings = settings
         self.marks = raster.amplitude_marks(spikes.amplitudes, settings.num_marks)
         lower, upper_weight = template_registration.knot_weights(spikes.depths_um, knots_um)
-        self.origin_um = float(depth_range_um[0] - settings.max_displacement_um)
-        span_um = depth_range_um[1] - depth_range_um[0] + 2 * settings.max_displacement_um
+        margin_um = max(settings.max_displacement_um, 1.2 * extent_um)
+        self.origin_um = float(depth_range_um[0] - margin_um)
+        span_um = depth_range_um[1] - depth_range_um[0] + 2 * margin_um
         self.reach = max(round(settings.reach_um / settings.template_um), 1)
         self.num_points = int(span_um / settings.template_um) + 2 * self.reach + 4
         self.spikes = (spikes.depths_um, spikes.time_bins, self.marks, lower, upper_weight)

@@ -1,0 +1,87 @@
+"""Periods of a recording that tell nothing about motion: artifacts, saturation, silence."""
+
+import numpy as np
+
+
+def check_periods(name, periods, recording):
+    """Bring periods to leave out into one form.
+
+    Parameters
+    ----------
+    name : str
+        Who asks, for errors.
+    periods : None, sequence of tuple, or structured ndarray
+        ``(start_s, stop_s)`` for a recording of one segment, ``(segment_index, start_s, stop_s)``, in the recording's
+        own times; or an array with the fields "start_sample_index", "end_sample_index" and "segment_index", which
+        SpikeInterface's detectors of artifacts return.
+    recording : BaseRecording
+        The recording.
+
+    Returns
+    -------
+    periods : ndarray of float64, shape (num_periods, 3)
+        Segment, first and last time in s.
+
+    Raises
+    ------
+    ValueError
+        For another form, a segment that is not there, or a period that ends before it starts.
+    """
+    if periods is None or len(periods) == 0:
+        return np.zeros((0, 3))
+    num_segments = recording.get_num_segments()
+    if isinstance(periods, np.ndarray) and periods.dtype.names is not None:
+        periods = _in_seconds(name, periods, recording)
+    try:
+        rows = np.array([tuple(period) for period in periods], dtype="float64")
+    except (TypeError, ValueError):
+        rows = np.zeros((0, 0))
+    if rows.ndim == 2 and rows.shape[1] == 2 and num_segments == 1:
+        rows = np.column_stack([np.zeros(len(rows)), rows])
+    if rows.ndim != 2 or rows.shape[1] != 3:
+        raise ValueError(
+            f"{name}: periods={periods!r} must be a list of (segment_index, start_s, stop_s), or of (start_s, stop_s) "
+            "for one segment, or what SpikeInterface's detectors of artifacts return"
+        )
+    for segment, start_s, stop_s in rows:
+        if segment not in range(num_segments):
+            raise ValueError(f"{name}: periods name segment {segment:g}; allowed: 0 to {num_segments - 1}")
+        if not start_s <= stop_s:
+            raise ValueError(f"{name}: the period ({start_s:g}, {stop_s:g}) must not end before it starts")
+    return rows
+
+
+def _in_seconds(name, periods, recording):
+    fields = ("segment_index", "start_sample_index", "end_sample_index")
+    missing = [field for field in fields if field not in periods.dtype.names]
+    if missing:
+        raise ValueError(f"{name}: periods lack the field {missing[0]!r}; needed: {', '.join(fields)}")
+    rows = []
+    for period in periods:
+        segment, start, end = (int(period[field]) for field in fields)
+        times_s = recording.sample_index_to_time(np.array([start, end]), segment_index=segment)
+        rows.append((segment, *times_s))
+    return rows
+
+
+def inside_periods(times_s, segment_index, periods):
+    """Whether each time of a segment lies in a period.
+
+    Parameters
+    ----------
+    times_s : ndarray of float64, shape (num_times,)
+        In s.
+    segment_index : int
+        The segment.
+    periods : ndarray, shape (num_periods, 3)
+        As `check_periods` returns them.
+
+    Returns
+    -------
+    inside : ndarray of bool, shape (num_times,)
+    """
+    inside = np.zeros(times_s.size, dtype=bool)
+    for segment, start_s, stop_s in periods:
+        if segment == segment_index:
+            inside |= (times_s >= start_s) & (times_s <= stop_s)
+    return inside

@@ -1,0 +1,56 @@
+"""SpikeInterface's `estimate_motion` for recordings of several segments, which it refuses itself."""
+
+from importlib import import_module
+
+
+def estimate_motion_of_segments(
+    recording,
+    peaks=None,
+    peak_locations=None,
+    direction="y",
+    rigid=False,
+    win_shape="gaussian",
+    win_step_um=200.0,
+    win_scale_um=300.0,
+    win_margin_um=None,
+    method="steady_decentralized",
+    extra_outputs=False,
+    progress_bar=False,
+    verbose=False,
+    margin_um=None,
+    **method_kwargs,
+):
+    """Estimate the motion of all segments together with one of our estimators.
+
+    Parameters and results are those of `spikeinterface.sortingcomponents.motion.estimate_motion`.
+
+    Raises
+    ------
+    ValueError
+        If the method needs peaks and there are none, or for `margin_um`, which SpikeInterface has removed.
+    """
+    methods = import_module(
+        "spikeinterface.sortingcomponents.motion.motion_estimation"
+    ).estimate_motion_methods
+    estimator = methods[method]
+    if margin_um is not None:
+        raise ValueError(f"margin_um={margin_um!r}: use hist_margin_um or win_margin_um")
+    if estimator.need_peak_location and (peaks is None or peak_locations is None):
+        raise ValueError(f"estimate_motion: the method {method} requires peaks and peak_locations")
+    extra = {} if extra_outputs else None
+    motion = estimator.run(
+        recording,
+        peaks,
+        peak_locations,
+        direction,
+        rigid,
+        win_shape,
+        win_step_um,
+        win_scale_um,
+        win_margin_um,
+        verbose,
+        progress_bar,
+        extra,
+        **method_kwargs,
+    )
+    return (motion, extra) if extra_outputs else motion
