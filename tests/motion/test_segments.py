@@ -7,6 +7,7 @@ from spikeinterface.generation import NoiseGeneratorRecording
 
 import steadyspike  # noqa: F401  (registers the methods)
 from steadyspike.benchmark.simulate import build_probe
+from steadyspike.motion.problem import shank_of_channels
 
 RATE_HZ = 30_000.0
 
@@ -178,3 +179,41 @@ def test_one_wild_second_is_not_motion():
     locations["y"][(seconds >= 12) & (seconds < 13)] += 25.0
     motion = estimate_motion(recording, peaks, locations, method="steady_decentralized", win_margin_um=0.0)
     assert np.abs(motion.displacement[0] - np.median(motion.displacement[0])).max() < 1.5
+
+
+def four_shanks(duration_s=40.0):
+    from probeinterface.neuropixels_tools import build_neuropixels_probe
+
+    probe = build_neuropixels_probe("NP2014")
+    contacts = np.concatenate([np.flatnonzero(probe.shank_ids == shank)[:48] for shank in "0123"])
+    probe = probe.get_slice(contacts)
+    probe.set_device_channel_indices(np.arange(contacts.size))
+    recording = NoiseGeneratorRecording(
+        num_channels=contacts.size, sampling_frequency=RATE_HZ, durations=[duration_s], seed=0
+    )
+    recording.set_probe(probe)
+    return recording
+
+
+def test_shanks_that_move_together_are_told_apart_and_pooled():
+    recording = four_shanks()
+    assert list(shank_of_channels(recording)) == [0] * 48 + [1] * 48 + [2] * 48 + [3] * 48
+
+    def rigid(segment, times_s, depths_um):
+        return 12 * np.sin(times_s / 5)
+
+    parts, places = [], []
+    for shank in range(4):
+        peaks, locations = segmented_peaks(rigid, (40.0,), num_units=8, rate_hz=3.0, seed=shank)
+        peaks["channel_index"] = 48 * shank
+        inside = (locations["y"] > -30) & (locations["y"] < 380)
+        parts.append(peaks[inside])
+        places.append(locations[inside])
+    peaks, locations = np.concatenate(parts), np.concatenate(places)
+    kwargs = dict(method="steady_decentralized", rigid=True)
+    pooled = estimate_motion(recording, peaks, locations, **kwargs)
+    mixed_peaks = peaks.copy()
+    mixed_peaks["channel_index"] = 0
+    mixed = estimate_motion(recording, mixed_peaks, locations, **kwargs)
+    assert mean_error(pooled, rigid) < 0.6
+    assert mean_error(pooled, rigid) < mean_error(mixed, rigid)

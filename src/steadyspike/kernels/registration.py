@@ -88,11 +88,26 @@ class Spikes:
         Depth of each spike, finite.
     amplitudes : ndarray of float
         Amplitude, in any unit and of either sign.
+    groups : ndarray of int32 or None
+        Group of each spike (its shank, say): groups move together and are never taken for each other. None: one group.
     """
 
     time_bins: np.ndarray
     depths_um: np.ndarray
     amplitudes: np.ndarray
+    groups: np.ndarray | None = None
+
+    @property
+    def num_groups(self):
+        """Number of groups, at least 1."""
+        return 1 if self.groups is None else int(self.groups.max(initial=0)) + 1
+
+    def marks(self, num_amplitude_bins):
+        """Mark of each spike: its amplitude bin, apart for each group."""
+        marks = raster.amplitude_marks(self.amplitudes, num_amplitude_bins)
+        if self.groups is not None:
+            marks += np.int32(num_amplitude_bins) * self.groups.astype("int32")
+        return marks
 
 
 @dataclass(frozen=True)
@@ -168,8 +183,10 @@ def register_pairs(spikes, depths_um, windows, segment_edges, settings, progress
 def _smooth_raster(spikes, depths_um, segment_edges, settings):
     from scipy.ndimage import gaussian_filter1d
 
-    marks = raster.amplitude_marks(spikes.amplitudes, settings.num_pair_marks)
-    shape = (int(segment_edges[-1]), depths_um.size, settings.num_pair_marks)
+    # groups tell units apart as well as amplitudes do, at the same cost
+    num_marks = settings.num_pair_marks if spikes.num_groups == 1 else 1
+    marks = spikes.marks(num_marks)
+    shape = (int(segment_edges[-1]), depths_um.size, num_marks * spikes.num_groups)
     image = raster.spike_raster(
         spikes.time_bins, spikes.depths_um, marks, depths_um[0], settings.bin_um, shape
     )
@@ -239,7 +256,8 @@ class _Template:
 
     def __init__(self, spikes, knots_um, depth_range_um, extent_um, settings):
         self.settings = settings
-        self.marks = raster.amplitude_marks(spikes.amplitudes, settings.num_marks)
+        self.marks = spikes.marks(settings.num_marks)
+        self.num_groups = spikes.num_groups
         lower, upper_weight = template_registration.knot_weights(spikes.depths_um, knots_um)
         margin_um = max(settings.max_displacement_um, 1.2 * extent_um)
         self.origin_um = float(depth_range_um[0] - margin_um)
@@ -252,10 +270,10 @@ class _Template:
         """Extra shift (um), its precision (1/um^2), and trust, of each time bin at each knot."""
         step_um = self.settings.template_um
         grid = (displacement, self.origin_um, step_um)
-        histogram = np.zeros((self.settings.num_marks, self.num_points))
+        histogram = np.zeros((self.num_groups * self.settings.num_marks, self.num_points))
         template_registration.corrected_histogram(*self.spikes, *grid, histogram)
         density, background = template_registration.log_density(
-            histogram, smooth_um / step_um, self.settings.template_smooth_marks
+            histogram, smooth_um / step_um, self.settings.template_smooth_marks, self.num_groups
         )
         # relative to the background, a curve is the gain of knowing the depth
         density -= background[:, None].astype("float32")

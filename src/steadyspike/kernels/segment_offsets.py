@@ -10,7 +10,7 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
-from . import displacement_solver, motion_prior, pairwise_shift, raster, template_registration
+from . import displacement_solver, motion_prior, pairwise_shift, template_registration
 
 STEP_UM = 4.0
 SMOOTH_UM = 6.0
@@ -39,18 +39,19 @@ def segment_densities(spikes, knots_um, displacement, segment_edges, depth_range
 
     Returns
     -------
-    densities : ndarray of float32, shape (num_segments, num_depths, NUM_MARKS)
-        Depth bins are `STEP_UM` apart.
+    densities : ndarray of float32, shape (num_segments, num_depths, num_marks)
+        Depth bins are `STEP_UM` apart; marks are `NUM_MARKS` amplitude bins of each group.
     """
     from scipy.ndimage import gaussian_filter1d
 
-    marks = raster.amplitude_marks(spikes.amplitudes, NUM_MARKS)
+    num_marks = NUM_MARKS * spikes.num_groups
+    marks = spikes.marks(NUM_MARKS)
     lower, upper_weight = template_registration.knot_weights(spikes.depths_um, knots_um)
     num_depths = int((depth_range_um[1] - depth_range_um[0]) / STEP_UM) + 2
-    densities = np.zeros((segment_edges.size - 1, num_depths, NUM_MARKS), dtype="float32")
+    densities = np.zeros((segment_edges.size - 1, num_depths, num_marks), dtype="float32")
     for segment, (start, stop) in enumerate(pairwise(segment_edges)):
         chosen = (spikes.time_bins >= start) & (spikes.time_bins < stop)
-        histogram = np.zeros((NUM_MARKS, num_depths))
+        histogram = np.zeros((num_marks, num_depths))
         template_registration.corrected_histogram(
             spikes.depths_um[chosen],
             spikes.time_bins[chosen],

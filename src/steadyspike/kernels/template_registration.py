@@ -172,7 +172,7 @@ def curve_peaks(curves, prior_precision):
     return shifts, precision
 
 
-def log_density(histogram, depth_smooth, mark_smooth, outliers=0.1):
+def log_density(histogram, depth_smooth, mark_smooth, num_groups=1, outliers=0.1):
     r"""Logarithm of a smoothed histogram over mark and depth, with a floor for outliers.
 
     .. math:: \log\big((1 - \epsilon)\, f(m, p) + \epsilon\, \bar f(m)\big)
@@ -186,6 +186,8 @@ def log_density(histogram, depth_smooth, mark_smooth, outliers=0.1):
         Counts, at least 0.
     depth_smooth, mark_smooth : float
         Standard deviations of the smoothing, in points and in marks; 0 for none.
+    num_groups : int, default: 1
+        The marks are this many groups of equally many marks, and smoothing keeps to one group.
     outliers : float, default: 0.1
         The share :math:`\epsilon`, between 0 and 1.
 
@@ -202,7 +204,8 @@ def log_density(histogram, depth_smooth, mark_smooth, outliers=0.1):
     if depth_smooth > 0:
         smooth = gaussian_filter1d(smooth, depth_smooth, axis=1, mode="constant")
     if mark_smooth > 0:
-        smooth = gaussian_filter1d(smooth, mark_smooth, axis=0, mode="nearest")
+        by_group = smooth.reshape(num_groups, -1, smooth.shape[1])
+        smooth = gaussian_filter1d(by_group, mark_smooth, axis=1, mode="nearest").reshape(smooth.shape)
     mean = smooth.mean(axis=1, keepdims=True)
     tiny = 1e-9 * max(smooth.max(), 1.0)
     mixed = (1.0 - outliers) * smooth + outliers * mean + tiny

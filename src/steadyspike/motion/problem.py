@@ -217,6 +217,21 @@ def build_problem(
     )
 
 
+def shank_of_channels(recording):
+    """Number the shanks (of all probes) and give that of each channel; zeros where shanks are not told apart.
+
+    Returns
+    -------
+    shanks : ndarray of int32, shape (num_channels,)
+        In the order in which the channels name them.
+    """
+    contacts = recording.get_probegroup().to_numpy(complete=True)
+    fields = [field for field in ("probe_index", "shank_ids") if field in contacts.dtype.names]
+    names = list(zip(*(contacts[field].tolist() for field in fields), strict=True))
+    seen = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return np.array([seen[name] for name in names], dtype="int32")
+
+
 def _select_spikes(recording, peaks, peak_locations, direction, times, periods):
     """Peaks with a finite location outside the periods, in the order and types that the registration takes."""
     depths_um = np.asarray(peak_locations[direction], dtype="float32")
@@ -242,7 +257,9 @@ def _select_spikes(recording, peaks, peak_locations, direction, times, periods):
         bins[mine] = np.clip(place, 0, edges_s.size - 2, out=place).astype("int32") + first
     order = slice(None) if usable.all() else np.flatnonzero(usable)
     amplitudes = peaks["amplitude"][order].astype("float32")
-    return registration.Spikes(bins[order], depths_um[order], amplitudes), order
+    shanks = shank_of_channels(recording)
+    groups = shanks[peaks["channel_index"][order]] if shanks.max(initial=0) > 0 else None
+    return registration.Spikes(bins[order], depths_um[order], amplitudes, groups), order
 
 
 def finish(problem, displacement, settings, extra=None):
