@@ -1,47 +1,46 @@
-"""Weights that form a band along the probe, as small dense blocks, and their product with traces.
+"""Weights that form a band along the probe, in blocks of a few rows, and their product with traces.
 
 A channel of corrected traces needs a few source channels around it. A general sparse product would gather
-these one by one, or transpose the traces; instead, neighbouring rows of weights share one dense block over
-the sources that any of them needs, and BLAS multiplies it with a few hundred samples at a time, which stay in
-the processor's cache. Channels in an order that scatters neighbours are brought into a better one first.
+these for each row; instead, as many neighbouring rows as a vector register holds share the sources that any
+of them needs, and the sums of a few samples stay in registers until all sources are added. The sources of a
+row are added in the order of the channels, whatever the sample and the block, so that a sample's last digit
+depends neither on where a chunk begins nor on the processor. BLAS promises neither.
 """
 
 from typing import NamedTuple
 
+import numba
 import numpy as np
+
+from steadyspike.kernels.lanes import add_scaled, load_lanes, num_lanes, store_lanes, zero_lanes
 
 # Weights are dropped, smallest first, while those dropped in a row sum to less than this (or than this
 # fraction of the row): a product then moves by less than this fraction of the largest sample it sums.
 DROPPED_FRACTION = 1e-6
-# Rows of a block: fewer read the sources more often, more hold more zeros.
-BLOCK_ROWS = 32
-# Samples * rows * sources up to which BLAS multiplies without packing its operands (measured with OpenBLAS).
-UNPACKED_PRODUCT = 600_000
+# Samples whose sums are in registers at once: more of them do not fit where registers are short (AVX2).
+TILE_SAMPLES = 4
+# Samples times channels to cast and multiply at once, which stay in the processor's cache.
+CHUNK_VALUES = 100_000
 # Contacts closer than this many pitches count as neighbours when the channels are ordered.
 NEIGHBOUR_PITCHES = 5
-# Reordering copies the traces twice: only done if it leaves less than this fraction of the products.
+# Rows in another order are written one by one: only done if it leaves less than this fraction of the products.
 WORTH_REORDERING = 0.6
 
-
-class Block(NamedTuple):
-    """Dense piece of the weights: some neighbouring rows, and the neighbouring sources that they need."""
-
-    sources: slice
-    rows: slice
-    matrix: np.ndarray
+# Unsigned indices spare the compiled loops a test for indices counted from the end.
+unsigned = np.uint64
 
 
 class BandWeights(NamedTuple):
-    """Weights as dense blocks along a band.
+    """Weights in blocks of `num_lanes` rows, the last one filled up with zeros.
 
-    `order` are the channels in the order in which the band is narrow (None: as they are), `columns[i]` is the
-    place of row `i` among the rows in that order, and `block_samples` the samples to work on at once.
+    `rows` are the rows in the order of the blocks. Block `b` needs the channels
+    `sources[starts[b] : starts[b + 1]]`; `matrix[s]` are the weights of its rows on channel `sources[s]`.
     """
 
-    order: np.ndarray | None
-    columns: np.ndarray
-    blocks: list[Block]
-    block_samples: int
+    rows: np.ndarray
+    starts: np.ndarray
+    sources: np.ndarray
+    matrix: np.ndarray
 
 
 def drop_small(weights, dropped_fraction=DROPPED_FRACTION) -> np.ndarray:
@@ -76,23 +75,11 @@ def narrow_order(positions) -> np.ndarray | None:
     pitch = np.median(np.partition(distances, neighbour, axis=1)[:, neighbour])
     near = distances <= NEIGHBOUR_PITCHES * pitch
     order = reverse_cuthill_mckee(csr_array(near), symmetric_mode=True)
-    as_they_are = sum(block.matrix.size for block in cut_into_blocks(near, "bool"))
-    reordered = sum(block.matrix.size for block in cut_into_blocks(near[order][:, order], "bool"))
+    channels = np.arange(len(positions))
+    as_they_are, reordered = (
+        len(band_weights(near, channels, some_order, "float32").sources) for some_order in (None, order)
+    )
     return order if reordered < WORTH_REORDERING * as_they_are else None
-
-
-def cut_into_blocks(weights, dtype) -> list[Block]:
-    """Cut weights of shape (num_rows, num_sources) into blocks of a few rows, without most of the zeros."""
-    blocks = []
-    for first in range(0, len(weights), BLOCK_ROWS):
-        rows = slice(first, min(first + BLOCK_ROWS, len(weights)))
-        used = np.flatnonzero(weights[rows].any(axis=0))
-        sources = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 1)
-        blocks.append(Block(sources, rows, np.ascontiguousarray(weights[rows, sources].T, dtype=dtype)))
-    if 2 * sum(block.matrix.size for block in blocks) > weights.size:
-        whole = slice(0, len(weights)), np.ascontiguousarray(weights.T, dtype=dtype)
-        return [Block(slice(0, weights.shape[1]), *whole)]
-    return blocks
 
 
 def band_weights(weights, targets, order, dtype) -> BandWeights:
@@ -109,30 +96,92 @@ def band_weights(weights, targets, order, dtype) -> BandWeights:
     dtype : dtype
         float32 or float64.
     """
-    columns = np.arange(len(targets))
-    if order is not None:
-        row_order = np.argsort(np.argsort(order)[targets])
-        columns = np.argsort(row_order)
-        weights = weights[row_order][:, order]
-    blocks = cut_into_blocks(weights, dtype)
-    largest = max(block.matrix.size for block in blocks)
-    block_samples = np.clip(UNPACKED_PRODUCT // largest // 64 * 64, 64, 512)
-    return BandWeights(order, columns, blocks, int(block_samples))
+    lanes = num_lanes(dtype)
+    row_order = np.arange(len(targets)) if order is None else np.argsort(np.argsort(order)[targets])
+    rows, sources, matrices = [], [], []
+    for first in range(0, len(targets), lanes):
+        # increasing within a block: rows that are neighbours are then written at once
+        block_rows = np.sort(row_order[first : first + lanes])
+        used = np.flatnonzero(weights[block_rows].any(axis=0))
+        matrix = np.zeros((len(used), lanes), dtype=dtype)
+        matrix[:, : len(block_rows)] = weights[np.ix_(block_rows, used)].T
+        rows.append(block_rows)
+        sources.append(used)
+        matrices.append(matrix)
+    starts = np.cumsum([0] + [len(used) for used in sources])
+    return BandWeights(
+        np.concatenate(rows).astype(unsigned),
+        starts.astype(unsigned),
+        np.concatenate(sources).astype(unsigned),
+        np.concatenate(matrices),
+    )
 
 
-def multiply(traces, blocks, corrected) -> None:
-    """Write the product of traces and weights, block by block."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        for sources, rows, matrix in blocks:
-            np.matmul(traces[:, sources], matrix, out=corrected[:, rows])
+@numba.njit(nogil=True, cache=True)
+def _multiply(traces, num_channels, rows, starts, sources, matrix, lanes, tile, corrected):
+    """Write the product of traces and weights; `traces`, `matrix`, `tile` and `corrected` are flat."""
+    num_rows, one = unsigned(rows.size), unsigned(1)
+    num_samples = unsigned(corrected.size) // num_rows
+    for block in range(unsigned(starts.size) - one):
+        first = block * lanes
+        count = min(lanes, num_rows - first)
+        together = count == lanes and rows[first + lanes - one] - rows[first] == lanes - one
+        for t in range(unsigned(0), num_samples, unsigned(TILE_SAMPLES)):
+            # beyond the last sample: the last one again, not written
+            last = num_samples - one
+            at_0 = t * num_channels
+            at_1 = min(t + unsigned(1), last) * num_channels
+            at_2 = min(t + unsigned(2), last) * num_channels
+            at_3 = min(t + unsigned(3), last) * num_channels
+            sum_0 = sum_1 = sum_2 = sum_3 = zero_lanes(matrix)
+            for source in range(starts[block], starts[block + one]):
+                weights = load_lanes(matrix, source * lanes)
+                channel = sources[source]
+                sum_0 = add_scaled(sum_0, weights, traces[at_0 + channel])
+                sum_1 = add_scaled(sum_1, weights, traces[at_1 + channel])
+                sum_2 = add_scaled(sum_2, weights, traces[at_2 + channel])
+                sum_3 = add_scaled(sum_3, weights, traces[at_3 + channel])
+            if together and t + unsigned(TILE_SAMPLES) <= num_samples:
+                target = t * num_rows + rows[first]
+                store_lanes(corrected, target, sum_0)
+                store_lanes(corrected, target + num_rows, sum_1)
+                store_lanes(corrected, target + unsigned(2) * num_rows, sum_2)
+                store_lanes(corrected, target + unsigned(3) * num_rows, sum_3)
+            else:
+                store_lanes(tile, unsigned(0), sum_0)
+                store_lanes(tile, lanes, sum_1)
+                store_lanes(tile, unsigned(2) * lanes, sum_2)
+                store_lanes(tile, unsigned(3) * lanes, sum_3)
+                for s in range(min(unsigned(TILE_SAMPLES), num_samples - t)):
+                    for i in range(count):
+                        corrected[(t + s) * num_rows + rows[first + i]] = tile[s * lanes + i]
 
 
-def multiply_not_finite(traces, blocks, corrected) -> None:
+def multiply(traces, weights, corrected) -> None:
+    """Write the product of traces and weights, all C-contiguous and of one type."""
+    lanes = num_lanes(corrected.dtype)
+    # always read-only, as files are, so that the kernel is not compiled a second time for what is writable
+    flat = traces.reshape(-1)
+    flat.flags.writeable = False
+    _multiply(
+        flat,
+        unsigned(traces.shape[1]),
+        weights.rows,
+        weights.starts,
+        weights.sources,
+        weights.matrix.reshape(-1),
+        unsigned(lanes),
+        np.empty(TILE_SAMPLES * lanes, dtype=corrected.dtype),
+        corrected.reshape(-1),
+    )
+
+
+def multiply_not_finite(traces, weights, corrected) -> None:
     """Write the product where `traces` may hold NaN or infinity: NaN wherever one of them has a weight."""
     finite = np.isfinite(traces)
-    multiply(np.where(finite, traces, 0), blocks, corrected)
+    multiply(np.where(finite, traces, 0), weights, corrected)
+    has_weight = weights._replace(matrix=(weights.matrix != 0).astype(corrected.dtype))
     touched = np.empty_like(corrected)
-    has_weight = [block._replace(matrix=(block.matrix != 0).astype(corrected.dtype)) for block in blocks]
     multiply((~finite).astype(corrected.dtype), has_weight, touched)
     corrected[touched > 0] = np.nan
 
@@ -154,24 +203,16 @@ def apply_weights(traces, weights, rows, corrected) -> None:
     corrected : array (num_samples, num_rows)
         float32 or float64, C-contiguous; overwritten.
     """
-    size, dtype, order = weights.block_samples, corrected.dtype, weights.order
-    read_directly = order is None and traces.dtype == dtype and traces.flags.c_contiguous
-    write_directly = order is None and rows is None
-    columns = weights.columns if rows is None else weights.columns[rows]
-    source = np.zeros((size, traces.shape[1]), dtype=dtype)
-    result = np.empty((size, len(weights.columns)), dtype=dtype)
+    dtype = corrected.dtype
+    block_starts = weights.rows[:: num_lanes(dtype)]
+    size = 1 + CHUNK_VALUES // traces.shape[1]
     for first in range(0, len(traces), size):
-        chunk, target = traces[first : first + size], corrected[first : first + size]
-        # every product is of one size, so that a sample's last digit does not depend on where a chunk begins
-        is_full = len(chunk) == size
-        if not (read_directly and is_full):
-            source[: len(chunk)] = chunk if order is None else np.take(chunk, order, axis=1)
-            source[len(chunk) :] = 0
-        block_in = chunk if read_directly and is_full else source
-        block_out = target if write_directly and is_full else result
-        multiply(block_in, weights.blocks, block_out)
+        chunk = np.ascontiguousarray(traces[first : first + size], dtype=dtype)
+        target = corrected[first : first + size]
+        product = target if rows is None else np.empty((len(chunk), len(weights.rows)), dtype=dtype)
+        multiply(chunk, weights, product)
         # NaN or infinity reaches all rows of a block, be it as 0 * NaN, so that one row of each tells
-        if not np.isfinite(block_out[:, ::BLOCK_ROWS].sum()):
-            multiply_not_finite(block_in, weights.blocks, block_out)
-        if block_out is result:
-            target[:] = result[: len(chunk)] if write_directly else result[: len(chunk), columns]
+        if not np.isfinite(product[:, block_starts]).all():
+            multiply_not_finite(chunk, weights, product)
+        if rows is not None:
+            target[:] = product[:, rows]
