@@ -1,28 +1,76 @@
 """How far the presets' motion estimates are from a known motion, on simulated recordings.
 
-Every recording is simulated once, held in memory, and given to `compute_motion` with each preset. Results are kept as
-one small file each, so that a study that was interrupted goes on where it stopped.
+Every recording is simulated once; its peaks are kept (see `steadyspike.benchmark.study_peaks`), so that an estimator
+that changed is measured again without a recording. Results are kept as one small file each, with keys of the code that
+made them, so that a study that was interrupted goes on where it stopped, and what is out of date is seen.
+
+A study's folder holds `recordings/` (truth and peaks), `results/` (JSON), `motions/` (the estimates), and the tables
+and figures that `steadyspike benchmark motion` writes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from spikeinterface.core import BaseRecording, NumpyRecording
 from tqdm.auto import tqdm
 
-from steadyspike.benchmark.simulate import SimulatedDrift, simulate_drifting_recording
-from steadyspike.benchmark.truth import motion_error
+from steadyspike.benchmark import estimation
+from steadyspike.benchmark.code_version import code_key
+from steadyspike.benchmark.scenarios import SCENARIOS
+from steadyspike.benchmark.study_peaks import (
+    LoadedCase,
+    StudyCase,
+    load_case,
+    make_peaks,
+    peaks_code,
+    write_aside,
+)
+from steadyspike.benchmark.study_presets import StudyPreset, choose_presets, study_presets
 
-SCENARIOS = ("rigid_zigzag", "nonrigid_gradient", "bump", "random_walk", "few_units")
-PROBES = ("np1", "np2")
-OUR_PRESETS = ("steady_nonrigid", "steady_rigid", "steady_kilosort")
-THEIR_PRESETS = ("dredge_fast", "nonrigid_fast_and_accurate", "kilosort_like", "rigid_fast")
+if TYPE_CHECKING:
+    from spikeinterface.core.motion import Motion
+
+DEFAULT_PROBES = ("np1", "np2")
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """How a study is run.
+
+    Parameters
+    ----------
+    medicine_steps : int or None, default: None
+        Training steps of `medicine`; None: its 10,000, which take many minutes for each recording.
+    medicine_python : str or None, default: None
+        A Python that has the package medicine, where this one has not.
+    upstream_localization : bool, default: False
+        See `study_presets`.
+    refresh : bool, default: False
+        Measure again what other code measured; otherwise it is kept, and marked in the tables.
+    estimate_only : bool, default: False
+        Simulate nothing: leave out recordings whose peaks are not there.
+    n_jobs : int, default: 1
+        Processes that detect and localize.
+    """
+
+    medicine_steps: int | None = None
+    medicine_python: str | None = None
+    upstream_localization: bool = False
+    refresh: bool = False
+    estimate_only: bool = False
+    n_jobs: int = 1
+
+    def presets(self) -> dict[str, StudyPreset]:
+        """List the presets of a study with these options; see `study_presets`."""
+        return study_presets(
+            medicine_steps=self.medicine_steps, upstream_localization=self.upstream_localization
+        )
 
 
 def run_motion_benchmark(
@@ -32,29 +80,29 @@ def run_motion_benchmark(
     probes: Iterable[str] | None = None,
     seeds: Iterable[int] = (0, 1, 2),
     duration_s: float = 100.0,
-    num_channels: int = 128,
+    num_channels: int | None = None,
     presets: Iterable[str] | None = None,
-    n_jobs: int = 1,
+    options: StudyOptions | None = None,
     progress_bar: bool = True,
 ) -> list[dict[str, Any]]:
-    """Run presets on simulated drift and keep their errors.
+    """Run presets on simulated drift and keep their errors, times, memory and verdicts.
 
     Parameters
     ----------
     folder : str or Path
-        Where results are kept, one JSON file each; results that are there are not computed again.
+        Where the study is kept; what is there is not computed again.
     scenarios, probes : iterable of str or None
-        Of `steadyspike.benchmark.simulate`; None: `SCENARIOS` and `PROBES`.
+        Of `steadyspike.benchmark.simulate`; None: all scenarios, and "np1" and "np2".
     seeds : iterable of int, default: (0, 1, 2)
         One recording for each.
     duration_s : float, default: 100.0
         Duration of each recording in s.
-    num_channels : int, default: 128
-        Contacts of each probe.
+    num_channels : int or None, default: None
+        Contacts of each probe; None: the probe's usual number.
     presets : iterable of str or None
-        Names of motion presets; None: `OUR_PRESETS` and `THEIR_PRESETS`.
-    n_jobs : int, default: 1
-        Processes that read and detect.
+        Names of motion presets; None: all of ours and of SpikeInterface's.
+    options : StudyOptions or None
+        How; None: the defaults.
     progress_bar : bool, default: True
         Show progress.
 
@@ -62,72 +110,64 @@ def run_motion_benchmark(
     -------
     results : list of dict
         All results of this study, see `load_results`.
+
+    Raises
+    ------
+    ValueError
+        For a scenario, probe or preset that is not known, or sizes out of range.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    presets = tuple(presets or OUR_PRESETS + THEIR_PRESETS)
+    options = options or StudyOptions()
+    chosen = choose_presets(None if presets is None else list(presets), options.presets())
     cases = [
-        dict(scenario=scenario, probe=probe, seed=seed, duration_s=duration_s, num_channels=num_channels)
+        StudyCase(scenario, probe, seed, num_channels, duration_s)
         for seed in seeds
+        for probe in probes or DEFAULT_PROBES
         for scenario in scenarios or SCENARIOS
-        for probe in probes or PROBES
     ]
+    folder = Path(folder)
+    runnable = _runnable(list(chosen.values()), options, folder)
+    warm: set[str] = set()
     for case in tqdm(cases, desc="motion benchmark", disable=not progress_bar):
-        missing = [preset for preset in presets if not _file(folder, case, preset).exists()]
-        if missing:
-            simulated = simulate_drifting_recording(
-                case["scenario"],
-                probe=case["probe"],
-                seed=case["seed"],
-                duration_s=duration_s,
-                num_channels=num_channels,
-            )
-            recording = _in_memory(simulated.recording)
-            for preset in missing:
-                result = dict(case, preset=preset, **measure_preset(simulated, recording, preset, n_jobs))
-                _write(_file(folder, case, preset), result)
+        waiting = [preset for preset in runnable if _needs(folder, case, preset, options)]
+        if waiting and not options.estimate_only:
+            make_peaks(folder, case, waiting, refresh=options.refresh, n_jobs=options.n_jobs)
+        for preset in waiting:
+            try:
+                loaded = load_case(folder, case, preset)
+            except FileNotFoundError:
+                continue
+            _update(folder, case, preset, loaded, options, warm)
     return load_results(folder)
 
 
 def measure_preset(
-    simulated: SimulatedDrift, recording: BaseRecording, preset: str, n_jobs: int = 1
-) -> dict[str, Any]:
+    case: LoadedCase, preset: StudyPreset, options: StudyOptions | None = None
+) -> tuple[dict[str, Any], Motion | None]:
     """Estimate the motion of one recording with one preset.
 
     Parameters
     ----------
-    simulated : SimulatedDrift
-        The truth.
-    recording : BaseRecording
-        Its traces, wherever they lie.
-    preset : str
-        Name of a motion preset.
-    n_jobs : int, default: 1
-        Processes that read and detect.
+    case : LoadedCase
+        Its peaks and its truth.
+    preset : StudyPreset
+        The estimator and its arguments.
+    options : StudyOptions or None
+        Where medicine is.
 
     Returns
     -------
     result : dict
-        "mean_error_um" and "max_error_um" (of the absolute error over times and depths, after removing one offset),
-        "num_peaks", and "run_times" in s by step.
+        What `estimation.measure` gives, or "failed", a sentence, where the estimator raises; "code" and "peaks_code".
+    motion : Motion or None
+        The estimate.
     """
-    from spikeinterface.preprocessing import compute_motion
-
-    _, info = compute_motion(
-        recording,
-        preset=preset,
-        output_motion_info=True,
-        n_jobs=n_jobs,
-        chunk_duration="1s",
-        progress_bar=False,
-    )
-    error = np.abs(motion_error(simulated, info["motion"]))
-    return dict(
-        mean_error_um=float(error.mean()),
-        max_error_um=float(error.max()),
-        num_peaks=int(info["peaks"].size),
-        run_times={step: round(seconds, 3) for step, seconds in info["run_times"].items()},
-    )
+    python = options.medicine_python if options else None
+    result = dict(code=estimation.estimator_code(preset), peaks_code=case.code)
+    try:
+        estimate = estimation.estimate(case, preset, medicine_python=python)
+        return dict(result, **estimation.measure(case, estimate)), estimate.motion
+    except Exception as error:  # a preset that does not run is a result
+        return dict(result, failed=f"{type(error).__name__}: {error}"), None
 
 
 def load_results(folder: str | Path) -> list[dict[str, Any]]:
@@ -141,94 +181,115 @@ def load_results(folder: str | Path) -> list[dict[str, Any]]:
     Returns
     -------
     results : list of dict
-        Each with "scenario", "probe", "seed", "duration_s", "num_channels", "preset" and what `measure_preset` gives.
+        Each with "scenario", "probe", "seed", "duration_s", "num_channels", "preset", "ours" and what `measure_preset`
+        gives; "trust", what `estimation.judge` gives, where it was asked.
     """
-    return [json.loads(file.read_text(encoding="utf8")) for file in sorted(Path(folder).glob("*.json"))]
+    files = sorted((Path(folder) / "results").glob("*.json"))
+    return [json.loads(file.read_text(encoding="utf8")) for file in files]
 
 
-def format_motion_table(folder: str | Path) -> str:
-    """Write a study's errors as Markdown: a row for each scenario and probe, a column for each preset.
+def load_motion(folder: str | Path, result: dict[str, Any]) -> Motion | None:
+    """Load the estimate of one result of a study, or None where it failed."""
+    from spikeinterface.core.motion import Motion
 
-    Parameters
-    ----------
-    folder : str or Path
-        The study's folder.
+    case = StudyCase(*(result[key] for key in ("scenario", "probe", "seed", "num_channels", "duration_s")))
+    file = Path(folder) / "motions" / f"{case.name}-{result['preset']}.npz"
+    if not file.is_file():
+        return None
+    with np.load(file) as stored:
+        return Motion([stored["displacement"]], [stored["temporal_bins_s"]], stored["spatial_bins_um"])
 
-    Returns
-    -------
-    table : str
-        Mean absolute error in um, averaged over seeds; the lowest of each row in bold.
-    """
-    results = load_results(folder)
-    if not results:
-        return f"no results in {folder}"
-    presets = sorted({result["preset"] for result in results}, key=_preset_order)
-    rows = list(_rows(results, presets))
-    lines = [
-        "| scenario | probe | recordings | " + " | ".join(presets) + " |",
-        "|---|---|---|" + "---:|" * len(presets),
-    ]
-    for scenario, probe, number, errors in rows:
-        best = np.nanmin(errors)
-        cells = [f"**{error:.2f}**" if error == best else f"{error:.2f}" for error in errors]
-        lines.append(f"| {scenario} | {probe} | {number} | " + " | ".join(cells) + " |")
-    first = results[0]
-    lines.append("")
-    lines.append(
-        f"Mean absolute error in um after removing one offset; simulated recordings of {first['duration_s']:g} s with "
-        f"{first['num_channels']} contacts; one recording for each probe and seed."
+
+def stale_results(results: list[dict[str, Any]], presets: dict[str, StudyPreset]) -> list[str]:
+    """List the presets of whose results some were made by other code than there is now."""
+    stale = {
+        result["preset"]
+        for result in results
+        if (preset := presets.get(result["preset"])) and _is_stale(result, preset)
+    }
+    return sorted(stale)
+
+
+def _update(
+    folder: Path,
+    case: StudyCase,
+    preset: StudyPreset,
+    loaded: LoadedCase,
+    options: StudyOptions,
+    warm: set[str],
+) -> None:
+    """Measure a preset, or only ask for a verdict where everything else is there."""
+    result = _read(folder, case, preset)
+    if result is None or (options.refresh and _is_stale(result, preset)):
+        if preset.name not in warm:
+            _warm_up(loaded, preset)
+            warm.add(preset.name)
+        measured, motion = measure_preset(loaded, preset, options)
+        about = dict(scenario=case.scenario, probe=case.probe, seed=case.seed)
+        about |= dict(num_channels=case.num_channels, duration_s=case.duration_s)
+        result = dict(about, preset=preset.name, ours=preset.ours, **measured)
+    else:
+        motion = load_motion(folder, result)
+    if motion is not None:
+        arrays = dict(
+            displacement=motion.displacement[0],
+            temporal_bins_s=motion.temporal_bins_s[0],
+            spatial_bins_um=motion.spatial_bins_um,
+        )
+        write_aside(
+            folder / "motions" / f"{case.name}-{preset.name}.npz", lambda file: np.savez(file, **arrays)
+        )
+        verdict = estimation.judge(loaded, motion)
+        if verdict is not None:
+            result["trust"] = verdict
+    write_aside(
+        _file(folder, case, preset), lambda file: file.write(json.dumps(result, indent=1).encode("utf8"))
     )
-    return "\n".join(lines)
 
 
-def _rows(results: list[dict[str, Any]], presets: list[str]) -> Iterator[tuple[str, str, int, list[float]]]:
-    """Mean error of each preset for each scenario and probe, then over both probes, then over all."""
-    scenarios = list(dict.fromkeys(SCENARIOS + tuple(result["scenario"] for result in results)))
-    probes = sorted({result["probe"] for result in results})
-    for scenario in scenarios:
-        for probe in [*probes, "all"]:
-            chosen = [
-                result
-                for result in results
-                if result["scenario"] == scenario and probe in (result["probe"], "all")
-            ]
-            if chosen:
-                yield _row(scenario, probe, chosen, presets)
-    yield _row("all", "all", results, presets)
+def _warm_up(loaded: LoadedCase, preset: StudyPreset) -> None:
+    # where it fails, the measurement will say so
+    with contextlib.suppress(Exception):
+        estimation.warm_up(loaded, preset)
 
 
-def _row(
-    scenario: str, probe: str, chosen: list[dict[str, Any]], presets: list[str]
-) -> tuple[str, str, int, list[float]]:
-    errors = []
-    for preset in presets:
-        values = [result["mean_error_um"] for result in chosen if result["preset"] == preset]
-        errors.append(float(np.mean(values)) if values else np.nan)
-    number = len({(result["scenario"], result["probe"], result["seed"]) for result in chosen})
-    return scenario, probe, number, errors
+def _needs(folder: Path, case: StudyCase, preset: StudyPreset, options: StudyOptions) -> bool:
+    result = _read(folder, case, preset)
+    if result is None:
+        return True
+    if "failed" in result:
+        return options.refresh and _is_stale(result, preset)
+    motion_trust = estimation.find_motion_trust()
+    if motion_trust is not None:
+        trust = result.get("trust")
+        if trust is None or (options.refresh and trust["code"] != code_key(motion_trust)):
+            return True
+    return options.refresh and _is_stale(result, preset)
 
 
-def _preset_order(preset: str) -> tuple[int, str]:
-    known = OUR_PRESETS + THEIR_PRESETS
-    return (known.index(preset) if preset in known else len(known), preset)
+def _is_stale(result: dict[str, Any], preset: StudyPreset) -> bool:
+    return (result.get("code"), result.get("peaks_code")) != (
+        estimation.estimator_code(preset),
+        peaks_code(preset),
+    )
 
 
-def _in_memory(lazy: BaseRecording) -> BaseRecording:
-    """Hold the traces of a simulated recording, which are slow to make again for every preset."""
-    traces = np.empty((lazy.get_num_samples(), lazy.get_num_channels()), dtype="float32")
-    step = round(lazy.sampling_frequency)
-    for start in range(0, traces.shape[0], step):
-        traces[start : start + step] = lazy.get_traces(start_frame=start, end_frame=start + step)
-    recording = NumpyRecording([traces], lazy.sampling_frequency, channel_ids=lazy.channel_ids)
-    lazy.copy_metadata(recording)
-    return recording
+def _runnable(presets: list[StudyPreset], options: StudyOptions, folder: Path) -> list[StudyPreset]:
+    """Give the presets whose packages are there, and write down which are not."""
+    try:
+        estimation.find_medicine(options.medicine_python)
+        left_out: dict[str, str] = {}
+    except estimation.MissingPackageError as error:
+        left_out = {preset.name: str(error) for preset in presets if preset.method == "medicine"}
+    text = json.dumps(left_out, indent=1).encode("utf8")
+    write_aside(folder / "left_out.json", lambda file: file.write(text))
+    return [preset for preset in presets if preset.name not in left_out]
 
 
-def _file(folder: Path, case: dict[str, Any], preset: str) -> Path:
-    return folder / "-".join([*(str(value) for value in case.values()), f"{preset}.json"])
+def _read(folder: Path, case: StudyCase, preset: StudyPreset) -> dict[str, Any] | None:
+    file = _file(folder, case, preset)
+    return json.loads(file.read_text(encoding="utf8")) if file.is_file() else None
 
 
-def _write(file: Path, result: dict[str, Any]) -> None:
-    aside = file.with_suffix(f".{os.getpid()}.tmp")
-    aside.write_text(json.dumps(result, indent=1), encoding="utf8")
-    os.replace(aside, file)
+def _file(folder: Path, case: StudyCase, preset: StudyPreset) -> Path:
+    return folder / "results" / f"{case.name}-{preset.name}.json"

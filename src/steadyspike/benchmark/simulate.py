@@ -1,8 +1,8 @@
 """Simulated drifting recordings whose motion is known exactly.
 
-A recording is built with SpikeInterface's `generate_drifting_recording` on a slice of a real Neuropixels
-layout. Each scenario states how the tissue moves: a displacement in time, scaled along the probe by a line in
-depth. What `true_motion` answers comes from that same description, so it has no fitting error.
+A recording is built with SpikeInterface's `generate_drifting_recording` on a real layout of contacts. Each scenario
+states how the tissue moves: a displacement in time, scaled along the probe by a line in depth. What `true_motion`
+answers comes from that same description, so it has no fitting error.
 """
 
 from __future__ import annotations
@@ -12,58 +12,50 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from steadyspike.benchmark.probes import PROBES, build_probe, find_probe
+from steadyspike.benchmark.scenarios import (
+    DISPLACEMENT_SAMPLING_FREQUENCY,
+    SCENARIOS,
+    DriftScenario,
+    displacement_curve,
+    find_scenario,
+)
+
 if TYPE_CHECKING:
     from probeinterface import Probe
     from spikeinterface import BaseRecording, BaseSorting
 
-PROBE_PART_NUMBERS = {"np1": "NP1000", "np2": "NP2003"}
-"""Part number of each probe name: Neuropixels 1.0, and Neuropixels 2.0 with a single shank."""
+__all__ = [
+    "PROBES",
+    "SCENARIOS",
+    "DriftScenario",
+    "DriftTruth",
+    "SimulatedDrift",
+    "build_probe",
+    "simulate_drifting_recording",
+]
 
 SAMPLING_FREQUENCY = 30_000.0
-DISPLACEMENT_SAMPLING_FREQUENCY = 5.0
-DISPLACEMENT_STEP_UM = 1.0
-UNITS_PER_CHANNEL = 0.6
+LARGEST_STEP_UM, STEPS_PER_AMPLITUDE = 1.0, 10
+"""Templates are made for displacements this far apart: 1 um, or a tenth of a smaller amplitude."""
 
 
 @dataclass(frozen=True)
-class DriftScenario:
-    """How the tissue moves in one simulated recording.
+class DriftTruth:
+    """What is true about the motion of a simulated recording; small, and kept where the traces are not.
 
-    Parameters
+    Attributes
     ----------
-    doc : str
-        What happens, in one line.
-    drift_mode : {"zigzag", "bump", "random_walk"} or None
-        Shape of the displacement in time, under SpikeInterface's names. None: still.
-    amplitude_um : float
-        Distance between the two extreme displacements where the drift is largest, in um.
-    depth_factors : tuple of float
-        Factor on the displacement at the lowest and at the highest contact; in between it follows a line.
-    units_per_channel : float
-        Number of units for each channel, when the caller does not say how many units.
+    unit_locations, displacement_vector, displacement_sampling_frequency, depth_range_um, depth_factors, info
+        As in `SimulatedDrift`.
     """
 
-    doc: str
-    drift_mode: str | None
-    amplitude_um: float = 30.0
-    depth_factors: tuple[float, float] = (1.0, 1.0)
-    units_per_channel: float = UNITS_PER_CHANNEL
-
-
-SCENARIOS: dict[str, DriftScenario] = {
-    "rigid_zigzag": DriftScenario("The whole probe moves up and down at about 1 um/s", "zigzag"),
-    "nonrigid_gradient": DriftScenario(
-        "A zigzag that shrinks from the bottom of the probe to its top", "zigzag", 40.0, (1.0, 0.3)
-    ),
-    "bump": DriftScenario(
-        "Sudden steps that stay for a while, larger at the top of the probe", "bump", 30.0, (0.4, 1.0)
-    ),
-    "random_walk": DriftScenario("The whole probe wanders", "random_walk"),
-    "few_units": DriftScenario(
-        "A zigzag of the whole probe seen by few units", "zigzag", units_per_channel=UNITS_PER_CHANNEL / 5
-    ),
-    "still": DriftScenario("Nothing moves", None, 0.0),
-}
+    unit_locations: np.ndarray
+    displacement_vector: np.ndarray
+    displacement_sampling_frequency: float
+    depth_range_um: tuple[float, float]
+    depth_factors: tuple[float, float]
+    info: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,7 +81,8 @@ class SimulatedDrift:
     depth_factors : tuple of float
         Factors on the displacement at these two depths.
     info : dict
-        Scenario, probe, seed and sizes, in plain numbers and words.
+        Scenario, probe, seed and sizes, in plain numbers and words; with "artifact_periods_s", a list of [beginning,
+        end], where the scenario has artifacts.
     """
 
     recording: BaseRecording
@@ -103,43 +96,24 @@ class SimulatedDrift:
     depth_factors: tuple[float, float]
     info: dict[str, Any] = field(default_factory=dict)
 
-
-def build_probe(probe: str = "np1", num_channels: int = 128) -> Probe:
-    """Build the lowest contacts of a Neuropixels probe without the internet.
-
-    Parameters
-    ----------
-    probe : {"np1", "np2"}, default: "np1"
-        Neuropixels 1.0 (staggered columns, 20 um pitch) or 2.0 (aligned columns, 15 um pitch, one shank).
-    num_channels : int, default: 128
-        Number of contacts, counted from the tip; 2 to 384.
-
-    Returns
-    -------
-    probe : probeinterface.Probe
-        With device channel indices 0 to `num_channels` - 1.
-
-    Raises
-    ------
-    ValueError
-        For another probe name or number of channels.
-    """
-    from probeinterface.neuropixels_tools import build_neuropixels_probe
-
-    if probe not in PROBE_PART_NUMBERS:
-        raise ValueError(f"probe={probe!r} is not known; allowed: {', '.join(PROBE_PART_NUMBERS)}")
-    if not 2 <= num_channels <= 384:
-        raise ValueError(f"num_channels={num_channels} must be between 2 and 384")
-    built = build_neuropixels_probe(PROBE_PART_NUMBERS[probe]).get_slice(np.arange(num_channels))
-    built.set_device_channel_indices(np.arange(num_channels))
-    return built
+    @property
+    def truth(self) -> DriftTruth:
+        """The part of this that `steadyspike.benchmark.truth` needs."""
+        return DriftTruth(
+            self.unit_locations,
+            self.displacement_vector,
+            self.displacement_sampling_frequency,
+            self.depth_range_um,
+            self.depth_factors,
+            self.info,
+        )
 
 
 def simulate_drifting_recording(
     scenario: str = "rigid_zigzag",
     *,
     probe: str = "np1",
-    num_channels: int = 128,
+    num_channels: int | None = None,
     duration_s: float = 100.0,
     num_units: int | None = None,
     seed: int = 0,
@@ -158,14 +132,14 @@ def simulate_drifting_recording(
     ----------
     scenario : str, default: "rigid_zigzag"
         A key of `SCENARIOS`.
-    probe : {"np1", "np2"}, default: "np1"
-        Neuropixels 1.0 or 2.0.
-    num_channels : int, default: 128
-        Contacts from the tip upwards; 2 to 384.
+    probe : str, default: "np1"
+        A key of `PROBES`.
+    num_channels : int or None, default: None
+        Contacts from the tip upwards, at least 2; None: the probe's usual number, 128 for "np1".
     duration_s : float, default: 100.0
         At least 2 s. The drift starts after 5 % of it, at 5 s at the latest.
     num_units : int or None, default: None
-        None: the scenario's number of units per channel, at least 4.
+        None: as many as the scenario and the probe say, at least 4.
     seed : int, default: 0
         Seeds positions, templates, spike trains, noise and drift.
     amplitude_um : float or None, default: None
@@ -173,7 +147,7 @@ def simulate_drifting_recording(
     sampling_frequency : float, default: 30000.0
         In Hz.
     firing_rates : tuple of float, default: (2.0, 8.0)
-        Range of the units' firing rates in Hz.
+        Range of the units' mean firing rates in Hz.
     noise_levels : tuple of float, default: (6.0, 8.0)
         Range of the channels' noise standard deviations in uV.
 
@@ -188,25 +162,31 @@ def simulate_drifting_recording(
     """
     from spikeinterface.generation import generate_drifting_recording
 
-    drift = _get_scenario(scenario)
+    from steadyspike.benchmark.spike_trains import draw_spike_trains
+
+    drift = find_scenario(scenario)
+    kind, num_channels = find_probe(probe, num_channels)
     if duration_s < 2:
         raise ValueError(f"duration_s={duration_s} must be at least 2")
     amplitude_um = drift.amplitude_um if amplitude_um is None else float(amplitude_um)
     if amplitude_um < 0:
         raise ValueError(f"amplitude_um={amplitude_um} must not be negative")
-    built_probe = build_probe(probe, num_channels)
     if num_units is None:
-        num_units = max(4, round(drift.units_per_channel * num_channels))
+        num_units = max(4, round(drift.unit_density * kind.units_per_channel * num_channels))
     if num_units < 1:
         raise ValueError(f"num_units={num_units} must be at least 1")
 
+    built_probe = build_probe(probe, num_channels)
     depths = built_probe.contact_positions[:, 1]
     depth_range_um = (float(depths.min()), float(depths.max()))
-    unit_locations = _draw_unit_locations(num_units, built_probe.contact_positions, seed)
-    vector = _displacement_vector(drift, amplitude_um, duration_s, seed)
+    unit_locations = _draw_unit_locations(num_units, built_probe, seed)
+    vector = displacement_curve(drift, amplitude_um, duration_s, seed)
     unit_factors = _depth_factor(unit_locations[:, 1], depth_range_um, drift.depth_factors)
     unit_displacements = np.zeros((vector.size, num_units, 2))
     unit_displacements[:, :, 1] = vector[:, np.newaxis] * unit_factors
+    sorting, amplitude_factor = draw_spike_trains(
+        drift.firing, unit_locations[:, 1], duration_s, sampling_frequency, firing_rates, seed
+    )
 
     static_recording, recording, sorting = generate_drifting_recording(
         num_units=num_units,
@@ -226,10 +206,28 @@ def simulate_drifting_recording(
                 ellipse_angle=(0.0, 2 * np.pi),
             ),
         ),
-        generate_sorting_kwargs=dict(firing_rates=firing_rates, refractory_period_ms=4.0),
-        noise=_make_noise(built_probe, noise_levels, duration_s, sampling_frequency, seed),
+        sorting=sorting,
+        amplitude_factor=amplitude_factor,
+        noise=make_noise(built_probe, noise_levels, duration_s, sampling_frequency, seed),
         seed=seed,
     )
+    info = dict(
+        scenario=scenario,
+        probe=probe,
+        num_channels=num_channels,
+        num_units=num_units,
+        duration_s=float(duration_s),
+        amplitude_um=amplitude_um,
+        seed=seed,
+        sampling_frequency=float(sampling_frequency),
+    )
+    if drift.artifacts:
+        from steadyspike.benchmark.artifacts import ArtifactRecording
+
+        recording, static_recording = (
+            ArtifactRecording(each, seed=seed) for each in (recording, static_recording)
+        )
+        info["artifact_periods_s"] = recording.periods_s.tolist()
     return SimulatedDrift(
         recording=recording,
         static_recording=static_recording,
@@ -240,25 +238,41 @@ def simulate_drifting_recording(
         displacement_vector=vector,
         depth_range_um=depth_range_um,
         depth_factors=drift.depth_factors,
-        info=dict(
-            scenario=scenario,
-            probe=probe,
-            num_channels=num_channels,
-            num_units=num_units,
-            duration_s=float(duration_s),
-            amplitude_um=amplitude_um,
-            seed=seed,
-        ),
+        info=info,
     )
 
 
-def _get_scenario(scenario: str) -> DriftScenario:
-    if scenario not in SCENARIOS:
-        raise ValueError(f"scenario={scenario!r} is not known; allowed: {', '.join(SCENARIOS)}")
-    return SCENARIOS[scenario]
+def make_noise(
+    probe: Probe, noise_levels: tuple[float, float], duration_s: float, sampling_frequency: float, seed: int
+) -> BaseRecording:
+    """Make the lazy noise of a simulated recording, with levels drawn from a range in uV."""
+    from steadyspike.benchmark.noise import CorrelatedNoiseRecording
+
+    levels = np.random.default_rng(seed).uniform(*noise_levels, size=probe.get_contact_count())
+    noise = CorrelatedNoiseRecording(
+        probe.contact_positions, levels, round(duration_s * sampling_frequency), sampling_frequency, seed=seed
+    )
+    noise.set_probe(probe)
+    return noise
 
 
-def _draw_unit_locations(num_units: int, contact_positions: np.ndarray, seed: int) -> np.ndarray:
+def _draw_unit_locations(num_units: int, probe: Probe, seed: int) -> np.ndarray:
+    """Draw units around each shank, as many around one as around another."""
+    contacts = probe.contact_positions
+    if probe.shank_ids is None:
+        return _draw_around(num_units, contacts, seed)
+    shanks = np.unique(probe.shank_ids)
+    parts = np.array_split(np.arange(num_units), shanks.size)
+    return np.concatenate(
+        [
+            _draw_around(part.size, contacts[probe.shank_ids == shank], seed + 1000 * number)
+            for number, (shank, part) in enumerate(zip(shanks, parts, strict=True))
+            if part.size
+        ]
+    )
+
+
+def _draw_around(num_units: int, contact_positions: np.ndarray, seed: int) -> np.ndarray:
     import warnings
 
     from spikeinterface.core.generate import generate_unit_locations
@@ -275,40 +289,6 @@ def _draw_unit_locations(num_units: int, contact_positions: np.ndarray, seed: in
         )
 
 
-def _make_noise(
-    probe: Probe, noise_levels: tuple[float, float], duration_s: float, sampling_frequency: float, seed: int
-) -> BaseRecording:
-    from steadyspike.benchmark.noise import CorrelatedNoiseRecording
-
-    levels = np.random.default_rng(seed).uniform(*noise_levels, size=probe.get_contact_count())
-    noise = CorrelatedNoiseRecording(
-        probe.contact_positions, levels, round(duration_s * sampling_frequency), sampling_frequency, seed=seed
-    )
-    noise.set_probe(probe)
-    return noise
-
-
-def _displacement_vector(
-    drift: DriftScenario, amplitude_um: float, duration_s: float, seed: int
-) -> np.ndarray:
-    """Make the displacement in um at `DISPLACEMENT_SAMPLING_FREQUENCY`, within half the amplitude."""
-    from spikeinterface.generation.drifting_generator import make_one_displacement_vector
-
-    if drift.drift_mode is None or amplitude_um == 0:
-        return np.zeros(int(np.ceil(DISPLACEMENT_SAMPLING_FREQUENCY * duration_s)))
-    shape = make_one_displacement_vector(
-        drift_mode=drift.drift_mode,
-        duration=duration_s,
-        displacement_sampling_frequency=DISPLACEMENT_SAMPLING_FREQUENCY,
-        t_start_drift=min(5.0, 0.05 * duration_s),
-        # one sweep takes half a period: about 1 um/s in recordings of a few minutes, faster in shorter ones
-        period_s=min(2.0 * amplitude_um, 0.6 * duration_s),
-        bump_interval_s=(min(30.0, duration_s / 8), min(90.0, duration_s / 4)),
-        seed=seed,
-    )
-    return np.asarray(shape, dtype=float) * amplitude_um
-
-
 def _depth_factor(
     depths_um: np.ndarray, depth_range_um: tuple[float, float], depth_factors: tuple[float, float]
 ) -> np.ndarray:
@@ -323,7 +303,8 @@ def _displacement_data(
     vectors = np.zeros((vector.size, 2, 1))
     vectors[:, 1, 0] = vector
     lowest, highest = unit_displacements[:, :, 1].min(), unit_displacements[:, :, 1].max()
-    num_steps = int(np.ceil((highest - lowest) / DISPLACEMENT_STEP_UM)) + 1
+    step_um = min(LARGEST_STEP_UM, max((highest - lowest) / STEPS_PER_AMPLITUDE, 0.1))
+    num_steps = int(np.ceil((highest - lowest) / step_um)) + 1
     steps = np.zeros((num_steps, 2))
     steps[:, 1] = np.linspace(lowest, highest, num_steps)
     return unit_displacements, vectors, unit_factors[:, np.newaxis], DISPLACEMENT_SAMPLING_FREQUENCY, steps

@@ -95,21 +95,52 @@ def compile_command(debug: Debug = False) -> None:
             typer.echo(f"{which} process: {total:.1f} s, of which compiling {compiling:.1f} s")
 
 
-@app.command()
+MOTION_EXAMPLES = """
+[bold]Examples[/bold]
+
+  steadyspike benchmark motion -o study --scenario bumps,still --probe np1 --seed 0
+
+  steadyspike benchmark motion -o study --probe np1,np2,linear16 --medicine-steps 500
+
+  steadyspike benchmark motion -o study --preset steady_nonrigid --estimate-only --refresh
+"""
+
+
+@app.command(epilog=MOTION_EXAMPLES)
 def motion(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the study.")] = Path(
         "motion-benchmark"
     ),
     scenario: Annotated[str, typer.Option("--scenario", help="Scenarios, with commas. Default: all.")] = "",
-    probe: Annotated[str, typer.Option("--probe", help="np1, np2 or both.")] = "np1,np2",
+    probe: Annotated[str, typer.Option("--probe", help="Probes, with commas; see below.")] = "np1,np2",
     preset: Annotated[
         str, typer.Option("--preset", help="Presets, with commas. Default: ours and theirs.")
     ] = "",
     seed: Annotated[str, typer.Option("--seed", help="Seeds, with commas.")] = "0,1,2",
     duration: Annotated[float, typer.Option("--duration", min=20, help="Seconds of each recording.")] = 100.0,
     channels: Annotated[
-        int, typer.Option("--channels", min=2, max=384, help="Contacts of each probe.")
-    ] = 128,
+        int | None,
+        typer.Option("--channels", min=2, help="Contacts of each probe. Default: as usual for it."),
+    ] = None,
+    medicine_steps: Annotated[
+        int | None,
+        typer.Option("--medicine-steps", min=1, help="Training steps of medicine. Default: its 10,000."),
+    ] = None,
+    medicine_python: Annotated[
+        str | None, typer.Option("--medicine-python", help="A Python with medicine, where this has none.")
+    ] = None,
+    upstream_localization: Annotated[
+        bool, typer.Option("--upstream-localization", help="Upstream presets localize with upstream's code.")
+    ] = False,
+    estimate_only: Annotated[
+        bool, typer.Option("--estimate-only", help="Only recordings whose peaks are in the folder.")
+    ] = False,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Measure again what other code or parameters measured.")
+    ] = False,
+    report_only: Annotated[
+        bool, typer.Option("--report-only", help="Measure nothing; write tables and figures.")
+    ] = False,
     resume: Annotated[
         bool,
         typer.Option(
@@ -120,31 +151,46 @@ def motion(
     progress_bar: ProgressBar = None,
     debug: Debug = False,
 ) -> None:
-    """Measure the error of presets on simulated drift whose truth is known."""
+    """Measure the errors and verdicts of motion presets on simulated drift whose truth is known.
+
+    Probes: np1, np2, np2_4shank, linear16, np1_384, ultra, nhp. Peaks are kept in the folder, so that a changed
+    estimator is measured again (--refresh) without simulating. Writes results.md and figures beside the results.
+    """
     with clear_errors(debug):
-        from steadyspike.benchmark.simulate import PROBE_PART_NUMBERS, SCENARIOS
+        from steadyspike.benchmark.simulate import PROBES, SCENARIOS
         from steadyspike.cli.options import job_kwargs
 
         jobs = job_kwargs(n_jobs, "1s", progress_bar)
         scenarios = _split(scenario, SCENARIOS, "--scenario") if scenario else None
-        probes = _split(probe, PROBE_PART_NUMBERS, "--probe")
+        probes = _split(probe, PROBES, "--probe")
         if not resume and output.is_dir() and any(output.iterdir()):
             raise UsageError(f"{output} holds an earlier study; remove it, or choose another --output")
         seeds = _whole_numbers(seed, "--seed")
-        from steadyspike.benchmark.motion import format_motion_table, run_motion_benchmark
+        from steadyspike.benchmark.motion import StudyOptions, run_motion_benchmark
+        from steadyspike.benchmark.motion_report import write_motion_report
 
-        run_motion_benchmark(
-            output,
-            scenarios=scenarios,
-            probes=probes,
-            seeds=seeds,
-            duration_s=duration,
-            num_channels=channels,
-            presets=preset.split(",") if preset else None,
+        options = StudyOptions(
+            medicine_steps=medicine_steps,
+            medicine_python=medicine_python,
+            upstream_localization=upstream_localization,
+            refresh=refresh,
+            estimate_only=estimate_only,
             n_jobs=jobs["n_jobs"],
-            progress_bar=jobs["progress_bar"],
         )
-        typer.echo(format_motion_table(output))
+        presets = _split(preset, options.presets(), "--preset") if preset else None
+        if not report_only:
+            run_motion_benchmark(
+                output,
+                scenarios=scenarios,
+                probes=probes,
+                seeds=seeds,
+                duration_s=duration,
+                num_channels=channels,
+                presets=presets,
+                options=options,
+                progress_bar=jobs["progress_bar"],
+            )
+        typer.echo(write_motion_report(output, options.presets()))
 
 
 @app.command("real-peaks")
