@@ -1,0 +1,373 @@
+"""Peaks and their locations kept on disk, block by block, so that an interrupt loses one block at most."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from spikeinterface.core.job_tools import (
+    divide_time_series_into_chunks,
+    ensure_chunk_size,
+    fix_job_kwargs,
+    job_keys,
+)
+from spikeinterface.core.node_pipeline import ExtractDenseWaveforms, PipelineNode, run_node_pipeline
+from tqdm.auto import tqdm
+
+from .folder_settings import (
+    SETTINGS,
+    UNFINISHED,
+    check_folder,
+    describe_recording,
+    write_aside,
+    write_settings,
+)
+
+if TYPE_CHECKING:
+    from spikeinterface import BaseRecording
+
+Slice = tuple[int, int, int]
+
+BLOCKS = "blocks"
+OUTPUTS = ("peaks", "peak_locations")
+NOISE_LEVELS = "noise_levels"
+# what compute_motion cuts out for every localization method
+WAVEFORM_MS = dict(ms_before=0.1, ms_after=0.3)
+NOISE_SEED = 0
+# arguments of the nodes that are not the user's
+FROM_HERE = ("return_output", "noise_levels")
+COPY_ROWS = 1_000_000
+
+
+def compute_peaks(
+    recording: BaseRecording,
+    folder: str | Path,
+    *,
+    preset: str = "steady_nonrigid",
+    detect_kwargs: dict[str, Any] | None = None,
+    localize_peaks_kwargs: dict[str, Any] | None = None,
+    block_s: float = 300.0,
+    overwrite: bool = False,
+    verbose: bool = False,
+    **job_kwargs: Any,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Detect and localize peaks as `compute_motion` does, and keep them on disk.
+
+    The recording is worked through in blocks by SpikeInterface's own pipeline. A block that is done is renamed into
+    the folder, so that after an interrupt, or a crash of the machine's process, the same call goes on with the next
+    block. At the end the blocks are joined; until they are deleted they take their space twice.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        Filtered, with contact positions; of any number of segments.
+    folder : str or Path
+        Where peaks are kept: made if it is not there, continued if it was begun with the same recording and settings.
+    preset : str, default: "steady_nonrigid"
+        A motion preset, or the path of one, of which detection and localization are used.
+    detect_kwargs, localize_peaks_kwargs : dict or None, default: None
+        Changes of the preset.
+    block_s : float, default: 300.0
+        Seconds of recording in one block, above 0; at least one chunk.
+    overwrite : bool, default: False
+        Begin anew where the folder was made by this function.
+    verbose : bool, default: False
+        Print how much is there already.
+    **job_kwargs
+        SpikeInterface's job arguments, such as ``n_jobs``, ``pool_engine``, ``chunk_duration`` and ``progress_bar``.
+
+    Returns
+    -------
+    peaks : ndarray, shape (num_peaks,)
+        Memory map, read only: peaks.npy in the folder. Ordered by segment and chunk; the same as those of
+        `compute_motion` with the same noise levels and chunks.
+    peak_locations : ndarray, shape (num_peaks,)
+        Memory map, read only: peak_locations.npy. Positions in um.
+
+    Raises
+    ------
+    ValueError
+        For a preset that selects peaks, an argument outside its range, or a folder of other settings; the message names
+        the differences.
+    TypeError
+        For an argument that is none.
+    FileExistsError
+        If the folder holds something else.
+
+    Notes
+    -----
+    Noise levels, where the recording does not have them as a property, are computed with a fixed seed and kept in
+    noise_levels.npy.
+    """
+    unknown = sorted(job_kwargs.keys() - set(job_keys))
+    if unknown:
+        raise TypeError(f"compute_peaks() got an unexpected keyword argument {unknown[0]!r}")
+    if not block_s > 0:
+        raise ValueError(f"compute_peaks: block_s={block_s!r} must be larger than 0 s")
+    detect, localize = peak_parameters(preset, detect_kwargs or {}, localize_peaks_kwargs or {})
+    job_kwargs = fix_job_kwargs(job_kwargs)
+    blocks, chunk_size = divide_into_blocks(recording, block_s, job_kwargs)
+    settings = dict(
+        recording=describe_recording(recording),
+        detect_kwargs=detect,
+        localize_peaks_kwargs=localize,
+        chunk_size=chunk_size,
+        block_s=float(block_s),
+    )
+    folder = Path(folder)
+    check_folder(folder, settings, overwrite)
+    if not (folder / SETTINGS).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_settings(folder, settings)
+    if not all(_file(folder, name).exists() for name in OUTPUTS):
+        _compute_blocks(recording, folder, blocks, detect, localize, job_kwargs, verbose)
+        for name in reversed(OUTPUTS):
+            _join(folder, len(blocks), name)
+    _clean(folder)
+    peaks, locations = (np.load(_file(folder, name), mmap_mode="r") for name in OUTPUTS)
+    return peaks, locations
+
+
+def peak_parameters(
+    preset: str, detect_kwargs: dict[str, Any], localize_peaks_kwargs: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give the parameters of detection and localization of a motion preset, with changes.
+
+    Parameters
+    ----------
+    preset : str
+        A motion preset, or the path of one.
+    detect_kwargs, localize_peaks_kwargs : dict
+        Changes; where they name another method, nothing of the preset's step is left.
+
+    Returns
+    -------
+    detect, localize : dict
+        Each with "method".
+
+    Raises
+    ------
+    ValueError
+        If the preset selects peaks between the two steps, which is done on all peaks at once, or for a change that
+        cannot work.
+    """
+    from spikeinterface.preprocessing import get_motion_parameters_preset
+
+    from steadyspike.preset_checks import check_motion
+
+    parameters = get_motion_parameters_preset(preset)
+    if parameters["select_kwargs"]:
+        raise ValueError(
+            f"compute_peaks: the preset {preset!r} selects peaks, which needs all of them at once"
+        )
+    changed = []
+    for step, changes in (("detect_kwargs", detect_kwargs), ("localize_peaks_kwargs", localize_peaks_kwargs)):
+        method = parameters[step]["method"]
+        problems = list(check_motion({step: {"method": method, **changes}}))
+        if problems:
+            raise ValueError("; ".join(f"{key}: {text}" for key, text in problems))
+        given = {**parameters[step], **changes} if changes.get("method", method) == method else changes
+        changed.append({key: value for key, value in given.items() if key not in FROM_HERE})
+    return changed[0], changed[1]
+
+
+def divide_into_blocks(
+    recording: BaseRecording, block_s: float, job_kwargs: dict[str, Any]
+) -> tuple[list[list[Slice]], int]:
+    """Divide a recording into blocks of chunks; a block lies in one segment.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        The recording.
+    block_s : float
+        Largest duration of a block, unless a chunk is longer.
+    job_kwargs : dict
+        Job arguments, complete; they tell the size of the chunks.
+
+    Returns
+    -------
+    blocks : list of list of tuple
+        Of each block the chunks: segment, first frame, end.
+    chunk_size : int
+        Frames in a chunk.
+    """
+    sizes = {key: value for key, value in job_kwargs.items() if key.startswith(("chunk_", "total_"))}
+    chunk_size = ensure_chunk_size(recording, n_jobs=job_kwargs["n_jobs"], **sizes)
+    per_block = max(int(block_s * recording.sampling_frequency / chunk_size), 1)
+    blocks = []
+    for _, chunks in groupby(
+        divide_time_series_into_chunks(recording, chunk_size), key=lambda chunk: chunk[0]
+    ):
+        of_segment = list(chunks)
+        blocks += [of_segment[first : first + per_block] for first in range(0, len(of_segment), per_block)]
+    return blocks, chunk_size
+
+
+def peak_nodes(
+    recording: BaseRecording, detect: dict[str, Any], localize: dict[str, Any], noise_levels: np.ndarray
+) -> list[PipelineNode]:
+    """Build the nodes of SpikeInterface's pipeline as `compute_motion` does.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        The recording.
+    detect, localize : dict
+        As `peak_parameters` gives them.
+    noise_levels : ndarray, shape (num_channels,)
+        In the unit of the traces.
+
+    Returns
+    -------
+    nodes : list of PipelineNode
+        The first and the last give output: peaks and their locations.
+    """
+    from spikeinterface.sortingcomponents.peak_detection import detect_peak_methods
+    from spikeinterface.sortingcomponents.peak_localization import peak_localization_methods
+
+    detect, localize = dict(detect), dict(localize)
+    detector = detect_peak_methods[detect.pop("method")]
+    if detector.need_noise_levels:
+        detect["noise_levels"] = noise_levels
+    source = detector(recording, **detect)
+    waveforms = ExtractDenseWaveforms(recording, parents=[source], return_output=False, **WAVEFORM_MS)
+    localizer = peak_localization_methods[localize.pop("method")]
+    return [
+        source,
+        waveforms,
+        localizer(recording, parents=[source, waveforms], return_output=True, **localize),
+    ]
+
+
+def _compute_blocks(
+    recording: BaseRecording,
+    folder: Path,
+    blocks: list[list[Slice]],
+    detect: dict[str, Any],
+    localize: dict[str, Any],
+    job_kwargs: dict[str, Any],
+    verbose: bool,
+) -> None:
+    """Compute the blocks that are not there."""
+    done = {index for index in range(len(blocks)) if _block(folder, index).is_dir()}
+    if verbose and done:
+        print(f"compute_peaks: {len(done)} of {len(blocks)} blocks are there already")
+    nodes = peak_nodes(recording, detect, localize, _noise_levels(recording, folder, job_kwargs))
+    (folder / BLOCKS).mkdir(exist_ok=True)
+    with _progress(recording, blocks, done, job_kwargs) as (counter, advance):
+        for index, chunks in enumerate(blocks):
+            if index in done:
+                continue
+            unfinished = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder))
+            run_node_pipeline(
+                recording,
+                [*nodes, *counter],
+                {**job_kwargs, "progress_bar": False},
+                job_name="detect and localize",
+                gather_mode="npy",
+                gather_kwargs=dict(exist_ok=True),
+                squeeze_output=False,
+                dest=unfinished,
+                names=list(OUTPUTS),
+                slices=chunks,
+            )
+            unfinished.rename(_block(folder, index))
+            advance(len(chunks))
+
+
+class _Counter(PipelineNode):
+    """Counts chunks for a progress bar; where workers are threads, as a counter in another process is not ours."""
+
+    def __init__(self, recording: BaseRecording, count: Callable[[], None]) -> None:
+        super().__init__(recording, return_output=False, parents=[])
+        self.count = count
+
+    def compute(self, *_: Any) -> None:
+        self.count()
+
+
+@contextmanager
+def _progress(
+    recording: BaseRecording, blocks: list[list[Slice]], done: set[int], job_kwargs: dict[str, Any]
+) -> Iterator[tuple[list[PipelineNode], Callable[[int], None]]]:
+    """Show a bar over the whole recording: gives nodes that count chunks, and what to call after each block."""
+    counts = [len(chunks) for chunks in blocks]
+    lock = threading.Lock()
+    with tqdm(
+        desc="detect and localize",
+        total=sum(counts),
+        initial=sum(counts[index] for index in done),
+        disable=not job_kwargs.get("progress_bar", False),
+        unit="chunk",
+    ) as bar:
+
+        def count() -> None:
+            with lock:
+                bar.update()
+
+        def advance(number: int) -> None:
+            if processes:
+                bar.update(number)
+
+        processes = job_kwargs["n_jobs"] > 1 and job_kwargs.get("pool_engine") == "process"
+        yield ([] if processes else [_Counter(recording, count)]), advance
+
+
+def _noise_levels(recording: BaseRecording, folder: Path, job_kwargs: dict[str, Any]) -> np.ndarray:
+    """Give the noise levels that the folder was begun with."""
+    from spikeinterface.core import get_noise_levels
+
+    file = _file(folder, NOISE_LEVELS)
+    if not file.exists():
+        # chunks, of which these are pieces of their own size, would be taken for an outdated way to call it
+        jobs = {key: value for key, value in job_kwargs.items() if not key.startswith(("chunk_", "total_"))}
+        levels = get_noise_levels(
+            recording,
+            return_in_uV=False,
+            random_slices_kwargs=dict(seed=NOISE_SEED),
+            **{**jobs, "progress_bar": False},
+        )
+        with write_aside(file) as unfinished:
+            np.save(unfinished, levels)
+    return np.load(file)
+
+
+def _join(folder: Path, num_blocks: int, name: str) -> None:
+    """Join the blocks of one output into one file, complete or absent."""
+    parts = [np.load(_block(folder, index) / f"{name}.npy", mmap_mode="r") for index in range(num_blocks)]
+    size = sum(part.size for part in parts)
+    with write_aside(_file(folder, name)) as unfinished:
+        joined = np.lib.format.open_memmap(unfinished, mode="w+", dtype=parts[0].dtype, shape=(size,))
+        end = 0
+        for part in parts:
+            for first in range(0, part.size, COPY_ROWS):
+                piece = part[first : first + COPY_ROWS]
+                joined[end : end + piece.size] = piece
+                end += piece.size
+        joined.flush()
+
+
+def _clean(folder: Path) -> None:
+    """Delete the blocks, and what interrupted runs left."""
+    shutil.rmtree(folder / BLOCKS, ignore_errors=True)
+    for leftover in folder.glob(f"{UNFINISHED}*"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def _block(folder: Path, index: int) -> Path:
+    return folder / BLOCKS / f"{index:06d}"
+
+
+def _file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.npy"

@@ -1,0 +1,220 @@
+"""Peaks on disk: the same as SpikeInterface's, whatever interrupts the work."""
+
+import json
+import multiprocessing
+import os
+import signal
+
+import numpy as np
+import pytest
+import spikeinterface.full as si
+
+import steadyspike
+from steadyspike.peaks import on_disk
+from steadyspike.peaks.on_disk import compute_peaks
+
+FAST = dict(preset="rigid_fast", detect_kwargs=dict(detect_threshold=5.0))
+JOBS = dict(n_jobs=1, chunk_duration="1s", progress_bar=False)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A recording of two segments, on disk."""
+    recording, _ = si.generate_ground_truth_recording(
+        durations=[5.3, 2.1], num_channels=8, num_units=6, seed=3, sampling_frequency=10_000.0
+    )
+    folder = tmp_path_factory.mktemp("data") / "recording"
+    recording.save(folder=folder, format="binary", n_jobs=1, progress_bar=False)
+    return folder
+
+
+@pytest.fixture
+def recording(saved):
+    return si.load(saved)
+
+
+@pytest.fixture(scope="module")
+def expected(saved):
+    """What SpikeInterface's pipeline gives for the whole recording at once."""
+    recording = si.load(saved)
+    levels = si.get_noise_levels(
+        recording, return_in_uV=False, random_slices_kwargs=dict(seed=on_disk.NOISE_SEED), progress_bar=False
+    )
+    nodes = on_disk.peak_nodes(
+        recording, *on_disk.peak_parameters(FAST["preset"], FAST["detect_kwargs"], {}), levels
+    )
+    from spikeinterface.core.node_pipeline import run_node_pipeline
+
+    return run_node_pipeline(recording, nodes, JOBS, squeeze_output=False)
+
+
+def assert_same(result, expected):
+    for found, wanted in zip(result, expected, strict=True):
+        assert found.dtype == wanted.dtype
+        assert found.tobytes() == wanted.tobytes()
+
+
+def test_peaks_are_those_of_compute_motion(recording, tmp_path):
+    one = recording.select_segments([0])
+    peaks, locations = compute_peaks(one, tmp_path / "peaks", block_s=2.0, **FAST, **JOBS)
+    # the noise levels are a property now, which compute_motion takes
+    _, info = si.compute_motion(one, output_motion_info=True, **FAST, **JOBS)
+    assert len(peaks) > 20
+    assert_same((peaks, locations), (info["peaks"], info["peak_locations"]))
+    assert isinstance(peaks, np.memmap)
+    assert isinstance(locations, np.memmap)
+    assert not peaks.flags.writeable
+
+
+@pytest.mark.parametrize(
+    "jobs",
+    [dict(n_jobs=1), dict(n_jobs=2, pool_engine="thread"), dict(n_jobs=2, pool_engine="process")],
+    ids=["one", "threads", "processes"],
+)
+def test_any_blocks_and_jobs_give_the_same(recording, expected, tmp_path, jobs):
+    folder = tmp_path / "peaks"
+    result = compute_peaks(recording, folder, block_s=3.0, **FAST, **{**JOBS, **jobs})
+    assert_same(result, expected)
+    assert set(result[0]["segment_index"]) == {0, 1}
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "noise_levels.npy",
+        "peak_locations.npy",
+        "peaks.npy",
+        "settings.json",
+    ]
+
+
+def killed_after(num_chunks, saved, folder):
+    """Compute peaks in a process that is killed in the middle of a chunk."""
+    chunks = []
+
+    def compute(self, *_):
+        chunks.append(None)
+        if len(chunks) == num_chunks:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    on_disk._Counter.compute = compute
+    compute_peaks(si.load(saved), folder, block_s=2.0, **FAST, **JOBS)
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs a quick new process")
+def test_killed_process_loses_the_block_in_work_only(
+    saved, recording, expected, tmp_path, monkeypatch, capsys
+):
+    folder = tmp_path / "peaks"
+    process = multiprocessing.get_context("fork").Process(target=killed_after, args=(6, saved, folder))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert sorted(path.name for path in (folder / "blocks").iterdir()) == ["000000", "000001"]
+    assert not (folder / "peaks.npy").exists()
+    computed = []
+    run = on_disk.run_node_pipeline
+    monkeypatch.setattr(
+        on_disk, "run_node_pipeline", lambda *a, **k: (computed.extend(k["slices"]), run(*a, **k))
+    )
+    result = compute_peaks(recording, folder, block_s=2.0, verbose=True, **FAST, **JOBS)
+    assert_same(result, expected)
+    assert [(segment, start // 10_000) for segment, start, _ in computed] == [
+        (0, 4),
+        (0, 5),
+        (1, 0),
+        (1, 1),
+        (1, 2),
+    ]
+    assert "2 of 5 blocks" in capsys.readouterr().out
+    assert len(list(folder.iterdir())) == 4
+
+
+def test_interrupt_while_joining_loses_nothing(recording, expected, tmp_path, monkeypatch):
+    folder = tmp_path / "peaks"
+    join = on_disk._join
+
+    def interrupted(folder, num_blocks, name):
+        if name == "peaks":
+            raise KeyboardInterrupt
+        join(folder, num_blocks, name)
+
+    monkeypatch.setattr(on_disk, "_join", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        compute_peaks(recording, folder, block_s=2.0, **FAST, **JOBS)
+    monkeypatch.setattr(on_disk, "_join", join)
+    monkeypatch.setattr(on_disk, "run_node_pipeline", None)
+    assert_same(compute_peaks(recording, folder, block_s=2.0, **FAST, **JOBS), expected)
+    # and once it is complete, it is only opened
+    monkeypatch.setattr(on_disk, "_join", None)
+    assert_same(compute_peaks(recording, folder, block_s=2.0, **FAST, **JOBS), expected)
+
+
+def test_other_settings_are_refused_by_name(recording, tmp_path):
+    folder = tmp_path / "peaks"
+    compute_peaks(recording, folder, **FAST, **JOBS)
+    changed = {**FAST, "detect_kwargs": dict(detect_threshold=7.5)}
+    with pytest.raises(ValueError, match=r"detect_kwargs.detect_threshold is 5.0 there and 7.5 here"):
+        compute_peaks(recording, folder, **changed, **JOBS)
+    with pytest.raises(ValueError, match="chunk_size is 10000 there and 5000 here"):
+        compute_peaks(recording, folder, **FAST, **{**JOBS, "chunk_duration": "500ms"})
+    with pytest.raises(ValueError, match="num_samples"):
+        compute_peaks(recording.select_segments([0]), folder, **FAST, **JOBS)
+    filtered = steadyspike.bandpass_filter(recording, freq_min=300.0, freq_max=3000.0)
+    with pytest.raises(ValueError, match=r"recording.provenance.class is .* there and .*Bandpass"):
+        compute_peaks(filtered, folder, **FAST, **JOBS)
+    peaks, _ = compute_peaks(recording, folder, overwrite=True, **changed, **JOBS)
+    assert (
+        json.loads((folder / "settings.json").read_text())["settings"]["detect_kwargs.detect_threshold"]
+        == "7.5"
+    )
+    assert np.abs(peaks["amplitude"]).size > 0
+
+
+def test_recording_in_memory_is_known_by_its_traces(tmp_path):
+    traces = np.random.default_rng(0).normal(size=(12_000, 4)).astype("float32")
+    probe = si.generate_recording(num_channels=4, durations=[0.1]).get_probe()
+
+    def in_memory(values):
+        recording = si.NumpyRecording([values], 10_000.0)
+        recording.set_probe(probe)
+        return recording
+
+    folder = tmp_path / "peaks"
+    first = compute_peaks(in_memory(traces), folder, **FAST, **JOBS)
+    assert_same(compute_peaks(in_memory(traces.copy()), folder, **FAST, **JOBS), first)
+    with pytest.raises(ValueError, match=r"recording\.traces"):
+        compute_peaks(in_memory(2 * traces), folder, **FAST, **JOBS)
+
+
+def test_silence_gives_no_peaks(tmp_path):
+    recording = si.NumpyRecording([np.zeros((20_000, 4), dtype="float32")], 10_000.0)
+    recording.set_probe(si.generate_recording(num_channels=4, durations=[0.1]).get_probe())
+    peaks, locations = compute_peaks(recording, tmp_path / "peaks", block_s=1.0, **FAST, **JOBS)
+    assert peaks.size == locations.size == 0
+    assert "sample_index" in peaks.dtype.names
+
+
+def test_folder_of_something_else_is_safe(recording, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    for overwrite in (False, True):
+        with pytest.raises(FileExistsError, match="holds no peaks"):
+            compute_peaks(recording, tmp_path, overwrite=overwrite, **FAST, **JOBS)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (dict(block_s=0.0), ValueError, "block_s=0.0"),
+        (dict(detect_kwargs=dict(detect_treshold=5)), ValueError, "detect_threshold"),
+        (dict(localize_peaks_kwargs=dict(method="magic")), ValueError, "magic"),
+        (dict(preset="magic"), KeyError, "magic"),
+        (dict(nonsense=1), TypeError, "nonsense"),
+    ],
+)
+def test_wrong_arguments_leave_nothing(recording, tmp_path, arguments, error, message):
+    with pytest.raises(error, match=message):
+        compute_peaks(recording, tmp_path / "peaks", **arguments)
+    assert not (tmp_path / "peaks").exists()
+
+
+def test_bar_counts_every_chunk_of_the_recording(recording, tmp_path, capsys):
+    compute_peaks(recording, tmp_path / "peaks", block_s=2.0, **FAST, **{**JOBS, "progress_bar": True})
+    assert "9/9" in capsys.readouterr().err
