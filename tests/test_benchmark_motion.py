@@ -117,7 +117,7 @@ def test_a_study_resumes_and_refreshes_what_is_out_of_date(study, tmp_path):
     assert stale_results(load_results(folder), study_presets()) == ["steady_nonrigid"]
     assert "OUT OF DATE" in format_motion_table(folder)
     run(folder, refresh=True, estimate_only=True)
-    assert of(folder, "steady_nonrigid")["mean_error_um"] == pytest.approx(result["mean_error_um"], rel=1e-6)
+    assert of(folder, "steady_nonrigid")["mean_error_um"] == pytest.approx(result["mean_error_um"], rel=1e-3)
     assert "OUT OF DATE" not in format_motion_table(folder)
 
 
