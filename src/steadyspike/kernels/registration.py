@@ -115,7 +115,7 @@ class PairwiseRegistration:
     """What pairs of time bins tell: displacement (num_times, num_windows), lags, shifts and correlations per lag."""
 
     displacement: np.ndarray
-    raster: np.ndarray
+    raster: np.ndarray | None
     lags: np.ndarray
     shifts: np.ndarray
     correlations: np.ndarray
@@ -130,7 +130,7 @@ class Registration:
     trust: np.ndarray
 
 
-def register_pairs(spikes, depths_um, windows, segment_edges, settings, progress):
+def register_pairs(spikes, depths_um, windows, segment_edges, settings, progress, keep_raster=False):
     """Displacement of each time bin in each window, from pairs of time bins.
 
     Parameters
@@ -147,6 +147,8 @@ def register_pairs(spikes, depths_um, windows, segment_edges, settings, progress
         The settings.
     progress : callable
         ``progress(iterable, label)`` gives the iterable back, perhaps showing how far it is.
+    keep_raster : bool, default: False
+        Whether the result holds the raster, the largest array of all, summed over its marks.
 
     Returns
     -------
@@ -172,12 +174,15 @@ def register_pairs(spikes, depths_um, windows, segment_edges, settings, progress
                 shifts[index, start:stop],
                 correlations[index, start:stop],
             )
+    summed = image.sum(axis=2) if keep_raster else None
+    # hours of it are not needed beside what the solver takes
+    del image
     shifts *= settings.bin_um
     pair_weights = np.square(np.where(correlations > settings.min_correlation, correlations, np.float32(0)))
     displacement = displacement_solver.solve_pairwise(lags, shifts, pair_weights, scale=2.0 * settings.bin_um)
     for start, stop in segments:
         displacement[start:stop] -= displacement[start:stop].mean(axis=0)
-    return PairwiseRegistration(displacement, image.sum(axis=2), lags, shifts, correlations)
+    return PairwiseRegistration(displacement, summed, lags, shifts, correlations)
 
 
 def _smooth_raster(spikes, depths_um, segment_edges, settings):

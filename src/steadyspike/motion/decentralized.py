@@ -176,7 +176,13 @@ class SteadyDecentralizedRegistration:
         depths_um = problem.depth_bins(bin_um)
         windows = problem.windows_of(depths_um)
         pairs = registration.register_pairs(
-            problem.spikes, depths_um, windows, problem.times.segment_edges, settings, problem.progress
+            problem.spikes,
+            depths_um,
+            windows,
+            problem.times.segment_edges,
+            settings,
+            problem.progress,
+            keep_raster=extra is not None,
         )
         if extra is not None:
             extra["motion_histogram"] = pairs.raster
