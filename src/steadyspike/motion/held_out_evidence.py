@@ -1,0 +1,322 @@
+"""What held-out spikes say about a motion: the arrays and sums behind `motion_trust`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from steadyspike.kernels import held_out
+from steadyspike.kernels.lattice import lattice_of, undo_lattice
+from steadyspike.kernels.raster import amplitude_marks
+from steadyspike.kernels.registration import PSEUDO_SPIKES
+from steadyspike.kernels.template_registration import knot_weights
+
+if TYPE_CHECKING:
+    from spikeinterface import BaseRecording
+    from spikeinterface.core.motion import Motion
+
+MAX_SPIKES = 2_000_000
+NUM_MARKS = 4
+# Widths of the density's smoothing to choose from, by held-out likelihood.
+SMOOTH_UM = (1.0, 1.5, 2.5, 4.0, 6.0, 10.0)
+# Spikes this near in depth and of one amplitude mark count as one unit's, for the standard error.
+GROUP_UM = 40.0
+MAX_BLOCKS, SPIKES_PER_BLOCK = 100, 30
+MIN_SPIKES_PER_CELL = 20
+SHIFT_UM = 2.0
+
+
+@dataclass(frozen=True)
+class MotionSpikes:
+    """Spikes on the bins of a motion whose segments are laid one after another.
+
+    Attributes
+    ----------
+    depths_um, times_s : ndarray, shape (num_spikes,)
+        Ordered by segment and time.
+    marks, folds, time_bins, lower : ndarray of int32, shape (num_spikes,)
+        Amplitude mark, fold, time bin, and window below.
+    upper_weight : ndarray of float32, shape (num_spikes,)
+        Weight of the window above.
+    shift_um, rigid_shift_um : ndarray of float64, shape (num_spikes,)
+        Displacement of each spike by the motion and by its mean over depth.
+    log_stretch : ndarray of float64, shape (num_spikes,)
+        Logarithm of how much the correction stretches depth at each spike: densities are per um as recorded.
+    displacement, rigid_displacement : ndarray of float64, shape (num_times, num_windows) and (num_times, 1)
+        The motion, and its mean over depth.
+    rest : ndarray of float64, shape (num_windows,)
+        Median displacement over the judged times.
+    counts : ndarray of float64, shape (num_times, num_windows)
+        Spikes in each bin, as if none had been left out by the random choice.
+    judged : ndarray of bool, shape (num_times,)
+        Times that are not left out.
+    num_spikes : int
+        Before the random choice.
+    num_folds : int
+        Number of folds.
+    """
+
+    depths_um: np.ndarray
+    times_s: np.ndarray
+    marks: np.ndarray
+    folds: np.ndarray
+    time_bins: np.ndarray
+    lower: np.ndarray
+    upper_weight: np.ndarray
+    shift_um: np.ndarray
+    rigid_shift_um: np.ndarray
+    log_stretch: np.ndarray
+    displacement: np.ndarray
+    rigid_displacement: np.ndarray
+    rest: np.ndarray
+    counts: np.ndarray
+    judged: np.ndarray
+    num_spikes: int
+    num_folds: int
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Gains in nats per spike with their standard errors; see `MotionTrust`.
+
+    `promised` is the gain that the motion should have if it were right, for displacements small against the width of
+    the density, and at most half a nat. `scale` is the size of the true motion in units of the estimate, by the least
+    squares of what held-out spikes still see moving after the correction: 1 for a right one, 0 where nothing moves.
+    """
+
+    gain: float
+    gain_error: float
+    rigid_gain: float
+    rigid_gain_error: float
+    rigid_advantage: float
+    rigid_advantage_error: float
+    fitted: float
+    rigid_fitted: float
+    promised: float
+    scale: float
+    error_um: float
+    rigid_error_um: float
+    trust: np.ndarray
+
+
+def gather_spikes(
+    recording: BaseRecording,
+    motion: Motion,
+    peaks: np.ndarray,
+    peak_locations: np.ndarray,
+    periods: list[tuple[int, float, float]],
+    num_folds: int,
+    seed: int,
+) -> MotionSpikes:
+    """Lay the spikes out on the bins of the motion, without those in `periods`."""
+    rng = np.random.default_rng(seed)
+    depths = np.asarray(peak_locations[motion.direction], dtype="float64")
+    usable = np.flatnonzero(np.isfinite(depths) & (peaks["segment_index"] < motion.num_segments))
+    segments = peaks["segment_index"][usable]
+    times = np.empty(usable.size)
+    for segment in range(motion.num_segments):
+        own = segments == segment
+        times[own] = recording.sample_index_to_time(peaks["sample_index"][usable[own]], segment_index=segment)
+    inside = ~_left_out(segments, times, periods)
+    num_spikes = int(inside.sum())
+    chosen = np.flatnonzero(inside)
+    if num_spikes > MAX_SPIKES:
+        chosen = chosen[np.sort(rng.choice(num_spikes, MAX_SPIKES, replace=False))]
+    chosen = chosen[np.lexsort((times[chosen], segments[chosen]))]
+    usable, segments, times = usable[chosen], segments[chosen], times[chosen]
+    contacts = np.asarray(recording.get_channel_locations(), dtype="float64")
+    depths = _without_lattice(depths[usable], contacts, motion.dim)
+
+    starts = np.cumsum([0, *(part.shape[0] for part in motion.displacement)])
+    displacement = np.concatenate(motion.displacement).astype("float64")
+    all_times = np.concatenate(motion.temporal_bins_s)
+    all_segments = np.repeat(np.arange(motion.num_segments), np.diff(starts))
+    judged = ~_left_out(all_segments, all_times, periods)
+    before, after_weight = np.zeros(times.size, dtype="int64"), np.zeros(times.size)
+    for segment, bins in enumerate(motion.temporal_bins_s):
+        own = segments == segment
+        before[own], after_weight[own] = _between(times[own], bins)
+        before[own] += starts[segment]
+    time_bins = np.where(after_weight < 0.5, before, before + 1).astype("int32")
+    lower, upper_weight = knot_weights(depths.astype("float32"), motion.spatial_bins_um)
+    shape = displacement.shape
+    share = max(times.size, 1) / max(num_spikes, 1)
+    counts = held_out.sums_by_knot(np.ones(times.size), time_bins, lower, upper_weight, shape) / share
+    weights = counts.sum(axis=0) + 1e-9
+    rigid = (displacement @ weights / weights.sum())[:, np.newaxis]
+
+    def at_spikes(values, columns):
+        after = np.minimum(before + 1, values.shape[0] - 1)
+        return (1 - after_weight) * values[before, columns] + after_weight * values[after, columns]
+
+    upper = np.minimum(lower + 1, shape[1] - 1)
+    below, above = at_spikes(displacement, lower), at_spikes(displacement, upper)
+    spacing = np.where(upper > lower, motion.spatial_bins_um[upper] - motion.spatial_bins_um[lower], np.inf)
+    # beyond the outermost windows the displacement is constant
+    slope = np.where((upper_weight > 0) & (upper_weight < 1), (above - below) / spacing, 0.0)
+    return MotionSpikes(
+        depths_um=depths,
+        times_s=times,
+        marks=amplitude_marks(peaks["amplitude"][usable], NUM_MARKS),
+        folds=rng.integers(num_folds, size=times.size).astype("int32"),
+        time_bins=time_bins,
+        lower=lower,
+        upper_weight=upper_weight,
+        shift_um=(1 - upper_weight) * below + upper_weight * above,
+        rigid_shift_um=at_spikes(rigid, np.zeros(times.size, dtype="int64")),
+        log_stretch=np.log(np.maximum(1.0 - slope, 1e-3)),
+        displacement=displacement,
+        rigid_displacement=rigid,
+        rest=np.median(displacement[judged], axis=0) if judged.any() else np.zeros(shape[1]),
+        counts=counts,
+        judged=judged,
+        num_spikes=num_spikes,
+        num_folds=int(num_folds),
+    )
+
+
+def _without_lattice(depths_um: np.ndarray, contacts_um: np.ndarray, dim: int) -> np.ndarray:
+    """Depths as they were, or, where the probe is regular, without the bias towards its rows.
+
+    That bias is sharp where nothing is corrected, and would make every correction look worse than it is.
+    """
+    period_um, num_rows = lattice_of(contacts_um, dim)
+    if period_um is None:
+        return depths_um
+    return undo_lattice(depths_um, float(contacts_um[:, dim].min()), period_um, num_rows)
+
+
+def _left_out(segments, times_s, periods) -> np.ndarray:
+    out = np.zeros(times_s.size, dtype=bool)
+    for segment, start_s, stop_s in periods:
+        out |= (segments == segment) & (times_s >= start_s) & (times_s <= stop_s)
+    return out
+
+
+def _between(times_s, bins_s):
+    """Bin before each time, and the weight of the one after; constant beyond the first and the last bin."""
+    if bins_s.size < 2:
+        return np.zeros(times_s.size, dtype="int64"), np.zeros(times_s.size)
+    before = np.clip(np.searchsorted(bins_s, times_s, side="right") - 1, 0, bins_s.size - 2)
+    return before, np.clip((times_s - bins_s[before]) / np.diff(bins_s)[before], 0.0, 1.0)
+
+
+def weigh_evidence(spikes: MotionSpikes, depth_range_um: tuple[float, float]) -> Evidence:
+    """Compare the held-out gains of the motion and of its mean over depth with those of no correction."""
+    num_used = spikes.depths_um.size
+    if num_used < 2 * spikes.num_folds:
+        return _no_evidence(spikes)
+
+    def explain(shift_um):
+        return held_out.HeldOutDensity(
+            spikes.depths_um - shift_um,
+            spikes.marks,
+            spikes.folds,
+            depth_range_um,
+            NUM_MARKS,
+            spikes.num_folds,
+        )
+
+    still, _ = _sharpest(explain(0.0))
+    rigid, rigid_around = _sharpest(explain(spikes.rigid_shift_um))
+    moved, around = _sharpest(explain(spikes.shift_um))
+    # a curvature that is too high only makes more parameters count as fitted
+    info = max(held_out.information(around, SHIFT_UM), 1e-6)
+    precision = info * max(float(spikes.counts.mean()), 1e-3)
+    fitted, noise = held_out.fitted_parameters(spikes.displacement, precision)
+    rigid_fitted, rigid_noise = held_out.fitted_parameters(
+        spikes.rigid_displacement, precision * spikes.displacement.shape[1]
+    )
+    blocks = np.arange(num_used) * _num_blocks(num_used) // num_used
+    groups = (spikes.depths_um - depth_range_um[0]) // GROUP_UM
+    groups = np.maximum(groups, 0).astype("int64") * NUM_MARKS + spikes.marks
+
+    def gain_of(values, parameters):
+        error = max(
+            held_out.error_over_time(values, blocks, _num_blocks(num_used)),
+            held_out.error_over_groups(values, groups),
+        )
+        return float(values.mean() - parameters / spikes.num_spikes), error / num_used
+
+    stretched = moved + spikes.log_stretch
+    gain, gain_error = gain_of(stretched - still, fitted)
+    rigid_gain, rigid_gain_error = gain_of(rigid - still, rigid_fitted)
+    advantage, advantage_error = gain_of(rigid - stretched, rigid_fitted - fitted)
+    moved_um = spikes.shift_um - np.median(spikes.shift_um)
+    return Evidence(
+        gain=gain,
+        gain_error=gain_error,
+        rigid_gain=rigid_gain,
+        rigid_gain_error=rigid_gain_error,
+        rigid_advantage=advantage,
+        rigid_advantage_error=advantage_error,
+        fitted=fitted,
+        rigid_fitted=rigid_fitted,
+        promised=0.5 * float(np.minimum(info * np.square(moved_um), 1.0).mean()),
+        scale=1.0 + _still_moving(spikes, _slope(around), info),
+        error_um=float(np.sqrt(noise + _unexplained(spikes, _slope(around), blocks, info))),
+        rigid_error_um=float(np.sqrt(rigid_noise + _unexplained(spikes, _slope(rigid_around), blocks, info))),
+        trust=_trust(spikes, around[1]),
+    )
+
+
+def _no_evidence(spikes: MotionSpikes) -> Evidence:
+    unknown = (0.0, float("inf"))
+    return Evidence(
+        *unknown,
+        *unknown,
+        *unknown,
+        0.0,
+        0.0,
+        0.0,
+        1.0,
+        *unknown[1:],
+        *unknown[1:],
+        np.zeros(spikes.displacement.shape),
+    )
+
+
+def _sharpest(density: held_out.HeldOutDensity) -> tuple[np.ndarray, np.ndarray]:
+    """Gains with the smoothing that explains held-out spikes best; and those at some shifts down, none and up."""
+    best_um = max(SMOOTH_UM, key=lambda smooth_um: density.gains(smooth_um).mean())
+    around = density.gains(best_um, (-SHIFT_UM, 0.0, SHIFT_UM))
+    return around[1], around
+
+
+def _num_blocks(num_spikes: int) -> int:
+    return int(np.clip(num_spikes // SPIKES_PER_BLOCK, 1, MAX_BLOCKS))
+
+
+def _trust(spikes: MotionSpikes, gains: np.ndarray) -> np.ndarray:
+    place = (spikes.time_bins, spikes.lower, spikes.upper_weight, spikes.displacement.shape)
+    scale = spikes.num_spikes / spikes.depths_um.size
+    total = scale * held_out.sums_by_knot(gains, *place)
+    return -np.expm1(-2.0 * np.maximum(total, 0.0) / (spikes.counts + PSEUDO_SPIKES))
+
+
+def _still_moving(spikes: MotionSpikes, score: np.ndarray, info: float) -> float:
+    """Share of the motion that is left after the correction; negative where it was corrected by too much."""
+    # a score towards larger depths means that the correction has taken the spikes too far down
+    moved = spikes.shift_um - np.median(spikes.shift_um)
+    size = float(np.square(moved).sum())
+    return -float((score * moved).sum()) / (info * size) if size > 0 else 0.0
+
+
+def _unexplained(spikes: MotionSpikes, score: np.ndarray, blocks: np.ndarray, info: float) -> float:
+    """Mean square of the motion, in um^2, that held-out spikes still see after the correction, less chance."""
+    nearest = np.where(spikes.upper_weight < 0.5, spikes.lower, spikes.lower + 1)
+    cells = blocks * (spikes.displacement.shape[1] + 1) + nearest
+    counts = np.bincount(cells)
+    large = counts >= MIN_SPIKES_PER_CELL
+    if not large.any():
+        return 0.0
+    pull = np.bincount(cells, weights=score)[large]
+    chance = np.bincount(cells, weights=np.square(score))[large]
+    # the squared pull of a cell, less what its spikes pull by chance, over its squared information
+    return max(float((np.square(pull) - chance).sum() / np.square(info * counts[large]).sum()), 0.0)
+
+
+def _slope(around: np.ndarray) -> np.ndarray:
+    return (around[2] - around[0]) / (2.0 * SHIFT_UM)

@@ -1,0 +1,380 @@
+"""Whether to correct a motion: what held-out spikes say of it, and what the correction would gain and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from steadyspike.kernels.waveform_loss import waveform_losses
+from steadyspike.motion.held_out_evidence import Evidence, MotionSpikes, gather_spikes, weigh_evidence
+
+if TYPE_CHECKING:
+    from spikeinterface import BaseRecording
+    from spikeinterface.core.motion import Motion
+
+VERDICTS = ("correct", "correct rigidly", "do not correct", "cannot tell")
+MIN_SPIKES = 300
+MIN_TIMES = 4
+# A gain counts as there, and one motion as better than another, beyond so many standard errors.
+CLEAR_ERRORS = 3.0
+# Half of the smallest drift worth the name: 2 um move 0.1 % of the energy of a waveform on a Neuropixels probe.
+MIN_RANGE_UM = 2.0
+# The rigid version must explain this much more than the motion before the non-rigid part is called harmful.
+RIGID_ADVANTAGE = 0.1
+# With a correction, at most this share of the loss without one.
+CLEAR_LOSS = 0.9
+NUM_DISPLACEMENTS = 40
+# The true motion is taken for at most this many times the estimated one.
+MAX_SCALE = 5.0
+# A motion this many times as large as the estimate is worth a word.
+LARGE_SCALE = 1.5
+
+
+@dataclass(frozen=True)
+class MotionTrust:
+    """How far a motion can be trusted, and whether to correct it.
+
+    Attributes
+    ----------
+    verdict : {"correct", "correct rigidly", "do not correct", "cannot tell"}
+        What the numbers below say. Nobody has to obey.
+    reason : str
+        Why, in a sentence with the numbers that decided.
+    trust : list of ndarray, one per segment, each of shape (num_times, num_windows)
+        How well the motion explains held-out spikes on each of its bins: ``1 - exp(-2 gain)``, with the gain per spike
+        in log density over spikes of unknown depth; 0 where there are no spikes, towards 1 where they fit.
+    displacement_um : float
+        Range of the displacement relative to its median at each depth, 2nd to 98th percentile over times and windows.
+    gain, gain_error : float
+        Held-out gain of the motion over no correction, in nats per spike, after taking off what it can have fitted to
+        noise; and its standard error.
+    rigid_gain, rigid_gain_error : float
+        The same of the motion's mean over depth.
+    rigid_advantage, rigid_advantage_error : float
+        How much the mean over depth is better than the motion itself, in nats per spike.
+    fitted_parameters, rigid_fitted_parameters : float
+        How many numbers the motion and its mean over depth can have fitted to noise; one nat each was taken off.
+    scale : float
+        Size of the true motion in units of the estimated one, from what held-out spikes still see moving after the
+        correction: 1 for a right estimate, 0 where nothing moves.
+    error_um : float
+        Standard error of the displacement, from held-out spikes.
+    loss_without, loss_with, rigid_loss_with : float
+        Share of a typical waveform's energy that the drift blurs, and that is lost with the correction, by the motion
+        or by its mean over depth: to interpolation between contacts and to the error of the estimate. NaN for motion
+        out of the plane of the contacts.
+    num_spikes, num_spikes_used : int
+        Spikes at the times that were judged, and those that a random choice kept.
+    """
+
+    verdict: str
+    reason: str
+    trust: list[np.ndarray] = field(repr=False)
+    displacement_um: float
+    gain: float
+    gain_error: float
+    rigid_gain: float
+    rigid_gain_error: float
+    rigid_advantage: float
+    rigid_advantage_error: float
+    fitted_parameters: float
+    rigid_fitted_parameters: float
+    scale: float
+    error_um: float
+    loss_without: float
+    loss_with: float
+    rigid_loss_with: float
+    num_spikes: int
+    num_spikes_used: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all fields as plain numbers, strings and lists, ready for JSON; what is not finite is None."""
+        plain = {key: _plain(value) for key, value in asdict(replace(self, trust=[])).items()}
+        plain["trust"] = [part.tolist() for part in self.trust]
+        return plain
+
+    def __repr__(self) -> str:
+        return (
+            f"MotionTrust: {self.verdict}. {self.reason}\n"
+            f"  displacement {self.displacement_um:.1f} um, error {self.error_um:.2f} um, "
+            f"true size {self.scale:.2f} times the estimate\n"
+            f"  held-out gain {self.gain:.4f} +- {self.gain_error:.4f} nats per spike, "
+            f"rigid {self.rigid_gain:.4f} +- {self.rigid_gain_error:.4f}\n"
+            f"  waveform energy lost without correction {_percent(self.loss_without)}, "
+            f"with it {_percent(self.loss_with)}\n"
+            f"  {self.num_spikes_used} of {self.num_spikes} spikes"
+        )
+
+
+def motion_trust(
+    recording: BaseRecording,
+    motion: Motion,
+    peaks: np.ndarray,
+    peak_locations: np.ndarray,
+    *,
+    direction: str | None = None,
+    periods: Sequence[tuple[int, float, float]] | None = None,
+    num_folds: int = 5,
+    seed: int = 0,
+) -> MotionTrust:
+    r"""Judge a motion by the spikes: where it can be trusted, and whether to correct it.
+
+    The spikes are dealt into folds. For each fold, the density over depth and amplitude of the other folds' spikes,
+    corrected by the motion, gives the log density of the fold's own corrected spikes; likewise without a correction,
+    and with the motion's mean over depth. The gain of the motion is
+
+    .. math:: G = \frac{1}{n} \Big( \sum_i \log f(z_i - d_i) - \log f_0(z_i) - p \Big)
+
+    where p is the number of parameters that the motion can have fitted to noise
+    (`steadyspike.kernels.held_out.fitted_parameters`): it was estimated from the same spikes. The standard error is the
+    larger one of those over time and over groups of spikes of similar depth and amplitude.
+
+    What the correction can gain follows from the geometry of the probe (`steadyspike.kernels.waveform_loss`).
+
+    The verdict:
+
+    * "correct": G is positive by at least 3 standard errors, the displacement spans at least 2 um, and the waveforms
+      lose at most 90 % of what they lose without a correction.
+    * "correct rigidly": the mean over depth is better than the motion itself, by at least 3 standard errors and a tenth
+      of its gain, or it alone is clearly better than nothing.
+    * "do not correct": the displacement is too small, interpolation costs more than it brings, or the gain is not
+      positive.
+    * "cannot tell": fewer than 300 spikes or 4 time bins, or a gain that may be nothing and may be what the motion
+      promises.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        The recording, of one or several segments; gives times and contact positions. No traces are read.
+    motion : Motion
+        The motion to judge, with one segment for each of the recording's, by whatever estimator.
+    peaks : ndarray, shape (num_peaks,)
+        Peaks of `detect_peaks`, with "sample_index", "amplitude" and "segment_index".
+    peak_locations : ndarray, shape (num_peaks,)
+        Locations of `localize_peaks` in um. Peaks whose location is NaN or infinite are left out.
+    direction : "x" | "y" | "z" or None, default: None
+        Direction of the motion; None: the motion's own, from which it must not differ.
+    periods : sequence of (segment_index, start_s, stop_s) or None, default: None
+        Times to leave out, such as artifacts, in s of the recording.
+    num_folds : int, default: 5
+        Number of folds, at least 2.
+    seed : int, default: 0
+        Of the random folds, at least 0.
+
+    Returns
+    -------
+    trust : MotionTrust
+
+    Raises
+    ------
+    ValueError
+        For arguments outside their range or that do not belong together.
+
+    Notes
+    -----
+    Of more than 2,000,000 spikes as many are chosen at random.
+
+    A change of firing rates is no drift, and gains nothing here, unless nearly all units fall silent and others close
+    to them begin: then spikes alone cannot tell the two apart.
+
+    References
+    ----------
+    Boussard et al. 2021, Three-dimensional spike localization and improved motion correction for Neuropixels
+    recordings, NeurIPS.
+    """
+    _check(recording, motion, peaks, peak_locations, direction, num_folds, seed)
+    periods = _checked_periods(periods, motion.num_segments)
+    spikes = gather_spikes(recording, motion, peaks, peak_locations, periods, num_folds, seed)
+    contacts = np.asarray(recording.get_channel_locations(), dtype="float64")
+    evidence = weigh_evidence(spikes, _depth_range(contacts[:, motion.dim], spikes))
+    moved = spikes.displacement - spikes.rest
+    judged = moved[spikes.judged]
+    span = float(np.diff(np.percentile(judged, [2, 98]))[0]) if judged.size else 0.0
+    without, left, rigid_left = _losses(contacts, motion.dim, spikes, evidence)
+    numbers: dict[str, Any] = dict(
+        displacement_um=span,
+        gain=evidence.gain,
+        gain_error=evidence.gain_error,
+        rigid_gain=evidence.rigid_gain,
+        rigid_gain_error=evidence.rigid_gain_error,
+        rigid_advantage=evidence.rigid_advantage,
+        rigid_advantage_error=evidence.rigid_advantage_error,
+        fitted_parameters=evidence.fitted,
+        rigid_fitted_parameters=evidence.rigid_fitted,
+        scale=evidence.scale,
+        error_um=evidence.error_um,
+        loss_without=without,
+        loss_with=left,
+        rigid_loss_with=rigid_left,
+        num_spikes=spikes.num_spikes,
+        num_spikes_used=int(spikes.depths_um.size),
+    )
+    extent = float(np.ptp(contacts[:, motion.dim]))
+    verdict, reason = _judge(numbers, evidence, extent, spikes)
+    ends = np.cumsum([part.shape[0] for part in motion.displacement])
+    trust = np.split(evidence.trust, ends[:-1])
+    return MotionTrust(verdict=verdict, reason=reason, trust=trust, **numbers)
+
+
+def _check(recording, motion, peaks, peak_locations, direction, num_folds, seed) -> None:
+    """Refuse arguments that can't work, before anything is computed."""
+    if direction is not None and direction != motion.direction:
+        raise ValueError(f"direction={direction!r} must be the motion's, {motion.direction!r}, or None")
+    if recording.get_num_segments() != motion.num_segments:
+        raise ValueError(
+            f"motion has {motion.num_segments} segments; allowed: as many as the recording, "
+            f"{recording.get_num_segments()}"
+        )
+    if len(peaks) != len(peak_locations):
+        raise ValueError(
+            f"peak_locations has {len(peak_locations)} entries; allowed: as many as peaks, {len(peaks)}"
+        )
+    if motion.direction not in (peak_locations.dtype.names or ()):
+        raise ValueError(f"peak_locations must have the field {motion.direction!r}, the motion's direction")
+    if not all(np.isfinite(part).all() for part in motion.displacement):
+        raise ValueError("motion has displacements that are not finite; allowed: finite ones")
+    if not (isinstance(num_folds, int | np.integer) and num_folds >= 2):
+        raise ValueError(f"num_folds={num_folds!r} must be a whole number, at least 2")
+    if not (isinstance(seed, int | np.integer) and seed >= 0):
+        raise ValueError(f"seed={seed!r} must be a whole number, at least 0")
+
+
+def _checked_periods(periods, num_segments) -> list[tuple[int, float, float]]:
+    checked = []
+    for period in periods if periods is not None else ():
+        fine = len(period) == 3 and 0 <= period[0] < num_segments and period[1] <= period[2]
+        if not fine:
+            raise ValueError(
+                f"periods holds {tuple(period)!r}; allowed: (segment_index below {num_segments}, start_s, stop_s) "
+                "with start_s <= stop_s"
+            )
+        checked.append((int(period[0]), float(period[1]), float(period[2])))
+    return checked
+
+
+def _depth_range(contact_depths: np.ndarray, spikes: MotionSpikes) -> tuple[float, float]:
+    """Range of the densities: the probe and what lies a little beyond, moved by as much as the motion moves."""
+    reach = 100.0 + min(float(np.abs(spikes.displacement).max(initial=0.0)), 1000.0)
+    return float(contact_depths.min() - reach), float(contact_depths.max() + reach)
+
+
+def _losses(
+    contacts: np.ndarray, dim: int, spikes: MotionSpikes, evidence: Evidence
+) -> tuple[float, float, float]:
+    """Predicted losses of waveform energy without a correction, with the motion, and with its mean over depth."""
+    if dim > 1 or not spikes.judged.any():
+        return float("nan"), float("nan"), float("nan")
+    contacts = contacts[:, :2]
+    displacement = spikes.displacement[spikes.judged]
+    offsets = displacement - spikes.rest
+    # what held-out spikes say moved, where that differs from what the motion says
+    moved = min(abs(evidence.scale), MAX_SCALE) * _typical(offsets, offsets)
+    without, left = waveform_losses(contacts, dim, _typical(displacement, offsets), moved, evidence.error_um)
+    rigid = spikes.rigid_displacement[spikes.judged]
+    _, rigid_left = waveform_losses(
+        contacts, dim, _typical(rigid, rigid), np.zeros(1), evidence.rigid_error_um
+    )
+    return without, left, rigid_left
+
+
+def _typical(values: np.ndarray, ranked_by: np.ndarray) -> np.ndarray:
+    """Give a few of the values that stand for all, evenly by rank."""
+    ranks = (np.arange(NUM_DISPLACEMENTS) + 0.5) / NUM_DISPLACEMENTS * ranked_by.size
+    return values.ravel()[np.argsort(ranked_by, axis=None)[ranks.astype("int64")]]
+
+
+def _judge(
+    numbers: dict[str, Any], evidence: Evidence, extent_um: float, spikes: MotionSpikes
+) -> tuple[str, str]:
+    """Give verdict and reason."""
+    n, span = spikes.num_spikes, numbers["displacement_um"]
+    if extent_um < 1.0:
+        return (
+            "do not correct",
+            "The contacts all lie at one depth, so motion can neither be seen nor corrected.",
+        )
+    if n < MIN_SPIKES:
+        return "cannot tell", f"{n} spikes are too few to judge by; at least {MIN_SPIKES} are needed."
+    num_times = int(spikes.judged.sum())
+    if num_times < MIN_TIMES:
+        return (
+            "cannot tell",
+            f"{num_times} time bins are too few to judge by; at least {MIN_TIMES} are needed.",
+        )
+    if span < MIN_RANGE_UM:
+        return (
+            "do not correct",
+            f"The displacement spans only {span:.1f} um (less than {MIN_RANGE_UM:g} um), which blurs waveforms by "
+            f"{_percent(numbers['loss_without'])} of their energy{_falls_short(evidence)}.",
+        )
+    verdict, reason = _judge_gain(evidence, span)
+    lost = numbers["loss_without"]
+    left = numbers["loss_with" if verdict == "correct" else "rigid_loss_with"]
+    if verdict.startswith("correct"):
+        losses = (
+            f"drift blurs waveforms by {_percent(lost)} of their energy, correction leaves {_percent(left)}"
+        )
+        if not left <= CLEAR_LOSS * lost:
+            return (
+                "do not correct",
+                f"The {span:.1f} um of motion are real, but {losses}: the contacts are too far apart or the "
+                f"estimate is too uncertain{_falls_short(evidence)}.",
+            )
+        reason = f"{reason}; {losses}{_falls_short(evidence)}"
+    return verdict, reason + "."
+
+
+def _falls_short(evidence: Evidence) -> str:
+    """Say so where held-out spikes clearly move farther than the motion says."""
+    if evidence.scale < LARGE_SCALE or evidence.gain < CLEAR_ERRORS * evidence.gain_error:
+        return ""
+    return f"; the spikes move about {evidence.scale:.1f} times as far as the motion says"
+
+
+def _judge_gain(evidence: Evidence, span_um: float) -> tuple[str, str]:
+    gain, error = evidence.gain, evidence.gain_error
+    rigid, rigid_error = evidence.rigid_gain, evidence.rigid_gain_error
+    motion_is_clear = gain > CLEAR_ERRORS * error
+    rigid_is_clear = rigid > CLEAR_ERRORS * rigid_error
+    advantage = evidence.rigid_advantage
+    rigid_is_better = advantage > max(
+        CLEAR_ERRORS * evidence.rigid_advantage_error, RIGID_ADVANTAGE * max(gain, 0.0)
+    )
+    found = f"held-out spikes gain {gain:.3f} +- {error:.3f} nats each"
+    if rigid_is_clear and (rigid_is_better or not motion_is_clear):
+        return (
+            "correct rigidly",
+            f"With the motion's mean over depth held-out spikes gain {rigid:.3f} +- {rigid_error:.3f} nats each, with "
+            f"the motion itself {gain:.3f} +- {error:.3f}",
+        )
+    if motion_is_clear:
+        return "correct", f"With {span_um:.1f} um of motion taken out, {found}"
+    promised = evidence.promised
+    if gain > 0 and gain + 2 * error > promised:
+        return (
+            "cannot tell",
+            f"With {span_um:.1f} um of motion taken out, {found}, which may be nothing and may be the {promised:.3f} "
+            "that such a motion promises",
+        )
+    if gain < -CLEAR_ERRORS * error:
+        return (
+            "do not correct",
+            f"The motion does not fit the spikes: with {span_um:.1f} um taken out, {found}",
+        )
+    return (
+        "do not correct",
+        f"With {span_um:.1f} um of motion taken out, {found}, which is not clearly above zero",
+    )
+
+
+def _percent(share: float) -> str:
+    return "an unknown share" if not np.isfinite(share) else f"{100 * share:.2g} %"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value
