@@ -143,11 +143,13 @@ def test_table_averages_seeds_marks_the_best_and_compares(tmp_path):
         for seed, error in enumerate(values):
             result = dict(case, seed=seed, preset=preset, ours=preset.startswith("steady"))
             result |= dict(mean_error_um=error, max_error_um=error, uncorrected_error_um=6.0)
+            result |= dict(mean_error_offset_per_depth_um=error / 2)
             result |= dict(true_span_um=20.0, estimate_s=0.1, peak_mb=None)
             (tmp_path / "results" / f"{preset}-{seed}.json").write_text(json.dumps(result))
     table = format_motion_table(tmp_path)
     # a preset that saw one of two recordings is no candidate for the best
     assert "| bumps | 2 | **1.50** | 4.00 | (0.50) | 6.00 |" in table
+    assert "| bumps | 2 | **0.75** | 2.00 | (0.25) | 6.00 |" in table
     assert "| bumps | steady_nonrigid | 1.50 | dredge_fast | 4.00 | 0.38 |  | 0.38 |  |" in table
     assert "| rigid_fast | 0.10 |  |" in table
 

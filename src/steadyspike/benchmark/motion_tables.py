@@ -51,6 +51,10 @@ def format_motion_table(folder: str | Path, presets: dict[str, StudyPreset] | No
         _headed("Best of ours and best of theirs", comparison_table(results)),
         _headed("Where nothing moves", still_table(results)),
         _headed("Mean error (um) for each probe", error_table(results, "probe")),
+        _headed(
+            "Mean error (um) with an offset of its own at each depth",
+            error_table(results, "scenario", "mean_error_offset_per_depth_um"),
+        ),
         _headed("Time and memory of the estimation", cost_table(results)),
     ]
     parts += [
@@ -67,12 +71,12 @@ def format_motion_table(folder: str | Path, presets: dict[str, StudyPreset] | No
     return "\n\n".join(parts)
 
 
-def error_table(results: Rows, key: str = "scenario") -> str:
+def error_table(results: Rows, key: str = "scenario", measure: str = "mean_error_um") -> str:
     """Write mean errors: a row for each value of `key`, a column for each preset; see `mean_errors`."""
     presets = _presets(results)
     lines = _header([key, "recordings", *presets, "uncorrected"], numbers_from=1)
     for value, chosen in [*_groups(results, key), ("all", results)]:
-        errors = mean_errors(chosen)
+        errors = mean_errors(chosen, measure)
         full = [error for error, complete in errors.values() if complete]
         best = min(full, default=np.nan)
         cells = []
@@ -89,23 +93,25 @@ def error_table(results: Rows, key: str = "scenario") -> str:
     return "\n".join(lines)
 
 
-def mean_errors(results: Rows) -> dict[str, tuple[float, bool]]:
+def mean_errors(results: Rows, measure: str = "mean_error_um") -> dict[str, tuple[float, bool]]:
     """Give each preset's mean error, and whether it was measured on all recordings that any preset was.
 
     Parameters
     ----------
     results : list of dict
         See `load_results`.
+    measure : str, default: "mean_error_um"
+        What is averaged; see `error_summary`.
 
     Returns
     -------
     errors : dict of str to (float, bool)
-        Mean of "mean_error_um" in um over the preset's recordings; presets that always failed are absent.
+        Mean of the measure in um over the preset's recordings; presets that always failed are absent.
     """
     number = len(_cases(results))
     errors = {}
     for preset in _presets(results):
-        values = [r["mean_error_um"] for r in results if r["preset"] == preset and "mean_error_um" in r]
+        values = [r[measure] for r in results if r["preset"] == preset and measure in r]
         if values:
             errors[preset] = float(np.mean(values)), len(values) == number
     return errors
