@@ -1,0 +1,137 @@
+"""Amplitude, firing rate and displacement of units in bins of time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from spikeinterface.core.motion import Motion
+
+from steadyspike.motion.grids import displacement_on
+
+
+@dataclass(frozen=True)
+class BinnedUnits:
+    """Series of all units on common time bins, one segment after the other.
+
+    Attributes
+    ----------
+    times_s : ndarray, shape (num_bins,)
+        Bin centres in s, on each segment's own clock.
+    starts : ndarray, shape (num_segments + 1,)
+        Where each segment starts, and the number of bins.
+    amplitude : ndarray, shape (num_units, num_bins), or None
+        Median absolute amplitude; NaN in bins with too few spikes.
+    rate_hz : ndarray, shape (num_units, num_bins)
+        Spikes per second.
+    displacement_um : ndarray, shape (num_units, num_bins)
+        Of the tissue at each unit's depth.
+    mean_displacement_um : ndarray, shape (num_bins,)
+        Mean over the windows.
+    """
+
+    times_s: np.ndarray
+    starts: np.ndarray
+    amplitude: np.ndarray | None
+    rate_hz: np.ndarray
+    displacement_um: np.ndarray
+    mean_displacement_um: np.ndarray
+
+
+def bin_units(
+    times_s: np.ndarray,
+    units: np.ndarray,
+    segments: np.ndarray,
+    amplitudes: np.ndarray | None,
+    depths_um: np.ndarray | None,
+    num_units: int,
+    motion: Motion,
+    bin_s: float,
+    min_spikes: int,
+) -> BinnedUnits:
+    """Bin spikes over the time that a motion covers.
+
+    Parameters
+    ----------
+    times_s, units, segments : ndarray, shape (num_spikes,)
+        Time in s, number of the unit, segment.
+    amplitudes : ndarray, shape (num_spikes,), or None
+        Of any sign.
+    depths_um : ndarray, shape (num_units,), or None
+        Depth of each unit. None: each moves as the mean over the windows.
+    num_units : int
+        Number of units.
+    motion : Motion
+        As `checked_motion` returns it.
+    bin_s : float
+        Width of a bin in s; what is left over at the end of a segment is not used.
+    min_spikes : int
+        Bins with fewer spikes of a unit have no amplitude.
+
+    Returns
+    -------
+    binned : BinnedUnits
+    """
+    edges = [_edges(centres, bin_s) for centres in motion.temporal_bins_s]
+    starts = np.concatenate([[0], np.cumsum([edge.size - 1 for edge in edges])])
+    centres = [edge[:-1] + bin_s / 2 for edge in edges]
+    bins = np.full(times_s.size, -1, dtype="int64")
+    for segment, edge in enumerate(edges):
+        here = np.flatnonzero(segments == segment)
+        place = np.searchsorted(edge, times_s[here], side="right") - 1
+        inside = (place >= 0) & (place < edge.size - 1)
+        bins[here[inside]] = starts[segment] + place[inside]
+    used = bins >= 0
+    cells = units[used] * starts[-1] + bins[used]
+    counts = np.bincount(cells, minlength=num_units * starts[-1]).reshape(num_units, starts[-1])
+    windows = motion.spatial_bins_um
+    over_windows = np.concatenate(displacement_on(motion, centres, windows)).mean(axis=1)
+    if depths_um is None:
+        at_units = np.tile(over_windows, (num_units, 1))
+    else:
+        at_units = np.concatenate(displacement_on(motion, centres, depths_um)).T
+    return BinnedUnits(
+        times_s=np.concatenate(centres),
+        starts=starts,
+        amplitude=None
+        if amplitudes is None
+        else _medians(cells, np.abs(amplitudes[used]), counts, min_spikes),
+        rate_hz=counts / bin_s,
+        displacement_um=at_units,
+        mean_displacement_um=over_windows,
+    )
+
+
+def trend_blocks(starts: np.ndarray, bins_per_block: int) -> np.ndarray:
+    """Divide each segment into blocks of about a length; give where each starts, and the end."""
+    parts = []
+    for start, stop in pairwise(starts):
+        number = max(1, round((stop - start) / bins_per_block))
+        parts.append(np.linspace(start, stop, number + 1).round().astype("int64")[:-1])
+    return np.append(np.concatenate(parts), starts[-1])
+
+
+def starts_of_kept(starts: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Give where the blocks start once bins are left out; blocks without a bin vanish."""
+    return np.unique(np.concatenate([[0], np.cumsum(kept)])[starts])
+
+
+def _edges(centres: np.ndarray, bin_s: float) -> np.ndarray:
+    """Edges of bins of one width over the time that bins with these centres cover."""
+    width = np.diff(centres).mean() if centres.size > 1 else bin_s
+    start, duration = centres[0] - width / 2, centres[-1] - centres[0] + width
+    # a hair more, so that rounding does not lose a bin that fits exactly
+    return start + bin_s * np.arange(int(duration / bin_s + 1e-6) + 1)
+
+
+def _medians(cells: np.ndarray, values: np.ndarray, counts: np.ndarray, min_spikes: int) -> np.ndarray:
+    """Median of the values in each cell, NaN in those with too few."""
+    ordered = values[np.lexsort((values, cells))]
+    number = counts.ravel()
+    first = np.cumsum(number) - number
+    medians = np.full(number.size, np.nan)
+    enough = np.flatnonzero(number >= max(1, min_spikes))
+    low, high = (first[enough] + (number[enough] - k) // 2 for k in (1, 0))
+    medians[enough] = (ordered[low] + ordered[high]) / 2
+    return medians.reshape(counts.shape)
