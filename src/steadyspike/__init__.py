@@ -14,8 +14,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from steadyspike.motion.sessions import estimate_motion_sessions
+    from steadyspike.motion.trust import motion_trust
+    from steadyspike.peaks.on_disk import compute_peaks
     from steadyspike.preprocessing.bandpass import bandpass_filter
     from steadyspike.preprocessing.common_reference import common_reference
+    from steadyspike.preprocessing.motion_by_shank import interpolate_motion_by_shank
     from steadyspike.preprocessing.motion_interpolation import interpolate_motion
     from steadyspike.presets import list_presets, load_preset, save_preset
     from steadyspike.register import registered
@@ -26,16 +30,24 @@ __all__ = [
     "__version__",
     "bandpass_filter",
     "common_reference",
+    "compute_peaks",
+    "estimate_motion_sessions",
     "interpolate_motion",
+    "interpolate_motion_by_shank",
     "list_presets",
     "load_preset",
+    "motion_trust",
     "registered",
     "save_preset",
 ]
 
 _MODULES = {
+    "compute_peaks": "steadyspike.peaks.on_disk",
+    "estimate_motion_sessions": "steadyspike.motion.sessions",
+    "motion_trust": "steadyspike.motion.trust",
     "bandpass_filter": "steadyspike.preprocessing.bandpass",
     "common_reference": "steadyspike.preprocessing.common_reference",
+    "interpolate_motion_by_shank": "steadyspike.preprocessing.motion_by_shank",
     "interpolate_motion": "steadyspike.preprocessing.motion_interpolation",
     "list_presets": "steadyspike.presets",
     "load_preset": "steadyspike.presets",

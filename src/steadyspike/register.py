@@ -91,16 +91,28 @@ PARTS: tuple[Part, ...] = (
     *_step(
         INTERPOLATION_METHOD, "motion_interpolation", "interpolate_motion", "SteadyInterpolateMotionRecording"
     ),
+    *_step(
+        "steady_interpolate_motion_by_shank",
+        "motion_by_shank",
+        "interpolate_motion_by_shank",
+        "SteadyInterpolateMotionByShankRecording",
+    ),
     Part(LOCALIZATION_TABLE, "steady_monopolar", "steadyspike.peaks.localization.LocalizeSteadyMonopolar"),
     Part(
         LOCALIZATION_TABLE,
         "steady_grid_convolution",
         "steadyspike.peaks.grid_localization.LocalizeSteadyGridConvolution",
     ),
+    Part(ESTIMATION_TABLE, "steady_auto", "steadyspike.motion.auto.SteadyAutoRegistration"),
     Part(
         ESTIMATION_TABLE,
         "steady_decentralized",
         "steadyspike.motion.decentralized.SteadyDecentralizedRegistration",
+    ),
+    Part(
+        ESTIMATION_TABLE,
+        "steady_iterative_template",
+        "steadyspike.motion.iterative_template.SteadyIterativeTemplateRegistration",
     ),
 )
 

@@ -7,7 +7,7 @@ from spikeinterface.generation import NoiseGeneratorRecording
 
 import steadyspike  # noqa: F401  (registers the methods)
 from steadyspike.benchmark.simulate import build_probe
-from steadyspike.motion.problem import shank_of_channels
+from steadyspike.probe_layout import shank_of_channels
 
 RATE_HZ = 30_000.0
 

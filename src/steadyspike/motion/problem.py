@@ -11,6 +11,7 @@ from spikeinterface.sortingcomponents.motion.motion_utils import get_spatial_win
 from tqdm.auto import tqdm
 
 from ..kernels import registration, segment_offsets
+from ..probe_layout import distance_to_nearest, shank_of_channels
 from .periods import check_periods, inside_periods
 
 COMMON_PARAMS_DOC = """
@@ -154,6 +155,51 @@ class Problem:
         )
 
 
+# Spikes are seen this far around; contacts farther apart never see one unit move from one to the next.
+MAX_PITCH_UM = 200.0
+MIN_EXTENT_UM = 1.0
+
+
+def check_layout(name, recording, direction):
+    """Refuse layouts on which no motion along the direction can be seen, and give the contacts' positions along it.
+
+    Parameters
+    ----------
+    name : str
+        Who asks, for errors.
+    recording : BaseRecording
+        With a probe.
+    direction : "x" | "y" | "z"
+        Direction of the motion.
+
+    Returns
+    -------
+    depths_um : ndarray, shape (num_channels,)
+
+    Raises
+    ------
+    ValueError
+        If all contacts lie at one place along the direction, or none has a neighbour (Utah arrays).
+    """
+    positions = recording.get_channel_locations(axes="xyz" if recording.is_probe_3d() else "xy")
+    dimension = "xyz".index(direction)
+    if dimension >= positions.shape[1]:
+        raise ValueError(f"{name}: direction={direction!r}, and the probe has the directions x and y only")
+    depths_um = positions[:, dimension]
+    if np.ptp(depths_um) < MIN_EXTENT_UM:
+        raise ValueError(
+            f"{name}: all {depths_um.size} contacts lie at one place along {direction}, so motion along {direction} "
+            "cannot be seen; leave this recording as it is, or choose the direction along which the contacts lie"
+        )
+    nearest_um = float(np.median(distance_to_nearest(positions)))
+    if nearest_um > MAX_PITCH_UM:
+        raise ValueError(
+            f"{name}: the contacts are {nearest_um:.0f} um apart (Utah or another wide array), and a spike is seen by "
+            f"one of them only: drift cannot be estimated beyond {MAX_PITCH_UM:.0f} um. Sort the channels one by one"
+        )
+    return depths_um
+
+
 def build_problem(
     name,
     recording,
@@ -179,7 +225,7 @@ def build_problem(
     problem : Problem
     """
     periods = check_periods(name, periods, recording)
-    contact_depths = recording.get_channel_locations()[:, "xyz".index(direction)]
+    contact_depths = check_layout(name, recording, direction)
     depth_range_um = (contact_depths.min() - hist_margin_um, contact_depths.max() + hist_margin_um)
     window = partial(
         get_spatial_windows,
@@ -215,21 +261,6 @@ def build_problem(
         direction,
         progress,
     )
-
-
-def shank_of_channels(recording):
-    """Number the shanks (of all probes) and give that of each channel; zeros where shanks are not told apart.
-
-    Returns
-    -------
-    shanks : ndarray of int32, shape (num_channels,)
-        In the order in which the channels name them.
-    """
-    contacts = recording.get_probegroup().to_numpy(complete=True)
-    fields = [field for field in ("probe_index", "shank_ids") if field in contacts.dtype.names]
-    names = list(zip(*(contacts[field].tolist() for field in fields), strict=True))
-    seen = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    return np.array([seen[name] for name in names], dtype="int32")
 
 
 def _select_spikes(recording, peaks, peak_locations, direction, times, periods):

@@ -218,12 +218,16 @@ class SteadyInterpolateMotionRecordingSegment(BasePreprocessorSegment):
         parent = self.parent_recording_segment
         traces = parent.get_traces(start_frame, end_frame, slice(None))
         times = parent.sample_index_to_time(np.arange(start_frame, end_frame))
+        return cast_traces(self.corrected(traces, times, rows), self.output_dtype)
+
+    def corrected(self, traces, times, rows) -> np.ndarray:
+        """Rows of the corrected traces (None: all) of samples at some times in s, in the type of the weights."""
         num_channels = len(self.weights.targets) if rows is None else len(rows)
         corrected = np.empty((len(traces), num_channels), dtype=self.weights.dtype)
         for start, end, time_bin in bin_runs(times, self.edges_s):
             weights = self.weights.at(self.displacement(time_bin))
             apply_weights(traces[start:end], weights, rows, corrected[start:end])
-        return cast_traces(corrected, self.output_dtype)
+        return corrected
 
     def displacement(self, time_bin) -> np.ndarray:
         """Displacement of each contact in um, at the middle of a time bin."""

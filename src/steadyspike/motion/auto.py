@@ -1,0 +1,189 @@
+"""A motion estimator that needs no tuning: windows and time bins follow the probe and its spikes."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from .decentralized import SteadyDecentralizedRegistration
+from .problem import check_arguments, check_common, check_layout
+from .trust import motion_trust
+
+TIME_BINS_S = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
+# Spikes per time bin and window below which a displacement is mostly guessed.
+SPIKES_PER_BIN = 5.0
+WINDOW_STEP_UM = 200.0
+MAX_WINDOWS = 40
+# Spikes per second and window below which there are fewer windows.
+WINDOW_RATE_HZ = 1.0
+
+
+class UncorrectedMotionWarning(UserWarning):
+    """The spikes say that this motion should not be corrected, or not like this."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Windows and time bins for a probe and its spikes."""
+
+    rigid: bool
+    win_step_um: float
+    win_scale_um: float
+    bin_s: float
+
+
+def plan_estimation(extent_um, peaks_per_s, rigid=False):
+    """Choose windows and time bins.
+
+    Windows are 200 um apart, farther on probes so long that there would be more than 40, or where a window would see
+    less than one spike per second. Time bins take 1 s, longer where a window would see fewer than 5 spikes.
+
+    Parameters
+    ----------
+    extent_um : float
+        Distance between the outermost contacts along the direction of the motion, in um.
+    peaks_per_s : float
+        Peaks per second on the whole probe.
+    rigid : bool, default: False
+        Ask for one window.
+
+    Returns
+    -------
+    plan : Plan
+    """
+    step_um = max(WINDOW_STEP_UM, extent_um / MAX_WINDOWS)
+    most_windows = max(int(peaks_per_s / WINDOW_RATE_HZ), 1)
+    step_um = max(step_um, extent_um / most_windows)
+    num_windows = max(int(extent_um // step_um), 1)
+    rigid = rigid or num_windows == 1
+    rate = peaks_per_s / (1 if rigid else num_windows)
+    bin_s = next((bin_s for bin_s in TIME_BINS_S if rate * bin_s >= SPIKES_PER_BIN), TIME_BINS_S[-1])
+    return Plan(rigid, step_um, 1.5 * step_um, bin_s)
+
+
+class SteadyAutoRegistration:
+    """Decentralized registration with windows and time bins chosen from the probe and its spikes, and a verdict.
+
+    Runs `steady_decentralized` as `plan_estimation` says, then `steadyspike.motion_trust`. Where held-out spikes say
+    that the motion should be corrected rigidly, a rigid one is estimated; where they say that it should not be
+    corrected, it is returned all the same. Each is told by a warning.
+    """
+
+    name = "steady_auto"
+    need_peak_location = True
+    params_doc = """
+    bin_s : float or None, default: None
+        Duration of the time bins in s; None: 1 s, or longer where there are few peaks. (The windows are chosen too:
+        win_step_um, win_scale_um, win_margin_um and win_shape are not used.)
+    max_displacement_um : float, default: 100.0
+        Largest displacement between two time bins of a segment in um, larger than 0.
+    max_segment_displacement_um : float, default: 400.0
+        Largest displacement between two segments in um, larger than 0.
+    periods : None, sequence of tuple or ndarray, default: None
+        Times to leave out, as in `steady_decentralized`.
+    reference_displacement : "midrange" | "mean" | "median", default: "midrange"
+        Which displacement is called zero, as in `steady_decentralized`.
+    """
+
+    @classmethod
+    def run(
+        cls,
+        recording,
+        peaks,
+        peak_locations,
+        direction,
+        rigid,
+        win_shape,
+        win_step_um,
+        win_scale_um,
+        win_margin_um,
+        verbose,
+        progress_bar,
+        extra,
+        bin_s=None,
+        max_displacement_um=100.0,
+        max_segment_displacement_um=400.0,
+        periods=None,
+        reference_displacement="midrange",
+    ):
+        """Estimate the motion; called by SpikeInterface's `estimate_motion`.
+
+        Parameters
+        ----------
+        recording, peaks, peak_locations, direction, rigid, verbose, progress_bar
+            As in `SteadyDecentralizedRegistration.run`.
+        win_shape, win_step_um, win_scale_um, win_margin_um
+            Not used.
+        extra : dict or None
+            Filled, where given, as by `SteadyDecentralizedRegistration.run`, and with "motion_trust" (a
+            `steadyspike.motion.trust.MotionTrust`).
+        bin_s, max_displacement_um, max_segment_displacement_um, periods, reference_displacement
+            See `params_doc`.
+
+        Returns
+        -------
+        motion : Motion
+
+        Raises
+        ------
+        ValueError
+            For an argument outside its range.
+
+        Warns
+        -----
+        UncorrectedMotionWarning
+            If the verdict is anything but "correct".
+        """
+        check_arguments(cls.name, bin_s=(bin_s, bin_s is None or bin_s > 0, "larger than 0 s, or None"))
+        check_common(
+            cls.name,
+            bin_s or 1.0,
+            0.0,
+            max_displacement_um,
+            max_segment_displacement_um,
+            reference_displacement,
+        )
+        depths_um = check_layout(cls.name, recording, direction)
+        plan = plan_estimation(float(np.ptp(depths_um)), _peaks_per_s(recording, peaks), rigid)
+        if verbose:
+            print(f"{cls.name}: {plan}")
+
+        def estimate(rigid, filled):
+            return SteadyDecentralizedRegistration.run(
+                recording,
+                peaks,
+                peak_locations,
+                direction,
+                rigid,
+                "gaussian",
+                plan.win_step_um,
+                plan.win_scale_um,
+                0.0,
+                verbose,
+                progress_bar,
+                filled,
+                bin_s=bin_s or plan.bin_s,
+                max_displacement_um=max_displacement_um,
+                max_segment_displacement_um=max_segment_displacement_um,
+                periods=periods,
+                reference_displacement=reference_displacement,
+            )
+
+        motion = estimate(plan.rigid, extra)
+        trust = motion_trust(recording, motion, peaks, peak_locations, periods=periods)
+        if trust.verdict == "correct rigidly" and not plan.rigid:
+            if extra is not None:
+                extra.clear()
+            motion = estimate(True, extra)
+        if trust.verdict != "correct":
+            warnings.warn(
+                f"{cls.name}: {trust.verdict}. {trust.reason}", UncorrectedMotionWarning, stacklevel=2
+            )
+        if extra is not None:
+            extra["motion_trust"] = trust
+        return motion
+
+
+def _peaks_per_s(recording, peaks):
+    duration_s = sum(recording.get_duration(segment) for segment in range(recording.get_num_segments()))
+    return len(peaks) / duration_s if duration_s > 0 else 0.0

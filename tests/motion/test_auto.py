@@ -1,0 +1,101 @@
+import importlib
+import warnings
+
+import numpy as np
+import pytest
+from probeinterface import Probe, generate_linear_probe
+from spikeinterface.generation import NoiseGeneratorRecording
+from test_segments import mean_error, segmented_peaks, segmented_recording, still
+
+import steadyspike  # noqa: F401  (registers the methods)
+from steadyspike.motion.auto import UncorrectedMotionWarning, plan_estimation
+
+
+def estimate_motion(*args, **kwargs):
+    return importlib.import_module("spikeinterface.sortingcomponents.motion").estimate_motion(*args, **kwargs)
+
+
+def slow(segment, times_s, depths_um):
+    return 10 * np.sin(times_s / 8)
+
+
+@pytest.mark.parametrize(
+    ("extent_um", "rate_hz", "rigid", "num_windows", "bin_s"),
+    [
+        (3840.0, 500.0, False, 19, 1.0),  # Neuropixels 1.0
+        (3840.0, 30.0, False, 19, 5.0),  # the same, hardly any spikes
+        (720.0, 40.0, False, 3, 1.0),  # one of four shanks
+        (750.0, 5.0, False, 3, 5.0),  # a linear probe of 16 contacts
+        (150.0, 20.0, True, 1, 1.0),
+        (10_000.0, 3000.0, False, 40, 1.0),  # 5,000 contacts
+        (3840.0, 0.0, True, 1, 60.0),
+        (0.0, 3.0, True, 1, 2.0),
+    ],
+)
+def test_windows_and_bins_follow_the_probe_and_the_spikes(extent_um, rate_hz, rigid, num_windows, bin_s):
+    plan = plan_estimation(extent_um, rate_hz)
+    assert plan.rigid == rigid
+    assert max(int(extent_um // plan.win_step_um), 1) == num_windows
+    assert plan.bin_s == bin_s
+    assert plan_estimation(extent_um, rate_hz, rigid=True).rigid
+
+
+def test_real_motion_is_estimated_without_a_warning():
+    peaks, locations = segmented_peaks(slow, (60.0,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UncorrectedMotionWarning)
+        motion, extra = estimate_motion(
+            segmented_recording((60.0,)), peaks, locations, method="steady_auto", extra_outputs=True
+        )
+    assert extra["motion_trust"].verdict == "correct"
+    assert mean_error(motion, slow) < 0.5
+
+
+def test_still_tissue_is_told_and_the_estimate_returned():
+    peaks, locations = segmented_peaks(still, (60.0,))
+    with pytest.warns(UncorrectedMotionWarning, match="do not correct"):
+        motion = estimate_motion(segmented_recording((60.0,)), peaks, locations, method="steady_auto")
+    assert mean_error(motion, still) < 0.5
+
+
+def recording_of(probe):
+    count = probe.get_contact_count()
+    probe.set_device_channel_indices(np.arange(count))
+    recording = NoiseGeneratorRecording(
+        num_channels=count, sampling_frequency=30_000.0, durations=[5.0], seed=0
+    )
+    recording.set_probe(probe)
+    return recording
+
+
+def utah():
+    probe = Probe(ndim=2)
+    grid = np.stack(np.meshgrid(np.arange(4), np.arange(4)), axis=-1).reshape(-1, 2)
+    probe.set_contacts(positions=400.0 * grid, shapes="circle", shape_params={"radius": 5})
+    return probe
+
+
+def lying():
+    probe = generate_linear_probe(num_elec=8, ypitch=20)
+    probe.rotate(90)
+    return probe
+
+
+@pytest.mark.parametrize(
+    ("probe", "direction", "message"),
+    [(utah, "y", "400 um apart"), (lying, "y", "at one place along y"), (lying, "z", "x and y only")],
+)
+@pytest.mark.parametrize("method", ["steady_auto", "steady_decentralized"])
+def test_layouts_that_cannot_tell_motion_get_a_clear_answer(probe, direction, message, method):
+    peaks, locations = segmented_peaks(still, (5.0,), num_units=3)
+    with pytest.raises(ValueError, match=message):
+        estimate_motion(recording_of(probe()), peaks, locations, method=method, direction=direction)
+
+
+@pytest.mark.parametrize(
+    "kwargs", [{"bin_s": 0}, {"max_displacement_um": -1}, {"reference_displacement": "max"}]
+)
+def test_arguments_outside_their_range_are_refused(kwargs):
+    peaks, locations = segmented_peaks(still, (5.0,), num_units=3)
+    with pytest.raises(ValueError, match=next(iter(kwargs))):
+        estimate_motion(segmented_recording((5.0,)), peaks, locations, method="steady_auto", **kwargs)
