@@ -14,6 +14,7 @@ from . import template_registration
 
 STEP_UM = 1.0
 SMOOTH_MARKS = 0.7
+NOISE_MARGIN = 1.5
 
 
 @numba.njit(nogil=True, cache=True)
@@ -136,10 +137,11 @@ def fitted_parameters(displacement, precision):
     noise has the variance :math:`\sum_f H(f)^2 \sigma^2 / n`. The factor is not known, but the estimate's own
     amplitude at that frequency bounds it:
 
-    .. math:: H(f) \lesssim \min(1, |\hat x(f)| / \sigma)
+    .. math:: H(f) \lesssim \min(1, a |\hat x(f)| / \sigma)
 
     with the orthonormal cosine transform over time and depth :math:`\hat x` of its n values and the standard
-    deviation :math:`\sigma` of one measurement. A smooth motion has few large coefficients, a noisy one has many.
+    deviation :math:`\sigma` of one measurement; a = 1.5 makes up for noise that happens to be small. A smooth motion
+    has few large coefficients, a noisy one has many.
 
     Parameters
     ----------
@@ -160,8 +162,9 @@ def fitted_parameters(displacement, precision):
     if displacement.size == 0:
         return 0.0, 0.0
     coefficients = dctn(displacement - np.median(displacement, axis=0), norm="ortho")
-    passed = np.minimum(np.abs(coefficients) * np.sqrt(precision), 1.0)
-    return float(passed.sum()), float(np.square(passed).mean() / precision)
+    size = np.abs(coefficients) * np.sqrt(precision)
+    number = np.minimum(NOISE_MARGIN * size, 1.0).sum()
+    return float(number), float(np.square(np.minimum(size, 1.0)).mean() / precision)
 
 
 def error_over_time(values, blocks, num_blocks):

@@ -244,6 +244,9 @@ def weigh_evidence(spikes: MotionSpikes, depth_range_um: tuple[float, float]) ->
     gain, gain_error = gain_of(stretched - still, fitted)
     rigid_gain, rigid_gain_error = gain_of(rigid - still, rigid_fitted)
     advantage, advantage_error = gain_of(rigid - stretched, rigid_fitted - fitted)
+    # what the mean over depth leaves out is an error of it, unless the spikes say that it is none
+    left_out = float(np.var(spikes.shift_um - spikes.rigid_shift_um)) if advantage < 0 else 0.0
+    rigid_unexplained = max(_unexplained(spikes, _slope(rigid_around), blocks, info), left_out)
     moved_um = spikes.shift_um - np.median(spikes.shift_um)
     return Evidence(
         gain=gain,
@@ -257,7 +260,7 @@ def weigh_evidence(spikes: MotionSpikes, depth_range_um: tuple[float, float]) ->
         promised=0.5 * float(np.minimum(info * np.square(moved_um), 1.0).mean()),
         scale=1.0 + _still_moving(spikes, _slope(around), info),
         error_um=float(np.sqrt(noise + _unexplained(spikes, _slope(around), blocks, info))),
-        rigid_error_um=float(np.sqrt(rigid_noise + _unexplained(spikes, _slope(rigid_around), blocks, info))),
+        rigid_error_um=float(np.sqrt(rigid_noise + rigid_unexplained)),
         trust=_trust(spikes, around[1]),
     )
 

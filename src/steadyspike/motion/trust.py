@@ -65,7 +65,7 @@ class MotionTrust:
     loss_without, loss_with, rigid_loss_with : float
         Share of a typical waveform's energy that the drift blurs, and that is lost with the correction, by the motion
         or by its mean over depth: to interpolation between contacts and to the error of the estimate. NaN for motion
-        out of the plane of the contacts.
+        out of the plane of the contacts, and without spikes.
     num_spikes, num_spikes_used : int
         Spikes at the times that were judged, and those that a random choice kept.
     """
@@ -103,8 +103,8 @@ class MotionTrust:
             f"true size {self.scale:.2f} times the estimate\n"
             f"  held-out gain {self.gain:.4f} +- {self.gain_error:.4f} nats per spike, "
             f"rigid {self.rigid_gain:.4f} +- {self.rigid_gain_error:.4f}\n"
-            f"  waveform energy lost without correction {_percent(self.loss_without)}, "
-            f"with it {_percent(self.loss_with)}\n"
+            f"  waveform energy lost without correction {percent(self.loss_without)}, "
+            f"with it {percent(self.loss_with)}\n"
             f"  {self.num_spikes_used} of {self.num_spikes} spikes"
         )
 
@@ -265,7 +265,7 @@ def _losses(
     contacts: np.ndarray, dim: int, spikes: MotionSpikes, evidence: Evidence
 ) -> tuple[float, float, float]:
     """Predicted losses of waveform energy without a correction, with the motion, and with its mean over depth."""
-    if dim > 1 or not spikes.judged.any():
+    if dim > 1 or not np.isfinite(evidence.error_um) or not spikes.judged.any():
         return float("nan"), float("nan"), float("nan")
     contacts = contacts[:, :2]
     displacement = spikes.displacement[spikes.judged]
@@ -308,14 +308,14 @@ def _judge(
         return (
             "do not correct",
             f"The displacement spans only {span:.1f} um (less than {MIN_RANGE_UM:g} um), which blurs waveforms by "
-            f"{_percent(numbers['loss_without'])} of their energy{_falls_short(evidence)}.",
+            f"{percent(numbers['loss_without'])} of their energy{_falls_short(evidence)}.",
         )
     verdict, reason = _judge_gain(evidence, span)
     lost = numbers["loss_without"]
     left = numbers["loss_with" if verdict == "correct" else "rigid_loss_with"]
     if verdict.startswith("correct"):
         losses = (
-            f"drift blurs waveforms by {_percent(lost)} of their energy, correction leaves {_percent(left)}"
+            f"drift blurs waveforms by {percent(lost)} of their energy, correction leaves {percent(left)}"
         )
         if not left <= CLEAR_LOSS * lost:
             return (
@@ -370,8 +370,11 @@ def _judge_gain(evidence: Evidence, span_um: float) -> tuple[str, str]:
     )
 
 
-def _percent(share: float) -> str:
-    return "an unknown share" if not np.isfinite(share) else f"{100 * share:.2g} %"
+def percent(share: float) -> str:
+    """Write a share of energy as a percentage with two digits; "?" where it is not known."""
+    if not np.isfinite(share):
+        return "?"
+    return "< 0.01 %" if share < 1e-4 else f"{100 * share:.2g} %"
 
 
 def _plain(value: Any) -> Any:
