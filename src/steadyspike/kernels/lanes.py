@@ -7,8 +7,8 @@ sums round one after the other, as in numpy: each lane has the digits of the pla
 """
 
 import numpy as np
-from llvmlite import ir
 from numba.core import types
+from numba.core.cgutils import ir  # the llvmlite that numba itself uses
 from numba.extending import intrinsic, models, register_model
 
 LANE_BYTES = 64
