@@ -181,6 +181,8 @@ def test_corrected_recording_can_be_corrected_again(corrected_folder, tmp_path):
         (["--chunk-duration", "soon"], "500ms"),
         (["--set", "estimate_motion=3"], "estimate_motion"),
         (["--set", "bin_s"], "key=value"),
+        (["--set", "detect.detect_treshold=5"], "did you mean 'detect_threshold'"),
+        (["--set", "estimate_motion.bin_s=0"], "greater than 0"),
         (["--reader", "telegraph"], "spikeglx"),
         (["--reader-option", "num_channels=4"], "reader"),
         (["--segment", "3"], "counted from 0"),
@@ -214,12 +216,43 @@ def test_missing_recording_probe_and_trust(tmp_path):
     assert_nothing_left(results)
 
 
-def test_several_segments_need_a_choice(tmp_path):
-    two = si.generate_recording(num_channels=4, durations=[0.1, 0.1])
-    two.save(folder=tmp_path / "two", format="binary", n_jobs=1)
-    result = run("correct", tmp_path / "two", "-o", tmp_path / "out")
+@pytest.fixture(scope="module")
+def two_segments(raw_folder, tmp_path_factory):
+    """The raw recording cut in two."""
+    raw = si.load(raw_folder)
+    pieces = [raw.frame_slice(0, 100_000), raw.frame_slice(130_000, 240_000)]
+    folder = tmp_path_factory.mktemp("data") / "two"
+    si.append_recordings(pieces).save(folder=folder, format="binary", n_jobs=1)
+    return folder
+
+
+def test_several_segments_are_corrected_together(two_segments, tmp_path):
+    output = tmp_path / "out"
+    result = run("correct", two_segments, "-o", output, "-p", "steady_rigid", "-j", 1)
+    assert result.exit_code == 0, result.output
+    assert "in 2 segments" in result.output
+    info = si.load_motion_info(output / "motion_info")
+    assert [len(displacement) for displacement in info["motion"].displacement] == [4, 4]
+    assert set(info["peaks"]["segment_index"]) == {0, 1}
+    assert np.load(output / "motion_info" / "trust.npy").shape == (8, 1)
+    corrected = si.load(output / "recording.json")
+    assert corrected.get_num_samples(1) == 110_000
+    assert corrected.get_traces(segment_index=1, end_frame=100).shape == (100, 24)
+    for name in ("raster", "motion_map", "peaks_on_probe", "trust"):
+        for segment in (0, 1):
+            assert (output / "figures" / f"{name}_segment{segment}.png").is_file()
+
+
+def test_estimators_of_one_segment_need_a_choice(two_segments, tmp_path):
+    result = run("correct", two_segments, "-o", tmp_path / "out", "-p", "dredge_fast")
     assert result.exit_code == 2
-    assert "--segment" in result.output
+    for word in ("--segment", "dredge_ap", "steady_decentralized"):
+        assert word in result.output
+    assert_nothing_left(tmp_path)
+    options = ("-p", "rigid_fast", "--segment", 1, "--no-figures", "-j", 1)
+    result = run("correct", two_segments, "-o", tmp_path / "out", *options)
+    assert result.exit_code == 0, result.output
+    assert si.load(tmp_path / "out" / "recording.json").get_num_segments() == 1
 
 
 def give_up():
@@ -232,15 +265,53 @@ def be_terminated():
 
 @pytest.mark.parametrize(("stop", "code"), [(give_up, 1), (be_terminated, 130)])
 def test_failure_on_the_way_leaves_nothing(raw_folder, tmp_path, monkeypatch, stop, code):
+    from steadyspike.peaks import on_disk
+
     def fail(*_, **__):
         stop()
 
-    monkeypatch.setattr(si, "save_motion_info", fail)
+    monkeypatch.setattr(on_disk, "run_node_pipeline", fail)
     result = run("correct", raw_folder, "-o", tmp_path / "out", "-p", "steady_rigid", "-j", 1)
     assert result.exit_code == code
     assert "Traceback" not in result.output
     assert ("no luck at all" in result.output) == (code == 1)
     assert_nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize(("stop", "code"), [(give_up, 1), (be_terminated, 130)])
+def test_failure_after_the_peaks_keeps_them_for_the_next_run(raw_folder, tmp_path, monkeypatch, stop, code):
+    from steadyspike.peaks import on_disk
+
+    command = ("correct", raw_folder, "-o", tmp_path / "out", "-p", "steady_rigid", "-j", 1, "--no-figures")
+    with monkeypatch.context() as patch:
+        patch.setattr(si, "save_motion_info", lambda *_, **__: stop())
+        result = run(*command)
+    assert result.exit_code == code
+    assert "goes on from there" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["out.part"]
+
+    result = run(*command, "--set", "detect.detect_threshold=7")
+    assert result.exit_code == 2
+    assert "detect_threshold is 8.0 there and 7 here" in result.output
+    assert "--restart" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["out.part"]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(on_disk, "run_node_pipeline", None)
+        result = run(*command)
+    assert result.exit_code == 0, result.output
+    assert "going on" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_work_folder_of_someone_else_is_safe(raw_folder, tmp_path):
+    (tmp_path / "out.part").mkdir()
+    (tmp_path / "out.part" / "book.tex").write_text("part one")
+    for options in ((), ("--restart",)):
+        result = run("correct", raw_folder, "-o", tmp_path / "out", "-p", "steady_rigid", "-j", 1, *options)
+        assert result.exit_code == 2
+        assert "holds no peaks" in result.output
+    assert (tmp_path / "out.part" / "book.tex").is_file()
 
 
 def test_debug_shows_where_it_came_from(tmp_path):
@@ -251,7 +322,7 @@ def test_debug_shows_where_it_came_from(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_ctrl_c_leaves_nothing(raw_folder, tmp_path):
+def test_ctrl_c_leaves_nothing_half_done(raw_folder, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "steadyspike", "correct", raw_folder, "-o", tmp_path / "out", "-j", "1"],
         stderr=subprocess.PIPE,
@@ -265,7 +336,8 @@ def test_ctrl_c_leaves_nothing(raw_folder, tmp_path):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "stopped" in errors
-    assert_nothing_left(tmp_path)
+    # peaks that were found already are kept
+    assert {path.name for path in tmp_path.iterdir()} <= ({"out.part"} if "kept" in errors else set())
 
 
 def test_presets_list_and_show():

@@ -42,6 +42,10 @@ EXAMPLES = """
   figures/         rasters, motion map, peaks on the probe, run times
 
   recording/ or recording.zarr/   the traces, with -f binary or -f zarr
+
+Until all of that is there, the peaks found so far are kept in a folder
+beside it whose name ends in .part: after an interrupt, the same command
+goes on from there.
 """
 
 READING, CORRECTING, WRITING = "Reading", "Correcting", "Writing"
@@ -87,6 +91,14 @@ def correct(
             "--overwrite", help="Replace the folder if steadyspike wrote it.", rich_help_panel=WRITING
         ),
     ] = False,
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart",
+            help="Find all peaks anew instead of going on with an interrupted run.",
+            rich_help_panel=WRITING,
+        ),
+    ] = False,
     preset: Annotated[
         str,
         typer.Option(
@@ -128,7 +140,8 @@ def correct(
         typer.Option("--stream", help="Name or id, where there are several.", rich_help_panel=READING),
     ] = None,
     segment: Annotated[
-        int | None, typer.Option("--segment", help="Which, where there are several.", rich_help_panel=READING)
+        int | None,
+        typer.Option("--segment", help="Only this one. Default: all, together.", rich_help_panel=READING),
     ] = None,
     reader: Annotated[
         str | None,
@@ -161,7 +174,7 @@ def correct(
 ) -> None:
     """Estimate and correct the motion of a recording."""
     with clear_errors(debug):
-        from steadyspike.cli import correction
+        from steadyspike.cli import correction, estimation
         from steadyspike.cli.output import check_output
         from steadyspike.environment import job_defaults
 
@@ -170,6 +183,7 @@ def correct(
         jobs = job_kwargs(n_jobs, chunk_duration, progress_bar)
         overrides = _overrides(parse_settings(setting or [], "--set"), rigid)
         correction.check_preset(preset)
+        estimation.check_overrides(preset, overrides)
         opened = correction.open_recording(
             recording,
             reader=reader,
@@ -179,6 +193,7 @@ def correct(
             probe=probe,
             segment=segment,
         )
+        estimation.check_segments(opened, preset, overrides)
         if output.absolute() in recording.absolute().parents or output.absolute() == recording.absolute():
             raise UsageError(
                 f"{recording} lies in {output}, which would be replaced; choose another --output"
@@ -198,6 +213,7 @@ def correct(
             relative_paths=relative_paths,
             figures=not no_figures,
             overwrite=overwrite,
+            restart=restart,
             job_kwargs=jobs,
         )
         _report(correction.run(preprocessed, request))

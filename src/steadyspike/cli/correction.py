@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from steadyspike.cli.errors import UsageError, say
+from steadyspike.cli.estimation import INTERPOLATION, estimate, work_beside
 from steadyspike.cli.output import new_folder, write_marker
 from steadyspike.environment import job_defaults
 
@@ -21,7 +22,6 @@ FILTERS = [
     {"name": "steady_common_reference", "params": {}},
 ]
 """Preprocessing of a recording about whose probe nothing is known."""
-INTERPOLATION = "interpolate_motion_kwargs"
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Request:
     relative_paths: bool = False
     figures: bool = True
     overwrite: bool = False
+    restart: bool = False
     job_kwargs: dict[str, Any] = field(default_factory=dict)
 
 
@@ -73,7 +74,7 @@ def check_preset(preset: str) -> None:
 
 
 def open_recording(path: Path, *, probe: Path | None, segment: int | None, **how: Any) -> BaseRecording:
-    """Open a recording of one segment with a probe, or say what is missing.
+    """Open a recording with a probe, or say what is missing.
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ def open_recording(path: Path, *, probe: Path | None, segment: int | None, **how
     probe : Path or None
         A probeinterface JSON to attach.
     segment : int or None
-        Which segment to keep.
+        Which segment to keep; None: all.
     **how
         Further arguments of `load_recording`.
 
@@ -100,9 +101,7 @@ def open_recording(path: Path, *, probe: Path | None, segment: int | None, **how
     number = recording.get_num_segments()
     if segment is not None and not 0 <= segment < number:
         raise UsageError(f"--segment {segment} is not there; the recording has {number}, counted from 0")
-    if segment is None and number > 1:
-        raise UsageError(f"{path} has {number} segments; choose one with --segment")
-    if number > 1:
+    if segment is not None and number > 1:
         recording = recording.select_segments([segment])
     groups = recording.get_channel_groups()
     if groups is not None and np.unique(groups).size > 1:
@@ -113,7 +112,9 @@ def open_recording(path: Path, *, probe: Path | None, segment: int | None, **how
 def describe(recording: BaseRecording) -> str:
     """Say in one line what a recording is."""
     channels, rate = recording.get_num_channels(), recording.get_sampling_frequency()
-    return f"{channels} channels, {rate:g} Hz, {recording.get_total_duration():.1f} s, {recording.dtype}"
+    number = recording.get_num_segments()
+    segments = f" in {number} segments" if number > 1 else ""
+    return f"{channels} channels, {rate:g} Hz, {recording.get_total_duration():.1f} s{segments}, {recording.dtype}"
 
 
 def preprocess(recording: BaseRecording, choice: str) -> tuple[BaseRecording, str]:
@@ -159,7 +160,7 @@ def run(recording: BaseRecording, request: Request) -> Correction:
     Parameters
     ----------
     recording : BaseRecording
-        One segment, with a probe, filtered.
+        With a probe, filtered.
     request : Request
         What to do.
 
@@ -167,8 +168,22 @@ def run(recording: BaseRecording, request: Request) -> Correction:
     -------
     done : Correction
     """
-    with new_folder(request.output, request.overwrite) as folder, job_defaults(**request.job_kwargs):
-        info, trust = _estimate(recording, request)
+    with work_beside(request.output) as work, new_folder(request.output, request.overwrite) as folder:
+        done = _correct(recording, request, work, folder)
+        write_marker(folder, {"command": "correct", "request": asdict(request), "result": asdict(done)})
+    return done
+
+
+def _correct(recording: BaseRecording, request: Request, work: Path, folder: Path) -> Correction:
+    with job_defaults(**request.job_kwargs):
+        info, trust = estimate(
+            recording,
+            work,
+            preset=request.preset,
+            overrides=request.overrides,
+            restart=request.restart,
+            job_kwargs=request.job_kwargs,
+        )
         corrected = _interpolate(recording, info["motion"], request)
         files = _save_motion(info, trust, folder)
         files += _save_recording(corrected, folder, request)
@@ -177,32 +192,21 @@ def run(recording: BaseRecording, request: Request) -> Correction:
 
             save_figures(info, recording, folder / "figures", trust=trust)
             files.append("figures/")
-        displacement = info["motion"].displacement
-        done = Correction(
-            output=request.output,
-            files=sorted(files),
-            num_peaks=len(info["peaks"]),
-            range_um=float(max((np.ptp(d, axis=0).max() for d in displacement if d.size), default=0.0)),
-            median_trust=None if trust is None else float(np.median(trust)),
-            run_times=info["run_times"],
-        )
-        write_marker(folder, {"command": "correct", "request": asdict(request), "result": asdict(done)})
-    return done
-
-
-def _estimate(recording: BaseRecording, request: Request) -> tuple[dict[str, Any], np.ndarray | None]:
-    """Estimate the motion; with it comes the trust in it, where the preset's estimator gives one."""
-    import spikeinterface.full as si
-
-    overrides = {step: dict(keys) for step, keys in request.overrides.items() if step != INTERPOLATION}
-    estimate = overrides.setdefault("estimate_motion_kwargs", {})
-    estimate["extra_outputs"] = True
-    (motion, extra), info = si.compute_motion(
-        recording, preset=request.preset, output_motion_info=True, **overrides, **request.job_kwargs
+    displacement = info["motion"].displacement
+    return Correction(
+        output=request.output,
+        files=sorted(files),
+        num_peaks=len(info["peaks"]),
+        range_um=_range_um(displacement),
+        median_trust=None if trust is None else float(np.median(trust)),
+        run_times=info["run_times"],
     )
-    info["motion"] = motion
-    info["parameters"]["estimate_motion_kwargs"].pop("extra_outputs", None)
-    return info, extra.get("trust")
+
+
+def _range_um(displacement: list[np.ndarray]) -> float:
+    """Give the largest difference in displacement between two times, of all depths."""
+    over_time = np.concatenate(displacement)
+    return float(np.ptp(over_time, axis=0).max()) if over_time.size else 0.0
 
 
 def _interpolate(recording: BaseRecording, motion: Motion, request: Request) -> BaseRecording:

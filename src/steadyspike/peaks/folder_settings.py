@@ -26,6 +26,10 @@ ABSENT = "absent"
 MOST_DIFFERENCES = 5
 
 
+class OtherSettingsError(ValueError):
+    """A folder was begun with another recording or other settings."""
+
+
 def describe_recording(recording: BaseRecording) -> dict[str, Any]:
     """Tell by what a recording is known again: its provenance, times and contacts.
 
@@ -143,7 +147,7 @@ def check_folder(folder: Path, settings: dict[str, Any], overwrite: bool) -> Non
 
     Raises
     ------
-    ValueError
+    OtherSettingsError
         If the folder was begun with other settings; the message names them.
     FileExistsError
         If it was not made by `write_settings`.
@@ -151,7 +155,7 @@ def check_folder(folder: Path, settings: dict[str, Any], overwrite: bool) -> Non
     is_new = folder.is_dir() and all(path.name.startswith(UNFINISHED) for path in folder.iterdir())
     if is_new or not folder.exists():
         return
-    known = _read(folder)
+    known = read_settings(folder)
     if known is None:
         raise FileExistsError(f"{folder} exists and holds no peaks of steadyspike; choose another folder")
     if overwrite:
@@ -164,13 +168,14 @@ def check_folder(folder: Path, settings: dict[str, Any], overwrite: bool) -> Non
             f"{name} is {known.get(name, ABSENT)} there and {wanted.get(name, ABSENT)} here" for name in names
         ]
         more = f"; and {len(told) - MOST_DIFFERENCES} more" if len(told) > MOST_DIFFERENCES else ""
-        raise ValueError(
+        raise OtherSettingsError(
             f"{folder} holds peaks of other settings: {'; '.join(told[:MOST_DIFFERENCES])}{more}. "
             "Begin anew with overwrite=True, or choose another folder"
         )
 
 
-def _read(folder: Path) -> dict[str, str] | None:
+def read_settings(folder: Path) -> dict[str, str] | None:
+    """Read what a folder was begun with, under the names of `flatten`; None if it holds no peaks of ours."""
     try:
         content = json.loads((folder / SETTINGS).read_text(encoding="utf8"))
     except (OSError, ValueError):

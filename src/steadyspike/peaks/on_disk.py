@@ -26,6 +26,7 @@ from .folder_settings import (
     UNFINISHED,
     check_folder,
     describe_recording,
+    read_settings,
     write_aside,
     write_settings,
 )
@@ -94,8 +95,8 @@ def compute_peaks(
     Raises
     ------
     ValueError
-        For a preset that selects peaks, an argument outside its range, or a folder of other settings; the message names
-        the differences.
+        For a preset that selects peaks, an argument outside its range, or (`OtherSettingsError`) a folder of other
+        settings; the message names the differences.
     TypeError
         For an argument that is none.
     FileExistsError
@@ -133,6 +134,20 @@ def compute_peaks(
     _clean(folder)
     peaks, locations = (np.load(_file(folder, name), mmap_mode="r") for name in OUTPUTS)
     return peaks, locations
+
+
+def finished_blocks(folder: Path) -> int:
+    """Count the blocks whose peaks are in a folder; joined, they count as one."""
+    if not is_peaks_folder(folder):
+        return 0
+    if all(_file(folder, name).exists() for name in OUTPUTS):
+        return 1
+    return sum(1 for _ in (folder / BLOCKS).glob("*"))
+
+
+def is_peaks_folder(folder: Path) -> bool:
+    """Whether a folder was begun by `compute_peaks`."""
+    return read_settings(folder) is not None
 
 
 def peak_parameters(

@@ -13,6 +13,7 @@ from steadyspike.report.raster import plot_raster
 from steadyspike.report.run_times import plot_run_times
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from spikeinterface import BaseRecording
 
 DOTS_PER_INCH = 150
@@ -36,24 +37,36 @@ def save_figures(
     folder : str or Path
         Where to write; made if it is not there.
     trust : ndarray or None, default: None
-        Trust in the motion, 0 to 1, of the shape of its displacement.
+        Trust in the motion, 0 to 1, of the shape of its displacement; segments one after the other.
 
     Returns
     -------
     files : list of Path
-        raster.png, motion_map.png, peaks_on_probe.png, run_times.png and, where it is known, trust.png.
+        raster.png, motion_map.png, peaks_on_probe.png, run_times.png and, where it is known, trust.png; of several
+        segments one set each, as raster_segment0.png.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     preset = str(motion_info["parameters"].get("preset", "this run"))
-    figures = {
-        "raster.png": plot_raster(motion_info, recording),
-        "motion_map.png": plot_motion_map(motion_info["motion"]),
-        "peaks_on_probe.png": plot_peaks_on_probe(motion_info, recording),
-        "run_times.png": plot_run_times({Path(preset).stem: motion_info["run_times"]}),
-    }
-    if trust is not None:
-        figures["trust.png"] = plot_trust_map(motion_info["motion"], trust)
-    for name, figure in figures.items():
-        figure.savefig(folder / name, dpi=DOTS_PER_INCH)
-    return [folder / name for name in figures]
+    motion = motion_info["motion"]
+    files = [_save(plot_run_times({Path(preset).stem: motion_info["run_times"]}), folder / "run_times.png")]
+    first = 0
+    for segment, displacement in enumerate(motion.displacement):
+        suffix = f"_segment{segment}" if len(motion.displacement) > 1 else ""
+        which = dict(segment_index=segment)
+        figures = {
+            "raster": plot_raster(motion_info, recording, **which),
+            "motion_map": plot_motion_map(motion, **which),
+            "peaks_on_probe": plot_peaks_on_probe(motion_info, recording, **which),
+        }
+        if trust is not None:
+            own_trust = trust[first : first + len(displacement)]
+            figures["trust"] = plot_trust_map(motion, own_trust, **which)
+        first += len(displacement)
+        files += [_save(figure, folder / f"{name}{suffix}.png") for name, figure in figures.items()]
+    return files
+
+
+def _save(figure: Figure, file: Path) -> Path:
+    figure.savefig(file, dpi=DOTS_PER_INCH)
+    return file

@@ -1,0 +1,206 @@
+"""Peaks and motion for ``steadyspike correct``; peaks lie in a work folder that outlives an interrupt."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from steadyspike.cli.errors import UsageError, say
+
+if TYPE_CHECKING:
+    from spikeinterface import BaseRecording
+
+INTERPOLATION = "interpolate_motion_kwargs"
+GENERAL = ("direction", "rigid", "win_shape", "win_step_um", "win_scale_um", "win_margin_um")
+"""Arguments of every motion estimator, which stay when a setting chooses another one."""
+
+Overrides = dict[str, dict[str, Any]]
+
+
+def check_overrides(preset: str, overrides: Overrides) -> None:
+    """Raise unless the changes of a preset can work."""
+    from spikeinterface.preprocessing import get_motion_parameters_preset
+
+    from steadyspike.preset_checks import OUR_INTERPOLATION, check_motion
+
+    known = get_motion_parameters_preset(preset)
+    for step, changes in overrides.items():
+        # whatever the preset, the recording is corrected by our node
+        own = OUR_INTERPOLATION if step == INTERPOLATION else known[step].get("method")
+        method = {} if own is None else {"method": own}
+        problems = list(check_motion({step: {**method, **changes}}))
+        if problems:
+            told = "; ".join(f"{key.replace('_kwargs', '', 1)} {text}" for key, text in problems)
+            raise UsageError(f"--set {told}")
+
+
+def estimation_parameters(preset: str, overrides: Overrides) -> dict[str, Any]:
+    """Give the arguments of `estimate_motion`: the preset's, with changes."""
+    from spikeinterface.preprocessing import get_motion_parameters_preset
+
+    known = get_motion_parameters_preset(preset)["estimate_motion_kwargs"]
+    changes = overrides.get("estimate_motion_kwargs", {})
+    if changes.get("method", known["method"]) != known["method"]:
+        known = {key: known[key] for key in GENERAL if key in known}
+    return {**known, **changes}
+
+
+def check_segments(recording: BaseRecording, preset: str, overrides: Overrides) -> None:
+    """Raise if the recording has several segments and the preset's estimator takes one."""
+    from steadyspike.register import ESTIMATION_TABLE, registered
+
+    number = recording.get_num_segments()
+    method = estimation_parameters(preset, overrides)["method"]
+    ours = registered().get(ESTIMATION_TABLE, {})
+    if number > 1 and method not in ours:
+        raise UsageError(
+            f"the recording has {number} segments, and the estimator {method} of {preset} takes one; choose one with "
+            f"--segment, or a preset that estimates with {' or '.join(sorted(ours))}"
+        )
+
+
+def work_folder(output: Path) -> Path:
+    """Give the folder that keeps peaks until the correction is complete."""
+    return output.absolute().with_name(f"{output.absolute().name}.part")
+
+
+@contextmanager
+def work_beside(output: Path) -> Iterator[Path]:
+    """Give a work folder that vanishes when all is done, and stays after an interrupt if it holds finished work."""
+    from steadyspike.peaks.on_disk import finished_blocks, is_peaks_folder
+
+    work = work_folder(output)
+    try:
+        yield work
+    except BaseException as error:
+        if finished_blocks(work):
+            if not isinstance(error, UsageError):
+                say(
+                    f"[yellow]kept[/yellow]: peaks found so far, in {work}; the same command goes on from there"
+                )
+        elif is_peaks_folder(work):
+            shutil.rmtree(work)
+        raise
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def estimate(
+    recording: BaseRecording,
+    work: Path,
+    *,
+    preset: str,
+    overrides: Overrides,
+    restart: bool,
+    job_kwargs: dict[str, Any],
+) -> tuple[dict[str, Any], np.ndarray | None]:
+    """Find peaks, or those that are missing in the work folder, and estimate the motion.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        Filtered, with contact positions.
+    work : Path
+        Where peaks are kept.
+    preset : str
+        A motion preset, or the path of one.
+    overrides : dict
+        Changes of the preset, as the arguments of `correct_motion`.
+    restart : bool
+        Begin anew, whatever is in the work folder.
+    job_kwargs : dict
+        SpikeInterface's job arguments.
+
+    Returns
+    -------
+    motion_info : dict
+        As `compute_motion` gives it.
+    trust : ndarray or None
+        Trust in the motion, segments one after the other, where the estimator gives one.
+    """
+    from spikeinterface.preprocessing import get_motion_parameters_preset
+    from spikeinterface.sortingcomponents.motion import estimate_motion
+
+    if get_motion_parameters_preset(preset)["select_kwargs"] or overrides.get("select_kwargs"):
+        return _estimate_at_once(recording, preset, overrides, job_kwargs)
+    info = _peaks_on_disk(recording, work, preset, overrides, restart, job_kwargs)
+    estimation = estimation_parameters(preset, overrides)
+    start = time.perf_counter()
+    motion, extra = estimate_motion(
+        recording,
+        info["peaks"],
+        info["peak_locations"],
+        progress_bar=job_kwargs.get("progress_bar", False),
+        extra_outputs=True,
+        **estimation,
+    )
+    info["motion"] = motion
+    info["run_times"]["estimate_motion"] = time.perf_counter() - start
+    info["parameters"]["estimate_motion_kwargs"] = estimation
+    return info, extra.get("trust")
+
+
+def _peaks_on_disk(
+    recording: BaseRecording,
+    work: Path,
+    preset: str,
+    overrides: Overrides,
+    restart: bool,
+    job_kwargs: dict[str, Any],
+) -> dict[str, Any]:
+    from steadyspike.peaks.folder_settings import OtherSettingsError
+    from steadyspike.peaks.on_disk import compute_peaks, finished_blocks, peak_parameters
+
+    steps = (overrides.get("detect_kwargs", {}), overrides.get("localize_peaks_kwargs", {}))
+    if finished_blocks(work) and not restart:
+        say(f"[bold]going on[/bold]    with the peaks in {work}")
+    start = time.perf_counter()
+    try:
+        peaks, locations = compute_peaks(
+            recording,
+            work,
+            preset=preset,
+            detect_kwargs=steps[0],
+            localize_peaks_kwargs=steps[1],
+            overwrite=restart,
+            **job_kwargs,
+        )
+    except (OtherSettingsError, FileExistsError) as error:
+        text = str(error).replace("overwrite=True, or choose another folder", "--restart")
+        raise UsageError(text.replace("choose another folder", "choose another --output")) from None
+    detect, localize = peak_parameters(preset, *steps)
+    parameters = dict(
+        preset=preset,
+        detect_kwargs=detect,
+        select_kwargs={},
+        localize_peaks_kwargs=localize,
+        job_kwargs=job_kwargs,
+        sampling_frequency=recording.sampling_frequency,
+    )
+    return dict(
+        parameters=parameters,
+        run_times=dict(detect_and_localize=time.perf_counter() - start),
+        peaks=peaks,
+        peak_locations=locations,
+    )
+
+
+def _estimate_at_once(
+    recording: BaseRecording, preset: str, overrides: Overrides, job_kwargs: dict[str, Any]
+) -> tuple[dict[str, Any], np.ndarray | None]:
+    """Do all in memory: a selection between detection and localization needs all peaks."""
+    import spikeinterface.full as si
+
+    arguments = {step: dict(changes) for step, changes in overrides.items() if step != INTERPOLATION}
+    arguments.setdefault("estimate_motion_kwargs", {})["extra_outputs"] = True
+    (motion, extra), info = si.compute_motion(
+        recording, preset=preset, output_motion_info=True, **arguments, **job_kwargs
+    )
+    info["motion"] = motion
+    info["parameters"]["estimate_motion_kwargs"].pop("extra_outputs", None)
+    return info, extra.get("trust")
