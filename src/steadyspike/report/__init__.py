@@ -1,5 +1,7 @@
 """Figures of a motion correction: each function returns a matplotlib figure."""
 
+from steadyspike.report.drift_metrics import plot_drift_metrics
+from steadyspike.report.motion_comparison import plot_motion_comparison
 from steadyspike.report.motion_maps import plot_motion_map, plot_trust_map
 from steadyspike.report.overview import plot_overview
 from steadyspike.report.probe import plot_peaks_on_probe
@@ -8,6 +10,8 @@ from steadyspike.report.run_times import plot_run_times
 from steadyspike.report.save import save_figures
 
 __all__ = [
+    "plot_drift_metrics",
+    "plot_motion_comparison",
     "plot_motion_map",
     "plot_overview",
     "plot_peaks_on_probe",

@@ -28,6 +28,9 @@ STEPS = {
 """The steps of a correction, under SpikeInterface's names for them."""
 OTHER_STEPS = ("#8e6bb0", "#b0746b", "#6b8eb0", "#9aa5b1")
 
+MOTIONS = (STEADY, "#e8a33d", "#8e6bb0", "#5b7db1", "#b0746b", QUIET)
+"""Motions, or presets, beside each other."""
+
 RASTER_MAP = "Greys"
 MOTION_MAP = "RdBu_r"
 TIME_MAP = "viridis"
