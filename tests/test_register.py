@@ -36,7 +36,7 @@ NAMES = {
         "SteadyInterpolateMotionRecording",
     ],
     register.LOCALIZATION_TABLE: ["steady_monopolar"],
-    register.ESTIMATION_TABLE: ["steady_decentralized"],
+    register.ESTIMATION_TABLE: ["steady_decentralized", "steady_iterative_template"],
     register.PRESETS_TABLE: ["steady_kilosort", "steady_nonrigid", "steady_rigid"],
 }
 

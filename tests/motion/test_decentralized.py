@@ -1,49 +1,6 @@
 import numpy as np
 import pytest
-from spikeinterface.generation import NoiseGeneratorRecording
-from spikeinterface.sortingcomponents.motion import estimate_motion
-
-import steadyspike  # noqa: F401  (registers the method)
-from steadyspike.benchmark.simulate import build_probe
-
-PEAK_DTYPE = [
-    ("sample_index", "int64"),
-    ("channel_index", "int64"),
-    ("amplitude", "float64"),
-    ("segment_index", "int64"),
-]
-LOCATION_DTYPE = [("x", "float64"), ("y", "float64")]
-RATE_HZ = 30_000.0
-
-
-def empty_recording(duration_s, num_channels=96):
-    recording = NoiseGeneratorRecording(
-        num_channels=num_channels, sampling_frequency=RATE_HZ, durations=[duration_s], seed=0
-    )
-    recording.set_probe(build_probe("np1", num_channels))
-    return recording
-
-
-def drifting_peaks(
-    motion_of, duration_s=60.0, num_units=80, rate_hz=4.0, jitter_um=2.0, height_um=940.0, seed=0
-):
-    """Peaks of units at rest at random depths, seen where `motion_of(times_s, depths_um)` has moved them."""
-    rng = np.random.default_rng(seed)
-    rest = rng.uniform(-20, height_um + 20, num_units)
-    sizes = np.exp(rng.uniform(3.5, 6, num_units))
-    count = int(rate_hz * duration_s * num_units)
-    times = np.sort(rng.uniform(0, duration_s, count))
-    units = rng.integers(0, num_units, count)
-    peaks = np.zeros(count, dtype=PEAK_DTYPE)
-    peaks["sample_index"] = np.minimum(times * RATE_HZ, duration_s * RATE_HZ - 1)
-    peaks["amplitude"] = -sizes[units] * rng.normal(1, 0.1, count)
-    locations = np.zeros(count, dtype=LOCATION_DTYPE)
-    locations["y"] = rest[units] + motion_of(times, rest[units]) + jitter_um * rng.standard_normal(count)
-    return peaks, locations
-
-
-def zigzag(times_s):
-    return 15 * np.abs((times_s / 12.5) % 2 - 1) - 7.5
+from simulated_peaks import RATE_HZ, drifting_peaks, empty_recording, estimate_motion, gradient, jump, rigid
 
 
 def mean_error(motion, motion_of, depths_um):
@@ -52,18 +9,6 @@ def mean_error(motion, motion_of, depths_um):
     truth = np.stack([motion_of(times, depth) for depth in depths_um])
     difference = estimate - truth
     return np.abs(difference - np.median(difference)).mean()
-
-
-def rigid(times_s, depths_um):
-    return zigzag(times_s)
-
-
-def gradient(times_s, depths_um):
-    return zigzag(times_s) * (1.2 - np.asarray(depths_um) / 940)
-
-
-def jump(times_s, depths_um):
-    return np.where(times_s < 30, 0.0, 12.0)
 
 
 @pytest.mark.parametrize("motion_of", [rigid, gradient, jump])
