@@ -317,8 +317,9 @@ def _unexplained(spikes: MotionSpikes, score: np.ndarray, blocks: np.ndarray, in
         return 0.0
     pull = np.bincount(cells, weights=score)[large]
     chance = np.bincount(cells, weights=np.square(score))[large]
-    # the squared pull of a cell, less what its spikes pull by chance, over its squared information
-    return max(float((np.square(pull) - chance).sum() / np.square(info * counts[large]).sum()), 0.0)
+    # the squared pull of a cell, less what its spikes pull by chance and the standard error of that
+    excess = (np.square(pull) - chance).sum() - np.sqrt(2.0 * np.square(chance).sum())
+    return max(float(excess / np.square(info * counts[large]).sum()), 0.0)
 
 
 def _slope(around: np.ndarray) -> np.ndarray:

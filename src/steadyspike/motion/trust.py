@@ -20,6 +20,8 @@ MIN_SPIKES = 300
 MIN_TIMES = 4
 # A gain counts as there, and one motion as better than another, beyond so many standard errors.
 CLEAR_ERRORS = 3.0
+# A gain below so many standard errors is no hint of motion either.
+HINT_ERRORS = 1.5
 # Half of the smallest drift worth the name: 2 um move 0.1 % of the energy of a waveform on a Neuropixels probe.
 MIN_RANGE_UM = 2.0
 # The rigid version must explain this much more than the motion before the non-rigid part is called harmful.
@@ -140,10 +142,9 @@ def motion_trust(
       lose at most 90 % of what they lose without a correction.
     * "correct rigidly": the mean over depth is better than the motion itself, by at least 3 standard errors and a tenth
       of its gain, or it alone is clearly better than nothing.
-    * "do not correct": the displacement is too small, interpolation costs more than it brings, or the gain is not
-      positive.
-    * "cannot tell": fewer than 300 spikes or 4 time bins, or a gain that may be nothing and may be what the motion
-      promises.
+    * "do not correct": the displacement is too small, interpolation costs more than it brings, or G is below 1.5
+      standard errors or clearly below what the motion promises.
+    * "cannot tell": fewer than 300 spikes or 4 time bins, or a gain in between.
 
     Parameters
     ----------
@@ -353,7 +354,7 @@ def _judge_gain(evidence: Evidence, span_um: float) -> tuple[str, str]:
     if motion_is_clear:
         return "correct", f"With {span_um:.1f} um of motion taken out, {found}"
     promised = evidence.promised
-    if gain > 0 and gain + 2 * error > promised:
+    if gain > HINT_ERRORS * error and gain + 2 * error > promised:
         return (
             "cannot tell",
             f"With {span_um:.1f} um of motion taken out, {found}, which may be nothing and may be the {promised:.3f} "

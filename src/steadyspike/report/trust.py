@@ -46,7 +46,7 @@ def plot_motion_trust(trust: MotionTrust, motion: Motion | None = None, *, segme
     with style.settings():
         figure = style.new_figure(11.5 if motion is not None else 8.6, 5.0)
         reason = trust.reason.replace("+-", "±").replace(" um ", " µm ").replace(" um)", " µm)")
-        reason = textwrap.fill(reason, 118 if motion is not None else 88)
+        reason = textwrap.fill(reason, 150 if motion is not None else 110)
         figure.suptitle(
             f"{trust.verdict.capitalize()}",
             x=0.01,
