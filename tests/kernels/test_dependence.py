@@ -77,25 +77,26 @@ def test_shifts_turn_each_block_around(starts):
         assert codec(y, x, rng(), starts=starts, shifts=shifts)[row] == pytest.approx(codec_oracle(turned, x))
 
 
-def test_shifts_given_what_is_constant_in_a_block():
-    """Turned around in its blocks, a series keeps what the blocks tell about it."""
-    starts = np.array([0, 20, 40])
-    block = np.repeat([0.0, 100.0], 20)
-    z, y = rng(1).normal(size=40), rng(2).normal(size=40)
-    shifts = np.array([[0, 0], [3, 7]])
-    turned = np.concatenate([np.roll(y[:20], -3), np.roll(y[20:], -7)])
-    values = codec(y, z, rng(4), x=block, starts=starts, shifts=shifts)
+def test_shifts_given_another_series():
+    x, z, y = rng(0).normal(size=40), rng(1).normal(size=40), rng(2).normal(size=40)
+    shifts = np.array([[0], [3], [17]])
+    values = codec(y, z, rng(), x=x, starts=[0, 40], shifts=shifts)
+    expected = [codec_oracle(np.roll(y, -by), z, x) for by in shifts[:, 0]]
+    np.testing.assert_allclose(values, expected)
+
+
+def test_given_the_stretch_of_time_neighbours_stay_in_it():
+    """Twenty bins share an x: each other one is as near, and the nearest in both lies among them."""
+    x, z, y = np.repeat([0.0, 100.0], 20), rng(1).normal(size=40), rng(2).normal(size=40)
     chance = rng(4)
-    together = nearest_neighbours(np.column_stack([block, z]), chance)
-    beside = nearest_neighbours(block[:, np.newaxis], chance)
-    assert (block[beside] == block).all()
-    for series, value in zip((y, turned), values, strict=True):
-        up_to = np.searchsorted(np.sort(y), series, side="right")
-        # what is known from the block alone does not change with a shift inside it
-        known = np.searchsorted(np.sort(y), y, side="right")
-        known = np.minimum(known, known[beside]).sum()
-        top = np.minimum(up_to, up_to[together]).sum() - known
-        assert value == pytest.approx(top / (up_to.sum() - known))
+    together = nearest_neighbours(np.column_stack([x, z]), chance)
+    beside = nearest_neighbours(x[:, np.newaxis], chance)
+    assert (x[together] == x).all()
+    assert (x[beside] == x).all()
+    up_to = np.searchsorted(np.sort(y), y, side="right")
+    known = np.minimum(up_to, up_to[beside]).sum()
+    top = np.minimum(up_to, up_to[together]).sum() - known
+    assert codec(y, z, rng(4), x=x)[0] == pytest.approx(top / (up_to.sum() - known))
 
 
 def test_all_shifts_of_a_short_series_are_taken_once():
@@ -140,6 +141,21 @@ def test_p_values_are_even_for_independent_series_that_wander():
         for s in range(200)
     ]
     assert kstest(shuffled, "uniform").pvalue < 0.01, "what the shifts are for"
+
+
+def test_a_shared_trend_is_not_called_dependence_given_time():
+    starts, found = np.array([0, 200]), []
+    stretch = 1000.0 * (np.arange(200) // 20)
+    for seed in range(60):
+        trend = 8 * np.sin(np.linspace(0, 4, 200))
+        y, z = (trend + np.convolve(row, np.ones(8), mode="same") for row in rng(seed).normal(size=(2, 200)))
+        shifts = draw_shifts(starts, 99, rng(seed))
+        alone = p_value(codec(y, z, rng(seed), starts=starts, shifts=shifts))
+        given = p_value(codec(y, z, rng(seed), stretch, starts, shifts))
+        found.append((alone <= 0.05, given <= 0.05))
+    alone, given = np.mean(found, axis=0)
+    assert alone > 0.25
+    assert given < 0.12
 
 
 def test_p_value_counts():

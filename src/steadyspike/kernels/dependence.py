@@ -93,8 +93,7 @@ def codec(y, z, rng, x=None, starts=None, shifts=None) -> np.ndarray:
     rng : numpy.random.Generator
         Breaks ties.
     x : array like `z`, or None
-        What is known already. Distances add up over `x` and `z`, so the two need comparable scales. With
-        `shifts` it has to be constant in each block, so that a shift leaves it in place.
+        What is known already. Distances add up over `x` and `z`, so the two need comparable scales.
     starts, shifts : array or None
         As `draw_shifts` takes and gives them. None: no shift.
 
@@ -117,9 +116,9 @@ def codec(y, z, rng, x=None, starts=None, shifts=None) -> np.ndarray:
         return (size * together - squares) / (size * lower.sum() - squares)
     x = _as_points(x)
     together = _pair_sums(everyone, nearest_neighbours(np.hstack([x, z]), rng), upper, starts, shifts)[:, 0]
-    alone = np.minimum(upper, upper[nearest_neighbours(x, rng)]).sum()
+    alone = _pair_sums(everyone, nearest_neighbours(x, rng), upper, starts, shifts)[:, 0]
     left = upper.sum() - alone
-    return (together - alone) / left if left > 0 else np.full(len(shifts), np.nan)
+    return np.where(left > 0, (together - alone) / np.maximum(left, 1), np.nan)
 
 
 def p_value(statistics) -> float:

@@ -83,9 +83,9 @@ def drift_metrics(
     with the mean displacement. Chatterjee's xi and Azadkia and Chatterjee's T say how far one is a function
     of the other (0: not at all, 1: wholly); T given time says what the displacement adds to a slow trend, the
     stretch of `trend_s` in which a bin lies. The p-value is the share of circular shifts of the series, within
-    a segment (given time: within a stretch), that give as much: ``(1 + count) / (1 + num_permutations)``.
-    Shifts keep each series' own slowness, which shuffling would not, and so call two slow series dependent
-    no more often than stated.
+    each segment, that give as much: ``(1 + count) / (1 + num_permutations)``. Shifts keep each series' own
+    slowness, which shuffling would not. What changes steadily over the whole recording, both in the tissue and
+    in the units for reasons of their own, still looks dependent by xi and T: there, go by T given time.
 
     Parameters
     ----------

@@ -35,13 +35,12 @@ def dependence(
         return result | {f"{measure}{end}": np.nan for measure in MEASURES for end in ("", "_pvalue")}
     rng = np.random.default_rng(seed)
     shifts = draw_shifts(starts, num_permutations, rng)
-    within = draw_shifts(trends, num_permutations, rng)
     # so far apart that the nearest neighbour of a bin lies in its own stretch of time
     trend = np.repeat(np.arange(trends.size - 1.0), np.diff(trends)) * (1 + 2 * np.ptp(displacement))
     values = {
         "xi": xi(displacement, series, rng, starts, shifts),
         "codec": codec(series, displacement, rng, None, starts, shifts),
-        "codec_given_time": codec(series, displacement, rng, trend, trends, within),
+        "codec_given_time": codec(series, displacement, rng, trend, starts, shifts),
     }
     for measure, statistics in values.items():
         result |= {measure: float(statistics[0]), f"{measure}_pvalue": p_value(statistics)}
