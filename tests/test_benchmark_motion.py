@@ -152,6 +152,12 @@ def test_table_averages_seeds_marks_the_best_and_compares(tmp_path):
     assert "| bumps | 2 | **0.75** | 2.00 | (0.25) | 6.00 |" in table
     assert "| bumps | steady_nonrigid | 1.50 | dredge_fast | 4.00 | 0.38 |  | 0.38 |  |" in table
     assert "| rigid_fast | 0.10 |  |" in table
+    results = load_results(tmp_path)
+    assert len(motion_tables.behind_table(results).splitlines()) == 2
+    for result in results:
+        result["mean_error_um"] *= 10 if result["ours"] else 1
+    behind = motion_tables.behind_table(results).splitlines()[2:]
+    assert behind == ["| bumps | np1 | steady_nonrigid | 15.000 | dredge_fast | 4.000 |"]
 
 
 def test_verdicts_are_counted_by_true_drift():
@@ -168,6 +174,14 @@ def test_verdicts_are_counted_by_true_drift():
         "| no drift | 4 | 25 | 0 | 75 | 0 | 0 |",
         "| drift up to 5 um | 1 | 0 | 0 | 0 | 100 | 0 |",
         "| drift over 5 um | 2 | 50 | 0 | 0 | 0 | 50 |",
+    ]
+    for result in results:
+        result |= dict(scenario="bumps", probe="np1", seed=0, mean_error_um=1.0, uncorrected_error_um=9.0)
+        result["trust"]["reason"] = "because"
+    assert "| drift up to 5 um, np1 | 1 |" in verdict_table(results, ["steady_auto"], by_probe=True)
+    assert motion_tables.wrong_verdicts_table(results, "steady_auto").splitlines()[2:] == [
+        "| bumps | np1 | 0 | 0.0 | 1.0 | 9.0 | correct | because |",
+        "| bumps | np1 | 0 | 30.0 | 1.0 | 9.0 | error | because |",
     ]
     assert verdict_table(results, ["other"]).splitlines()[2] == "| no drift | 0 |  |  |  |  |"
 

@@ -49,6 +49,8 @@ def format_motion_table(folder: str | Path, presets: dict[str, StudyPreset] | No
     parts = [
         _headed("Mean error (um) for each scenario", error_table(results, "scenario")),
         _headed("Best of ours and best of theirs", comparison_table(results)),
+        _headed("The same for each probe", comparison_table(results, "probe")),
+        _headed("Where theirs is better", behind_table(results)),
         _headed("Where nothing moves", still_table(results)),
         _headed("Mean error (um) for each probe", error_table(results, "probe")),
         _headed(
@@ -57,13 +59,14 @@ def format_motion_table(folder: str | Path, presets: dict[str, StudyPreset] | No
         ),
         _headed("Time and memory of the estimation", cost_table(results)),
     ]
-    parts += [
-        _headed(f"Verdicts on the estimates of {name}", verdict_table(results, [name]))
-        for name in (AUTO, "steady_nonrigid")
-        if any(result["preset"] == name and "trust" in result for result in results)
-    ]
-    if any("trust" in result for result in results):
-        ours = [name for name in _presets(results) if _is_ours(results, name)]
+    judged = {r["preset"] for r in results if "trust" in r}
+    for name in sorted(judged & {AUTO, "steady_nonrigid"}):
+        parts.append(
+            _headed(f"Verdicts on the estimates of {name}", verdict_table(results, [name], by_probe=True))
+        )
+        parts.append(_headed(f"Not as aimed at: {name}", wrong_verdicts_table(results, name)))
+    if judged:
+        ours = [name for name in judged if _is_ours(results, name)]
         parts.append(
             _headed("Verdicts on the estimates of all presets of ours", verdict_table(results, ours))
         )
@@ -117,23 +120,43 @@ def mean_errors(results: Rows, measure: str = "mean_error_um") -> dict[str, tupl
     return errors
 
 
-def comparison_table(results: Rows) -> str:
-    """Write, for each scenario, the best of our and of their presets, and the two ratios that are aimed at.
+def comparison_table(results: Rows, key: str = "scenario") -> str:
+    """Write, for each value of `key`, the best of our and of their presets, and the ratios that are aimed at.
 
-    Both are taken on the recordings that both presets have. ``ours / theirs`` is to be at most 1; `steady_auto` over
-    our best, at most 1.1; and over all scenarios `steady_auto` (or our best) over `dredge_fast`, at most 0.7.
+    Only presets measured on all recordings of the row take part. ``ours / theirs`` is to be at most 1; `steady_auto`
+    over our best, at most 1.1; and, over all, `steady_auto` over `dredge_fast` at most 0.7.
     """
-    header = ["scenario", "best of ours", "um", "best of theirs", "um", "ours / theirs"]
+    header = [key, "best of ours", "um", "best of theirs", "um", "ours / theirs"]
     header += [f"{AUTO} / our best", f"our best / {REFERENCE}", f"{AUTO} / {REFERENCE}"]
     lines = _header(header, numbers_from=1)
-    for scenario, chosen in [*_groups(results, "scenario"), ("all", results)]:
-        errors = {name: error for name, (error, complete) in mean_errors(chosen).items() if complete}
-        ours = min((n for n in errors if _is_ours(results, n)), key=errors.__getitem__, default=None)
-        theirs = min((n for n in errors if not _is_ours(results, n)), key=errors.__getitem__, default=None)
-        cells = [scenario, ours or "", _um(errors.get(ours)), theirs or "", _um(errors.get(theirs))]
+    for value, chosen in [*_groups(results, key), ("all", results)]:
+        errors, ours, theirs = _best(chosen)
+        cells = [value, ours or "", _um(errors.get(ours)), theirs or "", _um(errors.get(theirs))]
         pairs = [(ours, theirs), (AUTO, ours), (ours, REFERENCE), (AUTO, REFERENCE)]
         lines.append(_line([*cells, *(_ratio(errors.get(a), errors.get(b)) for a, b in pairs)]))
     return "\n".join(lines)
+
+
+def behind_table(results: Rows) -> str:
+    """Write the scenarios and probes in which the best of theirs is better than the best of ours, and by how much."""
+    lines = _header(["scenario", "probe", "best of ours", "um", "best of theirs", "um"], numbers_from=2)
+    for scenario, chosen in _groups(results, "scenario"):
+        for probe, own in _groups(chosen, "probe"):
+            errors, ours, theirs = _best(own)
+            if ours and theirs and errors[ours] > errors[theirs]:
+                cells = [ours, f"{errors[ours]:.3f}", theirs, f"{errors[theirs]:.3f}"]
+                lines.append(_line([scenario, probe, *cells]))
+    return "\n".join(lines)
+
+
+def _best(results: Rows) -> tuple[dict[str, float], str | None, str | None]:
+    """Give the errors of the presets that saw all recordings, and the best of ours and of theirs."""
+    errors = {name: error for name, (error, complete) in mean_errors(results).items() if complete}
+    ours, theirs = (
+        min((n for n in errors if _is_ours(results, n) == which), key=errors.__getitem__, default=None)
+        for which in (True, False)
+    )
+    return errors, ours, theirs
 
 
 def still_table(results: Rows) -> str:
@@ -150,7 +173,7 @@ def still_table(results: Rows) -> str:
     return "\n".join(lines)
 
 
-def verdict_table(results: Rows, presets: Sequence[str]) -> str:
+def verdict_table(results: Rows, presets: Sequence[str], *, by_probe: bool = False) -> str:
     """Write how many recordings without, with small and with large drift got which verdict, in percent.
 
     Parameters
@@ -159,6 +182,8 @@ def verdict_table(results: Rows, presets: Sequence[str]) -> str:
         See `load_results`.
     presets : sequence of str
         Whose estimates count.
+    by_probe : bool, default: False
+        Add rows for each probe.
 
     Returns
     -------
@@ -167,15 +192,47 @@ def verdict_table(results: Rows, presets: Sequence[str]) -> str:
         verdict.
     """
     judged = [r for r in results if r["preset"] in presets and "trust" in r and "true_span_um" in r]
-    told = [r["trust"]["verdict"] or "error" for r in judged]
-    columns = [*VERDICTS, *sorted(set(told) - set(VERDICTS))]
+    columns = [*VERDICTS, *sorted({_verdict(r) for r in judged} - set(VERDICTS))]
     lines = _header(["", "estimates", *(f"{column} (%)" for column in columns)], numbers_from=1)
-    for row, belongs in DRIFT_ROWS.items():
-        counts = Counter(v for v, r in zip(told, judged, strict=True) if belongs(r["true_span_um"]))
-        total = counts.total()
-        cells = [f"{100 * counts[column] / total:.0f}" if total else "" for column in columns]
-        lines.append(_line([row, total, *cells]))
+    groups = [("", judged)]
+    if by_probe:
+        groups += [(f", {probe}", own) for probe, own in _groups(judged, "probe")]
+    for suffix, own in groups:
+        for row, belongs in DRIFT_ROWS.items():
+            counts = Counter(_verdict(r) for r in own if belongs(r["true_span_um"]))
+            total = counts.total()
+            cells = [f"{100 * counts[column] / total:.0f}" if total else "" for column in columns]
+            lines.append(_line([row + suffix, total, *cells]))
     return "\n".join(lines)
+
+
+def wrong_verdicts_table(results: Rows, preset: str) -> str:
+    """Write the recordings without drift that are not told "do not correct", and those over 5 um not told "correct"."""
+    header = [
+        "scenario",
+        "probe",
+        "seed",
+        "drift (um)",
+        "error (um)",
+        "uncorrected (um)",
+        "verdict",
+        "reason",
+    ]
+    lines = _header(header, numbers_from=2)
+    for r in results:
+        if r["preset"] != preset or "trust" not in r or "true_span_um" not in r:
+            continue
+        span, verdict = r["true_span_um"], _verdict(r)
+        aim = "do not correct" if span == 0 else "correct" if span > SMALL_DRIFT_UM else verdict
+        if verdict != aim:
+            numbers = [f"{r[key]:.1f}" for key in ("true_span_um", "mean_error_um", "uncorrected_error_um")]
+            row = [r["scenario"], r["probe"], r["seed"], *numbers, verdict, r["trust"]["reason"]]
+            lines.append(_line(row))
+    return "\n".join(lines)
+
+
+def _verdict(result: Result) -> str:
+    return result["trust"]["verdict"] or "error"
 
 
 def cost_table(results: Rows) -> str:

@@ -240,8 +240,22 @@ def memory(
         float, typer.Option("--peaks-per-second", help="On the whole probe; above 0.")
     ] = 120.0,
     method: Annotated[
-        str, typer.Option("--method", help="A motion estimator of SpikeInterface.")
+        str, typer.Option("--method", help="Motion estimators of SpikeInterface, with commas.")
     ] = "steady_decentralized",
+    limit_gb: Annotated[
+        float | None, typer.Option("--limit-gb", min=0.1, help="Stop a process that takes more memory.")
+    ] = None,
+    limit_s: Annotated[
+        float | None, typer.Option("--limit-s", min=1, help="Stop a process that takes longer.")
+    ] = None,
+    turnover_hours: Annotated[
+        float | None,
+        typer.Option("--turnover-hours", min=0.1, help="How long a unit stays on average. Default: always."),
+    ] = None,
+    costs: Annotated[
+        bool,
+        typer.Option("--costs", help="Instead: what one peak, cell and pair costs, for the forecast."),
+    ] = False,
     output: Annotated[
         list[Path] | None, typer.Option("--output", "-o", help="A .json or .md file to write.")
     ] = None,
@@ -255,15 +269,54 @@ def memory(
         wrong = [str(file) for file in files if file.suffix not in (".json", ".md")]
         if wrong:
             raise UsageError(f"--output {', '.join(wrong)} cannot be written; allowed: .json and .md")
+        if costs:
+            from steadyspike.benchmark import motion_costs
+
+            measured = motion_costs.measure_costs(), motion_costs.measure_detection()
+            typer.echo(motion_costs.format_costs("steady_decentralized", *measured))
+            return
         durations = _positive_numbers(hours, "--hours")
         if not peaks_per_second > 0:
             raise UsageError(f"--peaks-per-second {peaks_per_second} cannot work; allowed: above 0")
-        results = benchmark.run_memory_benchmark(durations, peaks_per_second=peaks_per_second, method=method)
+        results = benchmark.run_memory_benchmark(
+            durations,
+            methods=[name.strip() for name in method.split(",")],
+            limit_mb=None if limit_gb is None else 1000.0 * limit_gb,
+            limit_s=limit_s,
+            peaks_per_second=peaks_per_second,
+            turnover_hours=turnover_hours,
+        )
         table = benchmark.format_memory_table(results)
         for file in files:
             text = table if file.suffix == ".md" else json.dumps(results, indent=1)
             file.write_text(text + "\n", encoding="utf8")
         typer.echo(table)
+
+
+@app.command()
+def long(
+    minutes: Annotated[str, typer.Option("--minutes", help="Durations, with commas.")] = "15,30",
+    methods: Annotated[
+        str, typer.Option("--methods", help="Motion estimators, with commas; the first is the yardstick.")
+    ] = "dredge_ap,steady_decentralized",
+    peaks_per_second: Annotated[
+        float, typer.Option("--peaks-per-second", help="On the whole probe; above 0.")
+    ] = 120.0,
+    nice: Annotated[
+        int, typer.Option("--nice", min=0, max=19, help="Stand back behind other processes.")
+    ] = 0,
+    debug: Debug = False,
+) -> None:
+    """Compare time and error of motion estimators on a long recording's simulated peaks, in 9 windows."""
+    with clear_errors(debug):
+        from steadyspike.benchmark import long as benchmark
+
+        durations = _positive_numbers(minutes, "--minutes")
+        if not peaks_per_second > 0:
+            raise UsageError(f"--peaks-per-second {peaks_per_second} cannot work; allowed: above 0")
+        names = [name.strip() for name in methods.split(",")]
+        results = benchmark.run_long_benchmark(durations, names, peaks_per_second=peaks_per_second, nice=nice)
+        typer.echo(benchmark.format_long_table(results))
 
 
 def _split(text: str, allowed: object, option: str) -> list[str]:
