@@ -24,6 +24,9 @@ from . import displacement_solver, motion_prior, pairwise_shift, raster, templat
 
 # A bin's spikes are judged as if this many more had been seen that tell nothing.
 PSEUDO_SPIKES = 3.0
+# A density of fewer spikes than this is too rough to register to.
+LEAST_TEMPLATE_SPIKES = 50_000
+BLOCKS_PER_SPAN = 6
 REFERENCES = ("midrange", "mean", "median")
 
 
@@ -57,6 +60,8 @@ class RegistrationSettings:
         Which displacement is zero at each depth: "midrange", "mean" or "median" over time.
     max_segment_displacement_um : float
         Largest displacement between two segments.
+    template_span_bins : float
+        How far in time spikes count in full in the density that a time bin is registered to: units come and go.
     """
 
     bin_um: float = 4.0
@@ -74,6 +79,7 @@ class RegistrationSettings:
     reach_um: float = 12.0
     reference: str = "midrange"
     max_segment_displacement_um: float = 400.0
+    template_span_bins: float = 3600.0
 
 
 @dataclass(frozen=True)
@@ -229,7 +235,7 @@ def refine(spikes, knots_um, depth_range_um, displacement, segment_edges, settin
     Registration
     """
     extent_um = float(np.abs(displacement).max(initial=0.0))
-    template = _Template(spikes, knots_um, depth_range_um, extent_um, settings)
+    template = _Template(spikes, knots_um, depth_range_um, extent_um, displacement.shape[0], settings)
     typical_bend_um = motion_prior.bend_scale(displacement, segment_edges)
     smooth_um = 2.0 * settings.template_smooth_um
     precision = np.zeros_like(displacement)
@@ -257,9 +263,13 @@ def _reference(displacement, reference):
 
 
 class _Template:
-    """Spikes laid out for the likelihood kernels, and the density of the corrected ones."""
+    """Spikes laid out for the likelihood kernels, and the density of the corrected ones.
 
-    def __init__(self, spikes, knots_um, depth_range_um, extent_um, settings):
+    The density is that around each time: hours away, other units fire. Spikes are counted in blocks of time bins, and
+    a block's density joins the counts of all blocks by weights that fall off with the distance in time.
+    """
+
+    def __init__(self, spikes, knots_um, depth_range_um, extent_um, num_times, settings):
         self.settings = settings
         self.marks = spikes.marks(settings.num_marks)
         self.num_groups = spikes.num_groups
@@ -270,23 +280,62 @@ class _Template:
         self.reach = max(round(settings.reach_um / settings.template_um), 1)
         self.num_points = int(span_um / settings.template_um) + 2 * self.reach + 4
         self.spikes = (spikes.depths_um, spikes.time_bins, self.marks, lower, upper_weight)
+        span_bins = _template_span(settings.template_span_bins, spikes.time_bins.size, num_times)
+        self.block_weights = _block_weights(num_times, span_bins)
+        self.blocks = [self.spikes]
+        if len(self.block_weights) > 1:
+            self.blocks = list(_in_blocks(self.spikes, num_times, len(self.block_weights)))
 
     def measure(self, displacement, smooth_um):
         """Extra shift (um), its precision (1/um^2), and trust, of each time bin at each knot."""
         step_um = self.settings.template_um
         grid = (displacement, self.origin_um, step_um)
-        histogram = np.zeros((self.num_groups * self.settings.num_marks, self.num_points))
-        template_registration.corrected_histogram(*self.spikes, *grid, histogram)
-        density, background = template_registration.log_density(
-            histogram, smooth_um / step_um, self.settings.template_smooth_marks, self.num_groups
-        )
-        # relative to the background, a curve is the gain of knowing the depth
-        density -= background[:, None].astype("float32")
+        num_marks = self.num_groups * self.settings.num_marks
+        histograms = np.zeros((len(self.blocks), num_marks, self.num_points))
+        for spikes, histogram in zip(self.blocks, histograms, strict=True):
+            template_registration.corrected_histogram(*spikes, *grid, histogram)
         curves = np.zeros((*displacement.shape, 2 * self.reach + 1), dtype="float32")
         counts = np.zeros(displacement.shape, dtype="float32")
-        template_registration.log_likelihood_curves(*self.spikes, *grid, density, curves, counts)
+        for spikes, weights in zip(self.blocks, self.block_weights, strict=True):
+            density, background = template_registration.log_density(
+                np.tensordot(weights, histograms, axes=1),
+                smooth_um / step_um,
+                self.settings.template_smooth_marks,
+                self.num_groups,
+            )
+            # relative to the background, a curve is the gain of knowing the depth
+            density -= background[:, None].astype("float32")
+            template_registration.log_likelihood_curves(*spikes, *grid, density, curves, counts)
         # at the ends of its range, a shift is two standard deviations of the prior away
         shifts, precision = template_registration.curve_peaks(curves, 4.0 / self.reach**2)
         gain = np.maximum(curves[:, :, self.reach], 0.0) / (counts + PSEUDO_SPIKES)
         trust = np.where(precision > 0, -np.expm1(-2.0 * gain), 0.0)
         return shifts * step_um, precision / step_um**2, trust
+
+
+def _template_span(span_bins, num_spikes, num_times):
+    """Time bins over which spikes count in full: enough of them for a sharp density."""
+    return max(span_bins, LEAST_TEMPLATE_SPIKES * num_times / max(num_spikes, 1))
+
+
+def _block_weights(num_times, span_bins):
+    r"""Weight of each block's spikes in the density of each block, :math:`1 / (1 + (d / \mathrm{span})^2)`.
+
+    A heavy tail: what stays in place for many hours still ties them together.
+    """
+    if num_times <= 2 * span_bins:
+        return np.ones((1, 1))
+    centers = np.arange(int(np.ceil(BLOCKS_PER_SPAN * num_times / span_bins))) / BLOCKS_PER_SPAN
+    return 1.0 / (1.0 + np.square(centers[:, None] - centers))
+
+
+def _in_blocks(spikes, num_times, num_blocks):
+    """Cut arrays over spikes, the second of which are their time bins, into blocks of equal duration."""
+    time_bins = spikes[1]
+    if np.any(np.diff(time_bins) < 0):
+        order = np.argsort(time_bins, kind="stable")
+        spikes = tuple(values[order] for values in spikes)
+        time_bins = spikes[1]
+    edges = np.searchsorted(time_bins, np.linspace(0, num_times, num_blocks + 1))
+    for start, stop in pairwise(edges):
+        yield tuple(values[start:stop] for values in spikes)

@@ -5,6 +5,9 @@ import numpy as np
 from ..kernels import registration
 from .problem import COMMON_PARAMS_DOC, build_problem, check_arguments, check_common, finish
 
+# Units come and go over hours: spikes count in full this far away in the density that a time bin is registered to.
+TEMPLATE_SPAN_S = 3600.0
+
 
 class SteadyDecentralizedRegistration:
     """Decentralized registration whose memory and time grow linearly with duration.
@@ -172,6 +175,7 @@ class SteadyDecentralizedRegistration:
             template_smooth_um=template_smooth_um,
             reference=reference_displacement,
             max_segment_displacement_um=max_segment_displacement_um,
+            template_span_bins=TEMPLATE_SPAN_S / bin_s,
         )
         depths_um = problem.depth_bins(bin_um)
         windows = problem.windows_of(depths_um)
