@@ -36,7 +36,11 @@ NAMES = {
         "SteadyInterpolateMotionRecording",
     ],
     register.LOCALIZATION_TABLE: ["steady_monopolar"],
-    register.ESTIMATION_TABLE: ["steady_decentralized", "steady_iterative_template"],
+    register.ESTIMATION_TABLE: [
+        "steady_decentralized",
+        "steady_iterative_template",
+        "steady_point_cloud",
+    ],
     register.PRESETS_TABLE: ["steady_kilosort", "steady_nonrigid", "steady_rigid"],
 }
 

@@ -114,6 +114,11 @@ PARTS: tuple[Part, ...] = (
         "steady_iterative_template",
         "steadyspike.motion.iterative_template.SteadyIterativeTemplateRegistration",
     ),
+    Part(
+        ESTIMATION_TABLE,
+        "steady_point_cloud",
+        "steadyspike.motion.point_cloud.SteadyPointCloudRegistration",
+    ),
 )
 
 

@@ -18,7 +18,7 @@ from simulated_peaks import (
     still,
 )
 
-METHODS = ["steady_iterative_template"]
+METHODS = ["steady_iterative_template", "steady_point_cloud"]
 pytestmark = pytest.mark.parametrize("method", METHODS)
 
 
