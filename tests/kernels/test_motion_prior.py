@@ -4,7 +4,7 @@ import pytest
 from steadyspike.kernels import motion_prior
 
 
-def slow_solution(target, precision, alpha, kappa, beta, gamma):
+def slow_solution(target, precision, alpha, kappa, beta, gamma, rho):
     """Minimize the quadratic of `smooth_motion` with dense matrices, one row per penalty."""
     num_times, num_windows = target.shape
     size = num_times * num_windows
@@ -31,6 +31,11 @@ def slow_solution(target, precision, alpha, kappa, beta, gamma):
                 if t + 1 < num_times:
                     step = unit(t + 1, k) - unit(t, k)
                     penalize(beta[t], unit(t + 1, k + 1) - unit(t, k + 1) - step)
+            if 0 < k < num_windows - 1 and t + 1 < num_times:
+                curve = [
+                    sign * (unit(t + 1, k + d) - unit(t, k + d)) for d, sign in ((-1, 1), (0, -2), (1, 1))
+                ]
+                penalize(rho[t], sum(curve))
     return np.linalg.lstsq(np.array(rows), np.array(right), rcond=None)[0].reshape(target.shape)
 
 
@@ -40,10 +45,10 @@ def test_banded_solution_equals_dense_oracle(num_times, num_windows):
     rng = np.random.default_rng(num_times * 10 + num_windows)
     target = rng.standard_normal((num_times, num_windows))
     precision = rng.random(target.shape)
-    alpha, beta = rng.random((2, num_times - 1))
+    alpha, beta, rho = rng.random((3, num_times - 1))
     kappa = rng.random(max(num_times - 2, 0))
-    solved = motion_prior.solve_smooth(target, precision, alpha, kappa, beta, 0.3)
-    expected = slow_solution(target, precision, alpha, kappa, beta, 0.3)
+    solved = motion_prior.solve_smooth(target, precision, alpha, kappa, beta, 0.3, rho)
+    expected = slow_solution(target, precision, alpha, kappa, beta, 0.3, rho)
     np.testing.assert_allclose(solved, expected, atol=1e-6)
 
 
@@ -98,3 +103,36 @@ def test_measured_bend_takes_the_noise_out():
     bent = rigid * np.linspace(1, 2, 5)
     target, precision = simulated(bent, 0.5)
     assert motion_prior.measured_bend_scale(target, precision) > 0.05
+
+
+def test_weighted_median_equals_repeated_values():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        values, weights = rng.standard_normal(9), rng.integers(0, 5, 9)
+        weights[0] += 1
+        repeated = np.sort(np.repeat(values, weights))
+        expected = repeated[(repeated.size - 1) // 2]
+        assert motion_prior.weighted_median(values, weights.astype(float)) == expected
+
+
+def test_pairs_of_time_bins_in_one_segment():
+    edges = np.array([0, 3, 3, 7])
+    segment = np.array([0, 0, 0, 2, 2, 2, 2])
+    for lag in range(9):
+        expected = segment[lag:] == segment[: max(7 - lag, 0)]
+        np.testing.assert_array_equal(motion_prior.same_segment(edges, 7, lag), expected)
+    assert motion_prior.same_segment(None, 4, 1).tolist() == [True] * 3
+
+
+def test_a_bin_alone_is_told_from_a_jump_and_a_turn():
+    precision = np.full((40, 2), 4.0)
+    alone = np.zeros((40, 2))
+    alone[20] = 15.0
+    jump = np.zeros((40, 2))
+    jump[20:] = 15.0
+    turn = 1.5 * np.abs(np.arange(40.0) - 20)[:, None] * np.ones(2)
+    assert np.flatnonzero(motion_prior.lone_bins(alone, precision)).tolist() == [20]
+    assert not motion_prior.lone_bins(jump, precision).any()
+    assert not motion_prior.lone_bins(turn, precision).any()
+    assert not motion_prior.lone_bins(alone, precision, np.array([0, 20, 40])).any()
+    assert not motion_prior.lone_bins(alone[:2], np.zeros((2, 2))).any()

@@ -36,7 +36,7 @@ def coming_and_going():
 def mean_error(spikes, truth, settings, start_error_um=3.0):
     slow = start_error_um * np.sin(np.arange(NUM_TIMES) / 300.0)
     start = (truth + slow)[:, None]
-    result = registration.refine(spikes, KNOTS_UM, (0.0, 200.0), start, EDGES, settings, quiet)
+    result = registration.refine(spikes, KNOTS_UM, (0.0, 200.0), [start], EDGES, settings, quiet)
     difference = result.displacement[:, 0] - truth
     return float(np.abs(difference - np.median(difference)).mean())
 

@@ -14,6 +14,8 @@ SPREAD_UM = 50.0
 # Steps keep a small precision of their own, which bridges time bins without spikes by standing still.
 STEP_SHARE = 0.01
 BEND_GAIN = 2.0
+# Along the probe, displacements change like lines: so far may a step in time bend off a line from window to window.
+CURVE_UM = 0.05
 BEND_LAG = 5
 OUTLIER = 2.0
 # A time bin alone is called wrong when it stands out from both neighbours by this much.
@@ -81,11 +83,32 @@ def measured_bend_scale(target, precision, segment_edges=None):
     noise = variance[:, 1:] + variance[:, :-1]
     noise = noise[lag:] + noise[:-lag]
     difference = np.diff(target, axis=1)
-    excess = (difference[lag:] - difference[:-lag]) ** 2 - np.where(np.isfinite(noise), noise, 0.0)
-    weights = np.where(np.isfinite(noise), 1.0 / (noise + 1.0) ** 2, 0.0)
-    weights *= same_segment(segment_edges, target.shape[0], lag)[:, None]
-    total = weights.sum()
-    return float(np.sqrt(max((excess * weights).sum() / total, 0.0)) / lag) if total > 0 else 0.0
+    difference = difference[lag:] - difference[:-lag]
+    known = np.isfinite(noise) & same_segment(segment_edges, target.shape[0], lag)[:, None]
+    if not known.any():
+        return 0.0
+    noise, difference = noise[known], difference[known]
+    weights = 1.0 / (noise + 1.0)
+    # medians: a few time bins whose spikes were taken for those of other units would spoil a mean
+    scale = 1.4826 * weighted_median(np.abs(difference), weights)
+    return float(np.sqrt(max(scale**2 - weighted_median(noise, weights), 0.0)) / lag)
+
+
+def weighted_median(values, weights):
+    """Smallest value with at least half of all weight at or below it.
+
+    Parameters
+    ----------
+    values, weights : ndarray of float64, shape (num_values,)
+        At least one value; weights are at least 0 and not all 0.
+
+    Returns
+    -------
+    median : float
+    """
+    order = np.argsort(values)
+    cumulated = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(cumulated, 0.5 * cumulated[-1])])
 
 
 def _common_measurement(target, precision):
@@ -151,10 +174,11 @@ def smooth_motion(current, target, precision, typical_bend_um, segment_edges=Non
     .. math:: \sum_{tk} \pi_{tk} (x_{tk} - m_{tk})^2 + \sum_{tk} \alpha_t (\Delta x_{tk})^2
               + \sum_{tk} \kappa_t (\Delta^2 x_{tk})^2
               + \sum_{tk} \beta_t (\Delta x_{t,k+1} - \Delta x_{tk})^2 + \gamma \sum_{tk} (x_{t,k+1} - x_{tk})^2
+              + \sum_{tk} \rho_t (\Delta x_{t,k+1} - 2 \Delta x_{tk} + \Delta x_{t,k-1})^2
 
     where :math:`\Delta` is the step in time. The weights follow from the scales of the data (see
-    `acceleration_scale`, `measured_bend_scale`) and are lowered, time bin by time bin, where the motion jumps. Nothing
-    but a weak pull ties the end of a segment to the start of the next.
+    `acceleration_scale`, `measured_bend_scale`), and those of the first three are lowered, time bin by time bin, where
+    the motion jumps. Nothing but a weak pull ties the end of a segment to the start of the next.
 
     Parameters
     ----------
@@ -182,6 +206,7 @@ def smooth_motion(current, target, precision, typical_bend_um, segment_edges=Non
     joined = same_segment(segment_edges, num_times, 1)
     joined_twice = same_segment(segment_edges, num_times, 2)
     border = 1.0 / (num_windows * SPREAD_UM**2)
+    rho = np.where(joined, 1.0 / CURVE_UM**2, 0.0)
     x = current
     for _ in range(num_reweightings):
         steps = np.diff(x, axis=0)
@@ -197,11 +222,11 @@ def smooth_motion(current, target, precision, typical_bend_um, segment_edges=Non
             beta = np.zeros(steps.shape[0])
         alpha, beta = np.where(joined, alpha, border), np.where(joined, beta, border)
         kappa = np.where(joined_twice, kappa, 0.0)
-        x = solve_smooth(target, precision, alpha, kappa, beta, 1.0 / SPREAD_UM**2)
+        x = solve_smooth(target, precision, alpha, kappa, beta, 1.0 / SPREAD_UM**2, rho)
     return x
 
 
-def solve_smooth(target, precision, alpha, kappa, beta, gamma):
+def solve_smooth(target, precision, alpha, kappa, beta, gamma, rho=None):
     """Solve the linear system of `smooth_motion` exactly: time and memory are linear in the number of time bins.
 
     Parameters
@@ -214,6 +239,8 @@ def solve_smooth(target, precision, alpha, kappa, beta, gamma):
         Precision of the differences between successive steps.
     gamma : float
         Precision of the difference between neighbouring windows.
+    rho : ndarray of float64, shape (num_times - 1,), or None
+        Precision of the second difference, over windows, of the steps; None for 0.
 
     Returns
     -------
@@ -223,6 +250,8 @@ def solve_smooth(target, precision, alpha, kappa, beta, gamma):
     from scipy.linalg import solveh_banded
 
     bands = smoothness_bands(precision, alpha, kappa, beta, gamma)
+    if rho is not None and target.shape[1] > 2:
+        add_curvature(bands, rho, target.shape)
     # A tiny ridge keeps the matrix positive definite where nothing at all was measured.
     bands[0] += 1e-9 + 1e-10 * bands[0].max()
     solution = solveh_banded(bands, (precision * target).ravel(), lower=True, check_finite=False)
@@ -260,3 +289,27 @@ def smoothness_bands(precision, alpha, kappa, beta, gamma):
     bands[num_windows, 1 : 1 + kappa.size] -= 2.0 * kappa[:, None]
     bands[2 * num_windows, : kappa.size] += kappa[:, None]
     return bands[: 2 * num_windows + 1].reshape(2 * num_windows + 1, num_times * num_windows)
+
+
+def add_curvature(bands, rho, shape):
+    """Add to the bands of `smoothness_bands` the penalty of steps that are not a line over windows.
+
+    Parameters
+    ----------
+    bands : ndarray of float64, shape (2 * num_windows + 1, num_times * num_windows)
+        Added to.
+    rho : ndarray of float64, shape (num_times - 1,)
+        Precision of the second differences.
+    shape : tuple of int
+        ``(num_times, num_windows)``, with at least 3 windows.
+    """
+    num_times, num_windows = shape
+    bands = bands.reshape(-1, num_times, num_windows)
+    second = np.diff(np.eye(num_windows), n=2, axis=0)
+    penalty = second.T @ second
+    for row, column in zip(*np.nonzero(penalty), strict=True):
+        value = rho * penalty[row, column]
+        if row >= column:
+            bands[row - column, :-1, column] += value
+            bands[row - column, 1:, column] += value
+        bands[num_windows + row - column, :-1, column] -= value

@@ -24,6 +24,11 @@ from . import displacement_solver, motion_prior, pairwise_shift, raster, templat
 
 # A bin's spikes are judged as if this many more had been seen that tell nothing.
 PSEUDO_SPIKES = 3.0
+# Rounds after which one of several starts is chosen, and what motion of much more than the range has to gain per spike
+# (nats) over none.
+FIRST_ROUNDS = 3
+MOTION_RANGE_UM = 20.0
+MOTION_COST = 0.1
 # A density of fewer spikes than this is too rough to register to.
 LEAST_TEMPLATE_SPIKES = 50_000
 BLOCKS_PER_SPAN = 6
@@ -60,6 +65,8 @@ class RegistrationSettings:
         Which displacement is zero at each depth: "midrange", "mean" or "median" over time.
     max_segment_displacement_um : float
         Largest displacement between two segments.
+    negligible_um : float
+        A motion whose range is smaller everywhere is called none.
     template_span_bins : float
         How far in time spikes count in full in the density that a time bin is registered to: units come and go.
     """
@@ -79,6 +86,7 @@ class RegistrationSettings:
     reach_um: float = 12.0
     reference: str = "midrange"
     max_segment_displacement_um: float = 400.0
+    negligible_um: float = 0.5
     template_span_bins: float = 3600.0
 
 
@@ -210,7 +218,7 @@ def _smooth_raster(spikes, depths_um, segment_edges, settings):
     return np.sqrt(image, out=image)
 
 
-def refine(spikes, knots_um, depth_range_um, displacement, segment_edges, settings, progress):
+def refine(spikes, knots_um, depth_range_um, starts, segment_edges, settings, progress):
     """Register each time bin to the density of all corrected spikes, in rounds.
 
     Parameters
@@ -221,8 +229,9 @@ def refine(spikes, knots_um, depth_range_um, displacement, segment_edges, settin
         Depths at which the displacement is estimated; it is linear in between.
     depth_range_um : tuple of float
         Lowest and highest depth of spikes that the template covers, before correction.
-    displacement : ndarray of float64, shape (num_times, num_windows)
-        Where to start, in um; within about `settings.reach_um` of the answer.
+    starts : list of ndarray of float64, shape (num_times, num_windows)
+        Where to start, in um. Within about `settings.reach_um` of the answer, one would do; of several, the one that is
+        best after a few rounds goes on (see `_best_start`).
     segment_edges : ndarray of int64, shape (num_segments + 1,)
         First time bin of each segment, and the end of the last.
     settings : RegistrationSettings
@@ -234,23 +243,68 @@ def refine(spikes, knots_um, depth_range_um, displacement, segment_edges, settin
     -------
     Registration
     """
-    extent_um = float(np.abs(displacement).max(initial=0.0))
-    template = _Template(spikes, knots_um, depth_range_um, extent_um, displacement.shape[0], settings)
-    typical_bend_um = motion_prior.bend_scale(displacement, segment_edges)
-    smooth_um = 2.0 * settings.template_smooth_um
-    precision = np.zeros_like(displacement)
-    for _ in progress(range(settings.refine_iterations), "registration to the template"):
-        shifts, precision, _ = template.measure(displacement, smooth_um)
-        target = displacement + shifts
-        precision[motion_prior.lone_bins(target, precision, segment_edges)] = 0.0
-        displacement = motion_prior.smooth_motion(
-            displacement, target, precision, typical_bend_um, segment_edges
+    extent_um = max(float(np.abs(start).max(initial=0.0)) for start in starts)
+    template = _Template(spikes, knots_um, depth_range_um, extent_um, starts[0].shape[0], settings)
+    num_first = min(FIRST_ROUNDS, settings.refine_iterations) if len(starts) > 1 else 0
+    paths = [_Path(start, segment_edges, settings) for start in starts]
+    for path in progress(paths if num_first else [], "registration from several starts"):
+        for _ in range(num_first):
+            path.step(template)
+    best = _best_start(paths, template) if num_first else paths[0]
+    for _ in progress(range(settings.refine_iterations - num_first), "registration to the template"):
+        best.step(template)
+    measured = template.measure(best.displacement, settings.template_smooth_um)
+    deviation_um = np.where(
+        measured.precision > 0, 1.0 / np.sqrt(np.maximum(measured.precision, 1e-12)), np.inf
+    )
+    displacement = best.displacement - np.median(best.displacement)
+    if _range_um(displacement).max() < settings.negligible_um:
+        displacement = np.zeros_like(displacement)
+    return Registration(displacement, deviation_um, measured.trust)
+
+
+def _range_um(displacement):
+    """Range of the displacement in each window, from the 2nd to the 98th percentile over time."""
+    low, high = np.quantile(displacement, [0.02, 0.98], axis=0)
+    return high - low
+
+
+class _Path:
+    """An estimate on its way through the rounds."""
+
+    def __init__(self, displacement, segment_edges, settings):
+        self.displacement = displacement
+        self.segment_edges = segment_edges
+        self.settings = settings
+        self.bend_um = motion_prior.bend_scale(displacement, segment_edges)
+        self.smooth_um = 2.0 * settings.template_smooth_um
+
+    def step(self, template):
+        """Register all time bins once, and smooth the motion."""
+        measured = template.measure(self.displacement, self.smooth_um)
+        target, precision = self.displacement + measured.shifts, measured.precision
+        precision[motion_prior.lone_bins(target, precision, self.segment_edges)] = 0.0
+        smooth = motion_prior.smooth_motion(
+            self.displacement, target, precision, self.bend_um, self.segment_edges
         )
-        displacement = displacement - _reference(displacement, settings.reference)
-        smooth_um = max(0.8 * smooth_um, settings.template_smooth_um)
-    _, precision, trust = template.measure(displacement, settings.template_smooth_um)
-    deviation_um = np.where(precision > 0, 1.0 / np.sqrt(np.maximum(precision, 1e-12)), np.inf)
-    return Registration(displacement - np.median(displacement), deviation_um, trust)
+        self.displacement = smooth - _reference(smooth, self.settings.reference)
+        self.smooth_um = max(0.8 * self.smooth_um, self.settings.template_smooth_um)
+
+
+def _best_start(paths, template):
+    r"""Choose the path whose spikes fit best, where motion has to be worth its size.
+
+    Other units that begin to fire where some fall silent can be taken for the same ones, displaced: that lets some
+    spikes fit better, true motion most of them. So :math:`\mathrm{gain} / n - c\, (1 - e^{-r / R})`, where r is the
+    range of the displacement, has to be largest.
+    """
+
+    def worth(path):
+        measured = template.measure(path.displacement, path.smooth_um)
+        share = -np.expm1(-np.mean(_range_um(path.displacement)) / MOTION_RANGE_UM)
+        return measured.gain_per_spike - MOTION_COST * share
+
+    return max(paths, key=worth)
 
 
 def _reference(displacement, reference):
@@ -260,6 +314,16 @@ def _reference(displacement, reference):
     if reference == "median":
         return np.median(displacement, axis=0)
     return np.quantile(displacement, [0.02, 0.98], axis=0).mean(axis=0)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Extra shift (um), its precision (1/um^2) and trust of each time bin at each knot; gain per spike in nats."""
+
+    shifts: np.ndarray
+    precision: np.ndarray
+    trust: np.ndarray
+    gain_per_spike: float
 
 
 class _Template:
@@ -287,7 +351,7 @@ class _Template:
             self.blocks = list(_in_blocks(self.spikes, num_times, len(self.block_weights)))
 
     def measure(self, displacement, smooth_um):
-        """Extra shift (um), its precision (1/um^2), and trust, of each time bin at each knot."""
+        """Measure how the spikes of each time bin fit the density around each knot."""
         step_um = self.settings.template_um
         grid = (displacement, self.origin_um, step_um)
         num_marks = self.num_groups * self.settings.num_marks
@@ -310,7 +374,8 @@ class _Template:
         shifts, precision = template_registration.curve_peaks(curves, 4.0 / self.reach**2)
         gain = np.maximum(curves[:, :, self.reach], 0.0) / (counts + PSEUDO_SPIKES)
         trust = np.where(precision > 0, -np.expm1(-2.0 * gain), 0.0)
-        return shifts * step_um, precision / step_um**2, trust
+        total = float(curves[:, :, self.reach].sum()) / max(float(counts.sum()), 1.0)
+        return _Measured(shifts * step_um, precision / step_um**2, trust, total)
 
 
 def _template_span(span_bins, num_spikes, num_times):

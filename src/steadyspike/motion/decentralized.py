@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..kernels import registration
-from .problem import COMMON_PARAMS_DOC, build_problem, check_arguments, check_common, finish
+from .problem import PEAKS_PARAMS_DOC, build_problem, check_arguments, check_common, finish
 
 # Units come and go over hours: spikes count in full this far away in the density that a time bin is registered to.
 TEMPLATE_SPAN_S = 3600.0
@@ -12,9 +12,10 @@ TEMPLATE_SPAN_S = 3600.0
 class SteadyDecentralizedRegistration:
     """Decentralized registration whose memory and time grow linearly with duration.
 
-    Pairs of time bins are correlated at a schedule of lags instead of all with all, robust least squares joins their
-    shifts, and maximum likelihood then registers every time bin to the density of all corrected peaks (see
-    `steadyspike.kernels.registration`). The displacement is linear between the window centers.
+    Pairs of time bins are correlated at a schedule of lags instead of all with all, in each window and on the whole
+    probe, robust least squares joins their shifts, and maximum likelihood then registers every time bin to the density
+    of all corrected peaks (see `steadyspike.kernels.registration`). The displacement is linear between the window
+    centers.
 
     Used as ``estimate_motion(recording, peaks, peak_locations, method="steady_decentralized", ...)``.
 
@@ -28,7 +29,7 @@ class SteadyDecentralizedRegistration:
     name = "steady_decentralized"
     need_peak_location = True
     params_doc = (
-        COMMON_PARAMS_DOC
+        PEAKS_PARAMS_DOC
         + """
     bin_um : float, default: 4.0
         Depth bins of the raster that pairs of time bins are correlated on, in um, larger than 0.
@@ -78,6 +79,7 @@ class SteadyDecentralizedRegistration:
         reference_displacement="midrange",
         max_segment_displacement_um=400.0,
         periods=None,
+        negligible_um=0.5,
     ):
         """Estimate the motion; called by SpikeInterface's `estimate_motion`.
 
@@ -110,7 +112,7 @@ class SteadyDecentralizedRegistration:
             See `params_doc`.
         time_horizon_s, corr_threshold, refine_iterations, num_amplitude_bins, template_smooth_um
             See `params_doc`.
-        reference_displacement, max_segment_displacement_um, periods
+        reference_displacement, max_segment_displacement_um, periods, negligible_um
             See `params_doc`.
 
         Returns
@@ -130,6 +132,7 @@ class SteadyDecentralizedRegistration:
             max_displacement_um,
             max_segment_displacement_um,
             reference_displacement,
+            negligible_um,
         )
         check_arguments(
             cls.name,
@@ -175,14 +178,17 @@ class SteadyDecentralizedRegistration:
             template_smooth_um=template_smooth_um,
             reference=reference_displacement,
             max_segment_displacement_um=max_segment_displacement_um,
+            negligible_um=negligible_um,
             template_span_bins=TEMPLATE_SPAN_S / bin_s,
         )
         depths_um = problem.depth_bins(bin_um)
         windows = problem.windows_of(depths_um)
+        num_windows = windows.shape[0]
         pairs = registration.register_pairs(
             problem.spikes,
             depths_um,
-            windows,
+            # the whole probe is one window more: where a window sees few units it is the better start
+            np.vstack([windows, np.ones((1, windows.shape[1]))]),
             problem.times.segment_edges,
             settings,
             problem.progress,
@@ -193,9 +199,14 @@ class SteadyDecentralizedRegistration:
             extra["spatial_hist_bin_edges"] = np.append(depths_um, depths_um[-1] + bin_um) - 0.5 * bin_um
             extra["non_rigid_windows"] = windows
             extra["pairwise"] = dict(
-                lags_s=pairs.lags * bin_s, displacement_um=pairs.shifts, correlation=pairs.correlations
+                lags_s=pairs.lags * bin_s,
+                displacement_um=pairs.shifts[:, :, :num_windows],
+                correlation=pairs.correlations[:, :, :num_windows],
             )
-        displacement = pairs.displacement
+        displacement, together = np.split(pairs.displacement, [num_windows], axis=1)
+        starts = [displacement, np.zeros_like(displacement)]
+        if num_windows > 1:
+            starts.append(np.repeat(together, num_windows, axis=1))
         # hours of pairs are not needed any more
         del pairs
-        return finish(problem, displacement, settings, extra)
+        return finish(problem, starts, settings, extra)

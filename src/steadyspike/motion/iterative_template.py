@@ -1,7 +1,9 @@
 """Motion estimation by an iteratively averaged template, as a motion estimator of SpikeInterface."""
 
+import numpy as np
+
 from ..kernels import iterative_template, registration
-from .problem import COMMON_PARAMS_DOC, build_problem, check_arguments, check_common, finish
+from .problem import PEAKS_PARAMS_DOC, build_problem, check_arguments, check_common, finish
 
 
 class SteadyIterativeTemplateRegistration:
@@ -23,7 +25,7 @@ class SteadyIterativeTemplateRegistration:
     name = "steady_iterative_template"
     need_peak_location = True
     params_doc = (
-        COMMON_PARAMS_DOC
+        PEAKS_PARAMS_DOC
         + """
     bin_um : float, default: 5.0
         Depth step of the template in um, larger than 0.
@@ -67,6 +69,7 @@ class SteadyIterativeTemplateRegistration:
         reference_displacement="midrange",
         max_segment_displacement_um=400.0,
         periods=None,
+        negligible_um=0.5,
     ):
         """Estimate the motion; called by SpikeInterface's `estimate_motion`.
 
@@ -93,7 +96,8 @@ class SteadyIterativeTemplateRegistration:
             standard deviation are those of `steady_decentralized`.
         bin_s, bin_um, hist_margin_um, num_amp_bins, num_iterations, num_shifts_block, smoothing_sigma
             See `params_doc`.
-        max_displacement_um, refine_iterations, reference_displacement, max_segment_displacement_um, periods
+        max_displacement_um, refine_iterations, reference_displacement, max_segment_displacement_um, periods,
+        negligible_um
             See `params_doc`. `max_displacement_um` limits a time bin against its neighbour and against the template so
             far, not the whole drift.
 
@@ -113,6 +117,7 @@ class SteadyIterativeTemplateRegistration:
             max_displacement_um,
             max_segment_displacement_um,
             reference_displacement,
+            negligible_um,
         )
         check_arguments(
             cls.name,
@@ -163,5 +168,6 @@ class SteadyIterativeTemplateRegistration:
             refine_iterations=refine_iterations,
             reference=reference_displacement,
             max_segment_displacement_um=max_segment_displacement_um,
+            negligible_um=negligible_um,
         )
-        return finish(problem, displacement, settings, extra)
+        return finish(problem, [displacement, np.zeros_like(displacement)], settings, extra)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..kernels import kernel_correlation, point_cloud, registration
-from .problem import COMMON_PARAMS_DOC, build_problem, check_arguments, check_common, finish
+from .problem import PEAKS_PARAMS_DOC, build_problem, check_arguments, check_common, finish
 
 
 class SteadyPointCloudRegistration:
@@ -25,7 +25,7 @@ class SteadyPointCloudRegistration:
     name = "steady_point_cloud"
     need_peak_location = True
     params_doc = (
-        COMMON_PARAMS_DOC
+        PEAKS_PARAMS_DOC
         + """
     depth_kernel_um : float, default: 5.0
         Standard deviation of the kernel over depth in um, at least 1.
@@ -81,6 +81,7 @@ class SteadyPointCloudRegistration:
         reference_displacement="midrange",
         max_segment_displacement_um=400.0,
         periods=None,
+        negligible_um=0.5,
     ):
         """Estimate the motion; called by SpikeInterface's `estimate_motion`.
 
@@ -110,7 +111,7 @@ class SteadyPointCloudRegistration:
             See `params_doc`.
         residual_rounds, max_displacement_um, time_horizon_s, corr_threshold, refine_iterations
             See `params_doc`.
-        reference_displacement, max_segment_displacement_um, periods
+        reference_displacement, max_segment_displacement_um, periods, negligible_um
             See `params_doc`.
 
         Returns
@@ -130,6 +131,7 @@ class SteadyPointCloudRegistration:
             max_displacement_um,
             max_segment_displacement_um,
             reference_displacement,
+            negligible_um,
         )
         check_arguments(
             cls.name,
@@ -190,5 +192,6 @@ class SteadyPointCloudRegistration:
             refine_iterations=refine_iterations,
             reference=reference_displacement,
             max_segment_displacement_um=max_segment_displacement_um,
+            negligible_um=negligible_um,
         )
-        return finish(problem, pairs.displacement, settings, extra)
+        return finish(problem, [pairs.displacement, np.zeros_like(pairs.displacement)], settings, extra)

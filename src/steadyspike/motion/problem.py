@@ -31,6 +31,14 @@ COMMON_PARAMS_DOC = """
         there. "midrange" is the middle between the 2nd and the 98th percentile over time, which keeps the correction
         as small as possible.
 """
+PEAKS_PARAMS_DOC = (
+    COMMON_PARAMS_DOC
+    + """
+    negligible_um : float, default: 0.5
+        A motion whose range (2nd to 98th percentile over time) is smaller than this in every window is returned as no
+        motion at all, since to interpolate would cost more than it brings; in um, at least 0.
+"""
+)
 
 
 def check_arguments(name, **arguments):
@@ -41,7 +49,13 @@ def check_arguments(name, **arguments):
 
 
 def check_common(
-    name, bin_s, hist_margin_um, max_displacement_um, max_segment_displacement_um, reference_displacement
+    name,
+    bin_s,
+    hist_margin_um,
+    max_displacement_um,
+    max_segment_displacement_um,
+    reference_displacement,
+    negligible_um=0.0,
 ):
     """Refuse values of the arguments that every estimator takes."""
     check_arguments(
@@ -54,6 +68,7 @@ def check_common(
             max_segment_displacement_um > 0,
             "larger than 0 um",
         ),
+        negligible_um=(negligible_um, negligible_um >= 0, "at least 0 um"),
         reference_displacement=(
             reference_displacement,
             reference_displacement in registration.REFERENCES,
@@ -293,17 +308,17 @@ def _select_spikes(recording, peaks, peak_locations, direction, times, periods):
     return registration.Spikes(bins[order], depths_um[order], amplitudes, groups), order
 
 
-def finish(problem, displacement, settings, extra=None):
-    """From a first estimate within each segment to the motion: join the segments, refine, measure the trust.
+def finish(problem, starts, settings, extra=None):
+    """From first estimates within each segment to the motion: join the segments, refine, measure the trust.
 
     Parameters
     ----------
     problem : Problem
         What was estimated.
-    displacement : ndarray of float64, shape (num_times, num_windows)
-        First estimate in um, of any offset in each segment.
+    starts : list of ndarray of float64, shape (num_times, num_windows)
+        First estimates in um, of any offset in each segment.
     settings : registration.RegistrationSettings
-        How to refine; with ``refine_iterations=0`` trust is measured only.
+        How to refine; with ``refine_iterations=0`` the first of `starts` is the result and trust is measured only.
     extra : dict or None
         Filled, where given, with "temporal_hist_bin_edges" (of all segments, a list where there are several),
         "window_centers", "trust" and "displacement_sd_um" of shape (num_times, num_windows), segments one after
@@ -313,15 +328,18 @@ def finish(problem, displacement, settings, extra=None):
     -------
     motion : Motion
     """
-    joined = segment_offsets.register_segments(
-        problem.spikes,
-        problem.centers_um,
-        problem.windows_of,
-        problem.depth_range_um,
-        displacement,
-        problem.times.segment_edges,
-        settings.max_segment_displacement_um,
-    )
+    joined = [
+        segment_offsets.register_segments(
+            problem.spikes,
+            problem.centers_um,
+            problem.windows_of,
+            problem.depth_range_um,
+            start,
+            problem.times.segment_edges,
+            settings.max_segment_displacement_um,
+        )
+        for start in starts
+    ]
     result = registration.refine(
         problem.spikes,
         problem.centers_um,

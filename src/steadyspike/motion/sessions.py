@@ -139,7 +139,6 @@ def estimate_motion_sessions(
     """
     import spikeinterface.full as si
 
-
     sessions = list(recordings) if isinstance(recordings, list | tuple) else [recordings]
     check_sessions(sessions)
     if shanks not in SHANKS:
