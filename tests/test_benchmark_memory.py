@@ -1,6 +1,7 @@
 """The memory benchmark: its simulated peaks, what one process measures, and the table."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 from spikeinterface.core.motion import Motion
 from typer.testing import CliRunner
 
-from steadyspike.benchmark import memory
+from steadyspike.benchmark import long, memory, watched
 from steadyspike.cli import app
 
 measurable = pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell the peak memory")
@@ -79,7 +80,7 @@ def test_fresh_process_measures_and_the_command_writes(tmp_path):
     assert 0 < measured["imports_mb"] <= measured["simulated_mb"] <= measured["peak_mb"]
     assert measured["error_per_depth_um"] < 1.0
     assert files[1].read_text() == result.output
-    assert "| 0.03 | 32,400 |" in result.output
+    assert "| 0.03 | steady_decentralized | 32,400 |" in result.output
 
 
 @pytest.mark.parametrize("arguments", [["--hours", "0"], ["--hours", "1,soon"], ["--peaks-per-second", "0"]])
@@ -93,4 +94,72 @@ def test_sizes_that_cannot_work_are_refused(arguments):
 @measurable
 def test_failure_of_a_process_is_told():
     with pytest.raises(RuntimeError, match="no_such_method"):
-        memory.run_memory_benchmark([0.01], method="no_such_method", num_channels=32)
+        memory.run_memory_benchmark([0.01], methods=["no_such_method"], num_channels=32)
+
+
+def test_units_come_and_go_if_asked():
+    staying = memory.simulate_wandering_peaks(0.5, 50.0, num_channels=16, seed=2)
+    changing = memory.simulate_wandering_peaks(0.5, 50.0, num_channels=16, seed=2, turnover_hours=0.25)
+    seen = [np.unique(simulated.peak_locations["x"]).size for simulated in (staying, changing)]
+    assert seen[0] == round(memory.UNITS_PER_CHANNEL * 16)
+    # 10 units that are each replaced twice on average
+    assert 20 <= seen[1] <= 45
+    halves = np.array_split(
+        changing.peak_locations["x"], [changing.peaks.size // 3, -changing.peaks.size // 3]
+    )
+    assert not set(halves[0]) >= set(halves[2])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="resident memory is looked up in /proc")
+def test_process_beyond_a_limit_is_stopped():
+    hungry = "import time; block = b'x' * 400_000_000; time.sleep(60)"
+    with pytest.raises(watched.StoppedError, match=r"passed 0.2 GB after \d+ s"):
+        watched.run_watched(hungry, "", limit_mb=200)
+    with pytest.raises(watched.StoppedError, match=r"passed 0.3 s"):
+        watched.run_watched("import time; time.sleep(60)", "", limit_s=0.3)
+    with pytest.raises(watched.StoppedError, match="Unable to allocate"):
+        watched.run_watched("import numpy as np; np.ones((10**9, 10**9))", "")
+    script = "import json, os, sys; print(json.dumps([os.nice(0), sys.argv[1]]))"
+    assert watched.run_watched(script, "word", nice=3) == [min(os.nice(0) + 3, 19), "word"]
+
+
+def test_longer_durations_of_a_stopped_method_are_left_out(monkeypatch):
+    tried = []
+
+    def measure(settings, **limits):
+        tried.append((settings.method, settings.hours))
+        if settings.method == "hungry" and settings.hours > 1:
+            raise watched.StoppedError("passed 12 GB after 7 s")
+        return dict(
+            vars(settings),
+            **dict.fromkeys(("num_peaks", "num_windows"), 10),
+            **dict.fromkeys(("imports_mb", "inputs_mb", "peak_mb", "seconds"), 100.0),
+            error_um=0.3,
+            error_per_depth_um=0.2,
+        )
+
+    monkeypatch.setattr(memory, "measure", measure)
+    results = memory.run_memory_benchmark([2, 1, 4], methods=["modest", "hungry"], limit_mb=12_000)
+    assert tried == [("modest", 1), ("hungry", 1), ("modest", 2), ("hungry", 2), ("modest", 4)]
+    table = memory.format_memory_table(results)
+    assert "| 2 | hungry | stopped: passed 12 GB after 7 s |" in table
+    assert table.count("| hungry |") == 2
+
+
+def test_long_benchmark_compares_with_the_first(monkeypatch):
+    monkeypatch.setattr(
+        long,
+        "measure",
+        lambda settings, **_: dict(
+            vars(settings),
+            num_windows=9,
+            seconds=1.0,
+            cpu_seconds=80.0 if settings.method == "dredge_ap" else 1.6,
+            peak_mb=300.0,
+            error_um=0.3,
+            error_per_depth_um=0.2,
+        ),
+    )
+    table = long.format_long_table(long.run_long_benchmark([15]))
+    assert "| 15 | dredge_ap | 1.0 | 80.0 | 1.0 |" in table
+    assert "| 15 | steady_decentralized | 1.0 | 1.6 | 50.0 |" in table

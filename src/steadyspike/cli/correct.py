@@ -203,6 +203,10 @@ def correct(
             preprocessed, chosen = correction.preprocess(opened, preprocess)
         say(f"[bold]preprocess[/bold]  {chosen}")
         say(f"[bold]motion[/bold]      {preset}")
+        with job_defaults(**jobs):
+            work = estimation.work_folder(output)
+            told = estimation.forecast(preprocessed, work, preset, overrides, jobs)
+        say(f"[bold]forecast[/bold]    {told}")
         request = correction.Request(
             source=recording,
             output=output,

@@ -20,6 +20,9 @@ INTERPOLATION = "interpolate_motion_kwargs"
 GENERAL = ("direction", "rigid", "win_shape", "win_step_um", "win_scale_um", "win_margin_um")
 """Arguments of every motion estimator, which stay when a setting chooses another one."""
 
+FORECAST_STEPS = ("detect_kwargs", "localize_peaks_kwargs", "estimate_motion_kwargs")
+MARGIN = " " * 12
+
 Overrides = dict[str, dict[str, Any]]
 
 
@@ -63,6 +66,28 @@ def check_segments(recording: BaseRecording, preset: str, overrides: Overrides) 
             f"the recording has {number} segments, and the estimator {method} of {preset} takes one; choose one with "
             f"--segment, or a preset that estimates with {' or '.join(sorted(ours))}"
         )
+
+
+def forecast(
+    recording: BaseRecording, work: Path, preset: str, overrides: Overrides, job_kwargs: dict[str, Any]
+) -> str:
+    """Say what the correction will take; peaks that an earlier run found are not searched for again."""
+    from steadyspike.motion.forecast import forecast_motion
+    from steadyspike.peaks.on_disk import finished_peaks
+
+    arguments: dict[str, Any] = {
+        step: changes for step, changes in overrides.items() if step in FORECAST_STEPS
+    }
+    if _selects_peaks(preset, overrides):
+        return "not known for a preset that selects peaks"
+    told = forecast_motion(recording, preset=preset, peaks=finished_peaks(work), **arguments, **job_kwargs)
+    return str(told).replace("\n", f"\n{MARGIN}")
+
+
+def _selects_peaks(preset: str, overrides: Overrides) -> bool:
+    from spikeinterface.preprocessing import get_motion_parameters_preset
+
+    return bool(get_motion_parameters_preset(preset)["select_kwargs"] or overrides.get("select_kwargs"))
 
 
 def work_folder(output: Path) -> Path:
@@ -123,10 +148,9 @@ def estimate(
     trust : ndarray or None
         Trust in the motion, segments one after the other, where the estimator gives one.
     """
-    from spikeinterface.preprocessing import get_motion_parameters_preset
     from spikeinterface.sortingcomponents.motion import estimate_motion
 
-    if get_motion_parameters_preset(preset)["select_kwargs"] or overrides.get("select_kwargs"):
+    if _selects_peaks(preset, overrides):
         return _estimate_at_once(recording, preset, overrides, job_kwargs)
     info = _peaks_on_disk(recording, work, preset, overrides, restart, job_kwargs)
     estimation = estimation_parameters(preset, overrides)

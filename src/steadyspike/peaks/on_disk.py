@@ -140,9 +140,15 @@ def finished_blocks(folder: Path) -> int:
     """Count the blocks whose peaks are in a folder; joined, they count as one."""
     if not is_peaks_folder(folder):
         return 0
-    if all(_file(folder, name).exists() for name in OUTPUTS):
+    if finished_peaks(folder) is not None:
         return 1
     return sum(1 for _ in (folder / BLOCKS).glob("*"))
+
+
+def finished_peaks(folder: Path) -> np.ndarray | None:
+    """Give the peaks of a folder that is complete, else None."""
+    is_complete = is_peaks_folder(folder) and all(_file(folder, name).exists() for name in OUTPUTS)
+    return np.load(_file(folder, OUTPUTS[0]), mmap_mode="r") if is_complete else None
 
 
 def is_peaks_folder(folder: Path) -> bool:
@@ -336,22 +342,26 @@ def _progress(
         yield ([] if processes else [_Counter(recording, count)]), advance
 
 
-def _noise_levels(recording: BaseRecording, folder: Path, job_kwargs: dict[str, Any]) -> np.ndarray:
-    """Give the noise levels that the folder was begun with."""
+def noise_levels_of(recording: BaseRecording, job_kwargs: dict[str, Any]) -> np.ndarray:
+    """Give noise levels, in the unit of the traces: those the recording has, or computed with a fixed seed."""
     from spikeinterface.core import get_noise_levels
 
+    # chunks, of which these are pieces of their own size, would be taken for an outdated way to call it
+    jobs = {key: value for key, value in job_kwargs.items() if not key.startswith(("chunk_", "total_"))}
+    return get_noise_levels(
+        recording,
+        return_in_uV=False,
+        random_slices_kwargs=dict(seed=NOISE_SEED),
+        **{**jobs, "progress_bar": False},
+    )
+
+
+def _noise_levels(recording: BaseRecording, folder: Path, job_kwargs: dict[str, Any]) -> np.ndarray:
+    """Give the noise levels that the folder was begun with."""
     file = _file(folder, NOISE_LEVELS)
     if not file.exists():
-        # chunks, of which these are pieces of their own size, would be taken for an outdated way to call it
-        jobs = {key: value for key, value in job_kwargs.items() if not key.startswith(("chunk_", "total_"))}
-        levels = get_noise_levels(
-            recording,
-            return_in_uV=False,
-            random_slices_kwargs=dict(seed=NOISE_SEED),
-            **{**jobs, "progress_bar": False},
-        )
         with write_aside(file) as unfinished:
-            np.save(unfinished, levels)
+            np.save(unfinished, noise_levels_of(recording, job_kwargs))
     return np.load(file)
 
 

@@ -1,0 +1,399 @@
+"""How much memory, disk and time a motion estimate will take, told before it starts.
+
+Arrays of the registration have sizes that are known beforehand: peaks, cells of the raster, pairs of time bins, and
+the products of their correlations. What one of each costs was measured (`MEASURED`); time is scaled by how fast this
+machine is now, and detection is timed on two seconds of the recording itself.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from spikeinterface import BaseRecording
+
+MB = 1e6
+SAMPLE_S = 2.0
+NUM_PIECES = 4
+WARM_UP_S = 0.1
+# bytes on disk of a peak, and at most of its location
+PEAK_BYTES, LOCATION_BYTES = 32, 32
+TRACE_BYTES = 4
+NUM_PAIR_MARKS = 2
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What one of each costs.
+
+    Attributes
+    ----------
+    base_mb : float
+        Memory of a process that has imported everything, in MB.
+    bytes_per_peak, bytes_per_cell, bytes_per_pair : float
+        Memory, peaks and locations among it.
+    seconds_per_peak, seconds_per_product, seconds_per_pair : float
+        Time of one round of registration of a peak, of one product of a correlation, of one pair in the solver.
+    calibration_s : float
+        What `calibrate` gave when these times were measured.
+    """
+
+    base_mb: float
+    bytes_per_peak: float
+    bytes_per_cell: float
+    bytes_per_pair: float
+    seconds_per_peak: float
+    seconds_per_product: float
+    seconds_per_pair: float
+    calibration_s: float
+
+
+# printed by: steadyspike benchmark memory --costs
+MEASURED = {
+    "steady_decentralized": Costs(
+        base_mb=205.0,
+        bytes_per_peak=70.1,
+        bytes_per_cell=2.07,
+        bytes_per_pair=27.0,
+        seconds_per_peak=8.7e-08,
+        seconds_per_product=2.09e-10,
+        seconds_per_pair=2.91e-06,
+        calibration_s=0.00279,
+    ),
+}
+# printed by the same: memory of detection and localization beside the base, per byte of a chunk in single precision
+BYTES_PER_CHUNK_BYTE = 2.56
+
+
+@dataclass(frozen=True)
+class ProblemSize:
+    """Numbers of what a registration works on.
+
+    Attributes
+    ----------
+    num_peaks, num_times, num_depths, num_windows, num_lags, num_shifts : int
+        Peaks, time bins, depth bins, windows, lags at which time bins are compared, and shifts of each comparison.
+    num_rounds : int
+        Rounds of registration; the costs count those from other starts in.
+    """
+
+    num_peaks: int
+    num_times: int
+    num_depths: int
+    num_windows: int
+    num_lags: int
+    num_shifts: int
+    num_rounds: int
+
+    @property
+    def num_cells(self) -> int:
+        """Cells of the raster."""
+        return self.num_times * self.num_depths * NUM_PAIR_MARKS
+
+    @property
+    def num_pairs(self) -> int:
+        """Pairs of time bins, in all windows."""
+        return self.num_times * self.num_lags * self.num_windows
+
+    @property
+    def num_products(self) -> int:
+        """Products that the correlations of all pairs sum up."""
+        return self.num_cells * self.num_lags * self.num_shifts
+
+    def memory_features(self) -> np.ndarray:
+        """Give peaks, cells and pairs: memory is linear in them."""
+        return np.array([self.num_peaks, self.num_cells, self.num_pairs], dtype="float64")
+
+    def time_features(self) -> np.ndarray:
+        """Give peaks times rounds, products and pairs: time is linear in them."""
+        return np.array(
+            [self.num_peaks * self.num_rounds, self.num_products, self.num_pairs], dtype="float64"
+        )
+
+    def memory_mb(self, costs: Costs) -> float:
+        """Give the expected peak memory in MB."""
+        weights = np.array([costs.bytes_per_peak, costs.bytes_per_cell, costs.bytes_per_pair])
+        return costs.base_mb + float(weights @ self.memory_features()) / MB
+
+    def seconds(self, costs: Costs, speed: float = 1.0) -> float:
+        """Give the expected time in s on a machine that is `speed` times as fast as that of the costs."""
+        weights = np.array([costs.seconds_per_peak, costs.seconds_per_product, costs.seconds_per_pair])
+        return float(weights @ self.time_features()) / speed
+
+
+@dataclass(frozen=True)
+class MotionForecast:
+    """What correcting the motion of a recording will take; ``print`` it.
+
+    Attributes
+    ----------
+    duration_s : float
+        Of all segments.
+    num_channels : int
+        Channels.
+    method : str
+        The motion estimator.
+    num_peaks : int
+        Expected or given.
+    peaks_from : str
+        Where that number comes from, in words.
+    peaks_disk_mb : float
+        Size of peaks and locations on disk, in MB; while they are joined at the end, as much again.
+    detect_s, detect_memory_mb : float or None
+        Time (s) and peak memory (MB) to find the peaks; None: they are given, or nothing is known.
+    estimate_s, estimate_memory_mb : float or None
+        Time and peak memory of the estimate; None: nothing is known about the method.
+    """
+
+    duration_s: float
+    num_channels: int
+    method: str
+    num_peaks: int
+    peaks_from: str
+    peaks_disk_mb: float
+    detect_s: float | None = None
+    detect_memory_mb: float | None = None
+    estimate_s: float | None = None
+    estimate_memory_mb: float | None = None
+
+    @property
+    def memory_mb(self) -> float | None:
+        """Peak memory of all steps, in MB, where both are known."""
+        if self.estimate_memory_mb is None:
+            return None
+        return max(self.estimate_memory_mb, self.detect_memory_mb or 0.0)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{in_words(self.duration_s)} of {self.num_channels} channels, about {self.num_peaks:,} peaks "
+            f"({self.peaks_from}; {_size(self.peaks_disk_mb)} on disk)"
+        ]
+        if self.detect_s is not None and self.detect_memory_mb is not None:
+            lines.append(
+                f"find peaks: about {in_words(self.detect_s)}, {_size(self.detect_memory_mb)} of memory"
+            )
+        if self.estimate_s is None or self.estimate_memory_mb is None:
+            lines.append(f"estimate motion: not known for {self.method}")
+        else:
+            lines.append(
+                f"estimate motion: about {in_words(self.estimate_s)}, {_size(self.estimate_memory_mb)} of memory"
+            )
+        return "\n".join(lines)
+
+
+def forecast_motion(
+    recording: BaseRecording,
+    *,
+    preset: str = "steady_nonrigid",
+    detect_kwargs: dict[str, Any] | None = None,
+    localize_peaks_kwargs: dict[str, Any] | None = None,
+    estimate_motion_kwargs: dict[str, Any] | None = None,
+    peaks: np.ndarray | None = None,
+    peaks_per_s: float | None = None,
+    **job_kwargs: Any,
+) -> MotionForecast:
+    """Forecast memory, disk and time of a motion correction.
+
+    Memory is ``base + a peaks + b cells + c pairs`` and time ``d peaks rounds + e products + f pairs`` with the
+    constants of `MEASURED`, for time divided by the speed of this machine beside that where they were measured.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        With contact positions. Unless peaks or their rate are given, noise levels are estimated and two seconds
+        are searched for peaks.
+    preset : str, default: "steady_nonrigid"
+        A motion preset, or the path of one.
+    detect_kwargs, localize_peaks_kwargs, estimate_motion_kwargs : dict or None, default: None
+        Changes of the preset.
+    peaks : ndarray or None, default: None
+        Peaks that were found already.
+    peaks_per_s : float or None, default: None
+        Expected peaks per second on the whole probe, at least 0.
+    **job_kwargs
+        SpikeInterface's job arguments.
+
+    Returns
+    -------
+    forecast : MotionForecast
+
+    Raises
+    ------
+    ValueError
+        For a negative rate, or changes that cannot work.
+    """
+    from spikeinterface.core.job_tools import fix_job_kwargs
+
+    from ..peaks import on_disk
+
+    if peaks_per_s is not None and not 0 <= peaks_per_s < np.inf:
+        raise ValueError(f"forecast_motion: peaks_per_s={peaks_per_s!r} must be at least 0")
+    estimation = _estimation_parameters(preset, estimate_motion_kwargs or {})
+    duration_s = float(recording.get_total_duration())
+    detect_s, detect_memory_mb = None, None
+    if peaks is not None:
+        num_peaks, peaks_from = len(peaks), "found already"
+    elif peaks_per_s is not None:
+        num_peaks, peaks_from = round(peaks_per_s * duration_s), f"at {peaks_per_s:g} per s"
+    else:
+        job_kwargs = fix_job_kwargs(job_kwargs)
+        steps = on_disk.peak_parameters(preset, detect_kwargs or {}, localize_peaks_kwargs or {})
+        sampled_s, found, seconds = _sample_peaks(recording, steps, job_kwargs)
+        scale = duration_s / sampled_s if sampled_s > 0 else 0.0
+        num_peaks, peaks_from = round(found * scale), f"from {sampled_s:.2g} s of data"
+        detect_s = seconds * scale / job_kwargs["n_jobs"]
+        detect_memory_mb = _detection_memory_mb(recording, job_kwargs)
+    forecast = MotionForecast(
+        duration_s=duration_s,
+        num_channels=recording.get_num_channels(),
+        method=estimation["method"],
+        num_peaks=num_peaks,
+        peaks_from=peaks_from,
+        peaks_disk_mb=num_peaks * (PEAK_BYTES + LOCATION_BYTES) / MB,
+        detect_s=detect_s,
+        detect_memory_mb=detect_memory_mb,
+    )
+    costs = MEASURED.get(estimation["method"])
+    if costs is None:
+        return forecast
+    size = problem_size(recording, num_peaks, estimation)
+    return replace(
+        forecast,
+        estimate_s=size.seconds(costs, costs.calibration_s / calibrate()),
+        estimate_memory_mb=size.memory_mb(costs),
+    )
+
+
+def problem_size(recording: BaseRecording, num_peaks: int, estimation: dict[str, Any]) -> ProblemSize:
+    """Give the size of the registration of `steady_decentralized`.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        Gives durations and contacts.
+    num_peaks : int
+        Number of peaks.
+    estimation : dict
+        Arguments of `estimate_motion`; those that are missing have their defaults.
+
+    Returns
+    -------
+    size : ProblemSize
+    """
+    import inspect
+
+    from spikeinterface.sortingcomponents.motion import estimate_motion
+    from spikeinterface.sortingcomponents.motion.motion_utils import get_spatial_windows
+
+    from ..kernels.pairwise_shift import lag_schedule
+    from .decentralized import SteadyDecentralizedRegistration
+    from .problem import time_bins
+
+    values: dict[str, Any] = {}
+    for function in (estimate_motion, SteadyDecentralizedRegistration.run):
+        parameters = inspect.signature(function).parameters.items()
+        values.update({name: p.default for name, p in parameters if p.default is not p.empty})
+    values.update(estimation)
+    depths_um = recording.get_channel_locations()[:, "xyz".index(values["direction"])]
+    _, centers_um = get_spatial_windows(
+        depths_um,
+        depths_um,
+        **{
+            key: values[key] for key in ("rigid", "win_shape", "win_step_um", "win_scale_um", "win_margin_um")
+        },
+    )
+    num_depths = int((np.ptp(depths_um) + 2 * values["hist_margin_um"]) / values["bin_um"]) + 2
+    bins = time_bins(recording, values["bin_s"])
+    longest = int(np.diff(bins.segment_edges).max())
+    horizon_s = np.inf if values["time_horizon_s"] is None else values["time_horizon_s"]
+    lags = lag_schedule(longest, int(min(horizon_s / values["bin_s"], bins.num_times)))
+    max_shift = int(np.clip(values["max_displacement_um"] / values["bin_um"], 1, max(num_depths // 2, 1)))
+    return ProblemSize(
+        num_peaks=num_peaks,
+        num_times=bins.num_times,
+        num_depths=num_depths,
+        num_windows=len(centers_um),
+        num_lags=lags.size,
+        num_shifts=2 * max_shift + 1,
+        num_rounds=values["refine_iterations"] + 1,
+    )
+
+
+def calibrate(num_repeats: int = 5) -> float:
+    """Time a piece of work whose duration tells how fast this machine is: some 5 ms, the best of a few."""
+    first, second = np.random.default_rng(0).random((2, 20_000), dtype="float32")
+    product = np.empty_like(first)
+    seconds = []
+    for _ in range(num_repeats):
+        start = time.perf_counter()
+        for _ in range(500):
+            np.multiply(first, second, out=product)
+            product.sum()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def in_words(seconds: float) -> str:
+    """Say a duration in the units that fit it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _size(megabytes: float) -> str:
+    return f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1000:.1f} GB"
+
+
+def _estimation_parameters(preset: str, changes: dict[str, Any]) -> dict[str, Any]:
+    from spikeinterface.preprocessing import get_motion_parameters_preset
+
+    return {**get_motion_parameters_preset(preset)["estimate_motion_kwargs"], **changes}
+
+
+def _sample_peaks(
+    recording: BaseRecording, steps: tuple[dict[str, Any], dict[str, Any]], job_kwargs: dict[str, Any]
+) -> tuple[float, int, float]:
+    """Find peaks in pieces from all over the recording: seconds of data, number of peaks, time it took."""
+    from spikeinterface.core.node_pipeline import run_node_pipeline
+
+    from ..peaks import on_disk
+
+    nodes = on_disk.peak_nodes(recording, *steps, on_disk.noise_levels_of(recording, job_kwargs))
+    pieces = _pieces(recording)
+    one_job = dict(n_jobs=1, progress_bar=False, chunk_duration="1s")
+    segment, first, last = pieces[0]
+    warm_up = (segment, first, min(last, first + round(WARM_UP_S * recording.sampling_frequency)))
+    run_node_pipeline(recording, nodes, one_job, squeeze_output=False, slices=[warm_up])
+    start = time.perf_counter()
+    found = run_node_pipeline(recording, nodes, one_job, squeeze_output=False, slices=pieces)
+    seconds = time.perf_counter() - start
+    frames = sum(last - first for _, first, last in pieces)
+    return frames / recording.sampling_frequency, len(found[0]), seconds
+
+
+def _pieces(recording: BaseRecording) -> list[tuple[int, int, int]]:
+    """Cut pieces out of all segments, evenly: segment, first frame, end."""
+    edges = np.cumsum([0, *(recording.get_num_samples(i) for i in range(recording.get_num_segments()))])
+    length = min(round(SAMPLE_S * recording.sampling_frequency), int(edges[-1])) // NUM_PIECES
+    pieces = []
+    for place in (np.arange(NUM_PIECES) + 0.5) / NUM_PIECES * edges[-1]:
+        segment = int(np.searchsorted(edges, place, side="right")) - 1
+        size = int(edges[segment + 1] - edges[segment])
+        first = int(np.clip(place - edges[segment] - length // 2, 0, max(size - length, 0)))
+        pieces.append((segment, first, min(first + length, size)))
+    return pieces
+
+
+def _detection_memory_mb(recording: BaseRecording, job_kwargs: dict[str, Any]) -> float:
+    from ..peaks import on_disk
+
+    _, chunk_size = on_disk.divide_into_blocks(recording, SAMPLE_S, job_kwargs)
+    chunk_mb = chunk_size * recording.get_num_channels() * TRACE_BYTES / MB
+    base_mb = MEASURED["steady_decentralized"].base_mb
+    return base_mb + job_kwargs["n_jobs"] * BYTES_PER_CHUNK_BYTE * chunk_mb
