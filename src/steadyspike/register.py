@@ -97,6 +97,7 @@ PARTS: tuple[Part, ...] = (
         "interpolate_motion_by_shank",
         "SteadyInterpolateMotionByShankRecording",
     ),
+    Part(LOCALIZATION_TABLE, "steady_auto", "steadyspike.peaks.auto_localization.LocalizeSteadyAuto"),
     Part(LOCALIZATION_TABLE, "steady_monopolar", "steadyspike.peaks.localization.LocalizeSteadyMonopolar"),
     Part(
         LOCALIZATION_TABLE,
@@ -118,6 +119,11 @@ PARTS: tuple[Part, ...] = (
         ESTIMATION_TABLE,
         "steady_point_cloud",
         "steadyspike.motion.point_cloud.SteadyPointCloudRegistration",
+    ),
+    Part(
+        ESTIMATION_TABLE,
+        "steady_decentralized_lfp",
+        "steadyspike.motion.lfp.SteadyDecentralizedLfpRegistration",
     ),
 )
 

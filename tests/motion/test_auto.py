@@ -8,7 +8,7 @@ from spikeinterface.generation import NoiseGeneratorRecording
 from test_segments import mean_error, segmented_peaks, segmented_recording, still
 
 import steadyspike  # noqa: F401  (registers the methods)
-from steadyspike.motion.auto import UncorrectedMotionWarning, plan_estimation
+from steadyspike.motion.auto import MotionVerdictWarning, plan_estimation
 
 
 def estimate_motion(*args, **kwargs):
@@ -43,7 +43,7 @@ def test_windows_and_bins_follow_the_probe_and_the_spikes(extent_um, rate_hz, ri
 def test_real_motion_is_estimated_without_a_warning():
     peaks, locations = segmented_peaks(slow, (60.0,))
     with warnings.catch_warnings():
-        warnings.simplefilter("error", UncorrectedMotionWarning)
+        warnings.simplefilter("error", MotionVerdictWarning)
         motion, extra = estimate_motion(
             segmented_recording((60.0,)), peaks, locations, method="steady_auto", extra_outputs=True
         )
@@ -51,11 +51,26 @@ def test_real_motion_is_estimated_without_a_warning():
     assert mean_error(motion, slow) < 0.5
 
 
-def test_still_tissue_is_told_and_the_estimate_returned():
+def test_still_tissue_is_left_alone_and_that_is_said():
     peaks, locations = segmented_peaks(still, (60.0,))
-    with pytest.warns(UncorrectedMotionWarning, match="do not correct"):
-        motion = estimate_motion(segmented_recording((60.0,)), peaks, locations, method="steady_auto")
-    assert mean_error(motion, still) < 0.5
+    # enough scatter for an estimate that is not nothing
+    locations["y"] += np.random.default_rng(0).normal(0, 8, len(peaks))
+    recording = segmented_recording((60.0,))
+    with pytest.warns(MotionVerdictWarning, match="do not correct.*no motion is returned"):
+        motion, extra = estimate_motion(recording, peaks, locations, method="steady_auto", extra_outputs=True)
+    assert np.all(motion.displacement[0] == 0)
+    assert extra["motion_trust"].verdict == "do not correct"
+    assert extra["estimate"].displacement[0].shape == motion.displacement[0].shape
+    with pytest.warns(MotionVerdictWarning, match="as it is"):
+        kept = estimate_motion(recording, peaks, locations, method="steady_auto", follow_verdict=False)
+    np.testing.assert_array_equal(kept.displacement[0], extra["estimate"].displacement[0])
+
+
+def test_too_few_spikes_cannot_tell():
+    peaks, locations = segmented_peaks(slow, (20.0,), num_units=2, rate_hz=1.0)
+    with pytest.warns(MotionVerdictWarning, match="cannot tell"):
+        motion = estimate_motion(segmented_recording((20.0,)), peaks, locations, method="steady_auto")
+    assert np.all(motion.displacement[0] == 0)
 
 
 def recording_of(probe):

@@ -4,6 +4,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from spikeinterface.core.motion import Motion
 
 from .decentralized import SteadyDecentralizedRegistration
 from .problem import check_arguments, check_common, check_layout
@@ -18,7 +19,7 @@ MAX_WINDOWS = 40
 WINDOW_RATE_HZ = 1.0
 
 
-class UncorrectedMotionWarning(UserWarning):
+class MotionVerdictWarning(UserWarning):
     """The spikes say that this motion should not be corrected, or not like this."""
 
 
@@ -66,7 +67,8 @@ class SteadyAutoRegistration:
 
     Runs `steady_decentralized` as `plan_estimation` says, then `steadyspike.motion_trust`. Where held-out spikes say
     that the motion should be corrected rigidly, a rigid one is estimated; where they say that it should not be
-    corrected, it is returned all the same. Each is told by a warning.
+    corrected, or cannot tell, no motion is returned, because a bad correction is worse than none. A warning tells
+    what was done and why, and ``follow_verdict=False`` returns the estimate whatever the verdict.
     """
 
     name = "steady_auto"
@@ -83,6 +85,8 @@ class SteadyAutoRegistration:
         Times to leave out, as in `steady_decentralized`.
     reference_displacement : "midrange" | "mean" | "median", default: "midrange"
         Which displacement is called zero, as in `steady_decentralized`.
+    follow_verdict : bool, default: True
+        Do as held-out spikes say: return a rigid motion, or none, with a warning. False: warn only.
     """
 
     @classmethod
@@ -105,6 +109,7 @@ class SteadyAutoRegistration:
         max_segment_displacement_um=400.0,
         periods=None,
         reference_displacement="midrange",
+        follow_verdict=True,
     ):
         """Estimate the motion; called by SpikeInterface's `estimate_motion`.
 
@@ -116,8 +121,8 @@ class SteadyAutoRegistration:
             Not used.
         extra : dict or None
             Filled, where given, as by `SteadyDecentralizedRegistration.run`, and with "motion_trust" (a
-            `steadyspike.motion.trust.MotionTrust`).
-        bin_s, max_displacement_um, max_segment_displacement_um, periods, reference_displacement
+            `steadyspike.motion.trust.MotionTrust`) and "estimate", the motion that it judged.
+        bin_s, max_displacement_um, max_segment_displacement_um, periods, reference_displacement, follow_verdict
             See `params_doc`.
 
         Returns
@@ -131,8 +136,8 @@ class SteadyAutoRegistration:
 
         Warns
         -----
-        UncorrectedMotionWarning
-            If the verdict is anything but "correct".
+        MotionVerdictWarning
+            If the verdict is anything but "correct"; with what was done about it.
         """
         check_arguments(cls.name, bin_s=(bin_s, bin_s is None or bin_s > 0, "larger than 0 s, or None"))
         check_common(
@@ -169,19 +174,35 @@ class SteadyAutoRegistration:
                 reference_displacement=reference_displacement,
             )
 
-        motion = estimate(plan.rigid, extra)
+        motion = judged = estimate(plan.rigid, extra)
         trust = motion_trust(recording, motion, peaks, peak_locations, periods=periods)
-        if trust.verdict == "correct rigidly" and not plan.rigid:
+        if follow_verdict and trust.verdict == "correct rigidly" and not plan.rigid:
             if extra is not None:
                 extra.clear()
             motion = estimate(True, extra)
+        if follow_verdict and trust.verdict in ("do not correct", "cannot tell"):
+            motion = _no_motion(motion)
         if trust.verdict != "correct":
-            warnings.warn(
-                f"{cls.name}: {trust.verdict}. {trust.reason}", UncorrectedMotionWarning, stacklevel=2
-            )
+            _warn(trust, motion, judged)
         if extra is not None:
-            extra["motion_trust"] = trust
+            extra.update(motion_trust=trust, estimate=judged)
         return motion
+
+
+def _no_motion(motion):
+    still = [np.zeros_like(part) for part in motion.displacement]
+    return Motion(still, motion.temporal_bins_s, motion.spatial_bins_um, direction=motion.direction)
+
+
+def _warn(trust, motion, judged):
+    """Say what the verdict is and what was done about it."""
+    done = "the estimate is returned as it is"
+    if motion is not judged:
+        done = "a rigid motion is returned" if trust.verdict == "correct rigidly" else "no motion is returned"
+        done += "; follow_verdict=False returns the estimate"
+    warnings.warn(
+        f"steady_auto: {trust.verdict}. {trust.reason} ({done})", MotionVerdictWarning, stacklevel=3
+    )
 
 
 def _peaks_per_s(recording, peaks):
