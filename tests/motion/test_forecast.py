@@ -42,6 +42,16 @@ def test_sizes_are_those_of_the_registration(simulated, monkeypatch):
         assert abs(getattr(size, name) - number) <= tolerance.get(name, 0), name
 
 
+def test_estimator_tells_before_it_starts_if_asked(simulated, capsys):
+    from spikeinterface.sortingcomponents.motion import estimate_motion
+
+    arguments = (simulated.recording, simulated.peaks, simulated.peak_locations)
+    estimate_motion(*arguments, method="steady_decentralized", rigid=True, time_horizon_s=None, verbose=True)
+    assert "steady_decentralized: about " in capsys.readouterr().out
+    estimate_motion(*arguments, method="steady_decentralized", rigid=True)
+    assert "about" not in capsys.readouterr().out
+
+
 def test_everything_grows_with_duration_linearly():
     forecasts = []
     for hours in (6.0, 12.0, 24.0):
@@ -123,4 +133,10 @@ def test_fit_finds_the_costs_that_made_the_numbers():
 
 
 def test_words_for_durations():
-    assert [forecast.in_words(s) for s in (3.0, 89.0, 600.0, 86_400.0)] == ["3 s", "89 s", "10 min", "24.0 h"]
+    assert [forecast.in_words(s) for s in (0.2, 3.0, 89.0, 600.0, 86_400.0)] == [
+        "less than 1 s",
+        "3 s",
+        "89 s",
+        "10 min",
+        "24.0 h",
+    ]

@@ -97,7 +97,7 @@ class SteadyDecentralizedRegistration:
         rigid, win_shape, win_step_um, win_scale_um, win_margin_um
             Windows, as in `estimate_motion`.
         verbose : bool
-            Print the size of the problem.
+            Print the size of the problem, and about how much time and memory it will take.
         progress_bar : bool
             Show progress.
         extra : dict or None
@@ -166,6 +166,27 @@ class SteadyDecentralizedRegistration:
             verbose=verbose,
             progress_bar=progress_bar,
         )
+        if verbose:
+            from .forecast import estimation_in_words
+
+            told = estimation_in_words(
+                cls.name,
+                recording,
+                problem.spikes.depths_um.size,
+                direction=direction,
+                rigid=rigid,
+                win_shape=win_shape,
+                win_step_um=win_step_um,
+                win_scale_um=win_scale_um,
+                win_margin_um=win_margin_um,
+                bin_s=bin_s,
+                bin_um=bin_um,
+                hist_margin_um=hist_margin_um,
+                max_displacement_um=max_displacement_um,
+                time_horizon_s=time_horizon_s,
+                refine_iterations=refine_iterations,
+            )
+            print(f"{cls.name}: {told}")
         settings = registration.RegistrationSettings(
             bin_um=bin_um,
             depth_smooth_um=histogram_depth_smooth_um,

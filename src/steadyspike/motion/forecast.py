@@ -179,9 +179,7 @@ class MotionForecast:
         if self.estimate_s is None or self.estimate_memory_mb is None:
             lines.append(f"estimate motion: not known for {self.method}")
         else:
-            lines.append(
-                f"estimate motion: about {in_words(self.estimate_s)}, {_size(self.estimate_memory_mb)} of memory"
-            )
+            lines.append(f"estimate motion: {_time_and_memory(self.estimate_s, self.estimate_memory_mb)}")
         return "\n".join(lines)
 
 
@@ -337,8 +335,20 @@ def calibrate(num_repeats: int = 5) -> float:
     return min(seconds)
 
 
+def estimation_in_words(method: str, recording: BaseRecording, num_peaks: int, **estimation: Any) -> str:
+    """Say what an estimate will take, from its arguments; see `problem_size`."""
+    size, costs = problem_size(recording, num_peaks, estimation), MEASURED[method]
+    return _time_and_memory(size.seconds(costs, costs.calibration_s / calibrate()), size.memory_mb(costs))
+
+
+def _time_and_memory(seconds: float, megabytes: float) -> str:
+    return f"about {in_words(seconds)}, {_size(megabytes)} of memory"
+
+
 def in_words(seconds: float) -> str:
     """Say a duration in the units that fit it."""
+    if seconds < 1:
+        return "less than 1 s"
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:
@@ -347,6 +357,8 @@ def in_words(seconds: float) -> str:
 
 
 def _size(megabytes: float) -> str:
+    if megabytes < 1:
+        return "less than 1 MB"
     return f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1000:.1f} GB"
 
 
