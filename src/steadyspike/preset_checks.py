@@ -39,7 +39,12 @@ MOTION_CHOICES: Choices = {
     "feature": ("ptp", "energy", "peak_voltage"),
     "center_of_mass.feature": ("ptp", "mean", "energy", "peak_voltage"),
     "weight_method.mode": ("exponential_3d", "gaussian_2d"),
-    "steady_decentralized.reference_displacement": ("midrange", "mean", "median"),
+    "reference_displacement": ("midrange", "mean", "median"),
+}
+# words that a number may be replaced by
+WORDS_TOO: Choices = {
+    "steady_interpolate_motion.sigma_um": ("auto",),
+    "steady_interpolate_motion_by_shank.sigma_um": ("auto",),
 }
 
 POSITIVE = {
@@ -48,11 +53,11 @@ POSITIVE = {
     "max_disp_um", "time_horizon_s", "num_closest", "interpolation_time_bin_size_s", "freq", "freq_min",
     "freq_max", "filter_order", "num_random_chunks", "chunk_duration_s", "n_neighbors", "psd_hf_threshold",
     "sigma_list_um", "sigma_3d", "num_amp_bins", "num_iterations", "batch_size", "num_amplitude_bins",
-    "template_smooth_um",
+    "template_smooth_um", "max_segment_displacement_um",
 }  # fmt: skip
 NOT_NEGATIVE = {
     "margin_ms", "margin_um", "z_list_um", "histogram_depth_smooth_um", "histogram_time_smooth_s",
-    "refine_iterations",
+    "refine_iterations", "negligible_um", "hist_margin_um",
 }  # fmt: skip
 INTERVALS = {"percentile": (0, 100), "nyquist_threshold": (0, 1), "mincorr": (0, 1), "corr_threshold": (0, 1)}
 RANGED = POSITIVE | NOT_NEGATIVE | INTERVALS.keys()
@@ -148,6 +153,8 @@ def check_values(
         Whether other names are allowed too, because the method passes them on unseen.
     """
     for name, value in values.items():
+        if isinstance(value, str) and value in WORDS_TOO.get(f"{owner}.{name}", ()):
+            continue
         if name in accepted:
             words = choices.get(f"{owner}.{name}", choices.get(name, ()))
             yield from _check_value(f"{key}.{name}", name, value, accepted[name], words)

@@ -65,6 +65,25 @@ def bin_runs(times, edges) -> list[tuple[int, int, int]]:
     return list(zip(starts.tolist(), ends.tolist(), bins[starts].tolist(), strict=True))
 
 
+def suitable_sigma(positions) -> float:
+    """Length scale of Gaussian kriging for a layout: 20 um, or three quarters of the pitch of sparser contacts.
+
+    Of lengths from 15 to 120 um these lose least of the footprint of a monopolar source moved by up to 15 um
+    (`waveform_loss`): 0.07 % of the energy on Neuropixels 2.0, 0.6 % on 1.0, 2.3 % on contacts 50 um apart.
+
+    Parameters
+    ----------
+    positions : array (num_channels, num_dimensions)
+        In um.
+    """
+    from scipy.spatial import KDTree
+
+    if len(positions) < 2:
+        return 20.0
+    nearest_um = KDTree(positions).query(positions, k=2)[0][:, 1]
+    return max(20.0, 0.75 * float(np.median(nearest_um)))
+
+
 def distances_between(positions, other_positions) -> np.ndarray:
     """Euclidean distances, shape (num_positions, num_other_positions)."""
     from scipy.spatial.distance import cdist

@@ -6,7 +6,7 @@ from the contacts stand for the units of a recording, so that no waveform is nee
 
 import numpy as np
 
-from steadyspike.kernels.spatial_interpolation import inverse_covariance, kriging_weights
+from steadyspike.kernels.spatial_interpolation import inverse_covariance, kriging_weights, suitable_sigma
 
 SOURCE_DISTANCES_UM = (10.0, 20.0, 30.0, 45.0)
 NUM_SOURCE_DEPTHS = 16
@@ -64,14 +64,15 @@ def typical_sources(contacts_um, dim):
     # an irrational share of the range, so that the depths fall on all places between two contacts
     places = (0.5 + np.arange(NUM_SOURCE_DEPTHS) * 0.6180339887) % 1.0
     depth = depths.min() + margin + places * (np.ptp(depths) - 2 * margin)
-    across = np.quantile(contacts_um[:, 1 - dim], [0.25, 0.5, 0.75])
+    # columns that there are: between two shanks there is no unit to be seen
+    across = np.quantile(contacts_um[:, 1 - dim], [0.25, 0.5, 0.75], method="nearest")
     grid = np.meshgrid(depth, across, SOURCE_DISTANCES_UM, indexing="ij")
     sources = np.empty((grid[0].size, 2))
     sources[:, dim], sources[:, 1 - dim] = grid[0].ravel(), grid[1].ravel()
     return sources, grid[2].ravel()
 
 
-def waveform_losses(contacts_um, dim, displacement_um, moved_um, error_um, sigma_um=20.0, p=1.0):
+def waveform_losses(contacts_um, dim, displacement_um, moved_um, error_um, sigma_um=None, p=2.0):
     r"""Share of the waveform's energy that drift blurs without a correction, and that is lost with one.
 
     With the footprint :math:`F(z)` of a source at depth z, the displacement d by which the correction moves it, its
@@ -96,8 +97,10 @@ def waveform_losses(contacts_um, dim, displacement_um, moved_um, error_um, sigma
         A sample of how far the tissue is from where it usually is, in um.
     error_um : float
         Standard error of the displacement, in um.
-    sigma_um, p : float
-        Covariance of the kriging, as in `interpolate_motion`.
+    sigma_um : float or None, default: None
+        Length scale of the kriging in um; None: `suitable_sigma`.
+    p : float, default: 2.0
+        Exponent of the kriging.
 
     Returns
     -------
@@ -119,6 +122,7 @@ def waveform_losses(contacts_um, dim, displacement_um, moved_um, error_um, sigma
     def smear(shift_um):
         return lost(footprints(contacts_um, sources + shift_um * along, distances))
 
+    sigma_um = suitable_sigma(contacts_um) if sigma_um is None else sigma_um
     inverse = inverse_covariance(contacts_um, sigma_um, p)
     without = np.mean([smear(shift) for shift in moved_um])
     interpolated = []

@@ -7,7 +7,7 @@ from numbers import Integral, Real
 import numpy as np
 from spikeinterface.core.motion import Motion
 
-from steadyspike.kernels.spatial_interpolation import bin_edges
+from steadyspike.kernels.spatial_interpolation import bin_edges, suitable_sigma
 
 MOTION_KEYS = ("displacement", "temporal_bins_s", "spatial_bins_um", "direction", "interpolation_method")
 
@@ -40,12 +40,15 @@ def checked_count(name, value) -> int:
     return int(value)
 
 
-def checked_sigma(sigma_um, num_dimensions) -> float | list[float]:
+def checked_sigma(sigma_um, positions) -> float | list[float]:
     """Return one length scale, or one per dimension of the probe."""
+    num_dimensions = positions.shape[1]
+    if isinstance(sigma_um, str) and sigma_um == "auto":
+        return suitable_sigma(positions)
     if np.ndim(sigma_um) == 0:
         return checked_number("sigma_um", sigma_um)
     if np.shape(sigma_um) != (num_dimensions,):
-        refuse("sigma_um", sigma_um, f"one value, or one for each of the probe's {num_dimensions} dimensions")
+        refuse("sigma_um", sigma_um, f"one value, one for each of the probe's {num_dimensions} dimensions, or 'auto'")
     return [checked_number("sigma_um", value) for value in sigma_um]
 
 

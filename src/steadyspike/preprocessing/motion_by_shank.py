@@ -28,8 +28,8 @@ class SteadyInterpolateMotionByShankRecording(BasePreprocessor):
         What to do with a contact that moves beyond the outermost contacts of its shank; see `interpolate_motion`.
     spatial_interpolation_method : {"kriging", "idw", "nearest"}, default: "kriging"
         See `interpolate_motion`; so are the arguments that follow.
-    sigma_um : float or sequence of float, default: 20.0
-        Length scale of "kriging" in um, > 0.
+    sigma_um : float, sequence of float or "auto", default: 20.0
+        Length scale of "kriging" in um, > 0; see `interpolate_motion`.
     p : float, default: 1
         Exponent of "kriging", > 0.
     num_closest : int, default: 3

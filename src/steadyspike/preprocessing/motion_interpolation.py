@@ -53,8 +53,8 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
         * "force_zeros": keep all channels, with zeros while a contact is outside.
     spatial_interpolation_method : {"kriging", "idw", "nearest"}, default: "kriging"
         Kriging, inverse distance weights, or the nearest contact.
-    sigma_um : float or sequence of float, default: 20.0
-        Length scale of "kriging" in um, > 0. With one value per dimension of the probe the covariance is
+    sigma_um : float, sequence of float or "auto", default: 20.0
+        Length scale of "kriging" in um, > 0. "auto": 20, or three quarters of the pitch of sparser contacts. With one value per dimension of the probe the covariance is
         :math:`\exp(-\sum_d (|a_d - b_d| / \sigma_d)^p)`.
     p : float, default: 1
         Exponent of "kriging", > 0: 1 exponential, 2 Gaussian.
@@ -125,7 +125,7 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
             sparse_thresh = checked_number("sparse_thresh", sparse_thresh, zero_allowed=True)
         output_dtype = resolve_output_dtype(recording.get_dtype(), dtype)
         positions = contact_positions(recording)
-        sigma_um = checked_sigma(sigma_um, positions.shape[1])
+        sigma_um = checked_sigma(sigma_um, positions)
         motion = checked_motion(motion, recording, positions.shape[1])
         time_bins = {
             "interpolation_time_bin_centers_s": interpolation_time_bin_centers_s,
