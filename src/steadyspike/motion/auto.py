@@ -54,8 +54,9 @@ def plan_estimation(extent_um, peaks_per_s, rigid=False):
     """
     step_um = max(WINDOW_STEP_UM, extent_um / MAX_WINDOWS)
     most_windows = max(int(peaks_per_s / WINDOW_RATE_HZ), 1)
-    step_um = max(step_um, extent_um / most_windows)
-    num_windows = max(int(extent_um // step_um), 1)
+    step_um = max(step_um, extent_um / max(most_windows - 1, 0.5))
+    # a window at each end and every step between
+    num_windows = int(extent_um // step_um) + 1 if step_um > 0 else 1
     rigid = rigid or num_windows == 1
     rate = peaks_per_s / (1 if rigid else num_windows)
     bin_s = next((bin_s for bin_s in TIME_BINS_S if rate * bin_s >= SPIKES_PER_BIN), TIME_BINS_S[-1])
