@@ -48,11 +48,11 @@ def spike_raster(time_bins, depths_um, marks, first_depth_um, bin_um, shape):
     return raster
 
 
-def amplitude_marks(amplitudes, num_marks):
+def amplitude_marks(amplitudes, num_marks, limits=None):
     """Sort spikes into bins of equal width in the logarithm of the absolute amplitude.
 
-    The bins span the 1st to the 99th percentile; what lies outside falls into the first or the last bin. Amplitudes
-    that are zero, infinite or not a number fall into the first bin.
+    What lies outside the limits falls into the first or the last bin. Amplitudes that are zero, infinite or not a
+    number fall into the first bin.
 
     Parameters
     ----------
@@ -60,24 +60,54 @@ def amplitude_marks(amplitudes, num_marks):
         Amplitude of each spike, in any unit and of either sign.
     num_marks : int
         Number of bins, at least 1.
+    limits : tuple of float or None, default: None
+        What the bins span, in logarithms (see `amplitude_limits`); None: what these spikes span.
 
     Returns
     -------
     marks : ndarray of int32, shape (num_spikes,)
         Bin of each spike, in ``[0, num_marks)``.
     """
-    absolute = np.array(amplitudes, dtype="float32")
-    np.abs(absolute, out=absolute)
-    usable = np.isfinite(absolute) & (absolute > 0)
-    marks = np.zeros(absolute.size, dtype="int32")
-    if num_marks == 1 or not np.any(usable):
+    place, usable = _log_amplitudes(amplitudes)
+    marks = np.zeros(usable.size, dtype="int32")
+    if num_marks == 1 or place.size == 0:
         return marks
-    # hours of spikes: every step in place, in single precision
-    place = absolute[usable]
-    np.log(place, out=place)
-    low, high = (float(limit) for limit in np.percentile(place, [1.0, 99.0]))
+    low, high = _percentiles(place) if limits is None else limits
     if high > low:
         place -= low
         place *= num_marks / (high - low)
         marks[usable] = np.clip(place, 0, num_marks - 1, out=place)
     return marks
+
+
+def amplitude_limits(amplitudes):
+    """Logarithms of the 1st and the 99th percentile of the absolute amplitudes, for `amplitude_marks`.
+
+    Parameters
+    ----------
+    amplitudes : ndarray of float, shape (num_spikes,)
+        Amplitude of each spike, in any unit and of either sign.
+
+    Returns
+    -------
+    low, high : float
+        0 and 0 where no amplitude is usable.
+    """
+    place, _ = _log_amplitudes(amplitudes)
+    return _percentiles(place) if place.size else (0.0, 0.0)
+
+
+def _log_amplitudes(amplitudes):
+    """Logarithms of the absolute amplitudes that have one, and which these are."""
+    # hours of spikes: every step in place, in single precision
+    absolute = np.array(amplitudes, dtype="float32")
+    np.abs(absolute, out=absolute)
+    usable = np.isfinite(absolute) & (absolute > 0)
+    place = absolute[usable]
+    np.log(place, out=place)
+    return place, usable
+
+
+def _percentiles(place):
+    low, high = np.percentile(place, [1.0, 99.0])
+    return float(low), float(high)

@@ -116,9 +116,9 @@ class Spikes:
         """Number of groups, at least 1."""
         return 1 if self.groups is None else int(self.groups.max(initial=0)) + 1
 
-    def marks(self, num_amplitude_bins):
-        """Mark of each spike: its amplitude bin, apart for each group."""
-        marks = raster.amplitude_marks(self.amplitudes, num_amplitude_bins)
+    def marks(self, num_amplitude_bins, limits=None):
+        """Mark of each spike: its amplitude bin (see `raster.amplitude_marks`), apart for each group."""
+        marks = raster.amplitude_marks(self.amplitudes, num_amplitude_bins, limits)
         if self.groups is not None:
             marks += np.int32(num_amplitude_bins) * self.groups.astype("int32")
         return marks
@@ -216,6 +216,25 @@ def _smooth_raster(spikes, depths_um, segment_edges, settings):
                 gaussian_filter1d(part, sigma, axis=axis, mode="constant", output=part)
     # the square root gives bins with many and with few spikes noise of the same size
     return np.sqrt(image, out=image)
+
+
+def first_estimates(displacement):
+    """Where to start `refine`: from pairs in each window, from no motion, and from pairs on the whole probe.
+
+    Parameters
+    ----------
+    displacement : ndarray of float64, shape (num_times, num_windows + 1)
+        Of `register_pairs`, where the last window is the whole probe.
+
+    Returns
+    -------
+    starts : list of ndarray of float64, shape (num_times, num_windows)
+    """
+    displacement, together = np.split(displacement, [-1], axis=1)
+    starts = [displacement, np.zeros_like(displacement)]
+    if displacement.shape[1] > 1:
+        starts.append(np.repeat(together, displacement.shape[1], axis=1))
+    return starts
 
 
 def refine(spikes, knots_um, depth_range_um, starts, segment_edges, settings, progress):

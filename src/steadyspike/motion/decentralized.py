@@ -224,10 +224,7 @@ class SteadyDecentralizedRegistration:
                 displacement_um=pairs.shifts[:, :, :num_windows],
                 correlation=pairs.correlations[:, :, :num_windows],
             )
-        displacement, together = np.split(pairs.displacement, [num_windows], axis=1)
-        starts = [displacement, np.zeros_like(displacement)]
-        if num_windows > 1:
-            starts.append(np.repeat(together, num_windows, axis=1))
+        starts = registration.first_estimates(pairs.displacement)
         # hours of pairs are not needed any more
         del pairs
         return finish(problem, starts, settings, extra)
