@@ -32,6 +32,7 @@ MOTION_COST = 0.1
 # A density of fewer spikes than this is too rough to register to.
 LEAST_TEMPLATE_SPIKES = 50_000
 BLOCKS_PER_SPAN = 6
+ALL_TIMES_SHARE = 0.02
 REFERENCES = ("midrange", "mean", "median")
 
 
@@ -403,14 +404,14 @@ def _template_span(span_bins, num_spikes, num_times):
 
 
 def _block_weights(num_times, span_bins):
-    r"""Weight of each block's spikes in the density of each block, :math:`1 / (1 + (d / \mathrm{span})^2)`.
+    r"""Weight of each block's spikes in the density of each block, :math:`c + 1 / (1 + (d / \mathrm{span})^2)`.
 
-    A heavy tail: what stays in place for many hours still ties them together.
+    The heavy tail and the small share of all times let what stays in place for many hours tie them together.
     """
     if num_times <= 2 * span_bins:
         return np.ones((1, 1))
     centers = np.arange(int(np.ceil(BLOCKS_PER_SPAN * num_times / span_bins))) / BLOCKS_PER_SPAN
-    return 1.0 / (1.0 + np.square(centers[:, None] - centers))
+    return ALL_TIMES_SHARE + 1.0 / (1.0 + np.square(centers[:, None] - centers))
 
 
 def _in_blocks(spikes, num_times, num_blocks):
