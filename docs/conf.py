@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))  # for gallery_figures
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import spikeinterface.full  # noqa: F401  (the tables that the parts enter)
@@ -39,7 +42,8 @@ autodoc_typehints = "none"
 numpydoc_show_class_members = False
 # every parameter is documented, none that does not exist, in the order of the signature
 numpydoc_validation_checks = {"GL08", "PR01", "PR02", "PR03"}
-numpydoc_validation_exclude = {r"\.SimulatedDrift$"}  # a result: its fields are attributes
+# results: their fields are attributes
+numpydoc_validation_exclude = {r"\.(SimulatedDrift|DriftTruth|SessionMotions|MotionTrust)$"}
 
 # Tutorials are scripts that run while the pages are built: their output and figures are never pasted.
 sphinx_gallery_conf = {
@@ -48,6 +52,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"plot_",
     "abort_on_example_error": True,
     "plot_gallery": "True",
+    "image_scrapers": ("matplotlib", "gallery_figures.scrape_report_figure"),
     "download_all_examples": False,
     "show_signature": False,
     "min_reported_time": 0,

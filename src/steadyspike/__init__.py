@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from steadyspike.metrics import drift_metrics
     from steadyspike.motion.sessions import estimate_motion_sessions
     from steadyspike.motion.trust import motion_trust
     from steadyspike.peaks.on_disk import compute_peaks
@@ -31,6 +32,7 @@ __all__ = [
     "bandpass_filter",
     "common_reference",
     "compute_peaks",
+    "drift_metrics",
     "estimate_motion_sessions",
     "interpolate_motion",
     "interpolate_motion_by_shank",
@@ -42,6 +44,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "drift_metrics": "steadyspike.metrics",
     "compute_peaks": "steadyspike.peaks.on_disk",
     "estimate_motion_sessions": "steadyspike.motion.sessions",
     "motion_trust": "steadyspike.motion.trust",

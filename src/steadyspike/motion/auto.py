@@ -116,10 +116,12 @@ class SteadyAutoRegistration:
 
         Parameters
         ----------
-        recording, peaks, peak_locations, direction, rigid, verbose, progress_bar
+        recording, peaks, peak_locations, direction, rigid
             As in `SteadyDecentralizedRegistration.run`.
         win_shape, win_step_um, win_scale_um, win_margin_um
             Not used.
+        verbose, progress_bar
+            As in `SteadyDecentralizedRegistration.run`.
         extra : dict or None
             Filled, where given, as by `SteadyDecentralizedRegistration.run`, and with "motion_trust" (a
             `steadyspike.motion.trust.MotionTrust`) and "estimate", the motion that it judged.

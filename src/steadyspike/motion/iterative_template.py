@@ -96,7 +96,8 @@ class SteadyIterativeTemplateRegistration:
             standard deviation are those of `steady_decentralized`.
         bin_s, bin_um, hist_margin_um, num_amp_bins, num_iterations, num_shifts_block, smoothing_sigma
             See `params_doc`.
-        max_displacement_um, refine_iterations, reference_displacement, max_segment_displacement_um, periods,
+        max_displacement_um, refine_iterations, reference_displacement, max_segment_displacement_um, periods
+            See `params_doc`.
         negligible_um
             See `params_doc`. `max_displacement_um` limits a time bin against its neighbour and against the template so
             far, not the whole drift.

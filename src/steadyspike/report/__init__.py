@@ -8,11 +8,13 @@ from steadyspike.report.probe import plot_peaks_on_probe
 from steadyspike.report.raster import plot_raster
 from steadyspike.report.run_times import plot_run_times
 from steadyspike.report.save import save_figures
+from steadyspike.report.trust import plot_motion_trust
 
 __all__ = [
     "plot_drift_metrics",
     "plot_motion_comparison",
     "plot_motion_map",
+    "plot_motion_trust",
     "plot_overview",
     "plot_peaks_on_probe",
     "plot_raster",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from steadyspike.motion.trust import percent
+from steadyspike.motion.trust import CLEAR_ERRORS, percent
 from steadyspike.report import style
 from steadyspike.report.motion_maps import draw_map
 
@@ -89,9 +89,9 @@ def _draw_maps(figure: Any, trust: MotionTrust, motion: Motion | None, segment_i
 
 
 def draw_gains(axes: Axes, trust: MotionTrust) -> None:
-    """Draw the held-out gains of the motion and of its mean over depth, with three standard errors."""
+    """Draw the held-out gains of the motion and of its mean over depth, with the errors that a clear gain exceeds."""
     gains = np.array([trust.rigid_gain, trust.gain])
-    errors = 3.0 * np.array([trust.rigid_gain_error, trust.gain_error])
+    errors = CLEAR_ERRORS * np.array([trust.rigid_gain_error, trust.gain_error])
     finite = np.where(np.isfinite(errors), errors, 0.0)
     axes.barh([0, 1], gains, height=0.55, color=[style.QUIET, style.STEADY])
     axes.errorbar(gains, [0, 1], xerr=finite, fmt="none", ecolor=style.INK, capsize=3, linewidth=1.2)
@@ -99,7 +99,7 @@ def draw_gains(axes: Axes, trust: MotionTrust) -> None:
     axes.set_yticks([0, 1], ["its mean\nover depth", "the motion"])
     axes.set_ylim(-0.6, 1.6)
     axes.set_title("Gain of held-out spikes")
-    axes.set_xlabel("nats per spike, ± 3 errors")
+    axes.set_xlabel(f"nats per spike, ± {CLEAR_ERRORS:g} standard errors")
     axes.tick_params(axis="y", length=0)
 
 

@@ -1,0 +1,13 @@
+"""Figures of tutorials that pyplot does not know of."""
+
+
+def scrape_report_figure(block, block_vars, gallery_conf):
+    """Save the figure of `steadyspike.report` that a block of a tutorial leaves in the variable "figure"."""
+    from sphinx_gallery.scrapers import figure_rst
+
+    figure = block_vars["example_globals"].pop("figure", None)
+    if figure is None or figure.canvas.manager is not None:  # pyplot's own are saved already
+        return ""
+    path = next(block_vars["image_path_iterator"])
+    figure.savefig(path)
+    return figure_rst([path], gallery_conf["src_dir"])
