@@ -93,3 +93,14 @@ def test_log_density_is_finite_and_flat_far_from_spikes():
     assert np.all(np.isfinite(background))
     assert density[0].argmax() == 100
     assert np.ptp(density[0, 200:]) == 0
+
+
+def test_a_peak_does_not_depend_on_the_curve_before_it():
+    # points left of the middle were once compared with what the curve before had there
+    shifts = np.arange(-8, 9)
+    bump = 50.0 * np.exp(-0.5 * ((shifts + 4.2) / 2.0) ** 2)
+    found, precision = kernels.curve_peaks(
+        np.stack([bump + 1000.0, bump, bump])[None].astype("float32"), 0.05
+    )
+    np.testing.assert_allclose(found[0], -4.2, atol=0.1)
+    np.testing.assert_allclose(precision[0], precision[0, 0], rtol=1e-3)

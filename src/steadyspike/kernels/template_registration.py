@@ -155,7 +155,7 @@ def curve_peaks(curves, prior_precision):
     weighed = np.empty(num_shifts)
     for t in range(num_times):
         for k in range(num_knots):
-            best = reach
+            best = 0
             for index in range(num_shifts):
                 weighed[index] = curves[t, k, index] - 0.5 * prior_precision * (index - reach) ** 2
                 if weighed[index] > weighed[best]:
