@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..kernels import registration
+from .online_recording import check_warmup, register_online
 from .problem import PEAKS_PARAMS_DOC, build_problem, check_arguments, check_common, finish
 
 # Units come and go over hours: spikes count in full this far away in the density that a time bin is registered to.
@@ -47,6 +48,10 @@ class SteadyDecentralizedRegistration:
         Amplitude bins of that density, at least 1.
     template_smooth_um : float, default: 1.0
         Standard deviation of that density's smoothing over depth in um, at least 0.5.
+    online : bool, default: False
+        Estimate each time bin from the peaks up to it only, as `OnlineMotionEstimator` does it in a running recording.
+    online_warmup_s : float, default: 60.0
+        With `online`: so much at the start is estimated together, in s, at least two time bins.
     """
     )
 
@@ -80,6 +85,8 @@ class SteadyDecentralizedRegistration:
         max_segment_displacement_um=400.0,
         periods=None,
         negligible_um=0.5,
+        online=False,
+        online_warmup_s=60.0,
     ):
         """Estimate the motion; called by SpikeInterface's `estimate_motion`.
 
@@ -112,8 +119,8 @@ class SteadyDecentralizedRegistration:
             See `params_doc`.
         time_horizon_s, corr_threshold, refine_iterations, num_amplitude_bins, template_smooth_um
             See `params_doc`.
-        reference_displacement, max_segment_displacement_um, periods, negligible_um
-            See `params_doc`.
+        reference_displacement, max_segment_displacement_um, periods, negligible_um, online, online_warmup_s
+            See `params_doc`. Online, the first two bear on the warm-up only, and so does `negligible_um`.
 
         Returns
         -------
@@ -149,6 +156,8 @@ class SteadyDecentralizedRegistration:
             num_amplitude_bins=(num_amplitude_bins, num_amplitude_bins >= 1, "at least 1"),
             template_smooth_um=(template_smooth_um, template_smooth_um >= 0.5, "at least 0.5 um"),
         )
+        if online:
+            check_warmup(cls.name, "online_warmup_s", online_warmup_s, bin_s)
         problem = build_problem(
             cls.name,
             recording,
@@ -202,6 +211,8 @@ class SteadyDecentralizedRegistration:
             negligible_um=negligible_um,
             template_span_bins=TEMPLATE_SPAN_S / bin_s,
         )
+        if online:
+            return register_online(problem, settings, bin_s, online_warmup_s, extra)
         depths_um = problem.depth_bins(bin_um)
         windows = problem.windows_of(depths_um)
         num_windows = windows.shape[0]

@@ -155,7 +155,7 @@ def save_motion(
     path = Path(path).absolute()
     if format == "dredge" and path.suffix != ".npz":
         path = path.with_name(f"{path.name}.npz")
-    with _written_aside(path, overwrite) as aside:
+    with written_aside(path, overwrite) as aside:
         _WRITERS[format](motion, aside)
     return path
 
@@ -332,7 +332,7 @@ _WRITERS: dict[str, Callable[[Motion, Path], None]] = {
 
 
 @contextmanager
-def _written_aside(path: Path, overwrite: bool) -> Iterator[Path]:
+def written_aside(path: Path, overwrite: bool) -> Iterator[Path]:
     """Give a path beside `path` to write to; what is there at the end of the block becomes `path`."""
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} is there already; overwrite=True replaces it")

@@ -349,6 +349,11 @@ def finish(problem, starts, settings, extra=None):
         settings,
         problem.progress,
     )
+    return as_motion(problem, result, extra)
+
+
+def as_motion(problem, result, extra):
+    """Make a motion of a `registration.Registration` of all time bins, and fill `extra` as `finish` says."""
     if extra is not None:
         edges_s = problem.times.edges_s
         extra["temporal_hist_bin_edges"] = edges_s[0] if len(edges_s) == 1 else edges_s

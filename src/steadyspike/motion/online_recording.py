@@ -1,0 +1,75 @@
+"""Online registration of a recording that is already there, as if it were running."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..kernels.online_registration import OnlineRegistration, OnlineSettings
+from ..kernels.registration import Registration
+from .problem import as_motion, check_arguments
+
+FIELDS = ("displacement", "deviation_um", "trust")
+
+
+def check_warmup(name, argument, warmup_s, bin_s):
+    """Refuse a warm-up of less than two time bins."""
+    fine = bool(np.isfinite(warmup_s)) and warmup_s >= 2 * bin_s
+    check_arguments(name, **{argument: (warmup_s, fine, f"at least two time bins, {2 * bin_s} s")})
+
+
+def online_settings(warmup, bin_s, warmup_s, half_life_s):
+    """Settings of `OnlineRegistration` from those of its warm-up and times in s."""
+    return OnlineSettings(
+        warmup_bins=max(round(warmup_s / bin_s), 2),
+        half_life_bins=half_life_s / bin_s,
+        max_segment_displacement_um=warmup.max_segment_displacement_um,
+        warmup=warmup,
+    )
+
+
+def register_online(problem, settings, bin_s, warmup_s, extra, half_life_s=600.0):
+    """Register a recording as if it were running: each time bin from spikes up to it only, but for warm-ups.
+
+    Parameters
+    ----------
+    problem : problem.Problem
+        What is to be estimated.
+    settings : registration.RegistrationSettings
+        How the warm-up is registered.
+    bin_s, warmup_s, half_life_s : float
+        As in `OnlineMotionEstimator`, in s.
+    extra : dict or None
+        Filled as by `problem.finish`.
+
+    Returns
+    -------
+    motion : Motion
+    """
+    spikes = problem.spikes
+    depth_bins = problem.depth_bins(settings.bin_um)
+    online = OnlineRegistration(
+        problem.centers_um,
+        depth_bins,
+        problem.windows_of(depth_bins),
+        online_settings(settings, bin_s, warmup_s, half_life_s),
+        spikes.num_groups,
+    )
+    is_sorted = not np.any(np.diff(spikes.time_bins) < 0)
+    order = slice(None) if is_sorted else np.argsort(spikes.time_bins, kind="stable")
+    values = [spikes.depths_um[order], spikes.amplitudes[order]]
+    if spikes.groups is not None:
+        values.append(spikes.groups[order])
+    edges = np.searchsorted(spikes.time_bins[order], np.arange(problem.times.num_times + 1))
+    borders = set(problem.times.segment_edges[1:-1].tolist())
+    found = []
+    for time in problem.progress(range(problem.times.num_times), "online registration"):
+        if time in borders:
+            found.append(online.flush())
+            online.begin_segment()
+        found.append(online.update(*(value[edges[time] : edges[time + 1]] for value in values)))
+    found.append(online.flush())
+    return as_motion(
+        problem,
+        Registration(*(np.concatenate([getattr(part, name) for part in found]) for name in FIELDS)),
+        extra,
+    )
