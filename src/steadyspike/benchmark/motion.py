@@ -29,6 +29,7 @@ from steadyspike.benchmark.study_peaks import (
     load_case,
     make_peaks,
     peaks_code,
+    settled,
     write_aside,
 )
 from steadyspike.benchmark.study_presets import StudyPreset, choose_presets, study_presets
@@ -192,12 +193,16 @@ def load_motion(folder: str | Path, result: dict[str, Any]) -> Motion | None:
     """Load the estimate of one result of a study, or None where it failed."""
     from spikeinterface.core.motion import Motion
 
-    case = StudyCase(*(result[key] for key in ("scenario", "probe", "seed", "num_channels", "duration_s")))
+    case = _case_of(result)
     file = Path(folder) / "motions" / f"{case.name}-{result['preset']}.npz"
     if not file.is_file():
         return None
     with np.load(file) as stored:
         return Motion([stored["displacement"]], [stored["temporal_bins_s"]], stored["spatial_bins_um"])
+
+
+def _case_of(result: dict[str, Any]) -> StudyCase:
+    return StudyCase(*(result[key] for key in ("scenario", "probe", "seed", "num_channels", "duration_s")))
 
 
 def stale_results(results: list[dict[str, Any]], presets: dict[str, StudyPreset]) -> list[str]:
@@ -270,7 +275,7 @@ def _needs(folder: Path, case: StudyCase, preset: StudyPreset, options: StudyOpt
 def _is_stale(result: dict[str, Any], preset: StudyPreset) -> bool:
     return (result.get("code"), result.get("peaks_code")) != (
         estimation.estimator_code(preset),
-        peaks_code(preset),
+        peaks_code(settled(_case_of(result), preset)),
     )
 
 

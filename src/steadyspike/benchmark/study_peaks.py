@@ -14,7 +14,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,6 +139,7 @@ def load_case(folder: str | Path, case: StudyCase, preset: str | StudyPreset) ->
     """
     if isinstance(preset, str):
         preset = study_presets()[preset]
+    preset = settled(case, preset)
     file = _peaks_file(folder, case, preset)
     if not file.is_file():
         raise FileNotFoundError(
@@ -147,6 +148,16 @@ def load_case(folder: str | Path, case: StudyCase, preset: str | StudyPreset) ->
     with np.load(file) as stored:
         peaks, locations, code = stored["peaks"], stored["peak_locations"], str(stored["code"])
     return LoadedCase(case.stand_in(), peaks, locations, load_truth(folder, case), preset, code)
+
+
+def settled(case: StudyCase, preset: StudyPreset) -> StudyPreset:
+    """Give the preset with the localization that it chooses for the recording's probe, which others may share."""
+    from steadyspike.peaks.auto_localization import choose_localization
+
+    if preset.localize_peaks_kwargs != dict(method="steady_auto"):
+        return preset
+    positions = build_probe(case.probe, case.num_channels).contact_positions
+    return replace(preset, localize_peaks_kwargs=choose_localization(positions))
 
 
 def load_truth(folder: str | Path, case: StudyCase) -> DriftTruth:
@@ -197,7 +208,8 @@ def make_peaks(
         Spent; 0 where nothing was to be done.
     """
     start = time.perf_counter()
-    missing = {_peaks_file(folder, case, preset): preset for preset in presets}
+    wanted = [settled(case, preset) for preset in presets]
+    missing = {_peaks_file(folder, case, preset): preset for preset in wanted}
     missing = {file: preset for file, preset in missing.items() if not _is_usable(file, preset, refresh)}
     if not missing:
         return 0.0

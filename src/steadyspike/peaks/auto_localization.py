@@ -12,6 +12,30 @@ from steadyspike.probe_layout import distance_to_nearest
 DENSE_PITCH_UM = 35.0
 
 
+def choose_localization(positions_um):
+    """Choose how to localize on a probe.
+
+    Parameters
+    ----------
+    positions_um : ndarray, shape (num_contacts, num_dimensions)
+        Contact positions in um.
+
+    Returns
+    -------
+    localize_peaks_kwargs : dict
+        With "method", as in a motion preset.
+    """
+    if np.median(distance_to_nearest(positions_um)) <= DENSE_PITCH_UM:
+        return dict(method="steady_grid_convolution")
+    return dict(method="steady_monopolar", enforce_decrease=True)
+
+
+METHODS = {
+    "steady_grid_convolution": LocalizeSteadyGridConvolution,
+    "steady_monopolar": LocalizeSteadyMonopolar,
+}
+
+
 class LocalizeSteadyAuto(LocalizeBase):
     """Localize peaks by grid convolution on dense probes, and as point sources on sparse ones.
 
@@ -42,10 +66,8 @@ class LocalizeSteadyAuto(LocalizeBase):
 
     def __new__(cls, recording, parents, return_output=True):
         """Make the node that suits the probe."""
-        nearest_um = distance_to_nearest(recording.get_channel_locations())
-        if np.median(nearest_um) <= DENSE_PITCH_UM:
-            return LocalizeSteadyGridConvolution(recording, parents, return_output=return_output)
-        return LocalizeSteadyMonopolar(recording, parents, return_output=return_output, enforce_decrease=True)
+        kwargs = choose_localization(recording.get_channel_locations())
+        return METHODS[kwargs.pop("method")](recording, parents, return_output=return_output, **kwargs)
 
     def __init__(self, recording, parents, return_output=True):
         # never called: __new__ gives a node of another class; it is here for those who read signatures
