@@ -137,9 +137,9 @@ class MotionFilter:
         self.bank.xx = np.zeros_like(self.bank.xx)
         self._move(np.asarray(position) - self.position, common_um, bend_um)
 
-    def jump(self, jump_um, bend_um):
-        """Displace all knots at once and come to rest; `bend_um` is how differently they may have moved."""
-        self._move(np.full(self.num_knots, jump_um), 0.5 * abs(jump_um), bend_um)
+    def jump(self, position, common_um, bend_um):
+        """As `place`, with what was known about the differences between knots kept."""
+        self._move(position - self.position, common_um, bend_um)
 
     def _move(self, moved, common_um, bend_um):
         num_knots = self.num_knots

@@ -11,7 +11,7 @@
 Memory and time per bin don't depend on how long it goes on.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -22,6 +22,8 @@ from .registration import Registration, RegistrationSettings, Spikes
 LEAST_WARMUP_SPIKES = 200
 # Where there are fewer, warm-up goes on up to this many times its length.
 LONGEST_WARMUP = 10
+# Time bins of the warm-up with fewer spikes for each knot are joined to wider ones.
+LEAST_SPIKES = 5.0
 # Measurements look this far, in um and in standard deviations of the prediction.
 LEAST_REACH_UM, MOST_REACH_UM, REACH_DEVIATIONS = 5.0, 15.0, 4.0
 # A bin is off its prediction if all of it fits better beyond this, in um and in standard deviations, by so many nats.
@@ -29,13 +31,16 @@ JUMP_UM, JUMP_DEVIATIONS = 1.0, 5.0
 JUMP_GAIN = 8.0
 # Two bins agree on a jump if they differ by less than this, in um and in parts of the jump.
 AGREE_UM, AGREE_SHARE = 4.0, 0.3
+# After a jump the same units are there: so much of the usual gain per spike has to come back. Bins that make the usual.
+BACK_SHARE, USUAL_BINS = 0.4, 60.0
 # Standard deviation of each knot's own part in a jump, in parts of it.
 BEND_SHARE = 0.2
 # Spikes placed worse than this would blur the template.
 BLUR_UM = 5.0
 # The template, of fewer spikes than the density of a whole recording, is smoothed more.
 SMOOTH_SHARE = 2.0
-SEGMENT_BEND_UM = 60.0
+# How far from the whole probe's displacement a window's may be after a long jump or in another segment.
+BEND_REACH_UM = 60.0
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,7 @@ class OnlineRegistration:
         self.limits = np.zeros(2)
         self.filter = online_filter.MotionFilter(knots_um.size)
         self.suspect_um = np.nan
+        self.usual_gain = 0.0
         self.is_started = False
         self.waiting: list[Spikes] | None = []
 
@@ -156,6 +162,7 @@ class OnlineRegistration:
             "template": self.template,
             "limits": self.limits,
             "suspect_um": np.array(self.suspect_um),
+            "usual_gain": np.array(self.usual_gain),
             "is_started": np.array(self.is_started),
             "num_waiting": np.array(-1 if self.waiting is None else len(self.waiting)),
             "waiting_time_bins": waiting.time_bins,
@@ -167,7 +174,8 @@ class OnlineRegistration:
     def restore(self, state):
         """Go on from what `state` of one made with the same arguments gave."""
         self.template, self.limits = np.array(state["template"]), np.array(state["limits"])
-        self.suspect_um, self.is_started = float(state["suspect_um"]), bool(state["is_started"])
+        self.suspect_um, self.usual_gain = float(state["suspect_um"]), float(state["usual_gain"])
+        self.is_started = bool(state["is_started"])
         waiting = [state[f"waiting_{name}"] for name in ("time_bins", "depths_um", "amplitudes", "groups")]
         num_waiting = int(state["num_waiting"])
         self.waiting = None
@@ -200,7 +208,30 @@ class OnlineRegistration:
         """Register the first time bins together, make the template, and let the filter learn from them."""
         spikes = _together(bins)
         self.limits = np.array(raster.amplitude_limits(spikes.amplitudes))
-        edges = np.array([0, len(bins)], dtype="int64")
+        found = self._register(spikes, len(bins))
+        layouts = [self._layout(spikes) for spikes in bins]
+        for layout, displacement in zip(layouts, found.displacement, strict=True):
+            self._count(layout, displacement, 1.0)
+        gains = []
+        self.filter.place(found.displacement[0], 1.0, 1.0)
+        for layout, displacement in zip(layouts, found.displacement, strict=True):
+            # a bin is measured against the others
+            self._count(layout, displacement, -1.0)
+            density = self._log_density()
+            self._follow(layout, density)
+            curves, counts = self._curves(layout, displacement, density, 0)
+            gains.append(curves.sum() / max(counts.sum(), 1.0))
+            self._count(layout, displacement, 1.0)
+        np.maximum(self.template, 0.0, out=self.template)
+        self.usual_gain = float(np.median(gains))
+        return found
+
+    def _register(self, spikes, num_bins):
+        """Register time bins together, in wider ones where there are few spikes."""
+        wanted = LEAST_SPIKES * self.knots_um.size * num_bins / max(spikes.depths_um.size, 1)
+        width = int(np.clip(np.ceil(wanted), 1, max(num_bins // 2, 1)))
+        spikes = replace(spikes, time_bins=spikes.time_bins // np.int32(width))
+        edges = np.array([0, -(-num_bins // width)], dtype="int64")
         windows = np.vstack([self.windows, np.ones((1, self.depths_um.size))])
         pairs = registration.register_pairs(
             spikes, self.depths_um, windows, edges, self.settings.warmup, _silent
@@ -214,17 +245,8 @@ class OnlineRegistration:
             self.settings.warmup,
             _silent,
         )
-        layouts = [self._layout(spikes) for spikes in bins]
-        for layout, displacement in zip(layouts, found.displacement, strict=True):
-            self._count(layout, displacement, 1.0)
-        self.filter.place(found.displacement[0], 1.0, 1.0)
-        for layout, displacement in zip(layouts, found.displacement, strict=True):
-            # a bin is measured against the others
-            self._count(layout, displacement, -1.0)
-            self._follow(layout, self._log_density())
-            self._count(layout, displacement, 1.0)
-        np.maximum(self.template, 0.0, out=self.template)
-        return found
+        wide = np.arange(num_bins) // width
+        return Registration(found.displacement[wide], found.deviation_um[wide], found.trust[wide])
 
     def _find_segment(self, bins):
         """Place the filter where the first time bins of a segment, taken as one, fit the template."""
@@ -236,19 +258,7 @@ class OnlineRegistration:
             *layout, position[None], self.origin_um, self.step_um, histogram
         )
         position += self._offset(histogram)
-        density = self._log_density()
-        farthest = round(SEGMENT_BEND_UM / self.step_um)
-        for reach in (farthest, farthest // 4):
-            shifts, precision = self._measure(layout, position, density, reach)
-            # some of what one bin's curve tells is drift within these bins
-            precision = np.minimum(precision, 1.0 / segment_offsets.WINDOW_UM**2)
-            apart = np.zeros(0)
-            position = (
-                position
-                + motion_prior.solve_smooth(
-                    shifts[None], precision[None], apart, apart, apart, 1.0 / motion_prior.SPREAD_UM**2
-                )[0]
-            )
+        position = self._bent(layout, position, self._log_density())
         self.filter.place(self._limited(position), 5.0, 5.0)
 
     def _offset(self, histogram):
@@ -279,6 +289,8 @@ class OnlineRegistration:
         trust = -np.expm1(-2.0 * gain)
         sharp = self.filter.common_deviation_um() < BLUR_UM
         if believed and (sharp or self.template.sum() < LEAST_WARMUP_SPIKES):
+            whole = float(curves[0, :, 1].sum()) / spikes.depths_um.size
+            self.usual_gain += (whole - self.usual_gain) / USUAL_BINS
             self.template *= 0.5 ** (1.0 / self.settings.half_life_bins)
             self._count(layout, self.filter.position, 1.0)
         return self.filter.position, self.filter.deviation_um, trust
@@ -286,22 +298,23 @@ class OnlineRegistration:
     def _follow(self, layout, density):
         """Go one bin on with the filter; tells whether its spikes were believed."""
         self.filter.predict()
-        jump_um = self._jump(layout, density)
-        if jump_um != 0.0:
-            here_um = float(self.filter.position.mean()) + jump_um
-            agreed = abs(here_um - self.suspect_um) < AGREE_UM + AGREE_SHARE * abs(jump_um)
-            self.suspect_um = here_um
+        there = self._elsewhere(layout, density)
+        if there is not None:
+            jump_um = float(np.mean(there - self.filter.position))
+            agreed = abs(there.mean() - self.suspect_um) < AGREE_UM + AGREE_SHARE * abs(jump_um)
+            self.suspect_um = float(there.mean())
             if not agreed:
                 return False
-            self.filter.jump(jump_um, BEND_SHARE * abs(jump_um))
+            self.filter.jump(self._limited(there), 0.5 * abs(jump_um), BEND_SHARE * abs(jump_um))
         self.suspect_um = np.nan
         shifts, precision = self._measure(layout, self.filter.position, density, self._usual_reach())
         self.filter.update(self.filter.position + shifts, precision)
         self.filter.position = self._limited(self.filter.position)
         return True
 
-    def _jump(self, layout, density):
-        """How far off its prediction the bin as a whole lies, in um; 0 if it may be where it was predicted."""
+    def _elsewhere(self, layout, density):
+        """Where the bin lies if all of it lies far off its prediction; None if it may be where it was predicted."""
+        num_spikes = layout[0].size
         curves, _ = self._curves(layout, self.filter.position, density, self.reach)
         whole = curves[0].sum(axis=0, dtype="float64")
         best = int(np.argmax(whole))
@@ -309,11 +322,34 @@ class OnlineRegistration:
         limit_um = JUMP_UM + JUMP_DEVIATIONS * self.filter.common_deviation_um()
         near = min(int(limit_um / self.step_um), self.reach)
         if abs(best - self.reach) <= near:
-            return 0.0
+            return None
         gain = whole[best] - whole[self.reach - near : self.reach + near + 1].max()
         # other units can be taken for the same ones, displaced: far jumps have to let most spikes fit better
         far = -np.expm1(-abs(jump_um) / registration.MOTION_RANGE_UM)
-        return jump_um if gain > JUMP_GAIN + registration.MOTION_COST * far * layout[0].size else 0.0
+        if gain < JUMP_GAIN + registration.MOTION_COST * far * num_spikes:
+            return None
+        needed = BACK_SHARE * self.usual_gain * num_spikes
+        there = self.filter.position + jump_um
+        if whole[best] < needed:
+            # perhaps the windows moved by different amounts
+            there = self._bent(layout, there, density)
+        fits = self._curves(layout, there, density, 0)[0].sum()
+        return there if fits >= needed else None
+
+    def _bent(self, layout, position, density):
+        """Displacement around one that is roughly right as a whole, where the windows may differ by much."""
+        farthest, apart = round(BEND_REACH_UM / self.step_um), np.zeros(0)
+        for reach in (farthest, farthest // 4):
+            shifts, precision = self._measure(layout, position, density, reach)
+            # a curve of spikes that are not in place yet looks surer than it is
+            precision = np.minimum(precision, 1.0 / segment_offsets.WINDOW_UM**2)
+            position = (
+                position
+                + motion_prior.solve_smooth(
+                    shifts[None], precision[None], apart, apart, apart, 1.0 / motion_prior.SPREAD_UM**2
+                )[0]
+            )
+        return position
 
     def _usual_reach(self):
         """How far around the prediction measurements look, in steps."""
