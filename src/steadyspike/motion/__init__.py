@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from steadyspike.motion.comparison import MotionComparison, compare_motions
     from steadyspike.motion.exchange import load_motion, save_motion
+    from steadyspike.motion.online import OnlineMotionEstimator
     from steadyspike.motion.tools import (
         compose_motions,
         invert_motion,
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "MotionComparison": "steadyspike.motion.comparison",
+    "OnlineMotionEstimator": "steadyspike.motion.online",
     "compare_motions": "steadyspike.motion.comparison",
     "compose_motions": "steadyspike.motion.tools",
     "invert_motion": "steadyspike.motion.tools",
@@ -28,6 +30,7 @@ _MODULES = {
 
 __all__ = [
     "MotionComparison",
+    "OnlineMotionEstimator",
     "compare_motions",
     "compose_motions",
     "invert_motion",

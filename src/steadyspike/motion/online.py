@@ -18,7 +18,7 @@ from ..kernels.registration import Registration, RegistrationSettings
 from ..preprocessing.motion_arguments import checked_count, checked_number, refuse
 from ..probe_layout import shank_of_channels
 from .exchange import written_aside
-from .online_recording import FIELDS, check_warmup, online_settings
+from .online_recording import KnownBins, check_warmup, online_settings
 from .problem import MIN_EXTENT_UM, check_layout
 
 NAME = "OnlineMotionEstimator"
@@ -58,7 +58,7 @@ class OnlineMotionEstimator:
     The spikes of the first `warmup_s` are kept and registered together as `steady_decentralized` does it. From then on
     each time bin is registered, as soon as it is over, to the density of the corrected spikes before it, in which a
     spike counts half after `half_life_s`. A jump is followed from the second time bin after it, when two agree. Memory
-    and time per bin stay the same, but for the result itself: 24 bytes per time bin and window.
+    and time per bin stay the same, but for the result itself: 24 to 48 bytes per time bin and window.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ class OnlineMotionEstimator:
         # for each segment: its start, the time bins that are over, and what is known of them
         self._starts_s = [float(start_s)]
         self._num_bins = [0]
-        self._found: list[list[Registration]] = [[]]
+        self._found = [KnownBins(self.window_centers_um.size)]
         self._open: list[tuple[np.ndarray, ...]] = []
         self._skipped: list[tuple[float, float]] = []
         #: Number of spikes that came after their time bin was over, and were not used.
@@ -253,7 +253,7 @@ class OnlineMotionEstimator:
         """End the segment: the open time bin is over if it has spikes, and a warm-up ends with what there is."""
         if any(packet[0].size for packet in self._open):
             self._close(self._num_bins[-1] + 1)
-        self._keep(self._registration.flush())
+        self._found[-1].add(self._registration.flush())
 
     def begin_segment(self, start_s: float) -> None:
         """End the segment and begin another, with time bins from `start_s`: the probe may lie anywhere.
@@ -270,7 +270,7 @@ class OnlineMotionEstimator:
             return
         self._starts_s.append(float(start_s))
         self._num_bins.append(0)
-        self._found.append([])
+        self._found.append(KnownBins(self.window_centers_um.size))
 
     def _bins(self, times_s):
         return np.floor((times_s - self._starts_s[-1]) / self.bin_s).astype("int64")
@@ -300,25 +300,20 @@ class OnlineMotionEstimator:
         first = self._num_bins[-1]
         for start, stop in np.searchsorted(bins, np.arange(first, until)[:, None] + [0, 1]):
             self._num_bins[-1] += 1
-            self._keep(self._registration.update(*(values[start:stop] for values in spikes[1:])))
+            found = self._registration.update(*(values[start:stop] for values in spikes[1:]))
+            self._found[-1].add(found)
         now_s = self._starts_s[-1] + until * self.bin_s
         self._skipped = [period for period in self._skipped if period[1] > now_s]
-
-    def _keep(self, found):
-        if found.displacement.shape[0]:
-            self._found[-1].append(found)
 
     # -- motion out
 
     @property
     def latest(self) -> OnlineEstimate | None:
         """The newest estimate; None before the warm-up is over."""
-        for segment in range(len(self._found) - 1, -1, -1):
-            if self._found[segment]:
-                last = self._found[segment][-1]
-                num_known = sum(found.displacement.shape[0] for found in self._found[segment])
-                time_s = self._starts_s[segment] + (num_known - 0.5) * self.bin_s
-                return OnlineEstimate(time_s, *(getattr(last, name)[-1].copy() for name in FIELDS))
+        for start_s, found in zip(self._starts_s[::-1], self._found[::-1], strict=True):
+            if found.size:
+                time_s = start_s + (found.size - 0.5) * self.bin_s
+                return OnlineEstimate(time_s, *found.values[:, -1].copy())
         return None
 
     def displacement_at(self, depths_um: Any) -> np.ndarray:
@@ -343,15 +338,11 @@ class OnlineMotionEstimator:
         for segment, num_bins in enumerate(self._num_bins):
             if num_bins == 0:
                 continue
-            known = self._known(segment, "displacement")
+            known = self._found[segment].values[0]
             last = known[-1] if len(known) else last
             displacement.append(np.vstack([known, np.tile(last, (num_bins - len(known), 1))]))
             times_s.append(self._starts_s[segment] + (np.arange(num_bins) + 0.5) * self.bin_s)
         return Motion(displacement, times_s, self.window_centers_um, direction=self.direction)
-
-    def _known(self, segment, name):
-        none = np.zeros((0, self.window_centers_um.size))
-        return np.concatenate([none, *(getattr(found, name) for found in self._found[segment])])
 
     # -- to and from disk
 
@@ -371,8 +362,7 @@ class OnlineMotionEstimator:
         spikes = [np.concatenate(values) for values in zip(*self._open, strict=True)]
         arrays = {f"open_{name}": values for name, values in zip(SPIKE_FIELDS, spikes, strict=False)}
         arrays |= {f"registration_{name}": values for name, values in self._registration.state().items()}
-        for segment in range(len(self._found)):
-            arrays |= {f"segment{segment}_{name}": self._known(segment, name) for name in FIELDS}
+        arrays |= {f"segment{segment}": found.values for segment, found in enumerate(self._found)}
         arrays |= dict(
             format=np.array(FORMAT),
             arguments=np.array(json.dumps(self._arguments)),
@@ -400,8 +390,11 @@ class OnlineMotionEstimator:
         ValueError
             If it is not a file of `save`.
         """
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file) if hasattr(file, "files") else {}
+        content = np.load(path, allow_pickle=False)
+        arrays = {}
+        if isinstance(content, np.lib.npyio.NpzFile):
+            with content:
+                arrays = dict(content)
         if str(arrays.get("format")) != FORMAT:
             refuse("path", str(path), f"a file that {NAME}.save wrote")
         self = cls(arrays["contact_depths_um"], **json.loads(str(arrays["arguments"])))
@@ -413,11 +406,9 @@ class OnlineMotionEstimator:
         self._num_bins = arrays["num_bins"].tolist()
         self._skipped = [tuple(period) for period in arrays["skipped_s"].tolist()]
         self.num_late = int(arrays["num_late"])
-        self._found = [[] for _ in self._starts_s]
+        self._found = [KnownBins(self.window_centers_um.size) for _ in self._starts_s]
         for segment, found in enumerate(self._found):
-            known = Registration(*(arrays[f"segment{segment}_{name}"] for name in FIELDS))
-            if known.displacement.shape[0]:
-                found.append(known)
+            found.add(Registration(*arrays[f"segment{segment}"]))
         if "open_times_s" in arrays:
             self._open = [tuple(arrays[f"open_{name}"] for name in SPIKE_FIELDS)]
         return self

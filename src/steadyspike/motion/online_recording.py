@@ -11,6 +11,29 @@ from .problem import as_motion, check_arguments
 FIELDS = ("displacement", "deviation_um", "trust")
 
 
+class KnownBins:
+    """Displacement, standard deviation and trust of the time bins of a segment, in an array that grows by doubling."""
+
+    def __init__(self, num_windows):
+        self.size = 0
+        self._rows = np.zeros((len(FIELDS), 64, num_windows))
+
+    @property
+    def values(self):
+        """Array of shape (3, num_times, num_windows)."""
+        return self._rows[:, : self.size]
+
+    def add(self, found):
+        """Append a registration of some time bins."""
+        stop = self.size + found.displacement.shape[0]
+        if stop > self._rows.shape[1]:
+            more = np.zeros((len(FIELDS), max(stop, self._rows.shape[1]), self._rows.shape[2]))
+            self._rows = np.concatenate([self._rows, more], axis=1)
+        for row, name in zip(self._rows, FIELDS, strict=True):
+            row[self.size : stop] = getattr(found, name)
+        self.size = stop
+
+
 def check_warmup(name, argument, warmup_s, bin_s):
     """Refuse a warm-up of less than two time bins."""
     fine = bool(np.isfinite(warmup_s)) and warmup_s >= 2 * bin_s
@@ -61,15 +84,11 @@ def register_online(problem, settings, bin_s, warmup_s, extra, half_life_s=600.0
         values.append(spikes.groups[order])
     edges = np.searchsorted(spikes.time_bins[order], np.arange(problem.times.num_times + 1))
     borders = set(problem.times.segment_edges[1:-1].tolist())
-    found = []
+    found = KnownBins(problem.centers_um.size)
     for time in problem.progress(range(problem.times.num_times), "online registration"):
         if time in borders:
-            found.append(online.flush())
+            found.add(online.flush())
             online.begin_segment()
-        found.append(online.update(*(value[edges[time] : edges[time + 1]] for value in values)))
-    found.append(online.flush())
-    return as_motion(
-        problem,
-        Registration(*(np.concatenate([getattr(part, name) for part in found]) for name in FIELDS)),
-        extra,
-    )
+        found.add(online.update(*(value[edges[time] : edges[time + 1]] for value in values)))
+    found.add(online.flush())
+    return as_motion(problem, Registration(*found.values), extra)
