@@ -71,7 +71,17 @@ def test_correct_writes_what_help_says(corrected_folder):
     names = sorted(path.name for path in corrected_folder.iterdir())
     assert names == ["figures", "motion_info", "recording", "recording.json", "steadyspike.json"]
     figures = sorted(path.name for path in (corrected_folder / "figures").iterdir())
-    assert figures == ["motion_map.png", "peaks_on_probe.png", "raster.png", "run_times.png", "trust.png"]
+    assert figures == [
+        "motion_map.png",
+        "peaks_on_probe.png",
+        "raster.png",
+        "run_times.png",
+        "trust.png",
+        "verdict.png",
+    ]
+    verdict = json.loads((corrected_folder / "motion_info" / "verdict.json").read_text())
+    assert verdict["verdict"] == "correct"
+    assert json.loads((corrected_folder / "steadyspike.json").read_text())["result"]["followed"] is False
     info = si.load_motion_info(corrected_folder / "motion_info")
     assert info["parameters"]["preset"] == "steady_rigid"
     trust = np.load(corrected_folder / "motion_info" / "trust.npy")

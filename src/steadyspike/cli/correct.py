@@ -36,10 +36,10 @@ EXAMPLES = """
   recording.json   the corrected recording, computed when it is read:
                    si.load("out/recording.json")
 
-  motion_info/     peaks, their locations, the motion and the trust in it:
+  motion_info/     peaks, their locations, the motion, the trust in it and the verdict:
                    si.load_motion_info("out/motion_info")
 
-  figures/         rasters, motion map, peaks on the probe, run times
+  figures/         verdict, rasters, motion map, peaks on the probe, run times
 
   recording/ or recording.zarr/   the traces, with -f binary or -f zarr
 
@@ -107,7 +107,7 @@ def correct(
             help="A motion preset of steadyspike or SpikeInterface, or a TOML file.",
             rich_help_panel=CORRECTING,
         ),
-    ] = "steady_nonrigid",
+    ] = "steady_auto",
     preprocess: Annotated[
         str,
         typer.Option(
@@ -117,6 +117,14 @@ def correct(
             rich_help_panel=CORRECTING,
         ),
     ] = "auto",
+    leave_out_artifacts: Annotated[
+        bool,
+        typer.Option(
+            "--leave-out-artifacts",
+            help="Find artifacts with SpikeInterface's detector, and bridge the motion there.",
+            rich_help_panel=CORRECTING,
+        ),
+    ] = False,
     rigid: Annotated[
         bool | None,
         typer.Option(
@@ -217,6 +225,7 @@ def correct(
             relative_paths=relative_paths,
             figures=not no_figures,
             overwrite=overwrite,
+            artifacts=leave_out_artifacts,
             restart=restart,
             job_kwargs=jobs,
         )
@@ -247,4 +256,19 @@ def _report(done: Correction) -> None:
     console.print(f"{done.num_peaks} peaks; {steps}")
     trust = "" if done.median_trust is None else f", median trust {done.median_trust:.2f} of 1"
     console.print(f"displacement over the recording: {done.range_um:.1f} um{trust}")
+    color = "green" if done.verdict == "correct" else "yellow"
+    console.print(f"[bold {color}]{done.verdict}[/bold {color}]: {done.reason}")
+    if done.verdict != "correct":
+        console.print(_what_was_done(done))
     console.print(f"wrote {done.output}:", ", ".join(done.files), highlight=False)
+
+
+def _what_was_done(done: Correction) -> str:
+    """Say whether the verdict was followed: it never is without a word."""
+    if not done.followed:
+        return "The motion was corrected all the same, as the preset says; steady_auto follows the verdict."
+    done_instead = "a rigid motion" if done.verdict == "correct rigidly" else "nothing"
+    return (
+        f"The verdict was followed: {done_instead} was corrected. --set estimate_motion.follow_verdict=false corrects "
+        "what was estimated."
+    )

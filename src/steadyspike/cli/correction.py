@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from steadyspike.cli.errors import UsageError, say
-from steadyspike.cli.estimation import INTERPOLATION, estimate, work_beside
+from steadyspike.cli.estimation import INTERPOLATION, estimate, find_artifacts, work_beside
 from steadyspike.cli.output import new_folder, write_marker
 from steadyspike.environment import job_defaults
 
@@ -38,6 +39,7 @@ class Request:
     figures: bool = True
     overwrite: bool = False
     restart: bool = False
+    artifacts: bool = False
     job_kwargs: dict[str, Any] = field(default_factory=dict)
 
 
@@ -50,6 +52,9 @@ class Correction:
     num_peaks: int
     range_um: float
     median_trust: float | None
+    verdict: str
+    reason: str
+    followed: bool
     run_times: dict[str, float]
 
 
@@ -176,21 +181,25 @@ def run(recording: BaseRecording, request: Request) -> Correction:
 
 def _correct(recording: BaseRecording, request: Request, work: Path, folder: Path) -> Correction:
     with job_defaults(**request.job_kwargs):
-        info, trust = estimate(
+        periods = find_artifacts(recording, request.job_kwargs) if request.artifacts else None
+        info, extra = estimate(
             recording,
             work,
             preset=request.preset,
             overrides=request.overrides,
             restart=request.restart,
+            periods=periods,
             job_kwargs=request.job_kwargs,
         )
+        trust, verdict = extra.get("trust"), extra["motion_trust"]
         corrected = _interpolate(recording, info["motion"], request)
         files = _save_motion(info, trust, folder)
+        (folder / "motion_info" / "verdict.json").write_text(json.dumps(verdict.to_dict(), indent=1))
         files += _save_recording(corrected, folder, request)
         if request.figures:
             from steadyspike.report import save_figures
 
-            save_figures(info, recording, folder / "figures", trust=trust)
+            save_figures(info, recording, folder / "figures", trust=trust, verdict=verdict)
             files.append("figures/")
     displacement = info["motion"].displacement
     return Correction(
@@ -199,6 +208,9 @@ def _correct(recording: BaseRecording, request: Request, work: Path, folder: Pat
         num_peaks=len(info["peaks"]),
         range_um=_range_um(displacement),
         median_trust=None if trust is None else float(np.median(trust)),
+        verdict=verdict.verdict,
+        reason=verdict.reason,
+        followed=extra.get("estimate", info["motion"]) is not info["motion"],
         run_times=info["run_times"],
     )
 

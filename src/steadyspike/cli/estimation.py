@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,8 +123,9 @@ def estimate(
     preset: str,
     overrides: Overrides,
     restart: bool,
+    periods: np.ndarray | None,
     job_kwargs: dict[str, Any],
-) -> tuple[dict[str, Any], np.ndarray | None]:
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Find peaks, or those that are missing in the work folder, and estimate the motion.
 
     Parameters
@@ -138,6 +140,8 @@ def estimate(
         Changes of the preset, as the arguments of `correct_motion`.
     restart : bool
         Begin anew, whatever is in the work folder.
+    periods : ndarray or None
+        Times that the estimator leaves out.
     job_kwargs : dict
         SpikeInterface's job arguments.
 
@@ -145,9 +149,47 @@ def estimate(
     -------
     motion_info : dict
         As `compute_motion` gives it.
-    trust : ndarray or None
-        Trust in the motion, segments one after the other, where the estimator gives one.
+    extra : dict
+        What the estimator tells besides, among it "motion_trust", the verdict.
     """
+    from steadyspike.motion.auto import MotionVerdictWarning
+
+    if periods is not None:
+        step = {**overrides.get("estimate_motion_kwargs", {}), "periods": periods}
+        overrides = {**overrides, "estimate_motion_kwargs": step}
+    with warnings.catch_warnings():
+        # the verdict is printed at the end
+        warnings.simplefilter("ignore", MotionVerdictWarning)
+        info, extra = _estimate(recording, work, preset, overrides, restart, job_kwargs)
+    if "motion_trust" not in extra:
+        from steadyspike.motion.trust import motion_trust
+
+        extra["motion_trust"] = motion_trust(
+            recording, info["motion"], info["peaks"], info["peak_locations"], periods=periods
+        )
+    info["parameters"]["estimate_motion_kwargs"].pop("periods", None)
+    return info, extra
+
+
+def find_artifacts(recording: BaseRecording, job_kwargs: dict[str, Any]) -> np.ndarray:
+    """Find periods of artifacts with SpikeInterface's detector."""
+    from spikeinterface.preprocessing import detect_artifact_periods
+
+    periods = detect_artifact_periods(recording, method="envelope", job_kwargs=job_kwargs)
+    samples = int((periods["end_sample_index"] - periods["start_sample_index"]).sum())
+    seconds = samples / recording.get_sampling_frequency()
+    say(f"[bold]artifacts[/bold]   {len(periods)} periods, {seconds:.2f} s, are left out")
+    return periods
+
+
+def _estimate(
+    recording: BaseRecording,
+    work: Path,
+    preset: str,
+    overrides: Overrides,
+    restart: bool,
+    job_kwargs: dict[str, Any],
+) -> tuple[dict[str, Any], dict[str, Any]]:
     from spikeinterface.sortingcomponents.motion import estimate_motion
 
     if _selects_peaks(preset, overrides):
@@ -166,7 +208,7 @@ def estimate(
     info["motion"] = motion
     info["run_times"]["estimate_motion"] = time.perf_counter() - start
     info["parameters"]["estimate_motion_kwargs"] = estimation
-    return info, extra.get("trust")
+    return info, extra
 
 
 def _peaks_on_disk(
@@ -216,7 +258,7 @@ def _peaks_on_disk(
 
 def _estimate_at_once(
     recording: BaseRecording, preset: str, overrides: Overrides, job_kwargs: dict[str, Any]
-) -> tuple[dict[str, Any], np.ndarray | None]:
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Do all in memory: a selection between detection and localization needs all peaks."""
     import spikeinterface.full as si
 
@@ -227,4 +269,4 @@ def _estimate_at_once(
     )
     info["motion"] = motion
     info["parameters"]["estimate_motion_kwargs"].pop("extra_outputs", None)
-    return info, extra.get("trust")
+    return info, extra

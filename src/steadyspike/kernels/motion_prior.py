@@ -13,7 +13,8 @@ STEP_FLOOR_UM = 0.05
 SPREAD_UM = 50.0
 # Steps keep a small precision of their own, which bridges time bins without spikes by standing still.
 STEP_SHARE = 0.01
-BEND_GAIN = 2.0
+BEND_GAIN = 5.0
+TYPICAL_SHARE = 0.7
 # Along the probe, displacements change like lines: so far may a step in time bend off a line from window to window.
 CURVE_UM = 0.05
 BEND_LAG = 5
@@ -91,6 +92,33 @@ def measured_bend_scale(target, precision, segment_edges=None):
     weights = 1.0 / (noise + 1.0)
     # medians: a few time bins whose spikes were taken for those of other units would spoil a mean
     scale = 1.4826 * weighted_median(np.abs(difference), weights)
+    return float(np.sqrt(max(scale**2 - weighted_median(noise, weights), 0.0)) / lag)
+
+
+def slope_scale(target, precision, segment_edges=None):
+    """How fast the slope of the displacement along the probe changes, in um per window and time bin.
+
+    As `measured_bend_scale`, but of the line through all windows of a time bin, whose noise is far smaller where the
+    single windows see few spikes.
+    """
+    lag = min(BEND_LAG, target.shape[0] - 1)
+    num_windows = target.shape[1]
+    if lag < 1 or num_windows < 3:
+        return 0.0
+    place = np.arange(num_windows) - 0.5 * (num_windows - 1)
+    total = precision.sum(axis=1)
+    center = (precision @ place) / np.maximum(total, 1e-12)
+    arm = place - center[:, None]
+    weight = (precision * arm**2).sum(axis=1)
+    slope = (precision * arm * target).sum(axis=1) / np.maximum(weight, 1e-12)
+    variance = np.where((precision > 0).sum(axis=1) > 1, 1.0 / np.maximum(weight, 1e-12), np.inf)
+    noise = variance[lag:] + variance[:-lag]
+    known = np.isfinite(noise) & same_segment(segment_edges, target.shape[0], lag)
+    if not known.any():
+        return 0.0
+    noise, change = noise[known], (slope[lag:] - slope[:-lag])[known]
+    weights = 1.0 / (noise + np.median(noise))
+    scale = 1.4826 * weighted_median(np.abs(change), weights)
     return float(np.sqrt(max(scale**2 - weighted_median(noise, weights), 0.0)) / lag)
 
 
@@ -217,7 +245,7 @@ def smooth_motion(current, target, precision, typical_bend_um, segment_edges=Non
         bends = np.diff(steps, axis=1)
         if num_windows > 1:
             mean_square = np.sqrt(np.mean(np.square(bends), axis=1))
-            beta = BEND_GAIN * _robust_precision(mean_square, bend_um)
+            beta = BEND_GAIN / (num_windows - 1) * _robust_precision(mean_square, bend_um)
         else:
             beta = np.zeros(steps.shape[0])
         alpha, beta = np.where(joined, alpha, border), np.where(joined, beta, border)

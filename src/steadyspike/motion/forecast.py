@@ -173,9 +173,7 @@ class MotionForecast:
             f"({self.peaks_from}; {_size(self.peaks_disk_mb)} on disk)"
         ]
         if self.detect_s is not None and self.detect_memory_mb is not None:
-            lines.append(
-                f"find peaks: about {in_words(self.detect_s)}, {_size(self.detect_memory_mb)} of memory"
-            )
+            lines.append(f"find peaks: {_time_and_memory(self.detect_s, self.detect_memory_mb)}")
         if self.estimate_s is None or self.estimate_memory_mb is None:
             lines.append(f"estimate motion: not known for {self.method}")
         else:
@@ -255,6 +253,7 @@ def forecast_motion(
         detect_s=detect_s,
         detect_memory_mb=detect_memory_mb,
     )
+    estimation = _as_decentralized(recording, num_peaks, estimation)
     costs = MEASURED.get(estimation["method"])
     if costs is None:
         return forecast
@@ -263,6 +262,30 @@ def forecast_motion(
         forecast,
         estimate_s=size.seconds(costs, costs.calibration_s / calibrate()),
         estimate_memory_mb=size.memory_mb(costs),
+    )
+
+
+def _as_decentralized(recording: BaseRecording, num_peaks: int, estimation: dict[str, Any]) -> dict[str, Any]:
+    """Give the arguments of `steady_decentralized` that `steady_auto` would choose; others as they are.
+
+    The verdict takes little beside the estimate, and is not counted.
+    """
+    from .auto import plan_estimation
+
+    if estimation["method"] != "steady_auto":
+        return estimation
+    depths_um = recording.get_channel_locations()[:, "xyz".index(estimation.get("direction", "y"))]
+    duration_s = max(recording.get_total_duration(), 1.0)
+    plan = plan_estimation(float(np.ptp(depths_um)), num_peaks / duration_s, estimation.get("rigid", False))
+    passed_on = ("direction", "max_displacement_um")
+    return dict(
+        {key: estimation[key] for key in passed_on if key in estimation},
+        method="steady_decentralized",
+        rigid=plan.rigid,
+        win_step_um=plan.win_step_um,
+        win_scale_um=plan.win_scale_um,
+        win_margin_um=0.0,
+        bin_s=estimation.get("bin_s") or plan.bin_s,
     )
 
 
@@ -342,7 +365,12 @@ def estimation_in_words(method: str, recording: BaseRecording, num_peaks: int, *
 
 
 def _time_and_memory(seconds: float, megabytes: float) -> str:
-    return f"about {in_words(seconds)}, {_size(megabytes)} of memory"
+    return f"{about(seconds)}, {_size(megabytes)} of memory"
+
+
+def about(seconds: float) -> str:
+    """Say about how long something takes."""
+    return f"about {in_words(seconds)}" if seconds >= 1 else in_words(seconds)
 
 
 def in_words(seconds: float) -> str:

@@ -106,7 +106,7 @@ def gather_spikes(
     motion: Motion,
     peaks: np.ndarray,
     peak_locations: np.ndarray,
-    periods: list[tuple[int, float, float]],
+    periods: np.ndarray,
     num_folds: int,
     seed: int,
 ) -> MotionSpikes:

@@ -47,7 +47,9 @@ def check_periods(name, periods, recording):
         if segment not in range(num_segments):
             raise ValueError(f"{name}: periods name segment {segment:g}; allowed: 0 to {num_segments - 1}")
         if not start_s <= stop_s:
-            raise ValueError(f"{name}: the period ({start_s:g}, {stop_s:g}) must not end before it starts")
+            raise ValueError(
+                f"{name}: periods hold ({start_s:g}, {stop_s:g}), which must not end before it starts"
+            )
     return rows
 
 

@@ -37,7 +37,7 @@ def estimate_motion_of_segments(
         raise ValueError(f"margin_um={margin_um!r}: use hist_margin_um or win_margin_um")
     if estimator.need_peak_location and (peaks is None or peak_locations is None):
         raise ValueError(f"estimate_motion: the method {method} requires peaks and peak_locations")
-    extra = {} if extra_outputs else None
+    extra: dict | None = {} if extra_outputs else None
     motion = estimator.run(
         recording,
         peaks,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from steadyspike.kernels.waveform_loss import waveform_losses
 from steadyspike.motion.held_out_evidence import Evidence, MotionSpikes, gather_spikes, weigh_evidence
+from steadyspike.motion.periods import check_periods
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
@@ -119,7 +119,7 @@ def motion_trust(
     peak_locations: np.ndarray,
     *,
     direction: str | None = None,
-    periods: Sequence[tuple[int, float, float]] | None = None,
+    periods: Any = None,
     num_folds: int = 5,
     seed: int = 0,
 ) -> MotionTrust:
@@ -159,7 +159,7 @@ def motion_trust(
         Locations of `localize_peaks` in um. Peaks whose location is NaN or infinite are left out.
     direction : "x" | "y" | "z" or None, default: None
         Direction of the motion; None: the motion's own, from which it must not differ.
-    periods : sequence of (segment_index, start_s, stop_s) or None, default: None
+    periods : None, sequence of tuple or ndarray, default: None
         Times to leave out, such as artifacts, in s of the recording.
     num_folds : int, default: 5
         Number of folds, at least 2.
@@ -188,7 +188,7 @@ def motion_trust(
     recordings, NeurIPS.
     """
     _check(recording, motion, peaks, peak_locations, direction, num_folds, seed)
-    periods = _checked_periods(periods, motion.num_segments)
+    periods = check_periods("motion_trust", periods, recording)
     spikes = gather_spikes(recording, motion, peaks, peak_locations, periods, num_folds, seed)
     contacts = np.asarray(recording.get_channel_locations(), dtype="float64")
     evidence = weigh_evidence(spikes, _depth_range(contacts[:, motion.dim], spikes))
@@ -242,19 +242,6 @@ def _check(recording, motion, peaks, peak_locations, direction, num_folds, seed)
         raise ValueError(f"num_folds={num_folds!r} must be a whole number, at least 2")
     if not (isinstance(seed, int | np.integer) and seed >= 0):
         raise ValueError(f"seed={seed!r} must be a whole number, at least 0")
-
-
-def _checked_periods(periods, num_segments) -> list[tuple[int, float, float]]:
-    checked = []
-    for period in periods if periods is not None else ():
-        fine = len(period) == 3 and 0 <= period[0] < num_segments and period[1] <= period[2]
-        if not fine:
-            raise ValueError(
-                f"periods holds {tuple(period)!r}; allowed: (segment_index below {num_segments}, start_s, stop_s) "
-                "with start_s <= stop_s"
-            )
-        checked.append((int(period[0]), float(period[1]), float(period[2])))
-    return checked
 
 
 def _depth_range(contact_depths: np.ndarray, spikes: MotionSpikes) -> tuple[float, float]:

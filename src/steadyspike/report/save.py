@@ -11,10 +11,13 @@ from steadyspike.report.motion_maps import plot_motion_map, plot_trust_map
 from steadyspike.report.probe import plot_peaks_on_probe
 from steadyspike.report.raster import plot_raster
 from steadyspike.report.run_times import plot_run_times
+from steadyspike.report.trust import plot_motion_trust
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from spikeinterface import BaseRecording
+
+    from steadyspike.motion.trust import MotionTrust
 
 DOTS_PER_INCH = 150
 
@@ -25,6 +28,7 @@ def save_figures(
     folder: str | Path,
     *,
     trust: np.ndarray | None = None,
+    verdict: MotionTrust | None = None,
 ) -> list[Path]:
     """Draw a correction and write it as PNG files.
 
@@ -39,17 +43,22 @@ def save_figures(
     trust : ndarray or None, default: None
         Trust in the motion, 0 to 1, of the shape of its displacement; segments one after the other.
 
+    verdict : MotionTrust or None, default: None
+        As `steadyspike.motion_trust` gives it.
+
     Returns
     -------
     files : list of Path
-        raster.png, motion_map.png, peaks_on_probe.png, run_times.png and, where it is known, trust.png; of several
-        segments one set each, as raster_segment0.png.
+        raster.png, motion_map.png, peaks_on_probe.png, run_times.png and, where known, trust.png and verdict.png; of
+        several segments one set each, as raster_segment0.png.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     preset = str(motion_info["parameters"].get("preset", "this run"))
     motion = motion_info["motion"]
     files = [_save(plot_run_times({Path(preset).stem: motion_info["run_times"]}), folder / "run_times.png")]
+    if verdict is not None:
+        files.append(_save(plot_motion_trust(verdict, motion), folder / "verdict.png"))
     first = 0
     for segment, displacement in enumerate(motion.displacement):
         suffix = f"_segment{segment}" if len(motion.displacement) > 1 else ""
