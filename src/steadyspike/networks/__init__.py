@@ -1,0 +1,58 @@
+"""Networks: tensors in, tensors out. Importing this package alone does not load torch.
+
+Every network here is called with the same arguments and is a `torch.nn.Module` with
+
+- ``forward(image, mask=None)``: images (batch, before + time + after, rows, columns) to (batch, time, rows, columns);
+- ``context``: the samples (before, after) that it reads around each predicted one;
+- ``omission``: the samples hidden on each side of the predicted one;
+- ``name`` and ``sizes``: what `make_network` needs to make it again;
+- ``arrangement``: how it wants the contacts laid out (`steadyspike.probe_layout.layout_of`).
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+NETWORKS = {
+    "blindspot": "steadyspike.networks.blindspot:BlindSpot",
+    "ridge": "steadyspike.networks.linear:RidgeInterpolator",
+    "unet_single_ephys_1024": "steadyspike.networks.unet:UNetEphys1024",
+}
+
+
+def network_class(name: str) -> "type[nn.Module]":
+    """Return the class that a network name stands for.
+
+    Raises
+    ------
+    ValueError
+        If no network has this name.
+    """
+    if name not in NETWORKS:
+        raise ValueError(f"network {name!r} is not known; allowed: {', '.join(NETWORKS)}")
+    module, _, attribute = NETWORKS[name].partition(":")
+    found: type[nn.Module] = getattr(import_module(module), attribute)
+    return found
+
+
+def make_network(name: str, sizes: dict[str, Any]) -> "nn.Module":
+    """Make a network with fresh weights.
+
+    Parameters
+    ----------
+    name : str
+        One of `NETWORKS`.
+    sizes : dict
+        Arguments of its class.
+
+    Raises
+    ------
+    ValueError
+        If the name is not known, or the network does not take these sizes.
+    """
+    try:
+        return network_class(name)(**sizes)
+    except TypeError as error:
+        raise ValueError(f"network {name!r} cannot have the sizes {sizes}: {error}") from None

@@ -1,0 +1,188 @@
+"""The best linear interpolation of a sample from its past and future: the baseline that a network has to beat."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .folding import Unit, UnitFolding
+
+
+class LinearTaps(nn.Module):
+    """Weighted sum of the samples before and after an omission gap, of a unit and its neighbours.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Contacts in a unit that are read and predicted.
+    taps : int
+        Samples on each side.
+    reach : int
+        Units on each side along the probe.
+    """
+
+    def __init__(self, inputs: int, outputs: int, taps: int, reach: int = 1) -> None:
+        super().__init__()
+        self.taps = taps
+        kernel, padding = (taps, 2 * reach + 1), (0, reach)
+        self.past = nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=False)
+        self.future = nn.Conv2d(inputs, outputs, kernel, padding=padding)
+
+    def forward(self, folded: Tensor, omission: int, context: int) -> Tensor:
+        """Interpolate all samples but the first and last `context`, each from beyond its gap of `omission`.
+
+        Parameters
+        ----------
+        folded : Tensor, shape (batch, inputs, time, units)
+        omission : int
+            Hidden samples on each side of the predicted one.
+        context : int
+            At least `omission + taps`.
+
+        Returns
+        -------
+        interpolated : Tensor, shape (batch, outputs, time - 2 * context, units)
+        """
+        length = folded.shape[2] - 2 * context + self.taps - 1
+        before, after = context - omission - self.taps, context + omission + 1
+        past, future = folded[:, :, before : before + length], folded[:, :, after : after + length]
+        return self.past(past) + self.future(future)
+
+
+class RidgeInterpolator(nn.Module):
+    r"""Linear interpolation whose weights are the closed-form solution of a ridge regression.
+
+    .. math:: w = (X^T X / n + \lambda\, \mathrm{tr}(X^T X) / (n p)\, I)^{-1}\, X^T y / n
+
+    with one row of X for each sample and unit: the `taps` samples before and after the omission gap, of all contacts
+    of the unit and of its neighbours along the probe. The weights are shared by all units.
+
+    Parameters
+    ----------
+    unit : sequence of sequences of {0, 1}, shape (rows of a unit, columns)
+        Where a unit of the grid has contacts.
+    taps : int, default: 10
+        Samples on each side.
+    omission : int, default: 1
+        Hidden samples on each side of the predicted one.
+    reach : int, default: 1
+        Neighbouring units on each side along the probe.
+    """
+
+    name = "ridge"
+    arrangement = "lattice"
+
+    def __init__(self, unit: Unit, taps: int = 10, omission: int = 1, reach: int = 1) -> None:
+        super().__init__()
+        if taps < 1 or omission < 0 or reach < 0:
+            raise ValueError(
+                f"taps={taps}, omission={omission}, reach={reach}: taps must be 1 or more, others 0 or more"
+            )
+        self.sizes = {
+            "unit": [[int(cell) for cell in row] for row in unit],
+            **{"taps": taps, "omission": omission, "reach": reach},
+        }
+        self.omission = omission
+        self.folding = UnitFolding(unit)
+        self.linear = LinearTaps(self.folding.inputs, self.folding.outputs, taps, reach)
+
+    @property
+    def context(self) -> tuple[int, int]:
+        """Samples that are read before and after each predicted one."""
+        return (self.omission + self.linear.taps,) * 2
+
+    def forward(self, image: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Interpolate; shapes as in `BlindSpot.forward`. The mask is not used."""
+        folded = self.folding.fold(image)
+        interpolated = self.linear(folded, self.omission, self.context[0])
+        return self.folding.unfold(interpolated, *image.shape[2:])
+
+
+class RidgeFit:
+    """Covariances of a ridge regression, gathered chunk by chunk, then solved.
+
+    Parameters
+    ----------
+    network : RidgeInterpolator
+        Gets the weights.
+
+    Attributes
+    ----------
+    num_rows : int
+        Samples times units seen so far.
+    """
+
+    def __init__(self, network: RidgeInterpolator) -> None:
+        self.network = network
+        folding, linear = network.folding, network.linear
+        self.kernel = (linear.taps, linear.past.kernel_size[1])
+        size = 2 * folding.inputs * self.kernel[0] * self.kernel[1] + 1
+        self.covariance = torch.zeros(size, size, dtype=torch.float64)
+        self.products = torch.zeros(size, folding.outputs, dtype=torch.float64)
+        self.num_rows = 0
+
+    def add(self, image: Tensor, mask: Tensor | None = None) -> None:
+        """Take in a chunk of traces.
+
+        Parameters
+        ----------
+        image : Tensor, shape (batch, time, rows, columns)
+            With context, as for the network.
+        mask : Tensor or None, shape (rows, columns) or (batch, rows, columns)
+            Live contacts. Units with a dead one are predicted, but nothing is learnt from them.
+        """
+        folding, (before, after) = self.network.folding, self.network.context
+        folded = folding.fold(image)
+        live = folding.fold_mask(mask, image).index_select(1, folding.own)[:, :, 0].all(1)
+        target = folded.index_select(1, folding.own)[:, :, before : folded.shape[2] - after]
+        live = live.repeat_interleave(folded.shape[0] // live.shape[0], 0)[:, None].expand(
+            -1, target.shape[2], -1
+        )
+        rows = self._rows(folded, target.shape[2])[live].double()
+        wanted = target.permute(0, 2, 3, 1)[live].double()
+        rows = torch.cat([rows, rows.new_ones(len(rows), 1)], 1).cpu()
+        self.covariance += rows.T @ rows
+        self.products += rows.T @ wanted.cpu()
+        self.num_rows += len(rows)
+
+    def _rows(self, folded: Tensor, length: int) -> Tensor:
+        """Return what each sample is predicted from, shape (batch, time, units, features)."""
+        (taps, width), gap = self.kernel, self.network.omission
+        parts = []
+        for start in (0, taps + 2 * gap + 1):
+            side = folded[:, :, start : start + length + taps - 1]
+            # columns of unfold are ordered (input, tap, neighbour), like the weights of a convolution
+            columns = functional.unfold(side, self.kernel, padding=(0, width // 2))
+            parts.append(columns.transpose(1, 2).unflatten(1, (length, -1)))
+        return torch.cat(parts, -1)
+
+    def solve(self, alpha: float = 1e-3) -> RidgeInterpolator:
+        """Set the weights of the network.
+
+        Parameters
+        ----------
+        alpha : float, default: 1e-3
+            The penalty, relative to the mean variance of the inputs; above 0.
+
+        Returns
+        -------
+        network : RidgeInterpolator
+            The one given at the start.
+
+        Raises
+        ------
+        ValueError
+            If nothing was added, or no unit had all its contacts live.
+        """
+        if not self.num_rows:
+            raise ValueError("there is nothing to solve: no unit with all its contacts live was added")
+        penalty = torch.full((len(self.covariance),), float(alpha * self.covariance.diagonal()[:-1].mean()))
+        penalty[-1] = 0  # the constant is not shrunk
+        system = self.covariance + penalty.double().clamp_min(1e-12 * self.num_rows).diag()
+        weights = torch.linalg.solve(system, self.products).T
+        linear = self.network.linear
+        with torch.no_grad():
+            half = linear.past.weight[0].numel()
+            linear.past.weight.copy_(weights[:, :half].reshape(linear.past.weight.shape))
+            linear.future.weight.copy_(weights[:, half : 2 * half].reshape(linear.future.weight.shape))
+            linear.future.bias.copy_(weights[:, -1])  # type: ignore[union-attr]
+        return self.network
