@@ -412,3 +412,13 @@ def test_preprocessing_follows_the_probe(raw_folder):
     assert fitting_preset(recording) == "neuropixels2"
     recording.annotate(is_filtered=True)
     assert preprocess(recording, "auto") == (recording, "none")
+
+
+def test_verdicts_are_counted(tmp_path, monkeypatch):
+    from steadyspike.benchmark import verdicts
+
+    monkeypatch.setattr(verdicts, "EXPECTED", {("still", "constant"): "do not correct"})
+    result = run("benchmark", "verdicts", "-o", str(tmp_path / "study"), "--seeds", "1")
+    assert result.exit_code == 0, result.output
+    assert "| still | constant |" in result.output
+    assert len(list((tmp_path / "study").glob("*.json"))) == 1

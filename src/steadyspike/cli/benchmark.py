@@ -319,6 +319,22 @@ def long(
         typer.echo(benchmark.format_long_table(results))
 
 
+@app.command()
+def verdicts(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder; what is there is not done again.")],
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Recordings of each kind.")] = 20,
+    progress_bar: ProgressBar = None,
+    debug: Debug = False,
+) -> None:
+    """Count the verdicts on estimated and on wrong motions of simulated peaks."""
+    with clear_errors(debug):
+        from steadyspike.benchmark import verdicts as benchmark
+
+        shown = sys.stderr.isatty() if progress_bar is None else progress_bar
+        results = benchmark.run_verdict_study(output, num_seeds=seeds, progress_bar=shown)
+        typer.echo(benchmark.format_confusion_table(results))
+
+
 def _split(text: str, allowed: object, option: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     wrong = [name for name in names if name not in allowed]  # type: ignore[operator]
