@@ -38,6 +38,7 @@ NAMES = {
     register.LOCALIZATION_TABLE: ["steady_monopolar"],
     register.ESTIMATION_TABLE: [
         "steady_decentralized",
+        "steady_decentralized_lfp",
         "steady_iterative_template",
         "steady_point_cloud",
     ],

@@ -1,7 +1,7 @@
 """How two clouds of spikes fit each other at a shift in depth: the kernel correlation, and the best shift.
 
 Spikes are points with a depth and other features (amplitude, place across the probe). All pairs of like spikes vote for
-the difference of their depths; the votes, smoothed by a Gaussian, are the kernel correlation of the clouds as a function
+the difference of their depths; the votes, smoothed by a Gaussian, are the kernel correlation as a function
 of the shift. Spikes are ordered by depth, so that the cost grows with the pairs within reach only.
 
 References
