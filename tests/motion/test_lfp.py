@@ -80,12 +80,12 @@ def test_error_is_no_larger_than_that_of_dredge_lfp():
 
 
 def test_windows_follow_a_stretch():
-    recording, truths = simulated_lfp(num_rows=64, stretch=1.6)
+    recording, truths = simulated_lfp(lambda times_s: 3 * pulsation(times_s), num_rows=64, stretch=1.2)
     windows = dict(win_step_um=400.0, win_scale_um=400.0, win_margin_um=0.0)
     motion = estimate_motion(recording, method=METHOD, **windows)
     assert motion.displacement[0].shape[1] == 4
     stiff = estimate_motion(recording, method=METHOD, rigid=True)
-    assert mean_error(motion, truths) < 2.0
+    assert mean_error(motion, truths) < 3.5
     assert mean_error(motion, truths) < 0.7 * mean_error(stiff, truths)
 
 
