@@ -233,6 +233,38 @@ def real_peaks(
         typer.echo(benchmark.format_real_peaks_tables(results))
 
 
+@app.command("real-sessions")
+def real_sessions(
+    folder: Annotated[
+        Path, typer.Argument(help="With peak_times.npy (s), peak_depths.npy (um) and peak_amplitudes.npy.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="New folder for the results and figures.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Cut real peaks into three sessions, move these apart, and see how well they are put together again."""
+    with clear_errors(debug):
+        from steadyspike.benchmark import real_sessions as benchmark
+        from steadyspike.cli.output import check_output, new_folder
+
+        if output is not None:
+            check_output(output, False)
+        done = benchmark.run_real_sessions(folder)
+        text = benchmark.format_real_sessions(done.results)
+        typer.echo(text)
+        if output is None:
+            return
+        from steadyspike.report import plot_motion_map, plot_motion_trust
+
+        with new_folder(output, False) as unfinished:
+            (unfinished / "results.md").write_text(text + "\n", encoding="utf8")
+            (unfinished / "results.json").write_text(json.dumps(done.results, indent=1), encoding="utf8")
+            plot_motion_trust(done.trust, done.motion).savefig(unfinished / "verdict.png", dpi=100)
+            for number, motion in enumerate(done.motions):
+                plot_motion_map(motion).savefig(unfinished / f"session{number}.png", dpi=100)
+
+
 @app.command()
 def memory(
     hours: Annotated[str, typer.Option("--hours", help="Durations, with commas.")] = "1,2,4,8",
