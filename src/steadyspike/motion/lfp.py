@@ -4,6 +4,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ..kernels import lfp_covariance, lfp_registration, registration
 from .periods import check_periods, inside_periods
@@ -186,14 +187,16 @@ class SteadyDecentralizedLfpRegistration:
             min_correlation=corr_threshold,
             residual_rounds=residual_rounds,
         )
-        displacement, deviation_um, trust = _estimate(
-            problem,
-            lfp_registration.make_profiles(values, depths_um),
-            settings,
-            refine_iterations,
-            samples_per_bin * sampling_s,
-            max_segment_displacement_um,
-        )
+        # the matrices are small: threads of BLAS would mostly wait for one another
+        with threadpool_limits(1):
+            displacement, deviation_um, trust = _estimate(
+                problem,
+                lfp_registration.make_profiles(values, depths_um),
+                settings,
+                refine_iterations,
+                samples_per_bin * sampling_s,
+                max_segment_displacement_um,
+            )
         displacement = displacement - registration._reference(displacement, reference_displacement)
         if registration._range_um(displacement).max() < negligible_um:
             displacement = np.zeros_like(displacement)
