@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..kernels import registration
+from ..kernels import iterative_template, registration
 from .online_recording import check_warmup, register_online
 from .problem import PEAKS_PARAMS_DOC, build_problem, check_arguments, check_common, finish
 
@@ -238,4 +238,15 @@ class SteadyDecentralizedRegistration:
         starts = registration.first_estimates(pairs.displacement)
         # hours of pairs are not needed any more
         del pairs
+        # pairs see no farther than `max_displacement_um`; a walk of the whole probe from time bin to time bin does
+        walk = iterative_template.register_to_template(
+            problem.spikes,
+            problem.centers_um.mean(keepdims=True),
+            np.ones((1, 1)),
+            problem.depth_range_um,
+            problem.times.segment_edges,
+            iterative_template.TemplateSettings(max_displacement_um=max_displacement_um),
+            problem.progress,
+        )
+        starts.append(np.repeat(walk, num_windows, axis=1))
         return finish(problem, starts, settings, extra)
