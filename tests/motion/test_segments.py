@@ -11,6 +11,7 @@ from simulated_peaks import (
 )
 from spikeinterface.generation import NoiseGeneratorRecording
 
+from steadyspike.motion.problem import build_problem
 from steadyspike.probe_layout import shank_of_channels
 
 
@@ -143,8 +144,23 @@ def test_shanks_that_move_together_are_told_apart_and_pooled():
     peaks, locations = np.concatenate(parts), np.concatenate(places)
     kwargs = dict(method="steady_decentralized", rigid=True)
     pooled = estimate_motion(recording, peaks, locations, **kwargs)
-    mixed_peaks = peaks.copy()
-    mixed_peaks["channel_index"] = 0
-    mixed = estimate_motion(recording, mixed_peaks, locations, **kwargs)
     assert mean_error(pooled, rigid) < 0.6
-    assert mean_error(pooled, rigid) < mean_error(mixed, rigid)
+    problem = build_problem(
+        "test",
+        recording,
+        peaks,
+        locations,
+        "y",
+        bin_s=1.0,
+        hist_margin_um=40.0,
+        periods=None,
+        rigid=True,
+        win_shape="rect",
+        win_step_um=200.0,
+        win_scale_um=300.0,
+        win_margin_um=0.0,
+    )
+    np.testing.assert_array_equal(problem.spikes.groups, peaks["channel_index"] // 48)
+    marks = problem.spikes.marks(5)
+    assert problem.spikes.num_groups == 4
+    np.testing.assert_array_equal(marks // 5, problem.spikes.groups)
