@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from steadyspike.metrics import drift_metrics
+    from steadyspike.models import DeepInterpolationModel, load_model
     from steadyspike.motion.sessions import estimate_motion_sessions
     from steadyspike.motion.trust import motion_trust
     from steadyspike.peaks.on_disk import compute_peaks
     from steadyspike.preprocessing.bandpass import bandpass_filter
     from steadyspike.preprocessing.common_reference import common_reference
+    from steadyspike.preprocessing.deepinterpolation import deepinterpolate
     from steadyspike.preprocessing.motion_by_shank import interpolate_motion_by_shank
     from steadyspike.preprocessing.motion_interpolation import interpolate_motion
     from steadyspike.presets import list_presets, load_preset, save_preset
@@ -28,15 +30,18 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "DeepInterpolationModel",
     "__version__",
     "bandpass_filter",
     "common_reference",
     "compute_peaks",
+    "deepinterpolate",
     "drift_metrics",
     "estimate_motion_sessions",
     "interpolate_motion",
     "interpolate_motion_by_shank",
     "list_presets",
+    "load_model",
     "load_preset",
     "motion_trust",
     "registered",
@@ -50,8 +55,11 @@ _MODULES = {
     "motion_trust": "steadyspike.motion.trust",
     "bandpass_filter": "steadyspike.preprocessing.bandpass",
     "common_reference": "steadyspike.preprocessing.common_reference",
+    "deepinterpolate": "steadyspike.preprocessing.deepinterpolation",
     "interpolate_motion_by_shank": "steadyspike.preprocessing.motion_by_shank",
     "interpolate_motion": "steadyspike.preprocessing.motion_interpolation",
+    "DeepInterpolationModel": "steadyspike.models",
+    "load_model": "steadyspike.models",
     "list_presets": "steadyspike.presets",
     "load_preset": "steadyspike.presets",
     "save_preset": "steadyspike.presets",

@@ -259,7 +259,7 @@ def load_model(folder: str | Path, device: str = "cpu") -> DeepInterpolationMode
     Parameters
     ----------
     folder : str or Path
-        With `config.json` and `model.safetensors`.
+        The name of a bundled model, or a folder with `config.json` and `model.safetensors`.
     device : str, default: "cpu"
         For the weights, as torch names it.
 
@@ -274,7 +274,9 @@ def load_model(folder: str | Path, device: str = "cpu") -> DeepInterpolationMode
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
-    folder = Path(folder)
+    from steadyspike.model_files import find_model
+
+    folder = find_model(folder)
     config = read_config(folder)
     if not (folder / WEIGHTS).is_file():
         raise FileNotFoundError(f"there is no {WEIGHTS} in the model folder {folder}")

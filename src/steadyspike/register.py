@@ -89,6 +89,9 @@ PARTS: tuple[Part, ...] = (
         "steady_common_reference", "common_reference", "common_reference", "SteadyCommonReferenceRecording"
     ),
     *_step(
+        "steady_deepinterpolate", "deepinterpolation", "deepinterpolate", "SteadyDeepInterpolateRecording"
+    ),
+    *_step(
         INTERPOLATION_METHOD, "motion_interpolation", "interpolate_motion", "SteadyInterpolateMotionRecording"
     ),
     *_step(

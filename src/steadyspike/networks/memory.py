@@ -1,0 +1,54 @@
+"""What a network needs in memory for each frame, estimated from its layers on a few frames."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+COUNTED_FRAMES = (4, 8)
+# what lives at once, in units of input and output of the largest layer: residuals, skipped connections, copies to pad
+ALIVE_AT_ONCE = 10
+
+
+def bytes_needed(network: nn.Module, rows: int, columns: int, images: int = 1) -> tuple[float, float]:
+    """Estimate the memory that a forward pass in float32 takes beyond the weights.
+
+    Parameters
+    ----------
+    network : nn.Module
+        One of `steadyspike.networks`, on any device.
+    rows, columns : int
+        Of an image.
+    images : int, default: 1
+        Predicted at once.
+
+    Returns
+    -------
+    fixed : float
+        Bytes that any call takes.
+    per_frame : float
+        Bytes for each predicted frame: ten times input and output of the largest layer.
+    """
+    largest = [_largest_layer(network, frames, rows, columns) for frames in COUNTED_FRAMES]
+    fewer, more = COUNTED_FRAMES
+    per_frame = (largest[1] - largest[0]) / (more - fewer)
+    fixed = max(0.0, largest[0] - fewer * per_frame)
+    return ALIVE_AT_ONCE * images * fixed, ALIVE_AT_ONCE * images * per_frame
+
+
+def _largest_layer(network: Any, frames: int, rows: int, columns: int) -> int:
+    device = next(network.parameters()).device
+    image = torch.zeros(1, sum(network.context) + frames, rows, columns, device=device)
+    sizes = [2 * image.numel()]
+
+    def count(_layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        sizes.append(sum(one.numel() for one in (*inputs, output) if isinstance(one, Tensor)))
+
+    hooks = [layer.register_forward_hook(count) for layer in network.modules() if layer is not network]
+    try:
+        with torch.inference_mode():
+            network(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return 4 * max(sizes)

@@ -1,0 +1,288 @@
+"""Lazy DeepInterpolation: each sample predicted from those around it, so that independent noise stays behind."""
+
+import numpy as np
+from spikeinterface.core.core_tools import define_function_handling_dict_from_class
+from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
+
+from steadyspike.preprocessing.dtypes import cast_traces, resolve_output_dtype
+from steadyspike.preprocessing.motion_arguments import contact_positions
+
+# a network meets waveforms stretched by this much in any recording
+RATE_TOLERANCE = 0.02
+
+
+class SteadyDeepInterpolateRecording(BasePreprocessor):
+    r"""Replace each sample by what a network predicts from the samples before and after it (DeepInterpolation).
+
+    .. math:: y_c(t) = \mu_c + \sigma_c \, f\left(\frac{x(t - a) - \mu}{\sigma}, \ldots,
+              \frac{x(t - g - 1) - \mu}{\sigma},\ \frac{x(t + g + 1) - \mu}{\sigma}, \ldots,
+              \frac{x(t + b) - \mu}{\sigma}\right)
+
+    with the network :math:`f`, which reads all channels of a shank, the gap of :math:`g` samples on each side that it
+    never sees, and center :math:`\mu_c` and scale :math:`\sigma_c` of each channel. Noise that is independent from
+    sample to sample cannot be predicted, and is left out.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        Recording with a probe, of any sample type; filtered and referenced as those that the network was trained on.
+    model : str, Path, DeepInterpolationModel, KerasModel or dict
+        A bundled name, the path of a model folder, or a model loaded from one; the path of a Keras file, or a
+        `steadyspike.keras_model.KerasModel` (or its dict), which tells how to use one.
+    device : {"auto", "cuda", "mps", "cpu"} or str, default: "auto"
+        What computes; "cuda:1" for the second GPU. "auto": cuda, else mps, else cpu, chosen where traces are read.
+    precision : {"float32", "half"}, default: "float32"
+        "half": float16, or bfloat16 on a CPU. Sooner on most GPUs, and on CPUs that have it; differs from float32 by
+        about 0.1 % (CPU: 1 %) of the traces.
+    memory_limit_mb : float or None, default: None
+        Memory for one pass of the network, above 0, for each process or thread that reads. As many samples are
+        predicted at once as fit, one at least. None: 256 on a CPU, a quarter of what is free on a GPU.
+    dtype : dtype, str or None, default: None
+        Type of the result: float32, float64 or an integer, which is rounded and saturates. Always in the recording's
+        own units, so gains and offsets stay what they are. None keeps float32 and float64 recordings as they are and
+        makes float32 of every other.
+    num_threads : int, default: 1
+        Threads that torch may use on a CPU in each process or thread that reads, at least 1.
+    bad_channel_ids : list or None, default: None
+        Channels to leave as they are and to hide from the network.
+    center, scale : array_like of float or None, shape (num_channels,), default: None
+        Normalization, in the recording's own units. None: measured on 2 s spread over the recording, as the model
+        asks for it (`steadyspike.normalization.measure_normalization`). Channels with a scale of 0 are treated as bad.
+    model_sha256 : str or None, default: None
+        Refuse the model unless its files have this hash. A saved recording holds it.
+
+    Returns
+    -------
+    SteadyDeepInterpolateRecording
+        The lazy, denoised recording.
+
+    Raises
+    ------
+    ValueError
+        If an argument cannot work, the recording has no probe, or the model was trained for another layout of
+        contacts or a sampling frequency that differs by more than 2 %.
+    FileNotFoundError
+        If the model is a path where there is nothing.
+
+    Notes
+    -----
+    Within the network's context of the ends of a segment, what lies beyond the ends is taken as the channel's center,
+    so that every sample is predicted. So are NaN, infinite samples, and those beyond 10^6 times the scale: they hide
+    what they stand for, and the output is finite. Bad channels pass through, NaN included. Shanks are images of their
+    own.
+
+    The result does not depend on the chunks that are read (to 1e-5). On a GPU, and in half precision, blocks of a
+    fixed length are computed, so that short reads cost as much as a block. A read of some channels computes the
+    shanks that these lie on.
+
+    A model is loaded when traces are first read, once for each process. Where a GPU, several
+    threads or TensorFlow compute, worker processes are spawned.
+
+    References
+    ----------
+    .. [1] Lecoq, J., Oliver, M., Siegle, J. H., Orlova, N., Ledochowitsch, P., Koch, C. (2021). Removing independent
+       noise in systems neuroscience data using DeepInterpolation. Nature Methods 18, 1401-1408.
+    """
+
+    def __init__(
+        self,
+        recording,
+        model,
+        device="auto",
+        precision="float32",
+        memory_limit_mb=None,
+        dtype=None,
+        num_threads=1,
+        bad_channel_ids=None,
+        center=None,
+        scale=None,
+        model_sha256=None,
+    ):
+        from steadyspike.inference import resolve_device
+        from steadyspike.model_files import check_unchanged, find_source
+
+        check_arguments(precision, memory_limit_mb, num_threads)
+        computes = resolve_device(device)
+        output_dtype = resolve_output_dtype(recording.get_dtype(), dtype)
+        bad = bad_channels(recording, bad_channel_ids)
+        center, scale = (
+            checked_values(name, values, recording.get_num_channels())
+            for name, values in (("center", center), ("scale", scale))
+        )
+        source = find_source(model)
+        check_unchanged(source, model_sha256)
+        contact_positions(recording)
+        check_sampling_frequency(source, recording)
+        layout_for(source, recording, bad)
+        center, scale = normalization_for(source, recording, center, scale)
+
+        BasePreprocessor.__init__(self, recording, dtype=output_dtype)
+        tensorflow = source.keras is not None and source.keras.backend == "tensorflow"
+        if computes != "cpu" or num_threads > 1 or tensorflow:
+            # neither a GPU nor a pool of threads outlives a fork
+            self._preferred_mp_context = "spawn"
+        layout = layout_for(source, recording, bad | (scale == 0))
+        settings = (source, device, precision, memory_limit_mb, num_threads)
+        for parent_segment in recording.segments:
+            self.add_recording_segment(
+                SteadyDeepInterpolateRecordingSegment(
+                    parent_segment, layout, center, scale, output_dtype, settings
+                )
+            )
+        self._kwargs = dict(
+            recording=recording,
+            model=source.saved,
+            device=device,
+            precision=precision,
+            memory_limit_mb=memory_limit_mb,
+            dtype=output_dtype.name,
+            num_threads=num_threads,
+            bad_channel_ids=None if bad_channel_ids is None else list(recording.channel_ids[bad]),
+            center=center.tolist(),
+            scale=scale.tolist(),
+            model_sha256=source.sha256,
+        )
+
+
+class SteadyDeepInterpolateRecordingSegment(BasePreprocessorSegment):
+    """Reads a chunk once with the network's context, and predicts it block by block."""
+
+    def __init__(self, parent_recording_segment, layout, center, scale, output_dtype, settings):
+        BasePreprocessorSegment.__init__(self, parent_recording_segment)
+        self.layout = layout
+        self.center = center
+        self.scale = scale
+        self.output_dtype = output_dtype
+        self.settings = settings
+
+    def get_traces(self, start_frame, end_frame, channel_indices):
+        """Denoised traces of shape (num_samples, num_channels)."""
+        start = 0 if start_frame is None else start_frame
+        end = self.get_num_samples() if end_frame is None else end_frame
+        channels = np.arange(self.layout.num_channels)
+        wanted = channels if channel_indices is None else channels[channel_indices]
+        dead = self.layout.dead
+        if end <= start or not wanted.size:
+            return np.empty((max(end - start, 0), wanted.size), self.output_dtype)
+        shanks = np.unique(self.layout.shank[wanted[~dead[wanted]]])
+        live = np.flatnonzero(~dead & np.isin(self.layout.shank, shanks))
+        read = np.union1d(live, wanted)
+        if not live.size:
+            traces = self._parent(start, end, read)
+            return cast_traces(traces[:, np.searchsorted(read, wanted)], self.output_dtype)
+        traces, low, predicted, first = self._predicted(start, end, read, live)
+
+        result = np.empty((end - start, wanted.size), np.result_type(self.output_dtype, "float32"))
+        hidden = dead[wanted]
+        result[:, hidden] = traces[start - low : end - low, np.searchsorted(read, wanted[hidden])]
+        shown = wanted[~hidden]
+        part = predicted[start - first : end - first, np.searchsorted(live, shown)]
+        result[:, ~hidden] = part * self.scale[shown].astype(result.dtype) + self.center[shown].astype(
+            result.dtype
+        )
+        return cast_traces(result, self.output_dtype)
+
+    def _predicted(self, start, end, read, live):
+        """Traces with their first sample, and predictions of the live channels with theirs."""
+        from steadyspike.inference import TraceImages, backend_of, predict_traces, torch_threads
+
+        source, device, precision, memory_limit_mb, num_threads = self.settings
+        backend = backend_of(source, device, precision)
+        images = TraceImages.of(self.layout, live, self.center, self.scale)
+        with torch_threads(num_threads):
+            block = backend.block_frames(images.mask.shape, memory_limit_mb)
+            first, last = start, end
+            if backend.fixed_blocks:
+                first, last = start // block * block, -(-end // block) * block
+            before, after = backend.context
+            low, high = max(0, first - before), min(self.get_num_samples(), last + after)
+            traces = self._parent(low, high, read)
+            own = traces if live.size == read.size else traces[:, np.searchsorted(read, live)]
+            predicted = predict_traces(backend, images, own, first - low, last - first, block)
+        return traces, low, predicted, first
+
+    def _parent(self, start, end, channels):
+        everything = channels.size == self.layout.num_channels
+        return self.parent_recording_segment.get_traces(start, end, slice(None) if everything else channels)
+
+
+def check_arguments(precision, memory_limit_mb, num_threads):
+    """Raise ValueError for values that cannot work."""
+    from steadyspike.inference import PRECISIONS
+
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision={precision!r} is not known; allowed: {', '.join(PRECISIONS)}")
+    if memory_limit_mb is not None and not 0 < memory_limit_mb < np.inf:
+        raise ValueError(f"memory_limit_mb={memory_limit_mb!r}; allowed: above 0, or None")
+    if isinstance(num_threads, bool) or num_threads != int(num_threads) or num_threads < 1:
+        raise ValueError(f"num_threads={num_threads!r}; allowed: an integer of at least 1")
+
+
+def bad_channels(recording, bad_channel_ids) -> np.ndarray:
+    """Whether each channel is among those named."""
+    named = [] if bad_channel_ids is None else list(bad_channel_ids)
+    unknown = [one for one in named if one not in recording.channel_ids]
+    if unknown:
+        raise ValueError(
+            f"bad_channel_ids holds {unknown}, which recording does not have; allowed: its channel ids"
+        )
+    return np.isin(recording.channel_ids, named) if named else np.zeros(len(recording.channel_ids), bool)
+
+
+def checked_values(name, values, num_channels):
+    """Return center or scale as an array, None as None."""
+    if values is None:
+        return None
+    array = np.asarray(values, dtype="float64")
+    if (
+        array.shape != (num_channels,)
+        or not np.isfinite(array).all()
+        or (name == "scale" and array.min() < 0)
+    ):
+        allowed = f"{num_channels} finite numbers" + (", none below 0" if name == "scale" else "")
+        raise ValueError(f"{name}={values!r}; allowed: {allowed}, one for each channel")
+    return array
+
+
+def check_sampling_frequency(source, recording):
+    """Refuse a model that was trained at another rate."""
+    trained = source.sampling_frequency
+    rate = recording.get_sampling_frequency()
+    if trained is not None and abs(rate - trained) > RATE_TOLERANCE * trained:
+        raise ValueError(
+            f"model={source.name!r} was trained at {trained:g} Hz and recording has {rate:g} Hz; allowed: within "
+            f"{RATE_TOLERANCE:.0%}. Resample the recording, or fine-tune the model on it (init_from=)"
+        )
+
+
+def layout_for(source, recording, dead):
+    """Lay the recording out for the model; refuse one that was trained for other probes."""
+    from steadyspike.probe_layout import layout_of
+
+    if source.keras is not None:
+        return source.keras.layout(recording, dead)
+    trained = source.config().layout.to_type()
+    layout = layout_of(recording, dead=dead, arrangement=trained.arrangement)
+    unlike = trained.mismatch(layout.type)
+    if unlike is not None:
+        raise ValueError(
+            f"model={source.name!r} cannot denoise recording, whose contacts lie otherwise: {unlike}. "
+            "Use a model for this probe, or train one"
+        )
+    return layout
+
+
+def normalization_for(source, recording, center, scale):
+    """Center and scale of each channel: those given, and measured where one is not."""
+    from steadyspike.normalization import measure_normalization
+
+    if center is None or scale is None:
+        measured = measure_normalization(recording, source.normalization)
+        center = measured[0] if center is None else center
+        scale = measured[1] if scale is None else scale
+    return center, scale
+
+
+deepinterpolate = define_function_handling_dict_from_class(
+    source_class=SteadyDeepInterpolateRecording, name="steady_deepinterpolate"
+)
