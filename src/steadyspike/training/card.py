@@ -1,0 +1,90 @@
+"""The model card of a trained network: what it is, what it was trained on, and how it scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from steadyspike.models import ModelConfig
+
+
+def write_card(config: ModelConfig, title: str, license_name: str, figure: str | None = None) -> str:
+    """Write a model card in Markdown from a configuration.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        With `extra` as `train_deepinterpolation` writes it.
+    title : str
+    license_name : str
+        Of the weights.
+    figure : str or None, default: None
+        Name of a figure of the losses beside the card.
+    """
+    extra: Any = config.extra
+    training, layout = extra["training"], config.layout
+    before, after = config.context_ms
+    lines = [
+        *(
+            "---",
+            f"license: {license_name}",
+            "library_name: steadyspike",
+            "tags: [electrophysiology]",
+            "---",
+            "",
+        ),
+        *(f"# {title}", ""),
+        "A DeepInterpolation network: it predicts each sample of each contact from what its probe records before and",
+        "after, so that noise which is independent from sample to sample is left out.",
+        "",
+        *_table(
+            {
+                "network": f"{config.network.name}, {extra['num_parameters']:,} parameters",
+                "started from": training["init_from"] or "fresh weights",
+                "parameters trained": training["train_layers"],
+                "probe layout": f"{layout.name} ({layout.arrangement})",
+                "sampling frequency": f"{config.sampling_frequency:g} Hz",
+                "context": f"{before:g} ms before, {after:g} ms after; "
+                f"{config.omission} samples hidden on each side of the predicted one",
+                "normalization": config.normalization.method,
+                "loss": training["loss"],
+                "trained": f"{training['steps']} steps in {training['elapsed_s']:.0f} s on {training['device']} "
+                f"(best at step {training['best_step']}; stopped by: {training['stopped']})",
+            }
+        ),
+        *("", "## Data", "", *_recordings(extra["recordings"]), ""),
+        *(
+            "## Scores",
+            "",
+            "On held-out time, in noise levels of each channel. The linear interpolation is a ridge",
+        ),
+        *("regression fitted on the same windows.", "", *_scores(extra["scores"]), ""),
+    ]
+    if figure:
+        lines += [f"![Losses]({figure})", ""]
+    lines += [
+        "These are errors against noisy samples, which no network can predict: only differences between them tell.",
+        "Check with `steadyspike.evaluate_deepinterpolation` on your own data, and fine-tune where it does not fit.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _table(rows: Mapping[str, Any]) -> list[str]:
+    return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
+
+
+def _recordings(recordings: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [
+        f"- {one['description']}: {one['num_channels']} channels ({one['dead_channels']} dead), "
+        f"{one['segments']} segments, trained on {one['train_s']:.4g} s, {one['test_s']:.4g} s held out"
+        for one in recordings
+    ]
+
+
+def _scores(scores: Mapping[str, Mapping[str, float] | None]) -> list[str]:
+    names = ("mae", "mse")
+    lines = [f"| | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
+    for who, values in scores.items():
+        shown = ["-"] * len(names) if values is None else [f"{values[name]:.4f}" for name in names]
+        lines.append(f"| {who} | {' | '.join(shown)} |")
+    return lines

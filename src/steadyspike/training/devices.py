@@ -1,0 +1,149 @@
+"""Where training runs and in which precision: plain torch on one device, Lightning Fabric on several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+PRECISIONS: dict[str, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+def check_devices(devices: int, device: str, precision: str) -> None:
+    """Refuse several devices where they cannot work.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many, or the precision needs a scale of the loss.
+    ImportError
+        If Lightning is not installed.
+    """
+    if isinstance(devices, bool) or int(devices) != devices or devices < 1:
+        raise ValueError(f"devices={devices!r} must be a whole number, 1 or more")
+    if devices == 1:
+        return
+    if find_spec("lightning") is None:
+        raise ImportError(f"devices={devices} needs Lightning Fabric: pip install 'steadyspike[train]'")
+    if device.startswith("cuda") and devices > torch.cuda.device_count():
+        raise ValueError(f"devices={devices}, but there are {torch.cuda.device_count()} of cuda")
+    if device not in ("cuda", "cpu"):
+        raise ValueError(f"devices={devices} is for 'cuda' and 'cpu', not for {device!r}")
+    if precision == "float16":
+        raise ValueError("precision='float16' is for one device; allowed for several: bfloat16, float32")
+
+
+def find_precision(precision: str, device: str | torch.device) -> torch.dtype:
+    """Return the type of arithmetic that a name stands for; "auto" is a half precision on cuda, else float32.
+
+    Raises
+    ------
+    ValueError
+        If the name is not known, or it is a half precision on another device than cuda.
+    """
+    allowed = ", ".join(("auto", *PRECISIONS))
+    device = torch.device(device)
+    if precision == "auto":
+        if device.type != "cuda":
+            return torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision={precision!r} is not known; allowed: {allowed}")
+    if precision != "float32" and device.type != "cuda":
+        raise ValueError(f"precision={precision!r} is for cuda; allowed on {device.type}: float32, auto")
+    return PRECISIONS[precision]
+
+
+class Runtime:
+    """One device.
+
+    Parameters
+    ----------
+    device : torch.device
+    dtype : torch.dtype, default: torch.float32
+        Of the arithmetic; weights stay float32.
+    """
+
+    rank = 0
+
+    def __init__(self, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
+        self.device, self.dtype = device, dtype
+        self._scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
+
+    def setup(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
+        """Return what is called for a training step; the network must be on the device already."""
+        return network
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Context for the arithmetic of a network."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def descend(
+        self, loss: Tensor, network: nn.Module, optimizer: torch.optim.Optimizer, clip_norm: float
+    ) -> None:
+        """Take a step down the clipped gradient."""
+        optimizer.zero_grad()
+        self._backward(self._scaler.scale(loss))
+        self._scaler.unscale_(optimizer)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
+        self._scaler.step(optimizer)
+        self._scaler.update()
+
+    def scaler_state(self) -> dict[str, Any]:
+        """State of the loss scale of float16, empty for others."""
+        return self._scaler.state_dict()
+
+    def load_scaler(self, state: dict[str, Any]) -> None:
+        """Put it back."""
+        if state:
+            self._scaler.load_state_dict(state)
+
+    def from_first(self, measure: Callable[[], float]) -> float:
+        """Return what the first process measures."""
+        return measure()
+
+    def any(self, mine: bool) -> bool:
+        """Whether it is so in any process."""
+        return mine
+
+    def _backward(self, loss: Tensor) -> None:
+        loss.backward()
+
+
+class FabricRuntime(Runtime):
+    """One of several processes, each with a device of its own, that average their gradients.
+
+    Parameters
+    ----------
+    fabric : lightning.fabric.Fabric
+        Launched.
+    dtype : torch.dtype
+        As for `Runtime`; not float16.
+    """
+
+    def __init__(self, fabric: Any, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__(fabric.device, dtype)
+        self.fabric, self.rank = fabric, fabric.global_rank
+
+    def setup(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
+        """Return the network wrapped so that gradients are averaged."""
+        return self.fabric.setup_module(network)
+
+    def from_first(self, measure: Callable[[], float]) -> float:
+        """Measure in the first process, and tell the others."""
+        return float(self.fabric.broadcast(measure() if self.rank == 0 else 0.0))
+
+    def any(self, mine: bool) -> bool:
+        """Whether it is so in any process."""
+        return bool(self.fabric.all_reduce(torch.tensor(float(mine)), reduce_op="sum") > 0)
+
+    def _backward(self, loss: Tensor) -> None:
+        self.fabric.backward(loss)

@@ -1,0 +1,277 @@
+"""A training run from its plan to the finished model folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from steadyspike.models import (
+    CARD,
+    DeepInterpolationModel,
+    ModelConfig,
+    Normalization,
+    config_of,
+    load_model,
+    save_model,
+)
+from steadyspike.networks.cost import num_parameters
+from steadyspike.probe_layout import ProbeLayout
+from steadyspike.training.baseline import fit_ridge, score, start_linear
+from steadyspike.training.card import write_card
+from steadyspike.training.checkpoint import CHECKPOINT, Progress, read_checkpoint
+from steadyspike.training.devices import FabricRuntime, Runtime, find_precision
+from steadyspike.training.log import FIGURE, LOG, TrainingLog, save_loss_figure
+from steadyspike.training.loop import LoopSettings, fit
+from steadyspike.training.plan import Plan
+from steadyspike.training.windows import Batch, Source, Windows
+
+SETTINGS = "settings.json"
+MAY_CHANGE = ("max_steps", "max_time_s", "patience", "warmup_steps", "evaluate_every")
+RIDGE_ROWS, MOST_RIDGE_BATCHES = 200_000, 400
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A plan with the way to carry it out."""
+
+    plan: Plan
+    loop: LoopSettings
+    folder: Path
+    device: str
+    precision: str
+    devices: int = 1
+    num_readers: int = 1
+    progress_bar: bool = True
+    linear_start: bool = False
+
+    @property
+    def work(self) -> Path:
+        """Folder for the checkpoint and log until the model is finished."""
+        return self.folder.with_name(self.folder.name + ".training")
+
+    def settings(self) -> dict[str, Any]:
+        """What a result depends on, other than how long it trains; to resume, it must be the same."""
+        plan = self.plan
+        loop = {name: value for name, value in asdict(self.loop).items() if name not in MAY_CHANGE}
+        recordings = [*plan.recordings, *plan.test_recordings]
+        return {
+            "network": plan.network.name,
+            "sizes": plan.network.sizes,
+            "trained": [name for name, weights in plan.network.named_parameters() if weights.requires_grad],
+            "layout": asdict(plan.layout_type),
+            "normalization": plan.normalization,
+            "recordings": [
+                [
+                    recording.get_num_channels(),
+                    recording.get_total_samples(),
+                    float(recording.sampling_frequency),
+                ]
+                for recording in recordings
+            ],
+            **{"train": plan.train, "test": plan.test, "test_windows": plan.test_windows},
+            **{"chunk_frames": plan.chunk_frames, "batch_size": plan.batch_size, "seed": plan.seed},
+            **{"devices": self.devices, "linear_start": self.linear_start, **loop},
+            "first_weights": _sha256(plan.network),
+        }
+
+    def prepare(self, resume: bool, overwrite: bool) -> bool:
+        """Make the work folder; return whether there is something to go on from.
+
+        Raises
+        ------
+        FileExistsError
+            If there is a model or an unfinished run, and neither `resume` nor `overwrite` was asked for.
+        ValueError
+            If a run is to be resumed with other settings.
+        """
+        settings = json.loads(json.dumps(self.settings()))
+        if self.folder.exists() and not overwrite:
+            raise FileExistsError(f"{self.folder} exists already; pass overwrite=True to replace a model")
+        file = self.work / SETTINGS
+        if resume and file.is_file():
+            saved = json.loads(file.read_text(encoding="utf-8"))
+            other = [key for key in settings if settings[key] != saved.get(key)]
+            if other:
+                raise ValueError(
+                    f"{self.work} holds a run with other settings: "
+                    + "; ".join(f"{key} was {saved.get(key)!r}, is {settings[key]!r}" for key in other)
+                    + ". Pass the same, or overwrite=True with resume=False to start anew"
+                )
+            return True
+        if self.work.exists():
+            if not (resume or overwrite):
+                raise FileExistsError(
+                    f"{self.work} holds an unfinished run; "
+                    "pass resume=True to go on, or overwrite=True to start anew"
+                )
+            shutil.rmtree(self.work)
+        self.work.mkdir(parents=True)
+        aside = self.work / f".{SETTINGS}"
+        aside.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+        os.replace(aside, file)
+        return False
+
+    def carry_out(self, resume: bool) -> None:
+        """Train, on one device or several; the result is the checkpoint."""
+        if self.devices == 1:
+            device = torch.device(self.device)
+            self.train(Runtime(device, find_precision(self.precision, device)), resume)
+            return
+        from lightning.fabric import Fabric
+
+        accelerator = torch.device(self.device).type
+        # processes are spawned, as a caller's script must not be run again from its start
+        strategy = "ddp_spawn" if accelerator == "cpu" else "ddp_notebook" if _in_notebook() else "ddp_spawn"
+        fabric = Fabric(accelerator=accelerator, devices=self.devices, strategy=strategy)
+        fabric.launch(_train_in_process, self, resume)
+
+    def train(self, runtime: Runtime, resume: bool) -> None:
+        """Train in this process."""
+        sources, test_sources = self.sources()
+        windows = self.plan.windows(sources)
+        held_out = self.plan.windows(test_sources, test=True).spread(self.plan.test_windows)
+        network = self.plan.network.to(runtime.device)
+        resume, begun = resume and (self.work / CHECKPOINT).is_file(), time.monotonic()
+        if self.linear_start and not resume:
+            start_linear(network, _some(windows, sources[0].layout))
+        spent_s = time.monotonic() - begun
+
+        def stream(first: int, stop: int | None) -> Iterator[Batch]:
+            return windows.stream(first, stop, self.num_readers, runtime.rank)
+
+        fit(network, stream, held_out, self.work, self.loop, runtime, resume, self.progress_bar, spent_s)
+
+    def sources(self) -> tuple[list[Source], list[Source]]:
+        """Measure recordings: those to train on, and those held out."""
+        sources = self.plan.measured()
+        return sources, self.plan.measured(test=True) if self.plan.test_recordings else sources
+
+    def finish(self, notes: dict[str, Any], license_name: str, overwrite: bool) -> DeepInterpolationModel:
+        """Score the best weights and write the model folder."""
+        progress, parts = read_checkpoint(self.work)
+        network: Any = self.plan.network
+        network.load_state_dict(parts["best"])
+        network.to(self.device).eval()
+        sources, test_sources = self.sources()
+        scores = self._scores(network, sources, test_sources)
+        config = self._config(network.cpu(), sources, test_sources, progress, {**notes, "scores": scores})
+        lines = TrainingLog(self.work).lines()
+        ridge = (scores["linear interpolation"] or {}).get(self.loop.loss)
+        save_loss_figure(self.work, lines, self.loop.loss, ridge)
+        card = write_card(config, self.folder.name, license_name, FIGURE)
+        save_model(self.folder, network, config, card, overwrite=overwrite)
+        for name in (LOG, FIGURE):
+            os.replace(self.work / name, self.folder / name)
+        shutil.rmtree(self.work)
+        return load_model(self.folder)
+
+    def _scores(self, network: Any, sources: list[Source], test_sources: list[Source]) -> dict[str, Any]:
+        plan, context = self.plan, network.context
+        held_out = plan.windows(test_sources, test=True).spread(plan.test_windows)
+        lattice = [source.rearranged("lattice") for source in sources]
+        flat = plan.windows([source.rearranged("lattice") for source in test_sources], test=True)
+        unit = lattice[0].layout.type.unit
+        windows = plan.windows(lattice)
+        ridge = fit_ridge(unit, context, network.omission, _some(windows, lattice[0].layout))
+        spread = flat.spread(plan.test_windows)
+        return {
+            "this network": score(network, held_out, context, self.device),
+            "linear interpolation": score(ridge, spread, context) if ridge else None,
+            "predicting the median": score(None, held_out, context),
+        }
+
+    def _config(
+        self,
+        network: nn.Module,
+        sources: list[Source],
+        test_sources: list[Source],
+        progress: Progress,
+        notes: dict[str, Any],
+    ) -> ModelConfig:
+        plan = self.plan
+        shared = test_sources is sources
+        described = [
+            _described(source, index, plan.train, plan.test if shared else [])
+            for index, source in enumerate(sources)
+        ]
+        if not shared:
+            described += [
+                _described(source, index, [], plan.test) for index, source in enumerate(test_sources)
+            ]
+        alone = sources[0] if len(sources) == 1 else None
+        normalization = Normalization(
+            method=cast(Any, plan.normalization),
+            center=None if alone is None else alone.center.tolist(),
+            # a dead channel has none
+            scale=None if alone is None else [value or 1.0 for value in alone.scale.tolist()],
+        )
+        training = {
+            **notes.pop("training"),
+            **{"loss": self.loop.loss, "learning_rate": self.loop.learning_rate, "seed": plan.seed},
+            **{"batch_size": plan.batch_size, "chunk_frames": plan.chunk_frames},
+            **{"steps": progress.step, "best_step": progress.best_step, "stopped": progress.stopped},
+            **{"elapsed_s": round(progress.elapsed_s, 1), "device": self.device, "devices": self.devices},
+            **{"initial_loss": progress.initial_loss, "best_loss": progress.best_loss},
+        }
+        extra = {
+            "num_parameters": num_parameters(network),
+            "training": training,
+            "recordings": described,
+            **notes,
+        }
+        rate = float(plan.recordings[0].sampling_frequency)
+        return config_of(network, plan.layout_type, rate, normalization, extra)
+
+
+def finished(folder: Path) -> bool:
+    """Whether there is a finished model."""
+    return (folder / CARD).is_file()
+
+
+def _train_in_process(fabric: Any, run: Run, resume: bool) -> None:
+    dtype = find_precision(run.precision, fabric.device)
+    run.train(FabricRuntime(fabric, dtype), resume)
+
+
+def _in_notebook() -> bool:
+    return "ipykernel" in sys.modules
+
+
+def _some(windows: Windows, layout: ProbeLayout) -> Iterator[Batch]:
+    """As many batches as a linear regression needs."""
+    unit = layout.type.unit
+    units = max(1, layout.mask.size // (len(unit) * len(unit[0])))
+    wanted = -(-RIDGE_ROWS // (windows.batch_size * windows.frames * units))
+    return windows.stream(0, min(wanted, MOST_RIDGE_BATCHES))
+
+
+def _described(source: Source, index: int, train: list[Any], test: list[Any]) -> dict[str, Any]:
+    rate = source.recording.sampling_frequency
+    seconds = [
+        sum(one.stop - one.start for one in part if one.recording == index) / rate for part in (train, test)
+    ]
+    return {
+        "description": str(source.recording.name),
+        "num_channels": source.recording.get_num_channels(),
+        "dead_channels": int(source.layout.dead.sum()),
+        "segments": source.recording.get_num_segments(),
+        **{"train_s": round(seconds[0], 3), "test_s": round(seconds[1], 3)},
+    }
+
+
+def _sha256(network: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for values in network.state_dict().values():
+        digest.update(values.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

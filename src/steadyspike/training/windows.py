@@ -1,0 +1,240 @@
+"""Windows of lazy recordings for training: read in the background, normalized, and laid out as images.
+
+What step n trains on depends on the seed and on n alone, so that a run that goes on after a stop sees the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from steadyspike.normalization import measure_normalization
+from steadyspike.probe_layout import ProbeLayout, layout_of
+from steadyspike.training.stretches import Stretch
+
+CHUNKS_IN_BLOCK, CHUNKS_IN_ROUND = 4, 32
+ROUNDS_AHEAD = 2
+
+
+class Batch(NamedTuple):
+    """Images to train on.
+
+    Attributes
+    ----------
+    image : ndarray of float32, shape (batch, before + frames + after, rows, columns)
+        Normalized traces; NaN where the recording is not finite, 0 where there is no live contact.
+    mask : ndarray of float32, shape (batch, rows, columns)
+        1 where there is a live contact.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A recording with what makes images of it.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+    layout : ProbeLayout
+        Channels without a scale are dead in it.
+    center, scale : ndarray of float64, shape (num_channels,)
+        ``(traces - center) / scale`` is what a network sees (`steadyspike.normalization`).
+    """
+
+    recording: Any
+    layout: ProbeLayout
+    center: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def of(cls, recording: Any, arrangement: str, normalization: str) -> Source:
+        """Measure a recording."""
+        center, scale = measure_normalization(recording, normalization)
+        return cls(recording, layout_of(recording, dead=scale <= 0, arrangement=arrangement), center, scale)
+
+    def rearranged(self, arrangement: str) -> Source:
+        """Return the same with its contacts laid out otherwise."""
+        layout = layout_of(self.recording, dead=self.scale <= 0, arrangement=arrangement)
+        return Source(self.recording, layout, self.center, self.scale)
+
+    def read(self, stretch: Stretch) -> np.ndarray:
+        """Read a stretch as images, ndarray of float32, shape (shanks, time, rows, columns)."""
+        traces = self.recording.get_traces(
+            segment_index=stretch.segment, start_frame=stretch.start, end_frame=stretch.stop
+        ).astype("float32")
+        traces -= self.center.astype("float32")
+        traces /= np.where(self.scale > 0, self.scale, 1).astype("float32")
+        traces[~np.isfinite(traces)] = np.nan
+        return self.layout.scatter(traces)
+
+
+class _Chunk(NamedTuple):
+    block: int
+    offset: int
+
+
+class _Round(NamedTuple):
+    """Some steps whose windows are read together."""
+
+    number: int
+    steps: list[list[_Chunk]]
+    blocks: list[Stretch]
+    read: list[Future[np.ndarray]]
+
+    def windows(self, place: int) -> list[tuple[int, np.ndarray, int]]:
+        """Recording, images and offset of each window of a step."""
+        return [
+            (self.blocks[chunk.block].recording, self.read[chunk.block].result(), chunk.offset)
+            for chunk in self.steps[place]
+        ]
+
+
+class Windows:
+    """Windows within stretches of recordings.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        All of one layout type; their numbers of channels may differ.
+    stretches : sequence of Stretch
+        Of the sources. Windows are read from within. Stretches that are shorter than one are not used.
+    context : tuple of int
+        Samples that the network reads before and after each predicted one.
+    frames : int
+        Predicted samples of a window; fewer if no stretch is long enough.
+    batch_size : int, default: 4
+        Windows in a batch.
+    seed : int, default: 0
+
+    Raises
+    ------
+    ValueError
+        If no stretch holds the context and one sample.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        stretches: Sequence[Stretch],
+        context: tuple[int, int],
+        frames: int,
+        batch_size: int = 4,
+        seed: int = 0,
+    ) -> None:
+        longest = max((stretch.stop - stretch.start for stretch in stretches), default=0)
+        self.around = sum(context)
+        self.frames = min(frames, longest - self.around)
+        if self.frames < 1:
+            raise ValueError(
+                f"the longest stretch has {longest} samples, but a window needs {self.around + 1}: "
+                f"{context[0]} before and {context[1]} after a predicted one"
+            )
+        self.sources, self.context, self.batch_size, self.seed = sources, context, batch_size, seed
+        size = self.frames + self.around
+        self.stretches = [stretch for stretch in stretches if stretch.stop - stretch.start >= size]
+        places = np.array([stretch.stop - stretch.start - size + 1 for stretch in self.stretches])
+        self._odds = places / places.sum()
+        self.steps_in_round = -(-CHUNKS_IN_ROUND // batch_size)
+
+    def stream(
+        self, first: int, stop: int | None = None, num_readers: int = 1, rank: int = 0
+    ) -> Iterator[Batch]:
+        """Give batch after batch, read by threads in the background.
+
+        Parameters
+        ----------
+        first, stop : int, int or None
+            Numbers of the first batch and of the one after the last; None: without end.
+        num_readers : int, default: 1
+            Threads that read. At most 2 rounds of 32 windows are held at a time.
+        rank : int, default: 0
+            Of several processes, each of which gets other windows.
+
+        Yields
+        ------
+        batch : Batch
+        """
+        waiting: deque[_Round] = deque()
+        with ThreadPoolExecutor(num_readers, thread_name_prefix="steadyspike-reader") as pool:
+            try:
+                for step in itertools.count(first):
+                    if step == stop:
+                        return
+                    number, place = divmod(step, self.steps_in_round)
+                    while waiting and waiting[0].number < number:
+                        waiting.popleft()
+                    for ahead in range(number + len(waiting), number + ROUNDS_AHEAD):
+                        steps, blocks = self._plan(ahead, rank)
+                        read = [pool.submit(self._read, block) for block in blocks]
+                        waiting.append(_Round(ahead, steps, blocks, read))
+                    yield self._batch(waiting[0].windows(place))
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def spread(self, num_windows: int) -> list[Batch]:
+        """Return batches of windows that are spread evenly over all stretches; none predicts what another does.
+
+        Parameters
+        ----------
+        num_windows : int
+            At most.
+        """
+        places = [
+            stretch._replace(start=start, stop=start + self.frames + self.around)
+            for stretch in self.stretches
+            for start in range(stretch.start, stretch.stop - self.frames - self.around + 1, self.frames)
+        ]
+        chosen = np.unique(np.linspace(0, len(places) - 1, min(num_windows, len(places))).round().astype(int))
+        read = [(places[i].recording, self._read(places[i]), 0) for i in chosen]
+        size = self.batch_size
+        return [self._batch(read[first : first + size]) for first in range(0, len(read), size)]
+
+    def _plan(self, number: int, rank: int) -> tuple[list[list[_Chunk]], list[Stretch]]:
+        """Draw the blocks that are read for a round of steps, and shuffle their windows."""
+        rng = np.random.default_rng([self.seed, rank, number])
+        blocks: list[Stretch] = []
+        chunks: list[_Chunk] = []
+        wanted = self.steps_in_round * self.batch_size
+        while len(chunks) < wanted:
+            stretch = self.stretches[rng.choice(len(self.stretches), p=self._odds)]
+            length = stretch.stop - stretch.start
+            # windows that follow each other share one read, which spares the margins of filters
+            fitting = min(CHUNKS_IN_BLOCK, (length - self.around) // self.frames)
+            size = fitting * self.frames + self.around
+            start = stretch.start + int(rng.integers(length - size + 1))
+            chunks += [_Chunk(len(blocks), k * self.frames) for k in range(fitting)]
+            blocks.append(stretch._replace(start=start, stop=start + size))
+        shuffled = [chunks[i] for i in rng.permutation(len(chunks))[:wanted]]
+        size = self.batch_size
+        return [shuffled[k : k + size] for k in range(0, wanted, size)], blocks
+
+    def _read(self, block: Stretch) -> np.ndarray:
+        return self.sources[block.recording].read(block)
+
+    def _batch(self, read: Sequence[tuple[int, np.ndarray, int]]) -> Batch:
+        length = self.frames + self.around
+        images = [image[:, offset : offset + length] for _, image, offset in read]
+        masks = [self.sources[recording].layout.mask for recording, _, _ in read]
+        rows = max(image.shape[2] for image in images)
+        images = [_with_rows(image, rows, axis=2) for image in images]
+        masks = [_with_rows(mask, rows, axis=1) for mask in masks]
+        return Batch(np.concatenate(images), np.concatenate(masks).astype("float32"))
+
+
+def _with_rows(values: np.ndarray, rows: int, axis: int) -> np.ndarray:
+    """Add empty rows: recordings of one layout type may have different numbers of channels."""
+    missing = rows - values.shape[axis]
+    if not missing:
+        return values
+    widths = [(0, 0)] * values.ndim
+    widths[axis] = (0, missing)
+    return np.pad(values, widths)

@@ -1,0 +1,381 @@
+"""`train_deepinterpolation` learns, goes on after a kill as if nothing had happened, and refuses what cannot work."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from training_signals import FAST, recording_of, traces_of
+
+from steadyspike.models import ModelError, load_model
+from steadyspike.training import loop, run
+from steadyspike.training.deepinterpolation import train_deepinterpolation
+from steadyspike.training.plan import choose_layers
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(run, "RIDGE_ROWS", 10_000)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that was never stopped."""
+    threads, rows = torch.get_num_threads(), run.RIDGE_ROWS
+    torch.set_num_threads(1)
+    run.RIDGE_ROWS = 10_000
+    model = train_deepinterpolation(recording_of(), tmp_path_factory.mktemp("whole") / "model", **FAST)
+    run.RIDGE_ROWS = rows
+    torch.set_num_threads(threads)
+    return model
+
+
+def weights_of(model):
+    return {name: values.clone() for name, values in model.network.state_dict().items()}
+
+
+def assert_same(one, other):
+    theirs = weights_of(other)
+    for name, values in weights_of(one).items():
+        assert torch.equal(values, theirs[name]), name
+
+
+def log_of(folder):
+    """Lines of a log without times."""
+    lines = [json.loads(line) for line in (Path(folder) / "log.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "elapsed_s"} for line in lines]
+
+
+def test_it_learns_and_writes_a_whole_model(whole):
+    scores = whole.config.extra["scores"]
+    assert scores["this network"]["mse"] < 0.4 * scores["predicting the median"]["mse"]
+    assert scores["linear interpolation"]["mse"] < 0.4 * scores["predicting the median"]["mse"]
+    names = {"README.md", "config.json", "model.safetensors", "log.jsonl", "loss.png"}
+    assert {path.name for path in whole.folder.iterdir()} == names
+    assert [path.name for path in whole.folder.parent.iterdir()] == ["model"]
+    assert whole.config.network.name == "blindspot"
+    assert whole.config.sampling_frequency == 10_000
+    assert len(whole.config.normalization.scale) == 8
+    training = whole.config.extra["training"]
+    assert (training["steps"], training["stopped"], training["init_from"]) == (40, "steps", None)
+    lines = log_of(whole.folder)
+    assert [line["step"] for line in lines] == list(range(0, 41, 2))
+    losses = [line["test_loss"] for line in lines]
+    assert min(losses) == training["best_loss"] < losses[0]
+    for text in (
+        "| this network |",
+        "aligned 1 column 20 um",
+        "license: unknown",
+        "40 steps",
+        "![Losses](loss.png)",
+    ):
+        assert text in whole.card
+
+
+def test_the_held_out_loss_is_that_of_the_saved_weights(whole):
+    from steadyspike.training.baseline import score
+    from steadyspike.training.stretches import TimeRange, split_time
+    from steadyspike.training.windows import Source, Windows
+
+    recording = recording_of()
+    _, test = split_time([recording], TimeRange(), TimeRange(), FAST["gap_s"], False)
+    source = Source.of(recording, "lattice", "channel")
+    windows = Windows([source], test, whole.context, 64, 4).spread(8)
+    ours = score(whole.network, windows, whole.context)
+    assert ours == pytest.approx(whole.config.extra["scores"]["this network"], rel=1e-6)
+    assert ours["mse"] == pytest.approx(whole.config.extra["training"]["best_loss"], rel=1e-5)
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+import torch
+torch.set_num_threads(1)
+from training_signals import FAST, recording_of
+from steadyspike.training import checkpoint, loop, run
+from steadyspike.training.deepinterpolation import train_deepinterpolation
+run.RIDGE_ROWS = 10_000
+step = loop._Loop.step
+def killed_at_23(self, batch):
+    if self.progress.step == 23:
+        os.kill(os.getpid(), signal.SIGKILL)
+    step(self, batch)
+loop._Loop.step = killed_at_23
+train_deepinterpolation(recording_of(), {folder!r}, **FAST)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+def test_resume_after_a_kill_is_the_same_to_the_last_bit(whole, tmp_path):
+    folder = tmp_path / "model"
+    script = KILLED.format(tests=str(Path(__file__).parent), folder=str(folder))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not folder.exists()
+    work = tmp_path / "model.training"
+    assert [line["step"] for line in log_of(work)][-1] == 22
+    # part of a line, and a checkpoint that was being written
+    with (work / "log.jsonl").open("a") as file:
+        file.write('{"step": 24, "train_loss": 1.0}\n{"step"')
+    (work / ".checkpoint.safetensors-1").write_bytes(b"part")
+    model = train_deepinterpolation(recording_of(), folder, resume=True, **FAST)
+    assert_same(model, whole)
+    assert log_of(folder) == log_of(whole.folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    # finished: comes back without training
+    assert_same(train_deepinterpolation(recording_of(), folder, resume=True, **FAST), whole)
+
+
+@pytest.fixture
+def interrupted(monkeypatch, tmp_path):
+    """An unfinished run that Ctrl-C stopped in its 8th step."""
+    step = loop._Loop.step
+
+    def with_ctrl_c(self, batch):
+        if self.progress.step == 7:
+            signal.raise_signal(signal.SIGINT)
+        step(self, batch)
+
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patched:
+        patched.setattr(loop._Loop, "step", with_ctrl_c)
+        with pytest.raises(loop.TrainingInterrupted, match="stopped after step 8; resume=True goes on"):
+            train_deepinterpolation(recording_of(), tmp_path / "model", **FAST)
+    assert signal.getsignal(signal.SIGINT) is before
+    return tmp_path / "model"
+
+
+def test_ctrl_c_saves_and_stops(interrupted, whole):
+    assert not interrupted.exists()
+    with pytest.raises(FileExistsError, match="holds an unfinished run; pass resume=True"):
+        train_deepinterpolation(recording_of(), interrupted, **FAST)
+    with pytest.raises(ValueError, match=r"other settings: seed was 0, is 3; first_weights"):
+        train_deepinterpolation(recording_of(), interrupted, resume=True, **{**FAST, "seed": 3})
+    model = train_deepinterpolation(recording_of(), interrupted, resume=True, **FAST)
+    assert_same(model, whole)
+    assert log_of(interrupted) == log_of(whole.folder)
+
+
+def test_an_unfinished_run_can_end_early(interrupted):
+    model = train_deepinterpolation(recording_of(), interrupted, resume=True, **{**FAST, "max_steps": 8})
+    assert model.config.extra["training"]["steps"] == 8
+
+
+def test_overwriting_starts_anew(interrupted, whole):
+    assert_same(train_deepinterpolation(recording_of(), interrupted, overwrite=True, **FAST), whole)
+    with pytest.raises(FileExistsError, match="pass overwrite=True to replace a model"):
+        train_deepinterpolation(recording_of(), interrupted, **FAST)
+
+
+def test_fine_tuning_starts_from_a_model(whole, tmp_path):
+    # another rate, other distances and more channels: what fine-tuning is for
+    recording = recording_of(12, seed=5, rate=12_000.0)
+    fine = {
+        name: FAST[name]
+        for name in ("batch_size", "chunk_frames", "test_windows", "gap_s", "device", "progress_bar")
+    }
+    model = train_deepinterpolation(
+        recording,
+        tmp_path / "tuned",
+        init_from=whole,
+        train_layers="last",
+        max_steps=6,
+        patience=None,
+        **fine,
+    )
+    before, after = weights_of(whole), weights_of(model)
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"out", "linear"}
+    training = model.config.extra["training"]
+    assert (training["init_from"], training["steps"]) == ("model", 6)
+    assert training["best_loss"] <= training["initial_loss"]
+    assert model.config.sampling_frequency == 12_000
+    by_path = train_deepinterpolation(
+        recording,
+        tmp_path / "other",
+        existing_model_path=whole.folder,
+        train_layers=["past"],
+        max_steps=2,
+        **fine,
+    )
+    kept = weights_of(by_path)
+    assert all(torch.equal(before[name], kept[name]) for name in before if not name.startswith("past"))
+    # the model that was passed is as it was
+    assert_same(whole, load_model(whole.folder))
+    assert all(weights.requires_grad for weights in whole.network.parameters())
+
+
+def test_a_model_for_another_layout_is_refused(whole, tmp_path):
+    recording = recording_of(16, columns=2)
+    with pytest.raises(ModelError, match="init_from cannot be trained on these recordings: columns is 1"):
+        train_deepinterpolation(recording, tmp_path / "model", init_from=whole)
+    with pytest.raises(ModelError, match="Hugging Face Hub are not available in this version"):
+        train_deepinterpolation(recording, tmp_path / "model", init_from="hf:lab/model")
+    with pytest.raises(ModelError, match="no model 'nothing'"):
+        train_deepinterpolation(recording, tmp_path / "model", init_from="nothing")
+    with pytest.raises(ValueError, match="size, pre_frame: decided by the model in init_from"):
+        train_deepinterpolation(recording, tmp_path / "model", init_from=whole, size="tiny", pre_frame=3)
+    with pytest.raises(ValueError, match="mean the same"):
+        train_deepinterpolation(recording, tmp_path / "model", init_from=whole, existing_model_path=whole)
+    assert not list(tmp_path.iterdir())
+
+
+def test_recordings_with_other_numbers_of_channels_and_a_dead_one(tmp_path):
+    gains = np.ones(8, "float32")
+    gains[3] = 0
+    recordings = [
+        recording_of(8, samples=(6_000, 3_000), gains=gains),
+        recording_of(16, samples=(5_000,), seed=9),
+    ]
+    few = {**FAST, "max_steps": 10, "loss": "charbonnier"}
+    model = train_deepinterpolation(
+        recordings, tmp_path / "model", test_recordings=recording_of(10, samples=(4_000,), seed=20), **few
+    )
+    scores = model.config.extra["scores"]
+    assert scores["this network"]["charbonnier"] < 0.7 * scores["predicting the median"]["charbonnier"]
+    described = model.config.extra["recordings"]
+    assert [one["num_channels"] for one in described] == [8, 16, 10]
+    assert [one["dead_channels"] for one in described] == [1, 0, 0]
+    assert [(one["train_s"], one["test_s"]) for one in described] == [(0.9, 0), (0.5, 0), (0, 0.4)]
+
+
+def test_the_papers_network(tmp_path):
+    few = {
+        **FAST,
+        "max_steps": 3,
+        "network_kwargs": {"width": 4},
+        "network": "unet_single_ephys_1024",
+        "batch_size": 2,
+    }
+    del few["size"]
+    recording = recording_of(16, columns=2, samples=(4_000,))
+    model = train_deepinterpolation(
+        recording, tmp_path / "model", normalization="global", loss="mean_absolute_error", **few
+    )
+    assert model.layout_type.arrangement == "interleaved"
+    assert (model.config.pre, model.config.post, model.config.omission) == (6, 6, 1)
+    assert model.config.normalization.method == "global"
+    assert model.config.extra["scores"]["linear interpolation"]["mae"] < 1
+    assert model.config.extra["training"]["loss"] == "mae"
+
+
+def test_samples_that_are_not_finite_are_left_out(tmp_path):
+    traces = traces_of(4_000, 8)
+    traces[::50, 2] = np.nan
+    traces[1_000:1_010] = np.inf
+    model = train_deepinterpolation(
+        recording_of(traces=[traces]), tmp_path / "model", **{**FAST, "max_steps": 4}
+    )
+    assert all(torch.isfinite(values).all() for values in weights_of(model).values())
+    assert np.isfinite(model.config.extra["scores"]["this network"]["mse"])
+
+
+def test_training_stops_without_gain_and_when_time_is_up(tmp_path):
+    white = np.random.default_rng(0).standard_normal((4_000, 8)).astype("float32")
+    few = {**FAST, "max_steps": 400, "evaluate_every": 1}
+    model = train_deepinterpolation(
+        recording_of(traces=[white]), tmp_path / "white", learning_rate=0.02, patience=3, **few
+    )
+    training = model.config.extra["training"]
+    assert training["stopped"] == "patience"
+    assert training["steps"] == training["best_step"] + 3
+    few["max_steps"] = None
+    model = train_deepinterpolation(recording_of(), tmp_path / "time", max_time_s=0.3, **few)
+    assert model.config.extra["training"]["stopped"] == "time"
+
+
+def test_the_callers_random_numbers_stay(tmp_path):
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    train_deepinterpolation(recording_of(samples=(4_000,)), tmp_path / "model", **{**FAST, "max_steps": 2})
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"loss": "huber"}, "loss='huber' is not known; allowed: mae, mse, charbonnier"),
+        ({"size": "huge"}, "size='huge' is not known; allowed: tiny, small, base"),
+        ({"network": "transformer"}, "network='transformer' is not known; allowed: blindspot, unet"),
+        ({"network": "unet_single_ephys_1024", "size": "tiny"}, "size='tiny' is for 'blindspot'"),
+        ({"network_kwargs": {"colour": 1}}, "network_kwargs=.*colour"),
+        ({"train_layers": "first"}, "train_layers='first' is not known; allowed: 'all', 'last'"),
+        ({"train_layers": ["nothing"]}, "matches no parameter; there are: encoder.weight"),
+        ({"train_layers": ["("]}, "invalid pattern"),
+        ({"normalization": "zscore"}, "normalization='zscore' is not known; allowed: channel, global, none"),
+        ({"max_steps": 0}, "max_steps=0 must be a whole number, 1 or more"),
+        ({"batch_size": 2.5}, "batch_size=2.5 must be a whole number"),
+        ({"max_time_s": -1}, "max_time_s=-1 must be above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate=nan must be above 0 and finite"),
+        ({"pre_ms": 0}, "pre_ms=0 must be above 0"),
+        ({"post_frame": 0}, "post_frame=0 must be a whole number, 1 or more"),
+        ({"gap_s": -1}, "gap_s=-1 must be 0 or more"),
+        ({"gap_s": 5.0}, "leave nothing to train on"),
+        ({"test_duration_s": 0.001}, "leave nothing to test on"),
+        ({"train_end_s": 99}, "train_end_s=99 must lie within 0 and the 1.2 s"),
+        ({"device": "abacus"}, "device='abacus' is not known"),
+        ({"precision": "int4"}, "precision='int4' is not known; allowed: auto, float32"),
+        ({"precision": "bfloat16"}, "precision='bfloat16' is for cuda"),
+        ({"devices": 0}, "devices=0 must be a whole number"),
+        ({"recordings": []}, "recordings is empty"),
+        ({"recordings": ["raw.bin"]}, r"recordings\[0\]='raw.bin' is no recording"),
+    ],
+)
+def test_refusals_come_before_any_data_is_read(arguments, message, tmp_path, monkeypatch):
+    recording = recording_of()
+    monkeypatch.setattr(type(recording.segments[0]), "get_traces", None)
+    arguments = {"recordings": recording, "device": "cpu", **arguments}
+    with pytest.raises(ValueError, match=message):
+        train_deepinterpolation(folder=tmp_path / "model", progress_bar=False, **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_recordings_that_do_not_fit_each_other_are_refused(tmp_path):
+    others = {
+        r"recordings\[1\] has another layout than recordings\[0\]: columns": recording_of(16, columns=2),
+        r"recordings\[1\] has a sampling frequency of 20000 Hz": recording_of(rate=20_000.0),
+    }
+    for message, other in others.items():
+        with pytest.raises(ValueError, match=message):
+            train_deepinterpolation([recording_of(), other], tmp_path / "model")
+    bare = recording_of()
+    bare = type(bare)([traces_of(100, 4)], 10_000.0)
+    with pytest.raises(ValueError, match=r"recordings\[0\] has no probe"):
+        train_deepinterpolation(bare, tmp_path / "model")
+
+
+def test_several_devices_ask_for_lightning(tmp_path, monkeypatch):
+    from steadyspike.training import devices
+
+    monkeypatch.setattr(devices, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"pip install 'steadyspike\[train\]'"):
+        train_deepinterpolation(recording_of(), tmp_path / "model", devices=2, device="cpu")
+
+
+def test_a_loop_that_diverges_keeps_the_best(tmp_path, monkeypatch):
+    network = torch.nn.Linear(1, 1)
+    assert choose_layers(network, ["w"]) == ["weight"]
+    step = loop._Loop.step
+
+    def broken(self, batch):
+        step(self, batch)
+        if self.progress.step == 3:
+            next(self.network.parameters()).data.fill_(float("nan"))
+
+    monkeypatch.setattr(loop._Loop, "step", broken)
+    model = train_deepinterpolation(
+        recording_of(samples=(4_000,)), tmp_path / "model", **{**FAST, "evaluate_every": 1}
+    )
+    assert model.config.extra["training"]["stopped"] == "diverged"
+    assert all(torch.isfinite(values).all() for values in weights_of(model).values())
+    assert os.path.isfile(tmp_path / "model" / "loss.png")
