@@ -23,13 +23,13 @@ def slow(segment, times_s, depths_um):
     ("extent_um", "rate_hz", "rigid", "num_windows", "bin_s"),
     [
         (3840.0, 500.0, False, 20, 1.0),  # Neuropixels 1.0
-        (3840.0, 30.0, False, 20, 5.0),  # the same, hardly any spikes
+        (3840.0, 30.0, False, 20, 2.0),  # the same, hardly any spikes
         (345.0, 40.0, False, 2, 1.0),  # one of four shanks
-        (750.0, 5.0, False, 4, 5.0),  # a linear probe of 16 contacts
+        (750.0, 5.0, False, 4, 2.0),  # a linear probe of 16 contacts
         (150.0, 20.0, True, 1, 1.0),
         (10_000.0, 3000.0, False, 41, 1.0),  # 5,000 contacts
         (3840.0, 0.0, True, 1, 60.0),
-        (0.0, 3.0, True, 1, 2.0),
+        (0.0, 3.0, True, 1, 1.0),
     ],
 )
 def test_windows_and_bins_follow_the_probe_and_the_spikes(extent_um, rate_hz, rigid, num_windows, bin_s):

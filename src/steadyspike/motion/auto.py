@@ -8,11 +8,11 @@ from spikeinterface.core.motion import Motion
 
 from .decentralized import SteadyDecentralizedRegistration
 from .problem import check_arguments, check_common, check_layout
-from .trust import motion_trust
+from .trust import MIN_SPIKES, motion_trust
 
 TIME_BINS_S = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
 # Spikes per time bin and window below which a displacement is mostly guessed.
-SPIKES_PER_BIN = 5.0
+SPIKES_PER_BIN = 2.0
 WINDOW_STEP_UM = 200.0
 MAX_WINDOWS = 40
 # Spikes per second and window below which there are fewer windows.
@@ -37,7 +37,7 @@ def plan_estimation(extent_um, peaks_per_s, rigid=False):
     """Choose windows and time bins.
 
     Windows are 200 um apart, farther on probes so long that there would be more than 40, or where a window would see
-    less than one spike per second. Time bins take 1 s, longer where a window would see fewer than 5 spikes.
+    less than one spike per second. Time bins take 1 s, longer where a window would see fewer than 2 spikes.
 
     Parameters
     ----------
@@ -68,8 +68,8 @@ class SteadyAutoRegistration:
 
     Runs `steady_decentralized` as `plan_estimation` says, then `steadyspike.motion_trust`. Where held-out spikes say
     that the motion should be corrected rigidly, a rigid one is estimated; where they say that it should not be
-    corrected, or cannot tell, no motion is returned, because a bad correction is worse than none. A warning tells
-    what was done and why, and ``follow_verdict=False`` returns the estimate whatever the verdict.
+    corrected, or cannot tell and give no hint, no motion is returned, because a bad correction is worse than none. A
+    warning tells what was done and why, and ``follow_verdict=False`` returns the estimate whatever the verdict.
     """
 
     name = "steady_auto"
@@ -183,13 +183,18 @@ class SteadyAutoRegistration:
             if extra is not None:
                 extra.clear()
             motion = estimate(True, extra)
-        if follow_verdict and trust.verdict in ("do not correct", "cannot tell"):
+        if follow_verdict and (trust.verdict == "do not correct" or _is_a_guess(trust)):
             motion = _no_motion(motion)
         if trust.verdict != "correct":
             _warn(trust, motion, judged)
         if extra is not None:
             extra.update(motion_trust=trust, estimate=judged)
         return motion
+
+
+def _is_a_guess(trust):
+    """Whether nobody can tell, and not even a hint speaks for the motion."""
+    return trust.verdict == "cannot tell" and (trust.num_spikes < MIN_SPIKES or not trust.gain > 0)
 
 
 def _no_motion(motion):

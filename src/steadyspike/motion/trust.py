@@ -22,9 +22,9 @@ MIN_TIMES = 4
 # tissue gained more than 1 in `benchmark.verdicts`.
 CLEAR_ERRORS = 2.0
 # A gain below so many standard errors is no hint of motion either.
-HINT_ERRORS = 1.5
-# Half of the smallest drift worth the name: 2 um move 0.1 % of the energy of a waveform on a Neuropixels probe.
-MIN_RANGE_UM = 2.0
+HINT_ERRORS = 1.2
+# Smaller drift moves less than 0.1 % of the energy of a waveform on a Neuropixels probe.
+MIN_RANGE_UM = 1.5
 # The rigid version must explain this much more than the motion before the non-rigid part is called harmful.
 RIGID_ADVANTAGE = 0.1
 # With a correction, at most this share of the loss without one.
@@ -139,7 +139,7 @@ def motion_trust(
 
     The verdict:
 
-    * "correct": G is positive by at least 2 standard errors, the displacement spans at least 2 um, and the waveforms
+    * "correct": G is positive by at least 2 standard errors, the displacement spans at least 1.5 um, and the waveforms
       lose at most 90 % of what they lose without a correction.
     * "correct rigidly": the mean over depth is better than the motion itself, by at least 2 standard errors and a tenth
       of its gain, or it alone is clearly better than nothing.
