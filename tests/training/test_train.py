@@ -131,8 +131,12 @@ def test_resume_after_a_kill_is_the_same_to_the_last_bit(whole, tmp_path):
     assert_same(model, whole)
     assert log_of(folder) == log_of(whole.folder)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
-    # finished: comes back without training
+    # finished, and killed before the log was moved: comes back without training
+    work.mkdir()
+    (folder / "log.jsonl").rename(work / "log.jsonl")
     assert_same(train_deepinterpolation(recording_of(), folder, resume=True, **FAST), whole)
+    assert log_of(folder) == log_of(whole.folder)
+    assert not work.exists()
 
 
 @pytest.fixture
@@ -279,6 +283,13 @@ def test_samples_that_are_not_finite_are_left_out(tmp_path):
     assert np.isfinite(model.config.extra["scores"]["this network"]["mse"])
 
 
+def test_nothing_is_left_where_nothing_can_be_learnt(tmp_path):
+    flat = np.full((4_000, 8), 3.0, "float32")
+    with pytest.raises(ValueError, match="no held-out sample of a live contact is finite"):
+        train_deepinterpolation(recording_of(traces=[flat]), tmp_path / "model", **FAST)
+    assert not list(tmp_path.iterdir())
+
+
 def test_training_stops_without_gain_and_when_time_is_up(tmp_path):
     white = np.random.default_rng(0).standard_normal((4_000, 8)).astype("float32")
     few = {**FAST, "max_steps": 400, "evaluate_every": 1}
@@ -360,6 +371,16 @@ def test_several_devices_ask_for_lightning(tmp_path, monkeypatch):
     monkeypatch.setattr(devices, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'steadyspike\[train\]'"):
         train_deepinterpolation(recording_of(), tmp_path / "model", devices=2, device="cpu")
+
+
+def test_several_processes_average_their_gradients(tmp_path):
+    pytest.importorskip("lightning")
+    model = train_deepinterpolation(
+        recording_of(), tmp_path / "model", devices=2, **{**FAST, "max_steps": 10}
+    )
+    training, scores = model.config.extra["training"], model.config.extra["scores"]
+    assert (training["devices"], training["steps"]) == (2, 10)
+    assert scores["this network"]["mse"] < 0.4 * scores["predicting the median"]["mse"]
 
 
 def test_a_loop_that_diverges_keeps_the_best(tmp_path, monkeypatch):

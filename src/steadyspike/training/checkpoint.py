@@ -51,7 +51,7 @@ def save_checkpoint(
     tensors = {name: values.detach().cpu().contiguous().clone() for name, values in tensors.items()}
     aside = folder / f".{CHECKPOINT}-{os.getpid()}"
     save_file(tensors, aside, metadata={"progress": json.dumps(asdict(progress))})
-    with aside.open("rb") as file:
+    with aside.open("rb+") as file:
         os.fsync(file.fileno())
     os.replace(aside, folder / CHECKPOINT)
 

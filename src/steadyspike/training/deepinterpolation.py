@@ -117,7 +117,7 @@ def train_deepinterpolation(
     chunk_frames : int or None, default: None
         Predicted samples in a window; None: 256, or 32 for the paper's network. Fewer where recordings are shorter.
     test_windows : int or None, default: None
-        Held-out windows, spread evenly; None: 64, or 16 for the paper's network. They are kept in memory.
+        Held-out windows, spread evenly; None: 32, or 16 for the paper's network. They are kept in memory.
     evaluate_every : int or None, default: None
         Steps between evaluations and checkpoints; None: a twentieth of `max_steps`, 200 at most. A checkpoint is also
         written each minute.
@@ -166,7 +166,6 @@ def train_deepinterpolation(
     2021, doi:10.1038/s41592-021-01285-2.
     """
     from steadyspike.inference import resolve_device
-    from steadyspike.models import load_model
     from steadyspike.training import plan as plans
     from steadyspike.training.devices import check_devices, find_precision
     from steadyspike.training.loop import LoopSettings
@@ -243,12 +242,15 @@ def train_deepinterpolation(
     )
     linear_start = chosen.name == "blindspot" and chosen.start is None
     run = Run(plan, loop, folder, device, precision, devices, num_readers, progress_bar, linear_start)
-    if resume and finished(folder) and not run.work.exists():
-        return load_model(folder)
+    if resume and finished(folder) and not (overwrite and run.work.exists()):
+        return run.tidied()
     resume = run.prepare(resume, overwrite)
     notes = {"training": {"init_from": chosen.start, "train_layers": _layers_in_words(train_layers, layers)}}
     with plans.own_random_numbers(seed):
-        run.carry_out(resume)
+        try:
+            run.carry_out(resume)
+        finally:
+            run.drop_if_not_begun()
         return run.finish(notes, license_name, overwrite)
 
 

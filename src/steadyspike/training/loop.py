@@ -120,6 +120,8 @@ def fit(
 
     Raises
     ------
+    ValueError
+        If nothing is held out that is finite.
     TrainingInterrupted
         After Ctrl-C or SIGTERM, when all is saved.
     """
@@ -185,6 +187,11 @@ class _Loop:
         else:
             self.log.cut_after(-1, self.runtime.rank)
             self.evaluate()
+            if self.progress.best_loss is None:
+                raise ValueError(
+                    "the held-out loss is not finite before training: "
+                    "either no held-out sample of a live contact is finite, or the first weights are not"
+                )
             self.save()
 
     def finished(self) -> bool:

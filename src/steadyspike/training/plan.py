@@ -39,7 +39,7 @@ class NetworkDefaults:
 
 # one pass predicts a window of the blind-spot network, but a single frame of the paper's
 DEFAULTS = {
-    "blindspot": NetworkDefaults(256, 64, 2e-3),
+    "blindspot": NetworkDefaults(256, 32, 2e-3),
     "unet_single_ephys_1024": NetworkDefaults(32, 16, 1e-4),
 }
 FINE_TUNING_SLOWDOWN = 0.3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -9,7 +10,8 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,7 +35,7 @@ from steadyspike.training.checkpoint import CHECKPOINT, Progress, read_checkpoin
 from steadyspike.training.devices import FabricRuntime, Runtime, find_precision
 from steadyspike.training.log import FIGURE, LOG, TrainingLog, save_loss_figure
 from steadyspike.training.loop import LoopSettings, fit
-from steadyspike.training.plan import Plan
+from steadyspike.training.plan import Plan, own_random_numbers
 from steadyspike.training.windows import Batch, Source, Windows
 
 SETTINGS = "settings.json"
@@ -130,11 +132,11 @@ class Run:
             return
         from lightning.fabric import Fabric
 
-        accelerator = torch.device(self.device).type
-        # processes are spawned, as a caller's script must not be run again from its start
-        strategy = "ddp_spawn" if accelerator == "cpu" else "ddp_notebook" if _in_notebook() else "ddp_spawn"
-        fabric = Fabric(accelerator=accelerator, devices=self.devices, strategy=strategy)
-        fabric.launch(_train_in_process, self, resume)
+        # neither runs the caller's script again from its start; Lightning does not spawn from notebooks
+        strategy = "ddp_notebook" if "ipykernel" in sys.modules else "ddp_spawn"
+        fabric = Fabric(accelerator=torch.device(self.device).type, devices=self.devices, strategy=strategy)
+        # bound to the function, as Lightning walks through arguments and refuses frozen ones
+        fabric.launch(partial(_train_in_process, run=self, resume=resume))
 
     def train(self, runtime: Runtime, resume: bool) -> None:
         """Train in this process."""
@@ -171,10 +173,20 @@ class Run:
         save_loss_figure(self.work, lines, self.loop.loss, ridge)
         card = write_card(config, self.folder.name, license_name, FIGURE)
         save_model(self.folder, network, config, card, overwrite=overwrite)
+        return self.tidied()
+
+    def tidied(self) -> DeepInterpolationModel:
+        """Move log and figure beside the finished model, and return it."""
         for name in (LOG, FIGURE):
-            os.replace(self.work / name, self.folder / name)
-        shutil.rmtree(self.work)
+            if (self.work / name).is_file():
+                os.replace(self.work / name, self.folder / name)
+        shutil.rmtree(self.work, ignore_errors=True)
         return load_model(self.folder)
+
+    def drop_if_not_begun(self) -> None:
+        """Remove the work folder if there is nothing to go on from."""
+        if not (self.work / CHECKPOINT).is_file():
+            shutil.rmtree(self.work, ignore_errors=True)
 
     def _scores(self, network: Any, sources: list[Source], test_sources: list[Source]) -> dict[str, Any]:
         plan, context = self.plan, network.context
@@ -240,12 +252,11 @@ def finished(folder: Path) -> bool:
 
 
 def _train_in_process(fabric: Any, run: Run, resume: bool) -> None:
-    dtype = find_precision(run.precision, fabric.device)
-    run.train(FabricRuntime(fabric, dtype), resume)
-
-
-def _in_notebook() -> bool:
-    return "ipykernel" in sys.modules
+    # weights that come from another process share its memory
+    plan = replace(run.plan, network=copy.deepcopy(run.plan.network))
+    runtime = FabricRuntime(fabric, find_precision(run.precision, fabric.device))
+    with own_random_numbers(plan.seed):
+        replace(run, plan=plan).train(runtime, resume)
 
 
 def _some(windows: Windows, layout: ProbeLayout) -> Iterator[Batch]:
