@@ -187,15 +187,18 @@ def test_fine_tuning_starts_from_a_model(whole, tmp_path):
         name: FAST[name]
         for name in ("batch_size", "chunk_frames", "test_windows", "gap_s", "device", "progress_bar")
     }
-    model = train_deepinterpolation(
-        recording,
-        tmp_path / "tuned",
-        init_from=whole,
-        train_layers="last",
-        max_steps=6,
-        patience=None,
-        **fine,
-    )
+    with pytest.warns(
+        UserWarning, match="for 10000 Hz, the recordings have 12000 Hz: it will see 0.83 times"
+    ):
+        model = train_deepinterpolation(
+            recording,
+            tmp_path / "tuned",
+            init_from=whole,
+            train_layers="last",
+            max_steps=6,
+            patience=None,
+            **fine,
+        )
     before, after = weights_of(whole), weights_of(model)
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"out", "linear"}
@@ -204,7 +207,7 @@ def test_fine_tuning_starts_from_a_model(whole, tmp_path):
     assert training["best_loss"] <= training["initial_loss"]
     assert model.config.sampling_frequency == 12_000
     by_path = train_deepinterpolation(
-        recording,
+        recording_of(12, seed=5),
         tmp_path / "other",
         existing_model_path=whole.folder,
         train_layers=["past"],
@@ -231,6 +234,14 @@ def test_a_model_for_another_layout_is_refused(whole, tmp_path):
     with pytest.raises(ValueError, match="mean the same"):
         train_deepinterpolation(recording, tmp_path / "model", init_from=whole, existing_model_path=whole)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_no_model_is_never_replaced(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "thesis.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="is no model folder, so it is not replaced"):
+        train_deepinterpolation(recording_of(), tmp_path / "model", overwrite=True, **FAST)
+    assert [path.name for path in tmp_path.rglob("*")] == ["model", "thesis.txt"]
 
 
 def test_recordings_with_other_numbers_of_channels_and_a_dead_one(tmp_path):

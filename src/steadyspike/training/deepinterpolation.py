@@ -105,7 +105,7 @@ def train_deepinterpolation(
         Squared, absolute, or smoothed absolute error in units of each channel's noise. "mean_squared_error" and
         "mean_absolute_error" mean the first two.
     learning_rate : float or None, default: None
-        None: 2e-3 for "blindspot", 1e-4 for the paper's network; 0.3 times that with `init_from`.
+        None: 5e-3 for "blindspot", 1e-4 for the paper's network; 0.3 times that with `init_from`.
     weight_decay : float, default: 1e-4
         Of AdamW.
     max_steps : int or None, default: None

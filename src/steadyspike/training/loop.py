@@ -57,7 +57,7 @@ class LoopSettings:
     """
 
     loss: str = "mae"
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-3
     weight_decay: float = 1e-4
     warmup_steps: int = 100
     clip_norm: float = 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,10 +40,11 @@ class NetworkDefaults:
 
 # one pass predicts a window of the blind-spot network, but a single frame of the paper's
 DEFAULTS = {
-    "blindspot": NetworkDefaults(256, 32, 2e-3),
+    "blindspot": NetworkDefaults(256, 32, 5e-3),
     "unet_single_ephys_1024": NetworkDefaults(32, 16, 1e-4),
 }
 FINE_TUNING_SLOWDOWN = 0.3
+RATE_TOLERANCE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,6 +263,13 @@ def _start_from(model: Any, recordings: Sequence[Any]) -> ChosenNetwork:
     problem = model.layout_type.mismatch(layout_type, pitch=False)
     if problem:
         raise ModelError(f"init_from cannot be trained on these recordings: {problem}")
+    ratio = recordings[0].sampling_frequency / config.sampling_frequency
+    if abs(ratio - 1) > RATE_TOLERANCE:
+        warnings.warn(
+            f"the model in init_from is for {config.sampling_frequency:g} Hz, the recordings have "
+            f"{recordings[0].sampling_frequency:g} Hz: it will see {1 / ratio:.2g} times as many ms as it did",
+            stacklevel=4,
+        )
     return ChosenNetwork(copy.deepcopy(model.network).cpu(), layout_type, config.normalization.method, name)
 
 

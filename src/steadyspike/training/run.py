@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from steadyspike.models import (
-    CARD,
+    CONFIG,
     DeepInterpolationModel,
     ModelConfig,
     Normalization,
@@ -100,6 +100,10 @@ class Run:
         settings = json.loads(json.dumps(self.settings()))
         if self.folder.exists() and not overwrite:
             raise FileExistsError(f"{self.folder} exists already; pass overwrite=True to replace a model")
+        if self.folder.exists() and not finished(self.folder):
+            raise FileExistsError(
+                f"{self.folder} exists already and is no model folder, so it is not replaced"
+            )
         file = self.work / SETTINGS
         if resume and file.is_file():
             saved = json.loads(file.read_text(encoding="utf-8"))
@@ -248,7 +252,7 @@ class Run:
 
 def finished(folder: Path) -> bool:
     """Whether there is a finished model."""
-    return (folder / CARD).is_file()
+    return (folder / CONFIG).is_file()
 
 
 def _train_in_process(fabric: Any, run: Run, resume: bool) -> None:
