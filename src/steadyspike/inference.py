@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 PRECISIONS = ("float32", "half")
-CPU_LIMIT_MB, SHARE_OF_FREE_MEMORY = 256.0, 0.25
+# on a GPU at most a quarter of all it has, used or not: blocks must not depend on who else is there
+CPU_LIMIT_MB, GPU_LIMIT_MB = 256.0, 2000.0
 # longer blocks leave the processor's caches, and an accelerator gains nothing from them
 LONGEST_BLOCK = {"cpu": 500, "cuda": 8000, "mps": 4000}
 # normalized samples beyond this are artefacts, and squares of them would overflow
@@ -97,7 +98,8 @@ class Backend:
 
         if self.device.type != "cuda":
             return CPU_LIMIT_MB
-        return SHARE_OF_FREE_MEMORY * torch.cuda.mem_get_info(self.device)[0] / 1e6
+        total = torch.cuda.get_device_properties(self.device).total_memory
+        return min(GPU_LIMIT_MB, total / 4e6)
 
     def _bytes_needed(self, shape: tuple[int, int, int]) -> tuple[float, float]:
         from steadyspike.networks.memory import bytes_needed

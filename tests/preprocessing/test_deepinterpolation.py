@@ -79,8 +79,12 @@ def required(recording):
 def arguments(recording):
     ids = recording.channel_ids
     unet = model_for(recording, "unet_single_ephys_1024", "global")
+    ridge = model_for(recording, "ridge")
     return [
         dict(device="cpu", precision="half", memory_limit_mb=1.0),
+        dict(model=ridge, scale=np.arange(NUM_CHANNELS) * 3.0, dtype="float64"),
+        # all channels pass through: two threads on busy processors would wait for each other in every check
+        dict(num_threads=2, scale=np.zeros(NUM_CHANNELS)),
         dict(
             model=unet,
             memory_limit_mb=3.0,
@@ -88,8 +92,6 @@ def arguments(recording):
             model_sha256=find_source(unet).sha256,
             dtype="int16",
         ),
-        dict(model=model_for(recording, "ridge"), num_threads=2),
-        dict(model=model_for(recording, "ridge"), scale=np.arange(NUM_CHANNELS) * 3.0, dtype="float64"),
     ]
 
 
@@ -203,6 +205,12 @@ def test_bad_channels_pass_through_and_are_hidden():
     assert reads == [(20, 50, 1)]
     integers = deepinterpolate(recording, folder, dtype="int16").get_traces()
     assert (integers[:, 6] == 0).all()
+
+
+def test_nothing_but_bad_channels():
+    recording = recording_of(np.full((100, 8), 5, "int16"))
+    denoised = deepinterpolate(recording, model_for(recording, "blindspot"))
+    np.testing.assert_array_equal(denoised.get_traces(), np.full((100, 8), 5, "float32"))
 
 
 def count_reads(recording):
@@ -334,11 +342,22 @@ def test_one_model_for_all_nodes_and_threads(monkeypatch):
         np.testing.assert_allclose(other, first, atol=2e-4)
 
 
-def test_torch_keeps_the_threads_it_had():
+def test_torch_uses_the_threads_it_may_and_keeps_those_it_had(monkeypatch):
     recording = recording_of(noise(50))
-    torch.set_num_threads(2)
-    deepinterpolate(recording, model_for(recording, "ridge"), num_threads=1).get_traces()
-    assert torch.get_num_threads() == 2
+    folder = model_for(recording, "ridge")
+    used = []
+    call = inference.Backend.__call__
+
+    def counting(*given):
+        used.append(torch.get_num_threads())
+        return call(*given)
+
+    monkeypatch.setattr(inference.Backend, "__call__", counting)
+    one = deepinterpolate(recording, folder, num_threads=1).get_traces()
+    two = deepinterpolate(recording, folder, num_threads=2)
+    np.testing.assert_allclose(two.get_traces(), one, atol=2e-4)
+    assert (used, torch.get_num_threads()) == ([1, 2], 1)
+    assert two.get_preferred_mp_context() == "spawn", "a pool of threads does not outlive a fork"
 
 
 def test_a_model_that_changed_is_refused(tmp_path):
@@ -412,3 +431,18 @@ def test_torch_is_not_loaded_by_the_import():
     script = "import sys, steadyspike.preprocessing.deepinterpolation; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("half", 0.02)])
+def test_a_gpu_computes_the_same(name, precision, tolerance):
+    recording = recording_of(noise(3000))
+    folder = model_for(recording, name)
+    exact = deepinterpolate(recording, folder, device="cpu").get_traces()
+    denoised = deepinterpolate(recording, folder, device="cuda", precision=precision, memory_limit_mb=5.0)
+    traces = denoised.get_traces()
+    np.testing.assert_allclose(traces, exact, atol=tolerance * exact.std())
+    chunks = [denoised.get_traces(0, start, start + 701) for start in range(0, 3000, 701)]
+    np.testing.assert_allclose(np.concatenate(chunks), traces, atol=1e-5 * exact.std())
+    assert denoised.get_preferred_mp_context() == "spawn"

@@ -1,5 +1,6 @@
 """What a network needs in memory for each frame, estimated from its layers on a few frames."""
 
+import copy
 from typing import Any
 
 import torch
@@ -29,6 +30,8 @@ def bytes_needed(network: nn.Module, rows: int, columns: int, images: int = 1) -
     per_frame : float
         Bytes for each predicted frame: ten times input and output of the largest layer.
     """
+    # a copy, as other threads may be using the network
+    network = copy.deepcopy(network)
     largest = [_largest_layer(network, frames, rows, columns) for frames in COUNTED_FRAMES]
     fewer, more = COUNTED_FRAMES
     per_frame = (largest[1] - largest[0]) / (more - fewer)
@@ -45,10 +48,8 @@ def _largest_layer(network: Any, frames: int, rows: int, columns: int) -> int:
         sizes.append(sum(one.numel() for one in (*inputs, output) if isinstance(one, Tensor)))
 
     hooks = [layer.register_forward_hook(count) for layer in network.modules() if layer is not network]
-    try:
-        with torch.inference_mode():
-            network(image)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with torch.inference_mode():
+        network(image)
+    for hook in hooks:
+        hook.remove()
     return 4 * max(sizes)

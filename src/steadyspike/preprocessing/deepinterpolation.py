@@ -36,7 +36,7 @@ class SteadyDeepInterpolateRecording(BasePreprocessor):
         about 0.1 % (CPU: 1 %) of the traces.
     memory_limit_mb : float or None, default: None
         Memory for one pass of the network, above 0, for each process or thread that reads. As many samples are
-        predicted at once as fit, one at least. None: 256 on a CPU, a quarter of what is free on a GPU.
+        predicted at once as fit, one at least. None: 256 on a CPU, 2000 on a GPU (at most a quarter of its own).
     dtype : dtype, str or None, default: None
         Type of the result: float32, float64 or an integer, which is rounded and saturates. Always in the recording's
         own units, so gains and offsets stay what they are. None keeps float32 and float64 recordings as they are and
@@ -172,15 +172,24 @@ class SteadyDeepInterpolateRecordingSegment(BasePreprocessorSegment):
             return cast_traces(traces[:, np.searchsorted(read, wanted)], self.output_dtype)
         traces, low, predicted, first = self._predicted(start, end, read, live)
 
-        result = np.empty((end - start, wanted.size), np.result_type(self.output_dtype, "float32"))
-        hidden = dead[wanted]
-        result[:, hidden] = traces[start - low : end - low, np.searchsorted(read, wanted[hidden])]
-        shown = wanted[~hidden]
-        part = predicted[start - first : end - first, np.searchsorted(live, shown)]
-        result[:, ~hidden] = part * self.scale[shown].astype(result.dtype) + self.center[shown].astype(
-            result.dtype
-        )
+        shown = ~dead[wanted]
+        result = self._in_units(predicted[start - first : end - first], live, wanted[shown])
+        if not shown.all():
+            both = np.empty((end - start, wanted.size), result.dtype)
+            both[:, shown] = result
+            both[:, ~shown] = traces[start - low : end - low, np.searchsorted(read, wanted[~shown])]
+            result = both
         return cast_traces(result, self.output_dtype)
+
+    def _in_units(self, predicted, live, channels):
+        """Some of the live channels in the recording's units; may overwrite `predicted`."""
+        columns = np.searchsorted(live, channels)
+        if not np.array_equal(columns, np.arange(live.size)):
+            predicted = predicted[:, columns]
+        result = predicted.astype(np.result_type(self.output_dtype, "float32"), copy=False)
+        result *= self.scale[channels].astype(result.dtype)
+        result += self.center[channels].astype(result.dtype)
+        return result
 
     def _predicted(self, start, end, read, live):
         """Traces with their first sample, and predictions of the live channels with theirs."""
