@@ -7,6 +7,8 @@ from typing import Any
 
 from steadyspike.models import ModelConfig
 
+MADE_WITH = ("steadyspike", "spikeinterface", "torch")
+
 
 def write_card(config: ModelConfig, title: str, license_name: str, figure: str | None = None) -> str:
     """Write a model card in Markdown from a configuration.
@@ -50,6 +52,7 @@ def write_card(config: ModelConfig, title: str, license_name: str, figure: str |
                 "loss": training["loss"],
                 "trained": f"{training['steps']} steps in {training['elapsed_s']:.0f} s on {training['device']} "
                 f"(best at step {training['best_step']}; stopped by: {training['stopped']})",
+                "made with": ", ".join(f"{name} {extra['versions'][name]}" for name in MADE_WITH),
             }
         ),
         *("", "## Data", "", *_recordings(extra["recordings"]), ""),

@@ -18,6 +18,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from steadyspike.environment import versions
 from steadyspike.models import (
     CONFIG,
     DeepInterpolationModel,
@@ -244,6 +245,7 @@ class Run:
             "num_parameters": num_parameters(network),
             "training": training,
             "recordings": described,
+            "versions": versions(),
             **notes,
         }
         rate = float(plan.recordings[0].sampling_frequency)
