@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from steadyspike.preprocessing.motion_interpolation import interpolate_motion
     from steadyspike.presets import list_presets, load_preset, save_preset
     from steadyspike.register import registered
+    from steadyspike.training.deepinterpolation import train_deepinterpolation
 
 __version__ = "0.1.0"
 
@@ -46,6 +47,7 @@ __all__ = [
     "motion_trust",
     "registered",
     "save_preset",
+    "train_deepinterpolation",
 ]
 
 _MODULES = {
@@ -64,6 +66,7 @@ _MODULES = {
     "load_preset": "steadyspike.presets",
     "save_preset": "steadyspike.presets",
     "registered": "steadyspike.register",
+    "train_deepinterpolation": "steadyspike.training.deepinterpolation",
 }
 
 

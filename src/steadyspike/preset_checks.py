@@ -53,15 +53,16 @@ POSITIVE = {
     "max_disp_um", "time_horizon_s", "num_closest", "interpolation_time_bin_size_s", "freq", "freq_min",
     "freq_max", "filter_order", "num_random_chunks", "chunk_duration_s", "n_neighbors", "psd_hf_threshold",
     "sigma_list_um", "sigma_3d", "num_amp_bins", "num_iterations", "batch_size", "num_amplitude_bins",
-    "template_smooth_um", "max_segment_displacement_um",
+    "template_smooth_um", "max_segment_displacement_um", "depth_kernel_um", "feature_kernel",
+    "max_peaks_per_bin", "peaks_per_window", "num_shifts_block", "online_warmup_s",
 }  # fmt: skip
 NOT_NEGATIVE = {
     "margin_ms", "margin_um", "z_list_um", "histogram_depth_smooth_um", "histogram_time_smooth_s",
-    "refine_iterations", "negligible_um", "hist_margin_um",
+    "refine_iterations", "negligible_um", "hist_margin_um", "residual_rounds", "smoothing_sigma",
 }  # fmt: skip
 INTERVALS = {"percentile": (0, 100), "nyquist_threshold": (0, 1), "mincorr": (0, 1), "corr_threshold": (0, 1)}
 RANGED = POSITIVE | NOT_NEGATIVE | INTERVALS.keys()
-WHOLE = {"seed", "filter_order", "batch_size", "refine_iterations"}
+WHOLE = {"seed", "filter_order", "batch_size", "refine_iterations", "residual_rounds", "max_peaks_per_bin"}
 WHOLE_PREFIXES = ("num_", "n_")
 
 # steps that pass further arguments on, and the functions that take them in the end

@@ -278,12 +278,12 @@ def refine(spikes, knots_um, depth_range_um, starts, segment_edges, settings, pr
         measured.precision > 0, 1.0 / np.sqrt(np.maximum(measured.precision, 1e-12)), np.inf
     )
     displacement = best.displacement - np.median(best.displacement)
-    if _range_um(displacement).max() < settings.negligible_um:
+    if range_of_um(displacement).max() < settings.negligible_um:
         displacement = np.zeros_like(displacement)
     return Registration(displacement, deviation_um, measured.trust)
 
 
-def _range_um(displacement):
+def range_of_um(displacement):
     """Range of the displacement in each window, from the 2nd to the 98th percentile over time."""
     low, high = np.quantile(displacement, [0.02, 0.98], axis=0)
     return high - low
@@ -307,7 +307,7 @@ class _Path:
         smooth = motion_prior.smooth_motion(
             self.displacement, target, precision, self.bend_um, self.segment_edges
         )
-        self.displacement = smooth - _reference(smooth, self.settings.reference)
+        self.displacement = smooth - reference_of(smooth, self.settings.reference)
         self.smooth_um = max(0.8 * self.smooth_um, self.settings.template_smooth_um)
 
 
@@ -321,13 +321,13 @@ def _best_start(paths, template):
 
     def worth(path):
         measured = template.measure(path.displacement, path.smooth_um)
-        share = -np.expm1(-np.mean(_range_um(path.displacement)) / MOTION_RANGE_UM)
+        share = -np.expm1(-np.mean(range_of_um(path.displacement)) / MOTION_RANGE_UM)
         return measured.gain_per_spike - MOTION_COST * share
 
     return max(paths, key=worth)
 
 
-def _reference(displacement, reference):
+def reference_of(displacement, reference):
     """Displacement at each depth that is called zero. What all times share at one depth cannot be told from spikes."""
     if reference == "mean":
         return displacement.mean(axis=0)

@@ -197,8 +197,8 @@ class SteadyDecentralizedLfpRegistration:
                 samples_per_bin * sampling_s,
                 max_segment_displacement_um,
             )
-        displacement = displacement - registration._reference(displacement, reference_displacement)
-        if registration._range_um(displacement).max() < negligible_um:
+        displacement = displacement - registration.reference_of(displacement, reference_displacement)
+        if registration.range_of_um(displacement).max() < negligible_um:
             displacement = np.zeros_like(displacement)
         if extra is not None:
             edges_s = problem.times.edges_s

@@ -22,7 +22,21 @@ def estimate_motion_of_segments(
 ):
     """Estimate the motion of all segments together with one of our estimators.
 
-    Parameters and results are those of `spikeinterface.sortingcomponents.motion.estimate_motion`.
+    Parameters
+    ----------
+    recording, peaks, peak_locations, direction, rigid, win_shape, win_step_um, win_scale_um, win_margin_um
+        As in `spikeinterface.sortingcomponents.motion.estimate_motion`.
+    method, extra_outputs, progress_bar, verbose, margin_um
+        As there.
+    **method_kwargs
+        Arguments of the method.
+
+    Returns
+    -------
+    motion : Motion
+        Of all segments.
+    extra : dict
+        Where ``extra_outputs=True``.
 
     Raises
     ------

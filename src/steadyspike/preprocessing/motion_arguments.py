@@ -48,7 +48,11 @@ def checked_sigma(sigma_um, positions) -> float | list[float]:
     if np.ndim(sigma_um) == 0:
         return checked_number("sigma_um", sigma_um)
     if np.shape(sigma_um) != (num_dimensions,):
-        refuse("sigma_um", sigma_um, f"one value, one for each of the probe's {num_dimensions} dimensions, or 'auto'")
+        refuse(
+            "sigma_um",
+            sigma_um,
+            f"one value, one for each of the probe's {num_dimensions} dimensions, or 'auto'",
+        )
     return [checked_number("sigma_um", value) for value in sigma_um]
 
 

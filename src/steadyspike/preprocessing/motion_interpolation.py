@@ -54,8 +54,8 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
     spatial_interpolation_method : {"kriging", "idw", "nearest"}, default: "kriging"
         Kriging, inverse distance weights, or the nearest contact.
     sigma_um : float, sequence of float or "auto", default: 20.0
-        Length scale of "kriging" in um, > 0. "auto": 20, or three quarters of the pitch of sparser contacts. With one value per dimension of the probe the covariance is
-        :math:`\exp(-\sum_d (|a_d - b_d| / \sigma_d)^p)`.
+        Length scale of "kriging" in um, > 0. "auto": 20, or three quarters of the pitch of sparser contacts. With one
+        value per dimension of the probe the covariance is :math:`\exp(-\sum_d (|a_d - b_d| / \sigma_d)^p)`.
     p : float, default: 1
         Exponent of "kriging", > 0: 1 exponential, 2 Gaussian.
     num_closest : int, default: 3
