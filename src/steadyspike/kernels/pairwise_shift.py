@@ -74,8 +74,8 @@ def _dot(first, second):
 
 @numba.njit(nogil=True, cache=True)
 def _overlap(start, stop, offset, size):
-    """Part of ``start:stop`` that stays inside ``0:size`` when moved by `offset`."""
-    start = max(start, -offset)
+    """Part of ``start:stop`` that stays inside ``0:size`` when moved by `offset`; both ends do if it is empty."""
+    start = min(max(start, -offset), size - offset)
     return start, max(min(stop, size - offset), start)
 
 
