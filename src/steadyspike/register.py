@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from steadyspike import protocols
+from steadyspike.motion.estimators import ESTIMATORS
 from steadyspike.preset_files import UnknownPresetError, bundled_files, read_toml
 
 SUPPORTED_SERIES = "0.105"
@@ -107,27 +108,7 @@ PARTS: tuple[Part, ...] = (
         "steady_grid_convolution",
         "steadyspike.peaks.grid_localization.LocalizeSteadyGridConvolution",
     ),
-    Part(ESTIMATION_TABLE, "steady_auto", "steadyspike.motion.auto.SteadyAutoRegistration"),
-    Part(
-        ESTIMATION_TABLE,
-        "steady_decentralized",
-        "steadyspike.motion.decentralized.SteadyDecentralizedRegistration",
-    ),
-    Part(
-        ESTIMATION_TABLE,
-        "steady_iterative_template",
-        "steadyspike.motion.iterative_template.SteadyIterativeTemplateRegistration",
-    ),
-    Part(
-        ESTIMATION_TABLE,
-        "steady_point_cloud",
-        "steadyspike.motion.point_cloud.SteadyPointCloudRegistration",
-    ),
-    Part(
-        ESTIMATION_TABLE,
-        "steady_decentralized_lfp",
-        "steadyspike.motion.lfp.SteadyDecentralizedLfpRegistration",
-    ),
+    *(Part(ESTIMATION_TABLE, name, target) for name, target in ESTIMATORS.items()),
 )
 
 
@@ -340,12 +321,11 @@ def _dispatching(original: Callable) -> Callable:
 
 def _taking_segments(original: Callable) -> Callable:
     """Make `estimate_motion` take recordings of several segments where the method is ours."""
-    ours = {part.name for part in PARTS if part.table == ESTIMATION_TABLE}
 
     @functools.wraps(original)
     def estimate_motion(recording: Any, *args: Any, **kwargs: Any) -> Any:
         given = inspect.signature(original).bind_partial(recording, *args, **kwargs).arguments
-        if given.get("method") not in ours or recording.get_num_segments() == 1:
+        if given.get("method") not in ESTIMATORS or recording.get_num_segments() == 1:
             return original(recording, *args, **kwargs)
         return _resolve(SEGMENTS_TARGET)(recording, *args, **kwargs)
 

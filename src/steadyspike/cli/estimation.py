@@ -57,15 +57,14 @@ def estimation_parameters(preset: str, overrides: Overrides) -> dict[str, Any]:
 
 def check_segments(recording: BaseRecording, preset: str, overrides: Overrides) -> None:
     """Raise if the recording has several segments and the preset's estimator takes one."""
-    from steadyspike.register import ESTIMATION_TABLE, registered
+    from steadyspike.motion.estimators import ESTIMATORS
 
     number = recording.get_num_segments()
     method = estimation_parameters(preset, overrides)["method"]
-    ours = registered().get(ESTIMATION_TABLE, {})
-    if number > 1 and method not in ours:
+    if number > 1 and method not in ESTIMATORS:
         raise UsageError(
             f"the recording has {number} segments, and the estimator {method} of {preset} takes one; choose one with "
-            f"--segment, or a preset that estimates with {' or '.join(sorted(ours))}"
+            f"--segment, or a preset that estimates with {' or '.join(sorted(ESTIMATORS))}"
         )
 
 

@@ -214,5 +214,5 @@ def _warn(trust, motion, judged):
 
 
 def _peaks_per_s(recording, peaks):
-    duration_s = sum(recording.get_duration(segment) for segment in range(recording.get_num_segments()))
+    duration_s = recording.get_total_duration()
     return len(peaks) / duration_s if duration_s > 0 else 0.0

@@ -2,6 +2,8 @@
 
 from importlib import import_module
 
+from .estimators import ESTIMATORS
+
 
 def estimate_motion_of_segments(
     recording,
@@ -43,10 +45,8 @@ def estimate_motion_of_segments(
     ValueError
         If the method needs peaks and there are none, or for `margin_um`, which SpikeInterface has removed.
     """
-    methods = import_module(
-        "spikeinterface.sortingcomponents.motion.motion_estimation"
-    ).estimate_motion_methods
-    estimator = methods[method]
+    module, _, name = ESTIMATORS[method].rpartition(".")
+    estimator = getattr(import_module(module), name)
     if margin_um is not None:
         raise ValueError(f"margin_um={margin_um!r}: use hist_margin_um or win_margin_um")
     if estimator.need_peak_location and (peaks is None or peak_locations is None):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from spikeinterface.core.motion import Motion
 
+from steadyspike.motion.estimators import ESTIMATORS
 from steadyspike.probe_layout import shank_of_channels
 
 if TYPE_CHECKING:
@@ -255,12 +256,9 @@ def check_sessions(sessions: list[BaseRecording]) -> None:
 
 
 def _check_estimator(method: Any) -> None:
-    from steadyspike.register import ESTIMATION_TABLE, PARTS
-
-    ours = sorted(part.name for part in PARTS if part.table == ESTIMATION_TABLE)
-    if method not in ours:
+    if method not in ESTIMATORS:
         raise ValueError(
-            f"the estimator {method!r} takes one segment only; allowed for sessions: {', '.join(ours)}"
+            f"the estimator {method!r} takes one segment only; allowed for sessions: {', '.join(sorted(ESTIMATORS))}"
         )
 
 
