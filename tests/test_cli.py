@@ -400,7 +400,7 @@ def test_benchmarks_refuse_what_they_cannot_do(arguments):
 
 
 def test_preprocessing_follows_the_probe(raw_folder):
-    from steadyspike.cli.correction import fitting_preset, preprocess
+    from steadyspike.cli.reading import fitting_preset, preprocess
 
     recording = si.load(raw_folder)
     assert preprocess(recording, "auto")[1] == "bandpass and common reference"

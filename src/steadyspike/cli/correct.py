@@ -10,6 +10,15 @@ import typer
 
 from steadyspike.cli.errors import Debug, UsageError, clear_errors, say
 from steadyspike.cli.options import ChunkDuration, Jobs, ProgressBar, job_kwargs, parse_settings
+from steadyspike.cli.reading import (
+    ProbeFile,
+    ReaderName,
+    ReaderOption,
+    RecordingPath,
+    Segment,
+    Stream,
+    TrustPickle,
+)
 
 if TYPE_CHECKING:
     from steadyspike.cli.correction import Correction
@@ -48,7 +57,7 @@ beside it whose name ends in .part: after an interrupt, the same command
 goes on from there.
 """
 
-READING, CORRECTING, WRITING = "Reading", "Correcting", "Writing"
+CORRECTING, WRITING = "Correcting", "Writing"
 
 
 class Format(StrEnum):
@@ -60,9 +69,7 @@ class Format(StrEnum):
 
 
 def correct(
-    recording: Annotated[
-        Path, typer.Argument(help="What SpikeInterface saved, or a file or folder of an acquisition system.")
-    ],
+    recording: RecordingPath,
     output: Annotated[
         Path,
         typer.Option("--output", "-o", help="Folder; complete or not at all.", rich_help_panel=WRITING),
@@ -143,38 +150,12 @@ def correct(
             rich_help_panel=CORRECTING,
         ),
     ] = None,
-    stream: Annotated[
-        str | None,
-        typer.Option("--stream", help="Name or id, where there are several.", rich_help_panel=READING),
-    ] = None,
-    segment: Annotated[
-        int | None,
-        typer.Option("--segment", help="Only this one. Default: all, together.", rich_help_panel=READING),
-    ] = None,
-    reader: Annotated[
-        str | None,
-        typer.Option(
-            "--reader", help="Format, such as spikeglx. Default: found out.", rich_help_panel=READING
-        ),
-    ] = None,
-    reader_option: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--reader-option", metavar="KEY=VALUE", help="Argument of the reader.", rich_help_panel=READING
-        ),
-    ] = None,
-    probe: Annotated[
-        Path | None,
-        typer.Option("--probe", help="probeinterface JSON, where none is known.", rich_help_panel=READING),
-    ] = None,
-    trust_pickle: Annotated[
-        bool,
-        typer.Option(
-            "--trust-pickle",
-            help="Open a .pkl file. Doing so runs any code inside it.",
-            rich_help_panel=READING,
-        ),
-    ] = False,
+    stream: Stream = None,
+    segment: Segment = None,
+    reader: ReaderName = None,
+    reader_option: ReaderOption = None,
+    probe: ProbeFile = None,
+    trust_pickle: TrustPickle = False,
     n_jobs: Jobs = None,
     chunk_duration: ChunkDuration = "1s",
     progress_bar: ProgressBar = None,
@@ -182,8 +163,8 @@ def correct(
 ) -> None:
     """Estimate and correct the motion of a recording."""
     with clear_errors(debug):
-        from steadyspike.cli import correction, estimation
-        from steadyspike.cli.output import check_output
+        from steadyspike.cli import correction, estimation, reading
+        from steadyspike.cli.output import check_output, work_folder
         from steadyspike.environment import job_defaults
 
         # everything that can be known to fail is looked at before any data is read
@@ -192,7 +173,7 @@ def correct(
         overrides = _overrides(parse_settings(setting or [], "--set"), rigid)
         correction.check_preset(preset)
         estimation.check_overrides(preset, overrides)
-        opened = correction.open_recording(
+        opened = reading.open_recording(
             recording,
             reader=reader,
             stream=stream,
@@ -202,17 +183,15 @@ def correct(
             segment=segment,
         )
         estimation.check_segments(opened, preset, overrides)
-        if output.absolute() in recording.absolute().parents or output.absolute() == recording.absolute():
-            raise UsageError(
-                f"{recording} lies in {output}, which would be replaced; choose another --output"
-            )
-        say(f"[bold]recording[/bold]   {correction.describe(opened)}")
+        reading.check_place([recording], output)
+        correction.tell_shanks(opened)
+        say(f"[bold]recording[/bold]   {reading.describe(opened)}")
         with job_defaults(**jobs):
-            preprocessed, chosen = correction.preprocess(opened, preprocess)
+            preprocessed, chosen = reading.preprocess(opened, preprocess)
         say(f"[bold]preprocess[/bold]  {chosen}")
         say(f"[bold]motion[/bold]      {preset}")
         with job_defaults(**jobs):
-            work = estimation.work_folder(output)
+            work = work_folder(output)
             told = estimation.forecast(preprocessed, work, preset, overrides, jobs)
         say(f"[bold]forecast[/bold]    {told}")
         request = correction.Request(

@@ -10,19 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from steadyspike.cli.errors import UsageError, say
-from steadyspike.cli.estimation import INTERPOLATION, estimate, find_artifacts, work_beside
+from steadyspike.cli.estimation import INTERPOLATION, estimate, find_artifacts, peaks_beside
 from steadyspike.cli.output import new_folder, write_marker
 from steadyspike.environment import job_defaults
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
     from spikeinterface.core.motion import Motion
-
-FILTERS = [
-    {"name": "steady_bandpass_filter", "params": {"freq_min": 300.0, "freq_max": 6000.0}},
-    {"name": "steady_common_reference", "params": {}},
-]
-"""Preprocessing of a recording about whose probe nothing is known."""
 
 
 @dataclass(frozen=True)
@@ -78,85 +72,11 @@ def check_preset(preset: str) -> None:
         raise UsageError(f"{preset} is a preset for preprocessing; give it to --preprocess")
 
 
-def open_recording(path: Path, *, probe: Path | None, segment: int | None, **how: Any) -> BaseRecording:
-    """Open a recording with a probe, or say what is missing.
-
-    Parameters
-    ----------
-    path : Path
-        As for `load_recording`.
-    probe : Path or None
-        A probeinterface JSON to attach.
-    segment : int or None
-        Which segment to keep; None: all.
-    **how
-        Further arguments of `load_recording`.
-
-    Returns
-    -------
-    recording : BaseRecording
-    """
-    from steadyspike.loading import load_recording
-
-    recording = load_recording(path, **how)
-    if probe is not None:
-        _attach_probe(recording, probe)
-    if not recording.has_channel_location():
-        raise UsageError(f"{path} has no probe, and motion needs contact positions; give one with --probe")
-    number = recording.get_num_segments()
-    if segment is not None and not 0 <= segment < number:
-        raise UsageError(f"--segment {segment} is not there; the recording has {number}, counted from 0")
-    if segment is not None and number > 1:
-        recording = recording.select_segments([segment])
+def tell_shanks(recording: BaseRecording) -> None:
+    """Say so where a recording has several shanks."""
     groups = recording.get_channel_groups()
     if groups is not None and np.unique(groups).size > 1:
         say("[yellow]several shanks[/yellow]: they are corrected together, along one depth axis")
-    return recording
-
-
-def describe(recording: BaseRecording) -> str:
-    """Say in one line what a recording is."""
-    channels, rate = recording.get_num_channels(), recording.get_sampling_frequency()
-    number = recording.get_num_segments()
-    segments = f" in {number} segments" if number > 1 else ""
-    return f"{channels} channels, {rate:g} Hz, {recording.get_total_duration():.1f} s{segments}, {recording.dtype}"
-
-
-def preprocess(recording: BaseRecording, choice: str) -> tuple[BaseRecording, str]:
-    """Apply a preprocessing preset.
-
-    Parameters
-    ----------
-    recording : BaseRecording
-        The recording as it was opened.
-    choice : str
-        "none", "auto", a bundled preset or a TOML file.
-
-    Returns
-    -------
-    recording : BaseRecording
-        Lazy.
-    chosen : str
-        What was applied, in words.
-    """
-    import spikeinterface.full as si
-
-    import steadyspike
-
-    chosen = fitting_preset(recording) if choice == "auto" else choice
-    if chosen == "none":
-        return recording, "none"
-    if chosen == "filters":
-        steps, chosen = FILTERS, "bandpass and common reference"
-    else:
-        try:
-            preset = steadyspike.load_preset(chosen)
-        except FileNotFoundError as error:
-            raise UsageError(str(error)) from None
-        if preset.kind != "preprocessing":
-            raise UsageError(f"{chosen} is a motion preset; give it to --preset")
-        steps = preset.steps
-    return si.apply_preprocessing_pipeline(recording, steps), chosen
 
 
 def run(recording: BaseRecording, request: Request) -> Correction:
@@ -173,7 +93,7 @@ def run(recording: BaseRecording, request: Request) -> Correction:
     -------
     done : Correction
     """
-    with work_beside(request.output) as work, new_folder(request.output, request.overwrite) as folder:
+    with peaks_beside(request.output) as work, new_folder(request.output, request.overwrite) as folder:
         done = _correct(recording, request, work, folder)
         write_marker(folder, {"command": "correct", "request": asdict(request), "result": asdict(done)})
     return done
@@ -257,28 +177,3 @@ def _save_recording(corrected: BaseRecording, folder: Path, request: Request) ->
         corrected.save(folder=folder / "recording.zarr", format="zarr", **request.job_kwargs)
         files.append("recording.zarr/")
     return files
-
-
-def _attach_probe(recording: BaseRecording, file: Path) -> None:
-    from probeinterface import read_probeinterface
-
-    try:
-        recording.set_probegroup(read_probeinterface(file))
-    except Exception as error:
-        raise UsageError(f"--probe {file}: {error}") from None
-
-
-def fitting_preset(recording: BaseRecording) -> str:
-    """Name the preset that fits the probe; "filters" if it is unknown, "none" if nothing is left to do."""
-    if recording.is_filtered():
-        return "none"
-    known = recording.get_property("inter_sample_shift") is not None and recording.has_scaleable_traces()
-    if not known:
-        return "filters"
-    probe = recording.get_probe()
-    description = f"{probe.annotations.get('description', '')} {probe.model_name or ''}"
-    if "2.0" in description or "NP2" in description:
-        return "neuropixels2"
-    if "1.0" in description or "NP1" in description:
-        return "neuropixels1"
-    return "filters"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 import warnings
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from steadyspike.cli.errors import UsageError, say
+from steadyspike.cli.output import other_settings, work_beside
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
@@ -90,29 +90,13 @@ def _selects_peaks(preset: str, overrides: Overrides) -> bool:
     return bool(get_motion_parameters_preset(preset)["select_kwargs"] or overrides.get("select_kwargs"))
 
 
-def work_folder(output: Path) -> Path:
-    """Give the folder that keeps peaks until the correction is complete."""
-    return output.absolute().with_name(f"{output.absolute().name}.part")
-
-
 @contextmanager
-def work_beside(output: Path) -> Iterator[Path]:
-    """Give a work folder that vanishes when all is done, and stays after an interrupt if it holds finished work."""
+def peaks_beside(output: Path) -> Iterator[Path]:
+    """Give the work folder of a correction, which keeps peaks."""
     from steadyspike.peaks.on_disk import finished_blocks, is_peaks_folder
 
-    work = work_folder(output)
-    try:
+    with work_beside(output, is_peaks_folder, finished_blocks, "peaks found so far") as work:
         yield work
-    except BaseException as error:
-        if finished_blocks(work):
-            if not isinstance(error, UsageError):
-                say(
-                    f"[yellow]kept[/yellow]: peaks found so far, in {work}; the same command goes on from there"
-                )
-        elif is_peaks_folder(work):
-            shutil.rmtree(work)
-        raise
-    shutil.rmtree(work, ignore_errors=True)
 
 
 def estimate(
@@ -236,8 +220,7 @@ def _peaks_on_disk(
             **job_kwargs,
         )
     except (OtherSettingsError, FileExistsError) as error:
-        text = str(error).replace("overwrite=True, or choose another folder", "--restart")
-        raise UsageError(text.replace("choose another folder", "choose another --output")) from None
+        raise other_settings(error) from None
     detect, localize = peak_parameters(preset, *steps)
     parameters = dict(
         preset=preset,

@@ -6,12 +6,12 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from steadyspike.cli.errors import UsageError
+from steadyspike.cli.errors import UsageError, say
 
 MARKER = "steadyspike.json"
 """File by which a folder that steadyspike wrote is known; it tells how the folder was made."""
@@ -67,6 +67,52 @@ def new_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
         _put_in_place(unfinished, path)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def work_folder(output: Path) -> Path:
+    """Give the folder that keeps unfinished work until the output is complete."""
+    return output.absolute().with_name(f"{output.absolute().name}.part")
+
+
+@contextmanager
+def work_beside(
+    output: Path, is_ours: Callable[[Path], bool], finished: Callable[[Path], int], what: str
+) -> Iterator[Path]:
+    """Give a work folder that vanishes when all is done, and stays after an interrupt if it holds finished work.
+
+    Parameters
+    ----------
+    output : Path
+        Where the result shall be; the work folder lies beside it.
+    is_ours : callable
+        Whether a folder was begun by the command, and may be deleted.
+    finished : callable
+        How much in it need not be done again.
+    what : str
+        What that is, in words.
+
+    Yields
+    ------
+    work : Path
+        May be absent.
+    """
+    work = work_folder(output)
+    try:
+        yield work
+    except BaseException as error:
+        if finished(work):
+            if not isinstance(error, UsageError):
+                say(f"[yellow]kept[/yellow]: {what}, in {work}; the same command goes on from there")
+        elif is_ours(work):
+            shutil.rmtree(work)
+        raise
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def other_settings(error: Exception) -> UsageError:
+    """Tell of a work folder that was begun with other settings in the words of the command line."""
+    text = str(error).replace("overwrite=True, or choose another folder", "--restart")
+    return UsageError(text.replace("choose another folder", "choose another --output"))
 
 
 def write_marker(folder: Path, content: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SETTINGS = "settings.json"
 UNFINISHED = ".unfinished-"
-KIND = "steadyspike peaks"
+KIND = "steadyspike {what}"
 # texts longer than this are kept as a digest
 LONGEST_TEXT = 200
 PIECE_FRAMES, NUM_PIECES = 500, 4
@@ -126,14 +126,15 @@ def _with_versions(settings: dict[str, Any]) -> dict[str, str]:
     return flatten(dict(settings, versions=versions))
 
 
-def write_settings(folder: Path, settings: dict[str, Any]) -> None:
-    """Write what a folder is begun with."""
+def write_settings(folder: Path, settings: dict[str, Any], what: str = "peaks") -> None:
+    """Write what a folder is begun with; `what` is the work that it will hold."""
     with write_aside(folder / SETTINGS) as unfinished:
-        text = json.dumps({"kind": KIND, "settings": _with_versions(settings)}, indent=1)
+        kind = KIND.format(what=what)
+        text = json.dumps({"kind": kind, "settings": _with_versions(settings)}, indent=1)
         unfinished.write_text(text + "\n", encoding="utf8")
 
 
-def check_folder(folder: Path, settings: dict[str, Any], overwrite: bool) -> None:
+def check_folder(folder: Path, settings: dict[str, Any], overwrite: bool, what: str = "peaks") -> None:
     """Refuse a folder that holds something else, and empty one that is to be overwritten.
 
     Parameters
@@ -144,6 +145,8 @@ def check_folder(folder: Path, settings: dict[str, Any], overwrite: bool) -> Non
         What the work is to be done with.
     overwrite : bool
         Delete a folder that was begun, whatever its settings.
+    what : str, default: "peaks"
+        What it holds, in a word.
 
     Raises
     ------
@@ -155,9 +158,9 @@ def check_folder(folder: Path, settings: dict[str, Any], overwrite: bool) -> Non
     is_new = folder.is_dir() and all(path.name.startswith(UNFINISHED) for path in folder.iterdir())
     if is_new or not folder.exists():
         return
-    known = read_settings(folder)
+    known = read_settings(folder, what)
     if known is None:
-        raise FileExistsError(f"{folder} exists and holds no peaks of steadyspike; choose another folder")
+        raise FileExistsError(f"{folder} exists and holds no {what} of steadyspike; choose another folder")
     if overwrite:
         shutil.rmtree(folder)
         return
@@ -169,18 +172,19 @@ def check_folder(folder: Path, settings: dict[str, Any], overwrite: bool) -> Non
         ]
         more = f"; and {len(told) - MOST_DIFFERENCES} more" if len(told) > MOST_DIFFERENCES else ""
         raise OtherSettingsError(
-            f"{folder} holds peaks of other settings: {'; '.join(told[:MOST_DIFFERENCES])}{more}. "
+            f"{folder} holds {what} of other settings: {'; '.join(told[:MOST_DIFFERENCES])}{more}. "
             "Begin anew with overwrite=True, or choose another folder"
         )
 
 
-def read_settings(folder: Path) -> dict[str, str] | None:
-    """Read what a folder was begun with, under the names of `flatten`; None if it holds no peaks of ours."""
+def read_settings(folder: Path, what: str = "peaks") -> dict[str, str] | None:
+    """Read what a folder was begun with, under the names of `flatten`; None if it holds no `what` of ours."""
     try:
         content = json.loads((folder / SETTINGS).read_text(encoding="utf8"))
     except (OSError, ValueError):
         return None
-    return content["settings"] if isinstance(content, dict) and content.get("kind") == KIND else None
+    is_ours = isinstance(content, dict) and content.get("kind") == KIND.format(what=what)
+    return content["settings"] if is_ours else None
 
 
 @contextmanager

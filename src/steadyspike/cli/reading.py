@@ -1,0 +1,180 @@
+"""How commands open and preprocess a recording: their shared options, and what these do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from steadyspike.cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from spikeinterface import BaseRecording
+
+READING = "Reading"
+
+RecordingPath = Annotated[
+    Path, typer.Argument(help="What SpikeInterface saved, or a file or folder of an acquisition system.")
+]
+Stream = Annotated[
+    str | None,
+    typer.Option("--stream", help="Name or id, where there are several.", rich_help_panel=READING),
+]
+Segment = Annotated[
+    int | None,
+    typer.Option("--segment", help="Only this one. Default: all, together.", rich_help_panel=READING),
+]
+ReaderName = Annotated[
+    str | None,
+    typer.Option("--reader", help="Format, such as spikeglx. Default: found out.", rich_help_panel=READING),
+]
+ReaderOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reader-option", metavar="KEY=VALUE", help="Argument of the reader.", rich_help_panel=READING
+    ),
+]
+ProbeFile = Annotated[
+    Path | None,
+    typer.Option("--probe", help="probeinterface JSON, where none is known.", rich_help_panel=READING),
+]
+TrustPickle = Annotated[
+    bool,
+    typer.Option(
+        "--trust-pickle",
+        help="Open a .pkl file. Doing so runs any code inside it.",
+        rich_help_panel=READING,
+    ),
+]
+
+FILTERS: list[dict[str, Any]] = [
+    {"name": "steady_bandpass_filter", "params": {"freq_min": 300.0, "freq_max": 6000.0}},
+    {"name": "steady_common_reference", "params": {}},
+]
+"""Preprocessing of a recording about whose probe nothing is known."""
+
+
+def open_recording(
+    path: Path, *, probe: Path | None, segment: int | None, purpose: str = "motion", **how: Any
+) -> BaseRecording:
+    """Open a recording with a probe, or say what is missing.
+
+    Parameters
+    ----------
+    path : Path
+        As for `load_recording`.
+    probe : Path or None
+        A probeinterface JSON to attach.
+    segment : int or None
+        Which segment to keep; None: all.
+    purpose : str, default: "motion"
+        What contact positions are needed for, in words.
+    **how
+        Further arguments of `load_recording`.
+
+    Returns
+    -------
+    recording : BaseRecording
+    """
+    from steadyspike.loading import load_recording
+
+    recording = load_recording(path, **how)
+    if probe is not None:
+        _attach_probe(recording, probe)
+    if not recording.has_channel_location():
+        raise UsageError(f"{path} has no probe, and {purpose} needs contact positions; give one with --probe")
+    number = recording.get_num_segments()
+    if segment is not None and not 0 <= segment < number:
+        raise UsageError(f"--segment {segment} is not there; the recording has {number}, counted from 0")
+    if segment is not None and number > 1:
+        recording = recording.select_segments([segment])
+    return recording
+
+
+def describe(recording: BaseRecording) -> str:
+    """Say in one line what a recording is."""
+    channels, rate = recording.get_num_channels(), recording.get_sampling_frequency()
+    number = recording.get_num_segments()
+    segments = f" in {number} segments" if number > 1 else ""
+    return f"{channels} channels, {rate:g} Hz, {recording.get_total_duration():.1f} s{segments}, {recording.dtype}"
+
+
+def preprocess(recording: BaseRecording, choice: str) -> tuple[BaseRecording, str]:
+    """Apply a preprocessing preset.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        The recording as it was opened.
+    choice : str
+        "none", "auto", a bundled preset or a TOML file.
+
+    Returns
+    -------
+    recording : BaseRecording
+        Lazy.
+    chosen : str
+        What was applied, in words.
+    """
+    steps, chosen = preprocessing_steps(recording, choice)
+    return apply_steps(recording, steps), chosen
+
+
+def preprocessing_steps(recording: BaseRecording, choice: str) -> tuple[list[dict[str, Any]], str]:
+    """Give the steps that a choice stands for, and their name; arguments are as for `preprocess`."""
+    import steadyspike
+
+    chosen = fitting_preset(recording) if choice == "auto" else choice
+    if chosen == "none":
+        return [], "none"
+    if chosen == "filters":
+        return FILTERS, "bandpass and common reference"
+    try:
+        preset = steadyspike.load_preset(chosen)
+    except FileNotFoundError as error:
+        raise UsageError(str(error)) from None
+    if preset.kind != "preprocessing":
+        raise UsageError(f"{chosen} is a motion preset; give it to --preset")
+    return preset.steps, chosen
+
+
+def apply_steps(recording: BaseRecording, steps: list[dict[str, Any]]) -> BaseRecording:
+    """Apply preprocessing steps, lazily."""
+    import spikeinterface.full as si
+
+    return si.apply_preprocessing_pipeline(recording, steps) if steps else recording
+
+
+def fitting_preset(recording: BaseRecording) -> str:
+    """Name the preset that fits the probe; "filters" if it is unknown, "none" if nothing is left to do."""
+    if recording.is_filtered():
+        return "none"
+    known = recording.get_property("inter_sample_shift") is not None and recording.has_scaleable_traces()
+    if not known:
+        return "filters"
+    probe = recording.get_probe()
+    description = f"{probe.annotations.get('description', '')} {probe.model_name or ''}"
+    if "2.0" in description or "NP2" in description:
+        return "neuropixels2"
+    if "1.0" in description or "NP1" in description:
+        return "neuropixels1"
+    return "filters"
+
+
+def check_place(recordings: list[Path], output: Path) -> None:
+    """Refuse an output folder that holds what is read: to replace it would delete that."""
+    for recording in recordings:
+        if output.absolute() in recording.absolute().parents or output.absolute() == recording.absolute():
+            raise UsageError(
+                f"{recording} lies in {output}, which would be replaced; choose another --output"
+            )
+
+
+def _attach_probe(recording: BaseRecording, file: Path) -> None:
+    from probeinterface import read_probeinterface
+
+    try:
+        recording.set_probegroup(read_probeinterface(file))
+    except Exception as error:
+        raise UsageError(f"--probe {file}: {error}") from None
