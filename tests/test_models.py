@@ -10,8 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from steadyspike.models import ModelError, Normalization, config_of, load_model, read_config, save_model
-from steadyspike.networks import NETWORKS, make_network, network_class
+from steadyspike.model_folder import ModelError, SavedModel, read_config, save_model
+from steadyspike.models import DeepInterpolationModel, ModelConfig, Normalization, config_of, load_model
+from steadyspike.networks import make_network, network_class
 from steadyspike.probe_layout import layout_of
 
 POSITIONS = np.stack(np.divmod(np.arange(24), 2)[::-1], axis=1) * [32.0, 15.0]
@@ -54,7 +55,7 @@ def change(folder, **fields):
     (folder / "config.json").write_text(json.dumps(content))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ModelConfig.networks)
 def test_a_model_comes_back(name, tmp_path):
     network, config = made(name, extra={"steps": 3, "note": None})
     save_model(tmp_path / "new" / "model", network, config, card="# µ\n")
@@ -127,7 +128,7 @@ def test_a_newer_schema_says_what_to_upgrade(folder):
         ({"layout__unit": [[2]]}, "layout.unit"),
         ({"layout__arrangement": "packed"}, "layout.arrangement is 'packed'"),
         ({"layout__pattern": "round"}, "layout.pattern"),
-        ({"network__name": "resnet"}, "network 'resnet' is not known; allowed: blindspot"),
+        ({"network__name": "resnet"}, "network.name: 'resnet' is none of kind 'deepinterpolation'; allowed: blindspot"),
         ({"network__sizes": {"depth": 3}}, "cannot have the sizes"),
         ({"network__sizes__features": -1}, "features=-1"),
         ({"network__sizes__features": "many"}, "network"),
@@ -154,6 +155,11 @@ def test_weights_that_do_not_fit(folder):
     save_file({name: value for name, value in weights.items() if name != "out.bias"}, path)
     with pytest.raises(ModelError, match=r"out\.bias is missing"):
         load_model(folder)
+    for nasty in (float("nan"), float("inf")):
+        save_file({**weights, "out.bias": torch.full_like(weights["out.bias"], nasty)}, path)
+        with pytest.raises(ModelError, match=r"is not finite in out\.bias"):
+            load_model(folder)
+    save_file(weights, path)
     whole = path.read_bytes()
     for broken in (whole[:-100], b"", pickle.dumps(weights)):
         path.write_bytes(broken)
@@ -176,6 +182,18 @@ def test_files_that_are_not_there(folder, tmp_path):
         read_config(folder)
 
 
+def test_a_model_of_another_kind_is_refused(folder):
+    class Other(SavedModel):
+        pass
+
+    with pytest.raises(ModelError, match="is a model of kind 'deepinterpolation', no Other"):
+        Other.load(folder)
+    assert isinstance(DeepInterpolationModel.load(folder), DeepInterpolationModel)
+    change(folder, kind="spike_sorter")
+    with pytest.raises(ModelError, match="kind: 'spike_sorter' is not known; allowed: deepinterpolation"):
+        load_model(folder)
+
+
 def test_another_networks_config_is_not_saved(tmp_path):
     network, _ = made("ridge")
     _, config = made("blindspot")
@@ -188,7 +206,7 @@ def test_another_networks_config_is_not_saved(tmp_path):
 
 def test_a_config_is_read_without_torch(folder):
     script = (
-        "import sys; from steadyspike.models import read_config; read_config(sys.argv[1]); "
+        "import sys; from steadyspike.model_folder import read_config; read_config(sys.argv[1]); "
         "print('torch' in sys.modules)"
     )
     done = subprocess.run(

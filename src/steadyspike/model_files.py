@@ -9,7 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steadyspike.models import CONFIG, WEIGHTS, DeepInterpolationModel, ModelConfig, ModelError, read_config
+from steadyspike.model_folder import CONFIG, WEIGHTS, ModelError, read_config
+from steadyspike.models import DeepInterpolationModel, ModelConfig
 
 if TYPE_CHECKING:
     from steadyspike.keras_model import KerasModel
@@ -54,8 +55,11 @@ class ModelSource:
         return self.config().normalization.method if self.keras is None else self.keras.normalization
 
     def config(self) -> ModelConfig:
-        """Return what `config.json` of a model folder holds."""
-        return read_config(self.path)
+        """Return what `config.json` of a model folder holds; refuse models of other kinds."""
+        config = read_config(self.path)
+        if not isinstance(config, ModelConfig):
+            raise ModelError(f"{self.name}: is a model of kind {config.kind!r}; allowed: 'deepinterpolation'")
+        return config
 
 
 def bundled_folder() -> Path:

@@ -1,51 +1,25 @@
-"""Model folders: the weights of a network, and what is needed to use it on a recording.
-
-A folder holds `model.safetensors`, `config.json` and `README.md` (the model card). Nothing in it is ever unpickled or
-run. A folder is complete or absent: it is written aside and then renamed.
-"""
+"""DeepInterpolation models: a network, the layout and the sampling rate that it is for, and its normalization."""
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from steadyspike.networks import make_network
+from steadyspike.model_folder import FolderConfig, NetworkConfig, SavedModel, StrictModel, load_folder
 from steadyspike.probe_layout import ARRANGEMENTS, LayoutType
 
 if TYPE_CHECKING:
     from torch import nn
 
-SCHEMA = 1
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-MAX_CONFIG_BYTES = 10_000_000
-
 Frames = Annotated[int, Field(ge=0)]
 Cells = Annotated[list[Literal[0, 1]], Field(min_length=1)]
 
 
-class ModelError(ValueError):
-    """A model folder that cannot be used; the message names the folder and what is wrong."""
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class NetworkConfig(_Strict):
-    """Name of a network (`steadyspike.networks.NETWORKS`) and the arguments of its class."""
-
-    name: str
-    sizes: dict[str, JsonValue]
-
-
-class LayoutConfig(_Strict):
+class LayoutConfig(StrictModel):
     """Fields of `steadyspike.probe_layout.LayoutType`."""
 
     name: str
@@ -67,7 +41,7 @@ class LayoutConfig(_Strict):
         return LayoutType(**fields)
 
 
-class Normalization(_Strict):
+class Normalization(StrictModel):
     """How traces are made ready: ``(traces - center) / scale``.
 
     `method` is "channel" (a robust center and scale of each channel), "global" (one mean and standard deviation for
@@ -81,7 +55,7 @@ class Normalization(_Strict):
     unit: str | None = None
 
 
-class ModelConfig(_Strict):
+class ModelConfig(FolderConfig):
     """What `config.json` holds.
 
     `pre`, `post` and `omission` are in frames: samples seen before and after the gap, and hidden on each side of the
@@ -89,9 +63,7 @@ class ModelConfig(_Strict):
     made the model; nothing depends on it.
     """
 
-    schema_version: int = Field(default=SCHEMA, ge=1, le=SCHEMA)
     kind: Literal["deepinterpolation"] = "deepinterpolation"
-    network: NetworkConfig
     layout: LayoutConfig
     sampling_frequency: float = Field(gt=0)
     pre: Frames
@@ -99,7 +71,8 @@ class ModelConfig(_Strict):
     omission: Frames
     context_ms: tuple[float, float]
     normalization: Normalization = Normalization()
-    extra: dict[str, JsonValue] = {}
+
+    networks: ClassVar[tuple[str, ...]] = ("blindspot", "ridge", "unet_single_ephys_1024")
 
     @model_validator(mode="after")
     def _context_is_that_of_the_frames(self) -> Self:
@@ -107,6 +80,22 @@ class ModelConfig(_Strict):
         if any(abs(given - ms) > 1e-3 for given, ms in zip(self.context_ms, expected, strict=True)):
             raise ValueError(f"context_ms is {self.context_ms}, but the frames make it {expected}")
         return self
+
+    def unlike(self, network: Any) -> list[str]:
+        """Tell what the configuration says of its network that is not so, sentence by sentence."""
+        return [
+            f"{name} is {stated!r}, but its network has {own!r}"
+            for name, stated, own in (
+                ("omission", self.omission, network.omission),
+                (
+                    "pre and post",
+                    (self.pre, self.post),
+                    tuple(side - network.omission for side in network.context),
+                ),
+                ("layout.arrangement", self.layout.arrangement, network.arrangement),
+            )
+            if stated != own
+        ]
 
 
 def _context_ms(pre: int, post: int, omission: int, sampling_frequency: float) -> tuple[float, float]:
@@ -162,7 +151,7 @@ def config_of(
 
 
 @dataclass(frozen=True, eq=False)
-class DeepInterpolationModel:
+class DeepInterpolationModel(SavedModel):
     """A network with its weights, and what is known about it.
 
     Parameters
@@ -177,10 +166,9 @@ class DeepInterpolationModel:
         Where it was loaded from.
     """
 
-    network: nn.Module
     config: ModelConfig
-    card: str = ""
-    folder: Path | None = None
+
+    config_class: ClassVar[type[FolderConfig]] = ModelConfig
 
     @property
     def layout_type(self) -> LayoutType:
@@ -192,69 +180,9 @@ class DeepInterpolationModel:
         """Samples read before and after each predicted one."""
         return self.config.pre + self.config.omission, self.config.post + self.config.omission
 
-    def save(self, folder: str | Path, overwrite: bool = False) -> None:
-        """Save as `save_model` does."""
-        save_model(folder, self.network, self.config, self.card, overwrite=overwrite)
 
-
-def save_model(
-    folder: str | Path, network: nn.Module, config: ModelConfig, card: str = "", overwrite: bool = False
-) -> None:
-    """Save a model folder: whole or not at all.
-
-    Parameters
-    ----------
-    folder : str or Path
-        Where to.
-    network : nn.Module
-        One of `steadyspike.networks`, on any device.
-    config : ModelConfig
-        Of `config_of`.
-    card : str, default: ""
-        The model card, Markdown.
-    overwrite : bool, default: False
-        Whether a model folder that is already there is replaced. Any other folder is never replaced.
-
-    Raises
-    ------
-    FileExistsError
-        If `folder` exists, and `overwrite` is False or it is no model folder.
-    ModelError
-        If `config` describes another network.
-    """
-    from safetensors.torch import save_file
-
-    folder = Path(folder).absolute()
-    if folder.exists() and not (overwrite and (folder / CONFIG).is_file()):
-        hint = (
-            "pass overwrite=True to replace it" if (folder / CONFIG).is_file() else "and is no model folder"
-        )
-        raise FileExistsError(f"{folder} exists already; {hint}")
-    weights = {name: values.detach().cpu().contiguous() for name, values in network.state_dict().items()}
-    _check_weights(
-        folder, _expected(folder, config), {name: _described(value) for name, value in weights.items()}
-    )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # a folder of its own, so that the new one inside has the permissions of any new folder
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-unfinished-") as aside:
-        new = Path(aside) / "new"
-        new.mkdir()
-        save_file(weights, new / WEIGHTS, metadata={"format": "pt"})
-        (new / CONFIG).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        (new / CARD).write_text(card, encoding="utf-8")
-        replaced = Path(aside) / "replaced"
-        if folder.exists():
-            folder.rename(replaced)
-        try:
-            new.rename(folder)
-        except OSError:
-            if replaced.exists():
-                replaced.rename(folder)
-            raise
-
-
-def load_model(folder: str | Path, device: str = "cpu") -> DeepInterpolationModel:
-    """Load a model folder.
+def load_model(folder: str | Path, device: str = "cpu") -> SavedModel:
+    """Load a model of any kind.
 
     Parameters
     ----------
@@ -263,119 +191,18 @@ def load_model(folder: str | Path, device: str = "cpu") -> DeepInterpolationMode
     device : str, default: "cpu"
         For the weights, as torch names it.
 
+    Returns
+    -------
+    model : SavedModel
+        A `DeepInterpolationModel`, or what else the kind of the folder asks for.
+
     Raises
     ------
     FileNotFoundError
         If the folder or a file is missing.
     ModelError
-        If the folder was written by a newer version, or its files do not fit each other. All is checked before
-        weights are read.
+        If the folder was written by a newer version, or its files do not fit each other.
     """
-    from safetensors import SafetensorError, safe_open
-    from safetensors.torch import load_file
-
     from steadyspike.model_files import find_model
 
-    folder = find_model(folder)
-    config = read_config(folder)
-    if not (folder / WEIGHTS).is_file():
-        raise FileNotFoundError(f"there is no {WEIGHTS} in the model folder {folder}")
-    expected = _expected(folder, config)
-    try:
-        with safe_open(folder / WEIGHTS, framework="pt") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118, it is no dict
-            found = {
-                name: (tuple(part.get_shape()), _DTYPES.get(part.get_dtype()))
-                for name, part in slices.items()
-            }
-            _check_weights(folder, expected, found)
-        weights = load_file(folder / WEIGHTS, device=device)
-    except SafetensorError as error:
-        raise ModelError(f"{folder / WEIGHTS}: is not a whole safetensors file: {error}") from None
-    network = make_network(config.network.name, config.network.sizes).to(device)
-    network.load_state_dict(weights, strict=True)
-    card = folder / CARD
-    text = card.read_text(encoding="utf-8") if card.is_file() else ""
-    return DeepInterpolationModel(network.eval(), config, text, folder)
-
-
-def read_config(folder: str | Path) -> ModelConfig:
-    """Read and check `config.json` of a model folder; torch is not needed.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    ModelError
-        If it was written by a newer version, or is not valid; all problems are named.
-    """
-    path = Path(folder) / CONFIG
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no {CONFIG} in the model folder {folder}")
-    if os.path.getsize(path) > MAX_CONFIG_BYTES:
-        raise ModelError(f"{path}: is larger than {MAX_CONFIG_BYTES} bytes, which no configuration is")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ModelError(f"{path}: is not valid JSON: {error}") from None
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if isinstance(version, int) and version > SCHEMA:
-        raise ModelError(
-            f"{path}: has schema_version {version}, and this steadyspike reads up to {SCHEMA}; "
-            "upgrade with: pip install --upgrade steadyspike"
-        )
-    if version is None:
-        raise ModelError(f"{path}: schema_version is missing; this is no steadyspike model")
-    try:
-        return ModelConfig.model_validate_json(json.dumps(content))
-    except ValidationError as error:
-        problems = [f"{'.'.join(map(str, one['loc'])) or 'config'}: {one['msg']}" for one in error.errors()]
-        raise ModelError(f"{path}: " + "; ".join(problems)) from None
-
-
-# what the file format calls the types of the weights that networks have
-_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64"}
-_Described = dict[str, tuple[tuple[int, ...], str | None]]
-
-
-def _described(values: Any) -> tuple[tuple[int, ...], str]:
-    return tuple(values.shape), str(values.dtype).removeprefix("torch.")
-
-
-def _expected(folder: Path, config: ModelConfig) -> _Described:
-    """Shapes and types of the weights of the network that a configuration describes, without making them."""
-    import torch
-
-    try:
-        with torch.device("meta"):
-            network: Any = make_network(config.network.name, config.network.sizes)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise ModelError(f"{folder / CONFIG}: network: {error}") from None
-    unlike = [
-        f"{name} is {stated!r}, but its network has {own!r}"
-        for name, stated, own in (
-            ("omission", config.omission, network.omission),
-            (
-                "pre and post",
-                (config.pre, config.post),
-                tuple(side - network.omission for side in network.context),
-            ),
-            ("layout.arrangement", config.layout.arrangement, network.arrangement),
-        )
-        if stated != own
-    ]
-    if unlike:
-        raise ModelError(f"{folder / CONFIG}: " + "; ".join(unlike))
-    return {name: _described(values) for name, values in network.state_dict().items()}
-
-
-def _check_weights(folder: Path, expected: _Described, found: _Described) -> None:
-    problems = [f"{name} is missing" for name in expected.keys() - found.keys()]
-    problems += [f"{name} is not of this network" for name in found.keys() - expected.keys()]
-    problems += [
-        f"{name} is {found[name]}, should be {expected[name]}"
-        for name in expected.keys() & found.keys()
-        if expected[name] != found[name]
-    ]
-    if problems:
-        raise ModelError(f"{folder / WEIGHTS}: does not fit {CONFIG}: " + "; ".join(sorted(problems)))
+    return load_folder(find_model(folder), device)

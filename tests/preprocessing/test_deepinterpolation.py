@@ -20,7 +20,8 @@ from torch.profiler import ProfilerActivity, profile
 import steadyspike
 from steadyspike import inference
 from steadyspike.model_files import find_source
-from steadyspike.models import DeepInterpolationModel, ModelError, Normalization, config_of, save_model
+from steadyspike.model_folder import ModelError, save_model
+from steadyspike.models import DeepInterpolationModel, Normalization, config_of
 from steadyspike.networks import make_network
 from steadyspike.networks.blindspot import BlindSpot
 from steadyspike.normalization import measure_normalization

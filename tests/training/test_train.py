@@ -12,7 +12,8 @@ import pytest
 import torch
 from training_signals import FAST, recording_of, traces_of
 
-from steadyspike.models import ModelError, load_model
+from steadyspike.model_folder import ModelError
+from steadyspike.models import load_model
 from steadyspike.training import loop, run
 from steadyspike.training.deepinterpolation import train_deepinterpolation
 from steadyspike.training.plan import choose_layers

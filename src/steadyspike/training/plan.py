@@ -15,8 +15,9 @@ import torch
 from torch import nn
 
 from steadyspike.model_files import find_model
-from steadyspike.models import DeepInterpolationModel, ModelError, load_model
-from steadyspike.networks import NETWORKS, network_class
+from steadyspike.model_folder import ModelError
+from steadyspike.models import DeepInterpolationModel, ModelConfig
+from steadyspike.networks import network_class
 from steadyspike.networks.blindspot import BlindSpot
 from steadyspike.normalization import METHODS
 from steadyspike.probe_layout import LayoutType, layout_of
@@ -25,7 +26,7 @@ from steadyspike.training.stretches import Stretch, TimeRange, limited, split_ti
 from steadyspike.training.windows import Source, Windows
 
 LOSS_ALIASES = {"mean_absolute_error": "mae", "mean_squared_error": "mse"}
-TRAINED_NETWORKS = tuple(name for name in NETWORKS if name != "ridge")
+TRAINED_NETWORKS = tuple(name for name in ModelConfig.networks if name != "ridge")
 LAST_LAYERS = r"(out|linear|centre\.out)\."
 
 
@@ -247,7 +248,7 @@ def _start_from(model: Any, recordings: Sequence[Any]) -> ChosenNetwork:
         if path.is_file():
             raise ModelError(f"init_from={name!r} is a file; allowed: a model folder. Convert it first")
         with own_random_numbers(0):
-            model = load_model(path)
+            model = DeepInterpolationModel.load(path)
     if not isinstance(model, DeepInterpolationModel):
         raise ValueError(
             f"init_from={model!r} is no model; allowed: a bundled name, a folder, or a loaded model"

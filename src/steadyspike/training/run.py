@@ -19,15 +19,8 @@ import torch
 from torch import nn
 
 from steadyspike.environment import versions
-from steadyspike.models import (
-    CONFIG,
-    DeepInterpolationModel,
-    ModelConfig,
-    Normalization,
-    config_of,
-    load_model,
-    save_model,
-)
+from steadyspike.model_folder import CONFIG, save_model
+from steadyspike.models import DeepInterpolationModel, ModelConfig, Normalization, config_of
 from steadyspike.networks.cost import num_parameters
 from steadyspike.probe_layout import ProbeLayout
 from steadyspike.training.baseline import fit_ridge, score, start_linear
@@ -186,7 +179,7 @@ class Run:
             if (self.work / name).is_file():
                 os.replace(self.work / name, self.folder / name)
         shutil.rmtree(self.work, ignore_errors=True)
-        return load_model(self.folder)
+        return DeepInterpolationModel.load(self.folder)
 
     def drop_if_not_begun(self) -> None:
         """Remove the work folder if there is nothing to go on from."""
