@@ -21,7 +21,7 @@ from steadyspike.benchmark.simulate import SAMPLING_FREQUENCY, build_probe, simu
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording, BaseSorting
 
-AMPLITUDES_UV, NOISE_LEVELS_UV = (20.0, 250.0), (6.0, 10.0)
+AMPLITUDES_UV, NOISE_LEVELS_UV = (15.0, 200.0), (6.0, 10.0)
 AMPLITUDE_SPREAD = 0.1
 SIZES = {"small": (0.0, 6.0), "medium": (6.0, 12.0), "large": (12.0, np.inf)}
 """Kinds of units: amplitude on the largest channel over that channel's noise level, from and below."""
@@ -146,9 +146,9 @@ def simulate_noisy_recording(
         Largest peak-to-peak displacement in um; 0: still.
     num_units : int or None, default: None
         None: 0.6 for each contact of most probes.
-    amplitudes_uV : tuple of float, default: (20.0, 250.0)
+    amplitudes_uV : tuple of float, default: (15.0, 200.0)
         Range of the units' amplitudes on their largest channel, drawn evenly on a log scale: half of the default are
-        below 71 uV. Each spike varies around its unit's by 10 % (standard deviation).
+        below 55 uV. Each spike varies around its unit's by 10 % (standard deviation).
     noise_levels_uV : tuple of float, default: (6.0, 10.0)
         Range of the channels' noise standard deviations, drawn evenly.
     firing_rates : tuple of float, default: (1.0, 10.0)
