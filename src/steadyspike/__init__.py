@@ -14,7 +14,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from steadyspike.hub import pull_from_hub, push_to_hub
     from steadyspike.metrics import drift_metrics
+    from steadyspike.metrics.denoising import evaluate_deepinterpolation
     from steadyspike.models import DeepInterpolationModel, load_model
     from steadyspike.motion.sessions import estimate_motion_sessions
     from steadyspike.motion.trust import motion_trust
@@ -39,12 +41,15 @@ __all__ = [
     "deepinterpolate",
     "drift_metrics",
     "estimate_motion_sessions",
+    "evaluate_deepinterpolation",
     "interpolate_motion",
     "interpolate_motion_by_shank",
     "list_presets",
     "load_model",
     "load_preset",
     "motion_trust",
+    "pull_from_hub",
+    "push_to_hub",
     "registered",
     "save_preset",
     "train_deepinterpolation",
@@ -52,6 +57,7 @@ __all__ = [
 
 _MODULES = {
     "drift_metrics": "steadyspike.metrics",
+    "evaluate_deepinterpolation": "steadyspike.metrics.denoising",
     "compute_peaks": "steadyspike.peaks.on_disk",
     "estimate_motion_sessions": "steadyspike.motion.sessions",
     "motion_trust": "steadyspike.motion.trust",
@@ -65,6 +71,8 @@ _MODULES = {
     "list_presets": "steadyspike.presets",
     "load_preset": "steadyspike.presets",
     "save_preset": "steadyspike.presets",
+    "pull_from_hub": "steadyspike.hub",
+    "push_to_hub": "steadyspike.hub",
     "registered": "steadyspike.register",
     "train_deepinterpolation": "steadyspike.training.deepinterpolation",
 }

@@ -1,0 +1,297 @@
+"""Waveforms of units before and after denoising: what is gathered chunk by chunk, and what is measured of it.
+
+Times are positions: samples counted over all segments one after another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+SELF, TRUE = 0, 1
+SPIKES, NOISE = 0, 1
+
+
+@dataclass(frozen=True, eq=False)
+class UnitEvents:
+    """When a unit fires, and when it does not.
+
+    Parameters
+    ----------
+    spikes : ndarray of int64, sorted
+        All its spikes.
+    train, test : ndarray of int64, sorted
+        The first and second half of those that are measured. The first make the template that the second are scored
+        with.
+    noise : ndarray of int64, sorted
+        Random times after the last of `train`, away from the unit's own spikes.
+    channels : ndarray of int64
+        Where its waveform is measured.
+    main : int
+        Index of its extremum channel, of all channels.
+    """
+
+    spikes: np.ndarray
+    train: np.ndarray
+    test: np.ndarray
+    noise: np.ndarray
+    channels: np.ndarray
+    main: int
+
+    @property
+    def num_spikes(self) -> int:
+        """Number of spikes that are measured."""
+        return self.train.size + self.test.size
+
+
+def draw_noise_times(
+    rng: np.random.Generator, spikes: np.ndarray, first: int, spans: np.ndarray, away: int, number: int
+) -> np.ndarray:
+    """Draw times away from the spikes of a unit.
+
+    Parameters
+    ----------
+    rng : Generator
+    spikes : ndarray of int64, sorted
+        All spikes of the unit.
+    first : int
+        Earliest time.
+    spans : ndarray of int64, shape (num_spans, 2)
+        Starts and ends of what may be drawn from, in order.
+    away : int
+        Samples to the nearest spike, at least.
+    number : int
+        Of times, at most; fewer where the unit fires so often that 4 times as many draws do not hold them.
+
+    Returns
+    -------
+    times : ndarray of int64, sorted
+    """
+    spans = np.maximum(spans, first)
+    lengths = spans[:, 1] - spans[:, 0]
+    before = np.cumsum(lengths) - lengths
+    if lengths.sum() <= 0:
+        return np.zeros(0, "int64")
+    drawn = rng.integers(lengths.sum(), size=4 * number)
+    which = np.searchsorted(before, drawn, side="right") - 1
+    times = np.unique(spans[which, 0] + drawn - before[which])
+    times = rng.permutation(times[distance_to_events(times, spikes) >= away])
+    return np.sort(times[:number])
+
+
+def distance_to_events(times: np.ndarray, events: np.ndarray) -> np.ndarray:
+    """Distance of each time to the nearest of sorted events; the largest integer where there is none."""
+    if not events.size:
+        return np.full(times.size, np.iinfo("int64").max)
+    after = np.searchsorted(events, times)
+    return np.minimum(
+        np.abs(times - events[np.maximum(after - 1, 0)]),
+        np.abs(events[np.minimum(after, events.size - 1)] - times),
+    )
+
+
+def extremum_channels(templates: np.ndarray) -> np.ndarray:
+    """Channel of the largest absolute value of templates of shape (num_units, num_samples, num_channels)."""
+    return np.abs(templates).max(axis=1).argmax(axis=1)
+
+
+class UnitSums:
+    """What is gathered of all units in one method's traces.
+
+    Parameters
+    ----------
+    units : sequence of UnitEvents
+    before, after : int
+        Samples of a waveform before its spike, and from it on.
+    true_templates : sequence of ndarray or None
+        Noise-free template of each unit on its channels, shape (before + after, num_channels of the unit).
+
+    Attributes
+    ----------
+    moments : ndarray of float64, shape (2, 2, num_units, 3)
+        Number, sum and sum of squares of the scores with a unit's own (0) or true (1) template, at its spikes (0) or
+        at noise times (1).
+    """
+
+    def __init__(
+        self,
+        units: Sequence[UnitEvents],
+        before: int,
+        after: int,
+        true_templates: Sequence[np.ndarray] | None = None,
+    ) -> None:
+        self.units, self.true_templates = units, true_templates
+        self.window = np.arange(-before, after)
+        self.train = [np.zeros((before + after, unit.channels.size)) for unit in units]
+        self.test = [np.zeros_like(sums) for sums in self.train]
+        self.moments = np.zeros((2, 2, len(units), 3))
+
+    def add(self, traces: np.ndarray, first: int, start: int, stop: int) -> None:
+        """Take in a chunk; chunks must come in order.
+
+        Parameters
+        ----------
+        traces : ndarray, shape (num_samples, num_channels)
+            Finite, less their center, with margins around what counts.
+        first : int
+            Position of the first sample of `traces`.
+        start, stop : int
+            Events at these positions, `stop` not included, are taken in.
+        """
+        for index, unit in enumerate(self.units):
+            train, test, noise = (
+                self._waveforms(traces, first, _between(events, start, stop), unit.channels)
+                for events in (unit.train, unit.test, unit.noise)
+            )
+            self.train[index] += train.sum(axis=0)
+            self.test[index] += test.sum(axis=0)
+            own = self.train[index] / max(unit.train.size, 1)
+            for place, waveforms in ((SPIKES, test), (NOISE, noise)):
+                self._score(SELF, place, index, waveforms, own)
+                if self.true_templates is not None:
+                    self._score(TRUE, place, index, waveforms, self.true_templates[index])
+
+    def _waveforms(
+        self, traces: np.ndarray, first: int, events: np.ndarray, channels: np.ndarray
+    ) -> np.ndarray:
+        times = (events - first)[:, None] + self.window
+        return traces[times[:, :, None], channels].astype("float64")
+
+    def _score(self, kind: int, place: int, index: int, waveforms: np.ndarray, template: np.ndarray) -> None:
+        scores = np.einsum("nsc,sc->n", waveforms, template)
+        self.moments[kind, place, index] += scores.size, scores.sum(), np.square(scores).sum()
+
+    def templates(self) -> list[np.ndarray]:
+        """Average waveform of all spikes of each unit; NaN without any."""
+        sums = [train + test for train, test in zip(self.train, self.test, strict=True)]
+        return [
+            total / unit.num_spikes if unit.num_spikes else np.full_like(total, np.nan)
+            for total, unit in zip(sums, self.units, strict=True)
+        ]
+
+    def d_primes(self, kind: int) -> np.ndarray:
+        r"""Separation of scores at spikes from those at noise times, :math:`d'`, of each unit."""
+        return d_prime(self.moments[kind, SPIKES], self.moments[kind, NOISE])
+
+
+def _between(events: np.ndarray, start: int, stop: int) -> np.ndarray:
+    low, high = np.searchsorted(events, (start, stop))
+    return events[low:high]
+
+
+def d_prime(spikes: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    r"""Difference of two means over the pooled standard deviation.
+
+    .. math:: d' = (m_1 - m_0) / \sqrt{(v_1 + v_0) / 2}
+
+    Parameters
+    ----------
+    spikes, noise : ndarray of float64, shape (..., 3)
+        Number, sum and sum of squares of the scores.
+
+    Returns
+    -------
+    d_prime : ndarray of float64, shape (...)
+        NaN where there are fewer than 2 scores, or no score varies.
+    """
+    means, variances = [], []
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for number, total, squares in (np.moveaxis(values, -1, 0) for values in (spikes, noise)):
+            mean = total / number
+            means.append(mean)
+            # rounding may leave a variance just below 0
+            variances.append(
+                np.maximum(squares - number * mean**2, 0) / np.where(number > 1, number - 1, np.nan)
+            )
+        spread = np.sqrt(sum(variances) / 2)
+        return np.where(spread > 0, (means[0] - means[1]) / spread, np.nan)
+
+
+def compare_templates(template: np.ndarray, reference: np.ndarray, main: int) -> tuple[float, float, float]:
+    r"""Measure what became of a template.
+
+    Parameters
+    ----------
+    template, reference : ndarray, shape (num_samples, num_channels)
+        :math:`T` and what it should be, :math:`R`.
+    main : int
+        Extremum channel :math:`c` of R.
+
+    Returns
+    -------
+    amplitude_bias : float
+        :math:`T(t, c) / R(t, c) - 1` at the sample where :math:`|R(t, c)|` is largest.
+    gain : float
+        :math:`\langle T, R \rangle / \langle R, R \rangle`, the least-squares factor from R to T.
+    shape_bias : float
+        :math:`1 - \langle T, R \rangle / (|T|\, |R|)`.
+    """
+    peak = int(np.abs(reference[:, main]).argmax())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        product = np.sum(template * reference)
+        gain = product / np.sum(reference**2)
+        cosine = product / np.sqrt(np.sum(reference**2) * np.sum(template**2))
+        return float(template[peak, main] / reference[peak, main] - 1), float(gain), float(1 - cosine)
+
+
+class NoiseSamples:
+    """Values at some random times, to tell the noise between spikes.
+
+    Parameters
+    ----------
+    times : ndarray of int64, sorted
+    num_channels : int
+    """
+
+    def __init__(self, times: np.ndarray, num_channels: int) -> None:
+        self.times = times
+        self.values = np.full((times.size, num_channels), np.nan, "float32")
+
+    def add(self, traces: np.ndarray, first: int, start: int, stop: int) -> None:
+        """Take in a chunk, as `UnitSums.add`; what is not finite is left out."""
+        low, high = np.searchsorted(self.times, (start, stop))
+        self.values[low:high] = traces[self.times[low:high] - first]
+
+    def noise(self, quiet: np.ndarray, least: int) -> np.ndarray:
+        """Robust standard deviation of each channel, 1.4826 times the median absolute deviation.
+
+        Parameters
+        ----------
+        quiet : ndarray of bool, shape (num_times, num_channels)
+            What counts.
+        least : int
+            NaN where fewer values count.
+        """
+        from scipy.stats import median_abs_deviation
+
+        noise = np.full(self.values.shape[1], np.nan)
+        for channel in range(noise.size):
+            values = self.values[quiet[:, channel], channel]
+            values = values[np.isfinite(values)]
+            if values.size >= least:
+                noise[channel] = median_abs_deviation(values.astype("float64"), scale="normal")
+        return noise
+
+
+def quiet_times(times: np.ndarray, units: Sequence[UnitEvents], away: int, num_channels: int) -> np.ndarray:
+    """Tell where no unit nearby fires.
+
+    Parameters
+    ----------
+    times : ndarray of int64, sorted
+    units : sequence of UnitEvents
+    away : int
+        Samples to the nearest spike of any unit that has the channel, at least.
+    num_channels : int
+
+    Returns
+    -------
+    quiet : ndarray of bool, shape (num_times, num_channels)
+    """
+    quiet = np.ones((times.size, num_channels), bool)
+    for unit in units:
+        near = distance_to_events(times, unit.spikes) < away
+        quiet[np.ix_(near, unit.channels)] = False
+    return quiet
