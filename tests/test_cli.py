@@ -9,10 +9,9 @@ import time
 import numpy as np
 import pytest
 import spikeinterface.full as si
-from typer.testing import CliRunner
+from cli_runner import assert_nothing_left, run
 
 from steadyspike.benchmark.simulate import build_probe, simulate_drifting_recording
-from steadyspike.cli import app
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +32,6 @@ def corrected_folder(raw_folder, tmp_path_factory):
     result = run("correct", raw_folder, "-o", output, "-p", "steady_rigid", "-f", "binary", "-j", 1)
     assert result.exit_code == 0, result.output
     return output
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
-
-
-def assert_nothing_left(folder):
-    assert [path.name for path in folder.iterdir()] == []
 
 
 @pytest.mark.parametrize(

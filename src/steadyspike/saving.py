@@ -7,6 +7,7 @@ them the binary folder that ``recording.save(format="binary")`` would have writt
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,12 @@ def chunks_written(work: Path) -> int:
     return len(_chunks_done(work)) if is_traces_folder(work) else 0
 
 
+def seconds_written(work: Path, sampling_frequency: float) -> float:
+    """Sum the durations of the chunks that a work folder of `write_traces` holds."""
+    chunks = _chunks_done(work) if is_traces_folder(work) else []
+    return sum(stop - start for _, start, stop in chunks) / sampling_frequency
+
+
 def is_traces_folder(work: Path) -> bool:
     """Whether a folder was begun by `write_traces`."""
     return read_settings(work, WHAT) is not None
@@ -124,7 +131,7 @@ def move_into_folder(recording: BaseRecording, work: Path, folder: Path) -> None
     model = NumpyRecording(
         [one_sample for _ in segments],
         recording.sampling_frequency,
-        t_starts=[recording.get_start_time(segment) for segment in segments],
+        t_starts=recording.get_segment_t_starts(),
         channel_ids=recording.channel_ids,
     )
     recording.copy_metadata(model)
@@ -132,8 +139,10 @@ def move_into_folder(recording: BaseRecording, work: Path, folder: Path) -> None
         model.set_probegroup(recording.get_probegroup())
     for segment in segments:
         if recording.has_time_vector(segment):
-            model.set_times(recording.get_times(segment)[:1], segment, with_warning=False)
-    model.save(folder=folder, format="binary", n_jobs=1, progress_bar=False, verbose=False)
+            model.set_times(recording.get_times(segment)[:1], segment)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The extractor is not serializable to file")
+        model.save(folder=folder, format="binary", n_jobs=1, progress_bar=False, verbose=False)
     (folder / "provenance.pkl").unlink(missing_ok=True)
     save_provenance_to_folder(folder, recording, relative_to=folder)
     for segment in segments:
@@ -167,7 +176,7 @@ def _open_files(recording: BaseRecording, work: Path) -> dict[str, Any]:
 def _write_chunk(segment: int, start: int, stop: int, worker: dict[str, Any]) -> Chunk:
     recording, file = worker["recording"], worker["files"][segment]
     traces = recording.get_traces(segment_index=segment, start_frame=start, end_frame=stop)
-    content = memoryview(np.ascontiguousarray(traces)).cast("B")
+    content = np.ascontiguousarray(traces).data.cast("B")
     file.seek(start * recording.get_num_channels() * traces.dtype.itemsize)
     while content:
         content = content[file.write(content) :]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from steadyspike.cli import benchmark, correct, demo, info, presets
+from steadyspike.cli import benchmark, correct, demo, denoise, info, presets, train
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -29,6 +29,8 @@ app = typer.Typer(
 )
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 app.command("correct", epilog=correct.EXAMPLES)(correct.correct)
+app.command("train", epilog=train.EXAMPLES)(train.train)
+app.command("denoise", epilog=denoise.EXAMPLES)(denoise.denoise)
 app.add_typer(presets.app, name="presets")
 app.command("info")(info.info)
 app.add_typer(benchmark.app, name="benchmark")

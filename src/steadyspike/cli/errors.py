@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -46,6 +47,38 @@ def clear_errors(debug: bool = False) -> Iterator[None]:
             _fail(error, MISUSED, debug)
         except Exception as error:
             _fail(error, FAILED, debug)
+
+
+@contextmanager
+def refusals(*names: str, **renamed: str) -> Iterator[None]:
+    """Tell what our functions refuse before they begin in the words of the command line, with exit code 2.
+
+    Parameters
+    ----------
+    *names : str
+        Arguments that are options of the same name: "max_steps" stands for ``--max-steps``.
+    **renamed : str
+        Options of other names, by argument; or what else to replace, by what stands there.
+    """
+    phrases = {text: renamed.pop(text) for text in list(renamed) if not text.isidentifier()}
+    options = {**{name: f"--{name.replace('_', '-')}" for name in names}, **renamed}
+    # a name of one word is an argument only where a value follows it
+    words = "|".join(sorted(options, key=len, reverse=True))
+
+    def option(found: re.Match[str]) -> str:
+        name, equals = found.groups()
+        if not equals and "_" not in name:
+            return found.group()
+        return options[name] + (" " if equals else "")
+
+    try:
+        yield
+    except (ValueError, FileNotFoundError, FileExistsError, ImportError) as error:
+        text = str(error)
+        for phrase, instead in phrases.items():
+            text = text.replace(phrase, instead)
+        text = re.sub(rf"\b({words})\b(=?)", option, text) if words else text
+        raise UsageError(text) from error
 
 
 def say(message: str) -> None:

@@ -20,7 +20,12 @@ ProgressBar = Annotated[
     typer.Option("--progress-bar/--no-progress-bar", help="Default: on a terminal only.", show_default=False),
 ]
 
+Device = Annotated[
+    str, typer.Option("--device", help="cpu, cuda, cuda:1 or mps. auto: cuda, else mps, else cpu.")
+]
+
 MOST_JOBS = 8
+SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
 def job_kwargs(n_jobs: int | None, chunk_duration: str, progress_bar: bool | None) -> dict[str, Any]:
@@ -37,6 +42,15 @@ def job_kwargs(n_jobs: int | None, chunk_duration: str, progress_bar: bool | Non
     if progress_bar is None:
         progress_bar = sys.stderr.isatty()
     return dict(n_jobs=n_jobs, chunk_duration=chunk_duration, progress_bar=progress_bar)
+
+
+def parse_duration(text: str, option: str) -> float:
+    """Read a time such as ``90s``, ``30min`` or ``8h`` in seconds."""
+    number = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
+    unit = text[len(number) :].strip()
+    if unit not in SECONDS or not _is_positive(number):
+        raise UsageError(f"{option} {text} cannot work; allowed: such as 90s, 30min or 8h")
+    return float(number) * SECONDS[unit]
 
 
 def parse_settings(texts: list[str], option: str) -> dict[str, Any]:

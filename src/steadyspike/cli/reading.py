@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from steadyspike.cli.errors import UsageError
+from steadyspike.cli.errors import UsageError, say
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
@@ -45,6 +45,15 @@ TrustPickle = Annotated[
         "--trust-pickle",
         help="Open a .pkl file. Doing so runs any code inside it.",
         rich_help_panel=READING,
+    ),
+]
+
+Preprocess = Annotated[
+    str,
+    typer.Option(
+        "--preprocess",
+        help="A preprocessing preset, a TOML file, [bold]none[/bold], or [bold]auto[/bold]: none if the recording is "
+        "filtered; else a highpass of 300 Hz and a common reference, and what else fits its Neuropixels probe.",
     ),
 ]
 
@@ -135,8 +144,37 @@ def preprocessing_steps(recording: BaseRecording, choice: str) -> tuple[list[dic
     except FileNotFoundError as error:
         raise UsageError(str(error)) from None
     if preset.kind != "preprocessing":
-        raise UsageError(f"{chosen} is a motion preset; give it to --preset")
+        raise UsageError(f"{chosen} is a motion preset; steadyspike correct takes it as --preset")
     return preset.steps, chosen
+
+
+def denoising_steps(recording: BaseRecording, choice: str) -> tuple[list[dict[str, Any]], str]:
+    """Give the steps before DeepInterpolation, and their name; arguments are as for `preprocess`.
+
+    What "auto" stands for keeps all above the lower corner. Where noise is cut off above, it is no longer independent
+    from sample to sample: a network that sees the samples beside the hidden one predicts it, and keeps it.
+    """
+    steps, chosen = preprocessing_steps(recording, choice)
+    if choice == "auto" and steps:
+        known = chosen.startswith("neuropixels")
+        chosen = f"{chosen}, with a highpass only" if known else "highpass and common reference"
+        steps = [_opened_above(step) for step in steps]
+    if any(_upper_corner(step) for step in steps):
+        say(
+            "[yellow]note[/yellow]: after a bandpass, noise can be predicted from the samples beside it, and stays. "
+            "Better is a highpass, as --preprocess auto does it"
+        )
+    return steps, chosen
+
+
+def _upper_corner(step: dict[str, Any]) -> bool:
+    """Whether a step is a bandpass, ours or SpikeInterface's."""
+    is_bandpass = step["name"] in ("steady_bandpass_filter", "bandpass_filter")
+    return is_bandpass and (step.get("params") or {}).get("freq_max", 6000.0) is not None
+
+
+def _opened_above(step: dict[str, Any]) -> dict[str, Any]:
+    return {**step, "params": {**step["params"], "freq_max": None}} if _upper_corner(step) else step
 
 
 def apply_steps(recording: BaseRecording, steps: list[dict[str, Any]]) -> BaseRecording:

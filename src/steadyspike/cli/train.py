@@ -1,0 +1,356 @@
+"""``steadyspike train``: a DeepInterpolation model from recordings, from scratch or fine-tuned."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from steadyspike.cli.errors import Debug, UsageError, clear_errors, refusals, say
+from steadyspike.cli.options import Device, ProgressBar, job_kwargs, parse_duration, parse_settings
+from steadyspike.cli.reading import (
+    Preprocess,
+    ProbeFile,
+    ReaderName,
+    ReaderOption,
+    Segment,
+    Stream,
+    TrustPickle,
+)
+
+if TYPE_CHECKING:
+    from spikeinterface import BaseRecording
+
+    from steadyspike.models import DeepInterpolationModel
+
+EXAMPLES = """
+[bold]Examples[/bold]
+
+  Overnight, on a GPU if there is one, from two runs of one probe type:
+
+    steadyspike train /data/run1_g0 /data/run2_g0 -o my_model --max-time 8h
+
+  Fine-tune a model to a recording:
+
+    steadyspike train /data/run3_g0 -o run3_model --init-from my_model --steps 500
+
+[bold]What is written[/bold]
+
+  A model folder: weights, configuration, a card (README.md) with the data
+  and scores, log.jsonl and loss.png. steadyspike denoise and
+  steadyspike.deepinterpolate take it.
+
+Until all of that is there, the state of the training is kept in a folder
+beside it whose name ends in .training: after an interrupt or a crash, the
+same command goes on from there.
+"""
+
+NETWORK, TRAINING, HELD_OUT, WRITING = "Network", "Training", "Time", "Writing"
+
+ARGUMENTS = (
+    *("train_start_s", "train_end_s", "train_duration_s", "test_start_s", "test_end_s", "test_duration_s"),
+    *("network", "size", "network_kwargs", "init_from", "train_layers", "pre_ms", "post_ms"),
+    *("loss", "learning_rate", "batch_size", "patience", "seed", "device", "devices", "precision"),
+)
+RENAMED = {
+    "pre_post_omission": "--omission",
+    "max_steps": "--steps",
+    "max_time_s": "--max-time",
+    "num_readers": "--readers",
+    "overwrite=True with resume=False": "--restart",
+    "network_kwargs": "--network-option",
+    **{name: f"--{name.removesuffix('_s').replace('_', '-')}" for name in ARGUMENTS if name.endswith("_s")},
+}
+
+
+def train(
+    recordings: Annotated[
+        list[Path],
+        typer.Argument(help="Recordings of one probe type: saved by SpikeInterface, or acquired."),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Model folder; complete or not at all.", rich_help_panel=WRITING),
+    ],
+    license_name: Annotated[
+        str, typer.Option("--license", help="Of the weights, for the card.", rich_help_panel=WRITING)
+    ] = "unknown",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a model folder.", rich_help_panel=WRITING)
+    ] = False,
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart",
+            help="Begin anew instead of going on with an interrupted run.",
+            rich_help_panel=WRITING,
+        ),
+    ] = False,
+    init_from: Annotated[
+        str | None,
+        typer.Option(
+            "--init-from",
+            help="Fine-tune this model: a bundled name or a folder. It decides on the network.",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            "--network", help="blindspot (default) or unet_single_ephys_1024.", rich_help_panel=NETWORK
+        ),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option("--size", help="Of blindspot: tiny, small (default) or base.", rich_help_panel=NETWORK),
+    ] = None,
+    network_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--network-option",
+            metavar="KEY=VALUE",
+            help="Argument of the network, as centre=1.",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    pre_ms: Annotated[
+        float, typer.Option("--pre-ms", help="Seen before the gap.", rich_help_panel=NETWORK)
+    ] = 1.0,
+    post_ms: Annotated[
+        float, typer.Option("--post-ms", help="Seen after the gap.", rich_help_panel=NETWORK)
+    ] = 1.0,
+    omission: Annotated[
+        int | None,
+        typer.Option("--omission", help="Hidden samples on each side. Default: 1.", rich_help_panel=NETWORK),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            "--steps",
+            help="Default: 5000, or 1000 with --init-from, unless there is --max-time.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    max_time: Annotated[
+        str | None,
+        typer.Option("--max-time", help="Time of training, as 30min or 8h.", rich_help_panel=TRAINING),
+    ] = None,
+    train_layers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--train-layers",
+            help="all (default), last, or patterns of names of parameters.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    loss: Annotated[
+        str, typer.Option("--loss", help="mse, mae or charbonnier.", rich_help_panel=TRAINING)
+    ] = "mse",
+    learning_rate: Annotated[
+        float | None,
+        typer.Option("--learning-rate", help="Default: what suits the network.", rich_help_panel=TRAINING),
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", help="Windows in a step.", rich_help_panel=TRAINING)
+    ] = 4,
+    patience: Annotated[
+        int,
+        typer.Option(
+            "--patience",
+            help="Evaluations without a gain before it stops; 0: never.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = 10,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Of weights and windows.", rich_help_panel=TRAINING)
+    ] = 0,
+    device: Device = "auto",
+    devices: Annotated[
+        int, typer.Option("--devices", help="Above 1: Lightning Fabric, as many processes.")
+    ] = 1,
+    precision: Annotated[
+        str,
+        typer.Option("--precision", help="float32, bfloat16, float16; auto: a half precision on cuda."),
+    ] = "auto",
+    readers: Annotated[int, typer.Option("--readers", help="Threads that read recordings.")] = 1,
+    train_start: Annotated[
+        float | None,
+        typer.Option(
+            "--train-start",
+            help="In s, on the time line of all recordings after one another.",
+            rich_help_panel=HELD_OUT,
+        ),
+    ] = None,
+    train_end: Annotated[
+        float | None, typer.Option("--train-end", help="In s.", rich_help_panel=HELD_OUT)
+    ] = None,
+    train_duration: Annotated[
+        float | None, typer.Option("--train-duration", help="In s.", rich_help_panel=HELD_OUT)
+    ] = None,
+    test_start: Annotated[
+        float | None,
+        typer.Option(
+            "--test-start",
+            help="What is held out, in s. Default: the last tenth, 30 s at most.",
+            rich_help_panel=HELD_OUT,
+        ),
+    ] = None,
+    test_end: Annotated[
+        float | None, typer.Option("--test-end", help="In s.", rich_help_panel=HELD_OUT)
+    ] = None,
+    test_duration: Annotated[
+        float | None, typer.Option("--test-duration", help="In s.", rich_help_panel=HELD_OUT)
+    ] = None,
+    test_recording: Annotated[
+        list[Path] | None,
+        typer.Option("--test-recording", help="Held out instead.", rich_help_panel=HELD_OUT),
+    ] = None,
+    gap: Annotated[
+        float,
+        typer.Option("--gap", help="In s, around what is held out; not used.", rich_help_panel=HELD_OUT),
+    ] = 1.0,
+    preprocess: Preprocess = "auto",
+    stream: Stream = None,
+    segment: Segment = None,
+    reader: ReaderName = None,
+    reader_option: ReaderOption = None,
+    probe: ProbeFile = None,
+    trust_pickle: TrustPickle = False,
+    progress_bar: ProgressBar = None,
+    debug: Debug = False,
+) -> None:
+    """Train a DeepInterpolation model on recordings, or fine-tune one.
+
+    The network learns to predict each sample from those before and after it. Ends with the error on held-out
+    time, beside that of a linear prediction.
+    """
+    with clear_errors(debug):
+        from steadyspike.environment import job_defaults
+
+        arguments: dict[str, Any] = dict(
+            **dict(train_start_s=train_start, train_end_s=train_end, train_duration_s=train_duration),
+            **dict(test_start_s=test_start, test_end_s=test_end, test_duration_s=test_duration),
+            **dict(gap_s=gap, pre_ms=pre_ms, post_ms=post_ms, pre_post_omission=omission),
+            **dict(init_from=init_from, network=network, size=size),
+            network_kwargs=parse_settings(network_option or [], "--network-option") or None,
+            train_layers=_layers(train_layers),
+            **dict(loss=loss, learning_rate=learning_rate, batch_size=batch_size),
+            max_steps=steps,
+            max_time_s=None if max_time is None else parse_duration(max_time, "--max-time"),
+            patience=patience or None,
+            **dict(seed=seed, device=device, devices=devices, precision=precision, num_readers=readers),
+            license_name=license_name,
+        )
+        unfinished = _unfinished(output, overwrite)
+        jobs = job_kwargs(1, "1s", progress_bar)
+        reading: dict[str, Any] = dict(
+            **dict(reader=reader, stream=stream, probe=probe, segment=segment, trust_pickle=trust_pickle),
+            reader_options=parse_settings(reader_option or [], "--reader-option"),
+        )
+        with job_defaults(**jobs):
+            opened, chosen, applied = _open([*recordings, *(test_recording or [])], preprocess, reading)
+        say(f"[bold]preprocess[/bold]  {chosen}")
+        with _kept(output), refusals(*ARGUMENTS, gap_s="--gap", **RENAMED):
+            from steadyspike.training.deepinterpolation import train_deepinterpolation
+
+            model = train_deepinterpolation(
+                opened[: len(recordings)],
+                output,
+                test_recordings=opened[len(recordings) :] or None,
+                resume=unfinished and not restart,
+                overwrite=overwrite or restart,
+                progress_bar=jobs["progress_bar"],
+                **arguments,
+            )
+        _note(output, {"chosen": chosen, "steps": applied})
+        _report(model, output)
+
+
+def _layers(given: list[str] | None) -> str | list[str]:
+    if given is None:
+        return "all"
+    return given[0] if given in (["all"], ["last"]) else given
+
+
+def _unfinished(output: Path, overwrite: bool) -> bool:
+    """Whether there is a run to go on with; refuse what would be destroyed."""
+    from steadyspike.training.run import SETTINGS, finished
+
+    work = output.absolute().with_name(f"{output.absolute().name}.training")
+    if work.exists() and not (work / SETTINGS).is_file() and any(work.iterdir()):
+        raise UsageError(f"{work} exists and holds no training of steadyspike; choose another --output")
+    if output.exists() and not finished(output):
+        raise UsageError(f"{output} exists and is no model folder; choose another --output")
+    if output.exists() and not overwrite:
+        raise UsageError(f"{output} exists; replace it with --overwrite, or choose another --output")
+    return (work / SETTINGS).is_file()
+
+
+def _open(
+    paths: list[Path], preprocess: str, how: dict[str, Any]
+) -> tuple[list[BaseRecording], str, list[dict[str, Any]]]:
+    """Open and preprocess recordings, all by the same steps."""
+    from steadyspike.cli.reading import apply_steps, denoising_steps, describe, open_recording
+
+    opened = [open_recording(path, purpose="denoising", **how) for path in paths]
+    for path, recording in zip(paths, opened, strict=True):
+        say(f"[bold]recording[/bold]   {path.name}: {describe(recording)}")
+    planned = [denoising_steps(recording, preprocess) for recording in opened]
+    steps, chosen = planned[0]
+    for path, (_, other) in zip(paths, planned, strict=True):
+        if other != chosen:
+            raise UsageError(
+                f"{paths[0].name} would be preprocessed by {chosen}, {path.name} by {other}; "
+                "name one for all with --preprocess"
+            )
+    return [apply_steps(recording, steps) for recording in opened], chosen, steps
+
+
+@contextmanager
+def _kept(output: Path) -> Iterator[None]:
+    """Say after an interrupt that the state was kept."""
+    from steadyspike.training.loop import TrainingInterrupted
+
+    try:
+        yield
+    except TrainingInterrupted:
+        say(
+            f"[yellow]kept[/yellow]: what was learnt, in {output}.training; the same command goes on from there"
+        )
+        raise
+
+
+def _note(folder: Path, preprocessing: dict[str, Any]) -> None:
+    """Write into the configuration how recordings were preprocessed, for `steadyspike denoise` to compare."""
+    from steadyspike.model_folder import CONFIG
+
+    content = json.loads((folder / CONFIG).read_text(encoding="utf8"))
+    content["extra"]["preprocessing"] = preprocessing
+    aside = folder / f".{CONFIG}-{os.getpid()}"
+    aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf8")
+    os.replace(aside, folder / CONFIG)
+
+
+def _report(model: DeepInterpolationModel, folder: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    notes: Any = model.config.extra
+    training = notes["training"]
+    table = Table("held-out error", "mse", "mae", title_justify="left")
+    for name, values in notes["scores"].items():
+        shown = ["-", "-"] if values is None else [f"{values[kind]:.4f}" for kind in ("mse", "mae")]
+        table.add_row(name, *shown)
+    console = Console(soft_wrap=True)
+    console.print(
+        f"{training['steps']} steps in {training['elapsed_s']:.0f} s on {training['device']}, "
+        f"best at step {training['best_step']}; stopped by: {training['stopped']}"
+    )
+    console.print(table)
+    console.print("in noise levels of each channel, against noisy samples: only differences tell")
+    console.print(f"wrote {folder}", highlight=False)
