@@ -281,8 +281,8 @@ def test_what_is_no_motion_preset(tmp_path):
         presets[3]
     with pytest.raises(PresetError, match=r"neuropixels1.*'preprocessing'.*'motion'"):
         presets["neuropixels1"]
-    with pytest.raises(PresetError, match="Hugging Face"):
-        presets["hf:lab/preset"]
+    with pytest.raises(ValueError, match=r"'hf:lab/preset@' is no reference to the Hugging Face"):
+        presets["hf:lab/preset@"]
     with pytest.raises(FileNotFoundError, match=r"absent\.toml"):
         presets["absent.toml"]
     bad = tmp_path / "bad.toml"

@@ -9,6 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from steadyspike.hub_cache import reference_of
+from steadyspike.hub_reference import EXAMPLE, is_reference
 from steadyspike.model_folder import CONFIG, WEIGHTS, ModelError, read_config
 from steadyspike.models import DeepInterpolationModel, ModelConfig
 
@@ -29,7 +31,8 @@ class ModelSource:
     sha256 : str
         Of configuration and weights.
     name : str
-        What a saved chain holds: the name of a bundled model, or the absolute path.
+        What a saved chain holds: the name of a bundled model, the absolute path, or the reference to a commit on the
+        Hub.
     keras : KerasModel or None
         How to use a Keras model; None: it is a model folder.
     """
@@ -78,17 +81,21 @@ def find_model(ref: str | Path) -> Path:
     Parameters
     ----------
     ref : str or Path
-        The name of a bundled model, or a folder.
+        The name of a bundled model, a folder, or a reference to the Hugging Face Hub, "hf:owner/name@revision".
 
     Raises
     ------
     ModelError
-        If it is neither, or a reference to the Hugging Face Hub.
+        If it is none of them.
     FileNotFoundError
         If a path was given, and there is nothing.
+    HubError
+        If it is on the Hub, is not on this machine, and cannot be downloaded.
     """
-    if isinstance(ref, str) and ref.startswith("hf:"):
-        raise ModelError(f"{ref!r}: models from the Hugging Face Hub are not available in this version")
+    if is_reference(ref):
+        from steadyspike.hub import fetch
+
+        return fetch(str(ref), "model").folder
     bundled = bundled_models()
     if isinstance(ref, str) and ref in bundled:
         return bundled[ref]
@@ -103,7 +110,7 @@ def find_model(ref: str | Path) -> Path:
     suggestion = f"did you mean {close[0]!r}? " if close else ""
     names = ", ".join(bundled) or "none is bundled"
     raise ModelError(
-        f"no model {ref!r}; {suggestion}allowed: a bundled name ({names}), or the path of a folder"
+        f"no model {ref!r}; {suggestion}allowed: a bundled name ({names}), the path of a folder, or {EXAMPLE}"
     )
 
 
@@ -113,8 +120,8 @@ def find_source(model: Any) -> ModelSource:
     Parameters
     ----------
     model : str, Path, DeepInterpolationModel, KerasModel or dict
-        A bundled name; the path of a model folder; a loaded model that has one; the path of a Keras file, or how to
-        use it.
+        A bundled name; the path of a model folder; a reference to the Hub; a loaded model that has a folder; the path
+        of a Keras file, or how to use it.
 
     Raises
     ------
@@ -143,7 +150,7 @@ def find_source(model: Any) -> ModelSource:
             f"model={model!r} is no model; allowed: a bundled name, a folder, a Keras file, or a loaded model"
         )
     path = find_model(model)
-    name = path.name if path.parent == bundled_folder() else str(path)
+    name = path.name if path.parent == bundled_folder() else str(reference_of(path) or path)
     for file in (CONFIG, WEIGHTS):
         if not (path / file).is_file():
             raise FileNotFoundError(f"there is no {file} in the model folder {path}")

@@ -7,6 +7,7 @@ run. A folder is complete or absent: it is written aside and then renamed.
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from steadyspike.networks import make_network
+from steadyspike.sharing import ShareableModel
 
 if TYPE_CHECKING:
     from torch import nn
@@ -68,7 +70,7 @@ class FolderConfig(StrictModel):
 
 
 @dataclass(frozen=True, eq=False)
-class SavedModel:
+class SavedModel(ShareableModel):
     """A network with its weights, and what is known about it.
 
     Parameters
@@ -281,6 +283,12 @@ def _check_weights(folder: Path, expected: _Described, found: _Described) -> Non
     ]
     if problems:
         raise ModelError(f"{folder / WEIGHTS}: does not fit {CONFIG}: " + "; ".join(sorted(problems)))
+
+
+def weights_bytes(folder: Path, config: FolderConfig) -> int:
+    """Tell how large the weights of a configuration are, without its header in the file."""
+    sizes = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int64": 8}
+    return sum(math.prod(shape) * sizes[str(kind)] for shape, kind in _expected(folder, config).values())
 
 
 def _check_finite(folder: Path, weights: Mapping[str, Any]) -> None:

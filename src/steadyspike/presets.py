@@ -19,11 +19,12 @@ import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from steadyspike import preset_checks
+from steadyspike.hub_reference import EXAMPLE, is_reference
 from steadyspike.preset_files import (
     KINDS,
     PresetError,
@@ -32,6 +33,9 @@ from steadyspike.preset_files import (
     read_toml,
     write_toml,
 )
+
+if TYPE_CHECKING:
+    from steadyspike.hub import Pushed
 
 __all__ = [
     "MotionPreset",
@@ -98,6 +102,29 @@ class _Preset(_Strict):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = True) -> Self:
         """Return a copy with other values; `replace`, as pydantic's own would take any key and check nothing."""
         return self.replace(**(update or {}))
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        tag: str | None = None,
+        private: bool | None = None,
+        token: str | None = None,
+        message: str | None = None,
+        license_name: str | None = None,
+    ) -> Pushed:
+        """Share this preset on the Hugging Face Hub; see `steadyspike.push_to_hub`."""
+        from steadyspike.hub import push_to_hub
+
+        return push_to_hub(
+            self,
+            repo_id,
+            tag=tag,
+            private=private,
+            token=token,
+            message=message,
+            license_name=license_name,
+        )
 
     def _problems(self) -> Iterator[preset_checks.Problem]:
         raise NotImplementedError
@@ -190,8 +217,8 @@ def load_preset(ref: str | Path) -> MotionPreset | PreprocessingPreset:
     Parameters
     ----------
     ref : str or Path
-        Name of a bundled preset, or path of a TOML file. A text is taken for a path when it ends in ``.toml``
-        or has a folder in it.
+        Name of a bundled preset, path of a TOML file, or a reference to the Hugging Face Hub,
+        "hf:owner/name@revision". A text is taken for a path when it ends in ``.toml`` or has a folder in it.
 
     Returns
     -------
@@ -206,7 +233,13 @@ def load_preset(ref: str | Path) -> MotionPreset | PreprocessingPreset:
     PresetError
         If the preset has a key, a method, a type or a value that cannot work: the message lists all of them
         with the file, the key and what is allowed.
+    HubError
+        If it is on the Hub, is not on this machine, and cannot be downloaded.
     """
+    if is_reference(ref):
+        from steadyspike.hub import pull
+
+        return cast(MotionPreset | PreprocessingPreset, pull(str(ref), "preset"))
     path = find_preset(ref)
     return _validate(read_toml(path), str(path))
 
@@ -254,8 +287,11 @@ def save_preset(
 
 def find_preset(ref: str | Path) -> Path:
     """Return the file of a bundled name or a path; see `load_preset`."""
-    if isinstance(ref, str) and ref.startswith("hf:"):
-        raise PresetError(f"{ref!r}: presets from the Hugging Face Hub are not available in this version")
+    if is_reference(ref):
+        from steadyspike.artifacts import PRESET
+        from steadyspike.hub import fetch
+
+        return fetch(str(ref), "preset").folder / PRESET
     bundled = bundled_files()
     if isinstance(ref, str) and ref in bundled:
         return bundled[ref]
@@ -266,7 +302,9 @@ def find_preset(ref: str | Path) -> Path:
     close = get_close_matches(str(ref), bundled, n=1)
     suggestion = f"did you mean {close[0]!r}? " if close else ""
     names = ", ".join(bundled)
-    raise UnknownPresetError(f"no preset {ref!r}; {suggestion}allowed: {names}, or the path of a TOML file")
+    raise UnknownPresetError(
+        f"no preset {ref!r}; {suggestion}allowed: {names}, the path of a TOML file, or {EXAMPLE}"
+    )
 
 
 def _content(preset: _Preset) -> dict[str, Any]:

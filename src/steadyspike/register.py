@@ -6,7 +6,8 @@ and so does loading a saved recording with one of our nodes, because its class p
 Four tables get entries: pipeline steps, the class-to-function table behind them, localization methods, and
 motion estimators. Four things in SpikeInterface are wrapped or replaced, because no table exists there:
 
-- the dictionary of motion presets becomes a `MotionPresetTable`, which finds a preset by its file's path too;
+- the dictionary of motion presets becomes a `MotionPresetTable`, which finds a preset by its file's path too, or on the
+  Hugging Face Hub;
 - ``interpolate_motion``, with which `si.correct_motion` ends, hands calls with
   ``method="steady_interpolate_motion"`` to our lazy node and leaves all others as they were;
 - ``estimate_motion``, which refuses recordings of several segments, hands those to our estimators if one is asked for;
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from steadyspike import protocols
+from steadyspike.hub_reference import EXAMPLE
 from steadyspike.motion.estimators import ESTIMATORS
 from steadyspike.preset_files import UnknownPresetError, bundled_files, read_toml
 
@@ -159,7 +161,7 @@ def check_spikeinterface_version() -> None:
 
 
 class MotionPresetTable(dict[str, Any]):
-    """SpikeInterface's motion presets, ours among them, and any other by the path of its TOML file.
+    """SpikeInterface's motion presets, ours among them, and any other by the path of its TOML file or by its reference.
 
     `si.correct_motion` looks a preset up with plain ``table[preset]``; a path is no key and gets here by
     `__missing__`. The file is read and checked at each look-up, so an edited file needs no new session.
@@ -177,7 +179,7 @@ class MotionPresetTable(dict[str, Any]):
         except UnknownPresetError:
             names = ", ".join(name for name in self if name)
             raise KeyError(
-                f"no motion preset {ref!r}; allowed: {names}, or the path of a TOML file"
+                f"no motion preset {ref!r}; allowed: {names}, the path of a TOML file, or {EXAMPLE}"
             ) from None
         if not isinstance(preset, MotionPreset):
             raise PresetError(

@@ -389,7 +389,7 @@ def test_a_model_that_changed_is_refused(tmp_path):
         (dict(center=[0.0]), "center="),
         (dict(scale=[-1.0] * 8), "none below 0"),
         (dict(model_sha256="abc"), "is not the model"),
-        (dict(model="hf:lab/model"), "Hugging Face Hub are not available in this version"),
+        (dict(model="hf:lab/model@"), "'hf:lab/model@' is no reference to the Hugging Face Hub"),
         (dict(model="steady-nonsense"), "no model 'steady-nonsense'"),
         (dict(model=3), "model=3 is no model"),
     ],

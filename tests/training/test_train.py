@@ -226,8 +226,8 @@ def test_a_model_for_another_layout_is_refused(whole, tmp_path):
     recording = recording_of(16, columns=2)
     with pytest.raises(ModelError, match="init_from cannot be trained on these recordings: columns is 1"):
         train_deepinterpolation(recording, tmp_path / "model", init_from=whole)
-    with pytest.raises(ModelError, match="Hugging Face Hub are not available in this version"):
-        train_deepinterpolation(recording, tmp_path / "model", init_from="hf:lab/model")
+    with pytest.raises(ValueError, match="allowed: owner/name"):
+        train_deepinterpolation(recording, tmp_path / "model", init_from="hf:lab")
     with pytest.raises(ModelError, match="no model 'nothing'"):
         train_deepinterpolation(recording, tmp_path / "model", init_from="nothing")
     with pytest.raises(ValueError, match="size, pre_frame: decided by the model in init_from"):

@@ -27,8 +27,9 @@ class SteadyDeepInterpolateRecording(BasePreprocessor):
     recording : BaseRecording
         Recording with a probe, of any sample type; filtered and referenced as those that the network was trained on.
     model : str, Path, DeepInterpolationModel, KerasModel or dict
-        A bundled name, the path of a model folder, or a model loaded from one; the path of a Keras file, or a
-        `steadyspike.keras_model.KerasModel` (or its dict), which tells how to use one.
+        A bundled name, the path of a model folder, a reference to the Hugging Face Hub ("hf:owner/name@revision"), or a
+        model loaded from one of them; the path of a Keras file, or a `steadyspike.keras_model.KerasModel` (or its
+        dict), which tells how to use one. A saved recording holds the commit on the Hub.
     device : {"auto", "cuda", "mps", "cpu"} or str, default: "auto"
         What computes; "cuda:1" for the second GPU. "auto": cuda, else mps, else cpu, chosen where traces are read.
     precision : {"float32", "half"}, default: "float32"

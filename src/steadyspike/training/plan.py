@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from steadyspike.hub_cache import reference_of
 from steadyspike.model_files import find_model
 from steadyspike.model_folder import ModelError
 from steadyspike.models import DeepInterpolationModel, ModelConfig
@@ -251,9 +252,11 @@ def _start_from(model: Any, recordings: Sequence[Any]) -> ChosenNetwork:
             model = DeepInterpolationModel.load(path)
     if not isinstance(model, DeepInterpolationModel):
         raise ValueError(
-            f"init_from={model!r} is no model; allowed: a bundled name, a folder, or a loaded model"
+            f"init_from={model!r} is no model; allowed: a bundled name, a folder, a reference to the Hub "
+            "(hf:owner/name), or a loaded model"
         )
-    name = name if model.folder is None else model.folder.name
+    if model.folder is not None:
+        name = str(reference_of(model.folder) or model.folder.name)
     config = model.config
     if config.network.name not in TRAINED_NETWORKS:
         raise ModelError(

@@ -1,0 +1,418 @@
+"""Sharing models and presets on the Hugging Face Hub: the only file that touches the network.
+
+A repository holds one artifact (`steadyspike.artifacts`). What is pulled lies in the cache of the Hub's own client,
+by commit; a commit that is there is used without asking the network. All requests are made by that client, which finds
+the access token by itself (``hf auth login``, or the environment variable HF_TOKEN).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from steadyspike import artifacts
+from steadyspike.artifacts import FORMS, Form, Staged
+from steadyspike.hub_cache import cached_commit, cached_file, content_hash, drop, is_as_announced
+from steadyspike.hub_errors import clear_errors, not_on_disk
+from steadyspike.hub_reference import ArtifactError, HubError, HubReference, check_repo_id, check_tag
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import ModelInfo
+
+TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """An artifact in the cache: its reference by commit, its folder, and its form."""
+
+    ref: HubReference
+    folder: Path
+    form: Form
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """Where an artifact is now.
+
+    Parameters
+    ----------
+    ref : str
+        Reference by commit.
+    tag : str or None
+        The tag it has.
+    changed : bool
+        Whether anything was pushed; if not, it was there already.
+    url : str
+        Of its page.
+    """
+
+    ref: str
+    tag: str | None
+    changed: bool
+    url: str
+
+    def __str__(self) -> str:
+        as_tag = f" (tag {self.tag})" if self.tag else ""
+        done = "pushed" if self.changed else "is there already; nothing was pushed"
+        return f"{self.ref}{as_tag}: {done}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A repository that a search found."""
+
+    repo_id: str
+    kind: str
+    license: str
+    downloads: int
+    updated: str
+    private: bool
+
+
+def push_to_hub(
+    shared: Any,
+    repo_id: str,
+    *,
+    tag: str | None = None,
+    private: bool | None = None,
+    token: str | None = None,
+    message: str | None = None,
+    license_name: str | None = None,
+) -> Pushed:
+    """Share a model or a preset on the Hugging Face Hub.
+
+    It is checked as a whole before anything is sent. What is there already is not pushed again. A tag is made once
+    and never moved.
+
+    Parameters
+    ----------
+    shared : model, preset, str or Path
+        A loaded model of any kind, a loaded preset, or a reference to one: a bundled name, a folder, a TOML file.
+    repo_id : str
+        "owner/name". The repository is made if it does not exist.
+    tag : str or None, default: None
+        Name for this version, such as "v1".
+    private : bool or None, default: None
+        Whether only the owner sees the repository; None: as it is, public if it is new.
+    token : str or None, default: None
+        Access token; None: that of ``hf auth login`` or of the environment variable HF_TOKEN.
+    message : str or None, default: None
+        Of the commit.
+    license_name : str or None, default: None
+        For the card, such as "cc-by-4.0"; None: what the card says, else "unknown".
+
+    Returns
+    -------
+    pushed : Pushed
+        ``pushed.ref`` is the reference by commit.
+
+    Raises
+    ------
+    ValueError
+        If an argument cannot work, or what is shared cannot be loaded, or holds an access token.
+    HubError
+        If the Hub cannot be reached or refuses; if the tag is there with other content; if the repository holds
+        something else; if it is public and `private` is True, or the other way round.
+    """
+    from huggingface_hub import HfApi, get_token
+
+    repo_id = check_repo_id(repo_id)
+    if tag is not None:
+        check_tag(tag)
+    secrets = [secret for secret in (token, get_token()) if secret]
+    where = HubReference(repo_id)
+    with tempfile.TemporaryDirectory(prefix="steadyspike-push-") as folder:
+        staged = artifacts.stage(shared, Path(folder), repo_id, license_name, secrets)
+        with clear_errors(where, token):
+            _refuse_offline(where)
+            return _push(HfApi(token=token), staged, repo_id, tag, private, message)
+
+
+def pull_from_hub(ref: str, *, token: str | None = None, offline: bool | None = None) -> Any:
+    """Download a model or a preset from the Hugging Face Hub, check it and load it.
+
+    Parameters
+    ----------
+    ref : str
+        "hf:owner/name" or "hf:owner/name@revision", with a tag, a branch or a commit hash.
+    token : str or None, default: None
+        Access token; None: that of ``hf auth login`` or of the environment variable HF_TOKEN.
+    offline : bool or None, default: None
+        True: only what was downloaded before. None: the same if HF_HUB_OFFLINE is set, and what was downloaded
+        before if the Hub cannot be reached.
+
+    Returns
+    -------
+    pulled : model or preset
+        As `steadyspike.load_model` or `steadyspike.load_preset` would return it.
+
+    Raises
+    ------
+    ValueError
+        If `ref` is no reference, or what is there cannot be used: `ArtifactError`, `ModelError` or `PresetError`, which
+        name the file and what is wrong.
+    HubError
+        If the Hub cannot be reached or refuses; `NotOnDiskError` if it was not downloaded before.
+    """
+    return pull(ref, token=token, offline=offline)
+
+
+def pull(ref: str, form: str | None = None, *, token: str | None = None, offline: bool | None = None) -> Any:
+    """Do as `pull_from_hub`, and refuse what is of another form than `form`, "model" or "preset"."""
+    fetched = fetch(ref, form, token=token, offline=offline)
+    return artifacts.load_checked(fetched.form, fetched.folder, fetched.ref)
+
+
+def fetch(
+    ref: str, form: str | None = None, *, token: str | None = None, offline: bool | None = None
+) -> Fetched:
+    """Have the files of an artifact in the cache, and download what is missing.
+
+    Parameters
+    ----------
+    ref : str
+        As in `pull_from_hub`.
+    form : {"model", "preset"} or None, default: None
+        Refuse the other form.
+    token, offline
+        As in `pull_from_hub`.
+    """
+    from huggingface_hub import HfApi, constants
+
+    asked = HubReference.parse(ref)
+    offline = constants.is_offline_mode() if offline is None else offline
+    with clear_errors(asked, token):
+        if offline:
+            commit = cached_commit(asked)
+            if commit is None:
+                raise not_on_disk(asked, "and downloads are switched off")
+            pinned = asked.at(commit)
+        else:
+            api = HfApi(token=token)
+            pinned = asked.at(api.resolve_revision(asked.repo_id, revision=asked.revision).resolved)
+        found = _cached(pinned, form)
+        if found is not None:
+            return found
+        if offline:
+            raise _partial(pinned)
+        return _download(api, asked, pinned, form)
+
+
+def versions(ref: str, *, token: str | None = None) -> dict[str, str]:
+    """List the tags of a repository with the commits that they name."""
+    from huggingface_hub import HfApi
+
+    asked = HubReference.parse(ref)
+    with clear_errors(asked, token):
+        tags = HfApi(token=token).list_repo_refs(asked.repo_id).tags
+    return {one.name: one.target_commit for one in tags}
+
+
+def search(
+    form: str | None = None,
+    kind: str | None = None,
+    words: str | None = None,
+    *,
+    limit: int = 50,
+    token: str | None = None,
+) -> list[Found]:
+    """Find models and presets on the Hub by the tags of their cards.
+
+    Parameters
+    ----------
+    form : {"model", "preset"} or None, default: None
+    kind : str or None, default: None
+        Such as "deepinterpolation" or "motion".
+    words : str or None, default: None
+        In the name of the repository.
+    limit : int, default: 50
+    token : str or None, default: None
+        For private repositories of one's own.
+    """
+    from huggingface_hub import HfApi
+
+    wanted = ["steadyspike", *(f"steadyspike-{one}" for one in (form, kind) if one)]
+    with clear_errors(None, token):
+        listed = list(HfApi(token=token).list_models(filter=wanted, search=words, limit=limit, cardData=True))
+    return [_found(one) for one in listed]
+
+
+def _found(info: ModelInfo) -> Found:
+    kinds = [tag.removeprefix("steadyspike-") for tag in info.tags or [] if tag.startswith("steadyspike-")]
+    card: Any = info.card_data or {}
+    return Found(
+        repo_id=info.id,
+        kind=", ".join(kind for kind in kinds if kind not in FORMS) or "-",
+        license=str(card.get("license") or "-"),
+        downloads=info.downloads or 0,
+        updated=f"{info.last_modified:%Y-%m-%d}" if info.last_modified else "-",
+        private=bool(info.private),
+    )
+
+
+# what is downloaded
+
+
+def _cached(pinned: HubReference, form: str | None) -> Fetched | None:
+    """Return an artifact if all of it is in the cache as it was announced."""
+    for own in FORMS.values():
+        files = [cached_file(pinned, name) for name in own.required]
+        if all(path is not None and is_as_announced(path) for path in files):
+            artifacts.form_of(own.required, str(pinned), form)
+            return Fetched(pinned, _folder(files[0]), own)
+    return None
+
+
+def _folder(path: Path | None) -> Path:
+    assert path is not None
+    return path.parent
+
+
+def _partial(pinned: HubReference) -> HubError:
+    there = {name: cached_file(pinned, name) for form in FORMS.values() for name in form.required}
+    for form in FORMS.values():
+        if any(there[name] for name in form.required):
+            lacking = [name for name in form.required if there[name] is None]
+            return not_on_disk(pinned, f"as a whole ({', '.join(lacking) or 'a file'} is missing or damaged)")
+    return not_on_disk(pinned, "and downloads are switched off")
+
+
+def _download(api: HfApi, asked: HubReference, pinned: HubReference, form: str | None) -> Fetched:
+    """Check what a commit lists, then download and check the file that tells the kind, then the others."""
+    where = str(pinned)
+    info = api.model_info(pinned.repo_id, revision=pinned.revision, files_metadata=True, timeout=TIMEOUT_S)
+    sizes = {one.rfilename: one.size for one in info.siblings or []}
+    artifacts.check_names(sizes, where)
+    own = artifacts.form_of(sizes, where, form)
+    limits: Mapping[str, int] = artifacts.MAX_BYTES
+    folder = Path()
+    for name in artifacts.wanted_files(own, sizes):
+        artifacts.check_size(name, sizes[name], where, limits)
+        path = _download_file(api, asked, pinned, name, sizes[name])
+        if name == own.marker:
+            folder = path.parent
+            limits = {**limits, **_checked_kind(own, folder, pinned)}
+        elif artifacts.FIGURE.fullmatch(name):
+            artifacts.check_figure(path, where)
+    return Fetched(pinned, folder, own)
+
+
+def _checked_kind(form: Form, folder: Path, ref: HubReference) -> dict[str, int]:
+    """Check the file that tells the kind, and return how large the others may be."""
+    from steadyspike.model_folder import ModelError
+    from steadyspike.preset_files import PresetError
+
+    try:
+        form.kind(folder)
+        return form.most_bytes(folder)
+    except (ModelError, PresetError) as error:
+        raise type(error)(str(error).replace(str(folder), str(ref))) from None
+
+
+def _download_file(
+    api: HfApi, asked: HubReference, pinned: HubReference, name: str, size: int | None
+) -> Path:
+    """Download a file unless it is in the cache; what differs from what was announced does not stay there."""
+    path = cached_file(pinned, name)
+    if path is not None and is_as_announced(path, size):
+        return path
+    if path is not None:
+        drop(path)
+    path = Path(api.hf_hub_download(pinned.repo_id, name, revision=pinned.revision))
+    if not is_as_announced(path, size):
+        drop(path)
+        raise ArtifactError(
+            f"{pinned}: {name}: is not the file that the Hub lists: its content has another hash"
+        )
+    return path
+
+
+# what is pushed
+
+
+def _refuse_offline(where: HubReference) -> None:
+    from huggingface_hub import constants
+
+    if constants.is_offline_mode():
+        raise HubError(f"{where}: cannot be pushed, as HF_HUB_OFFLINE is set; unset it and push again")
+
+
+def _push(
+    api: HfApi, staged: Staged, repo_id: str, tag: str | None, private: bool | None, message: str | None
+) -> Pushed:
+    url = str(api.create_repo(repo_id, private=private, exist_ok=True))
+    head = _info(api, repo_id, "main")
+    _check_is_ours(head, staged, private)
+    commit, changed = head.sha, False
+    tagged = {one.name: one.target_commit for one in api.list_repo_refs(repo_id).tags}
+    if tag in tagged:
+        if not _same(_info(api, repo_id, tagged[tag]), staged):
+            raise HubError(
+                f"hf:{repo_id}@{tag} is there with other content (commit {tagged[tag]}), and tags are never moved; "
+                f"take another one. There are: {', '.join(sorted(tagged))}"
+            )
+        return Pushed(str(HubReference(repo_id, tagged[tag])), tag, False, url)
+    if not _same(head, staged):
+        commit, changed = _commit(api, staged, head, message), True
+    assert commit is not None
+    if tag is not None:
+        api.create_tag(repo_id, tag=tag, revision=commit)
+        changed = True
+    return Pushed(str(HubReference(repo_id, commit)), tag, changed, url)
+
+
+def _info(api: HfApi, repo_id: str, revision: str) -> ModelInfo:
+    return api.model_info(repo_id, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
+
+
+def _check_is_ours(head: ModelInfo, staged: Staged, private: bool | None) -> None:
+    """Refuse to push over what somebody keeps in the repository, or where others see it by mistake."""
+    names = {one.rfilename for one in head.siblings or []}
+    markers = [form for form in FORMS.values() if form.marker in names]
+    for form in markers:
+        if "steadyspike" not in (head.tags or []) or form is not staged.form:
+            what = f"a {form.name}" if "steadyspike" in (head.tags or []) else "something else"
+            raise HubError(f"hf:{head.id}: holds {what}, which is not replaced by a {staged.form.name}")
+    if private is not None and head.private is not None and head.private != private:
+        now = "private" if head.private else "public"
+        raise HubError(
+            f"hf:{head.id}: is {now} already, and private={private} was asked for; change it on its page, "
+            "or leave `private` out"
+        )
+
+
+def _hashes(info: ModelInfo) -> dict[str, tuple[str | None, bool]]:
+    """Hash of each file, and whether it is stored as a large one, which has another kind of hash."""
+    return {
+        one.rfilename: (one.lfs.sha256, True) if one.lfs is not None else (one.blob_id, False)
+        for one in info.siblings or []
+    }
+
+
+def _stale(info: ModelInfo, staged: Staged) -> list[str]:
+    return [name for name in _hashes(info) if artifacts.FIGURE.fullmatch(name) and name not in staged.names]
+
+
+def _same(info: ModelInfo, staged: Staged) -> bool:
+    there = _hashes(info)
+    return not _stale(info, staged) and all(
+        name in there and there[name][0] == content_hash(staged.folder / name, there[name][1])
+        for name in staged.names
+    )
+
+
+def _commit(api: HfApi, staged: Staged, head: ModelInfo, message: str | None) -> str:
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+    import steadyspike
+
+    operations: list[Any] = [CommitOperationAdd(name, staged.folder / name) for name in staged.names]
+    operations += [CommitOperationDelete(name) for name in _stale(head, staged)]
+    message = message or f"{staged.kind} {staged.form.name}, with steadyspike {steadyspike.__version__}"
+    # a commit that someone else made meanwhile is an error, not lost
+    return api.create_commit(head.id, operations, commit_message=message, parent_commit=head.sha).oid

@@ -1,0 +1,153 @@
+"""Cards: the README of a shared model or preset, with metadata by which the Hub filters.
+
+`complete_card` adds to any card what the Hub and a reader need: tags, licence, how to use it from its repository, and
+how to cite it. The rest of a card is left as its author wrote it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from steadyspike.artifacts import tags_of
+
+if TYPE_CHECKING:
+    from steadyspike.model_folder import FolderConfig
+    from steadyspike.presets import MotionPreset, PreprocessingPreset
+
+NO_LICENSE = "unknown"
+BEGIN, END = "<!-- steadyspike: use -->", "<!-- steadyspike: end -->"
+_SECTION = re.compile(rf"\n*{re.escape(BEGIN)}.*?{re.escape(END)}\n*", re.DOTALL)
+
+TITLES = {
+    "deepinterpolation": "DeepInterpolation network",
+    "motion": "motion correction preset",
+    "preprocessing": "preprocessing preset",
+}
+USES = {
+    "deepinterpolation": 'recording_denoised = steadyspike.deepinterpolate(recording, "{ref}")',
+    "motion": 'recording_corrected = si.correct_motion(recording, preset="{ref}")',
+    "preprocessing": 'steps = steadyspike.load_preset("{ref}").steps\n'
+    "recording_ready = si.apply_preprocessing_pipeline(recording, steps)",
+}
+OTHER_USE = 'model = steadyspike.pull_from_hub("{ref}")'
+PAPERS = {
+    "deepinterpolation": "Lecoq et al., Removing independent noise in systems neuroscience data using "
+    "DeepInterpolation. Nature Methods 18, 1401-1408 (2021), doi:10.1038/s41592-021-01285-2",
+}
+SPIKEINTERFACE_PAPER = (
+    "Buccino et al., SpikeInterface, a unified framework for spike sorting. eLife 9, e61834 (2020), "
+    "doi:10.7554/eLife.61834"
+)
+
+
+def complete_card(card: str, form: str, kind: str, repo_id: str, license_name: str | None = None) -> str:
+    """Add to a card what it lacks to be on the Hub.
+
+    Parameters
+    ----------
+    card : str
+        Markdown, with metadata above it or without.
+    form, kind : str
+        Of the artifact.
+    repo_id : str
+        Where it will be.
+    license_name : str or None, default: None
+        An identifier that the Hub knows, such as "cc-by-4.0"; None: what the card says, else "unknown".
+
+    Returns
+    -------
+    card : str
+        The same for the same arguments, and for a card that is complete already.
+
+    Raises
+    ------
+    ValueError
+        If the metadata of the card are not valid.
+    """
+    from huggingface_hub import ModelCard
+    from yaml import YAMLError
+
+    try:
+        # an empty block keeps the client from warning that there is none
+        parsed = ModelCard(
+            card if card.startswith("---") else f"---\n{{}}\n---\n{card}", ignore_metadata_errors=True
+        )
+    except (YAMLError, ValueError, TypeError) as error:
+        raise ValueError(f"the metadata of the card are not valid: {error}") from None
+    data = parsed.data
+    kept = [str(tag) for tag in data.get("tags") or []]
+    data["license"] = license_name or data.get("license") or NO_LICENSE
+    data["library_name"] = "steadyspike"
+    data["tags"] = list(dict.fromkeys([*tags_of(form, kind), *kept]))
+    if kind == "deepinterpolation" and "| mae |" in card:
+        data["metrics"] = ["mae", "mse"]
+    body = _SECTION.sub("\n\n", parsed.text).strip("\n")
+    return f"---\n{data.to_yaml()}\n---\n\n{body}\n\n{use_section(kind, repo_id)}\n"
+
+
+def use_section(kind: str, repo_id: str) -> str:
+    """Write how an artifact is used from its repository, and how it is cited."""
+    ref = f"hf:{repo_id}"
+    use = USES.get(kind, OTHER_USE).format(ref=ref)
+    first = ["import spikeinterface.full as si"] if "si." in use else []
+    papers = [PAPERS[kind]] if kind in PAPERS else []
+    return "\n".join(
+        [
+            *(BEGIN, "## Use", "", "```python", *first, "import steadyspike", "", use, "```", ""),
+            f"`{ref}@<tag or commit>` is one version of it.",
+            *("", "## Cite", "", f"This repository and version (`{ref}@<commit>`), steadyspike, and:", ""),
+            *(f"- {paper}" for paper in [*papers, SPIKEINTERFACE_PAPER]),
+            END,
+        ]
+    )
+
+
+def model_card(config: FolderConfig) -> str:
+    """Write a card for a model that has none, from its configuration."""
+    known = config.model_dump(mode="json", exclude={"extra", "schema_version"})
+    rows = {name.replace("_", " "): _brief(value) for name, value in known.items()}
+    title = TITLES.get(config.kind, config.kind.replace("_", " "))
+    lines = [f"# {title[0].upper()}{title[1:]}", "", *table(rows)]
+    return "\n".join([*lines, "", "Nothing is said about what it was trained on, nor how it scored."]) + "\n"
+
+
+def preset_card(preset: MotionPreset | PreprocessingPreset) -> str:
+    """Write the card of a preset: what it is for, and what it does step by step."""
+    lines = [f"# {preset.name}", "", f"{preset.doc}", "", f"A {TITLES[preset.kind]} for SpikeInterface.", ""]
+    lines += ["| step | method | parameters |", "|---|---|---|"]
+    lines += [f"| {step} | {method} | {_brief(rest)} |" for step, method, rest in _steps(preset)]
+    return "\n".join(lines) + "\n"
+
+
+def printable(text: str) -> str:
+    """Return a text of someone else without what could steer a terminal."""
+    return "".join(
+        one for one in text if one in "\n\t" or unicodedata.category(one) not in ("Cc", "Cf", "Co", "Cs")
+    )
+
+
+def table(rows: Mapping[str, Any]) -> list[str]:
+    """Write a table of two columns in Markdown."""
+    return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
+
+
+def _steps(preset: Any) -> list[tuple[str, str, dict[str, Any]]]:
+    if preset.kind == "preprocessing":
+        return [(str(number + 1), step["name"], step["params"]) for number, step in enumerate(preset.steps)]
+    tables = {name: values for name, values in preset.parameters.items() if name != "doc"}
+    return [
+        (name.removesuffix("_kwargs").replace("_", " "), values.pop("method", "-"), values)
+        for name, values in tables.items()
+    ]
+
+
+def _brief(value: Any) -> str:
+    """Say a value in the cell of a table."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_brief(inner)}" for name, inner in value.items()) or "-"
+    if isinstance(value, list) and len(value) > 8:
+        return f"{len(value)} values"
+    return str(value).replace("|", "\\|").replace("\n", " ")
