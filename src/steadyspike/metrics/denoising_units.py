@@ -226,8 +226,10 @@ def compare_templates(template: np.ndarray, reference: np.ndarray, main: int) ->
     gain : float
         :math:`\langle T, R \rangle / \langle R, R \rangle`, the least-squares factor from R to T.
     shape_bias : float
-        :math:`1 - \langle T, R \rangle / (|T|\, |R|)`.
+        :math:`1 - \langle T, R \rangle / (|T|\, |R|)`. All are NaN where R is 0.
     """
+    if not reference.any():
+        return np.nan, np.nan, np.nan
     peak = int(np.abs(reference[:, main]).argmax())
     with np.errstate(divide="ignore", invalid="ignore"):
         product = np.sum(template * reference)

@@ -1,5 +1,10 @@
-"""Figures of a motion correction: each function returns a matplotlib figure."""
+"""Figures of a motion correction or of denoising: each function returns a matplotlib figure."""
 
+from steadyspike.report.denoising import (
+    plot_denoised_templates,
+    plot_denoised_traces,
+    plot_denoising_evaluation,
+)
 from steadyspike.report.drift_metrics import plot_drift_metrics
 from steadyspike.report.motion_comparison import plot_motion_comparison
 from steadyspike.report.motion_maps import plot_motion_map, plot_trust_map
@@ -11,6 +16,9 @@ from steadyspike.report.save import save_figures
 from steadyspike.report.trust import plot_motion_trust
 
 __all__ = [
+    "plot_denoised_templates",
+    "plot_denoised_traces",
+    "plot_denoising_evaluation",
     "plot_drift_metrics",
     "plot_motion_comparison",
     "plot_motion_map",
