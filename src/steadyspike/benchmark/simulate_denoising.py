@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 AMPLITUDES_UV, NOISE_LEVELS_UV = (15.0, 200.0), (6.0, 10.0)
 AMPLITUDE_SPREAD = 0.1
-SIZES = {"small": (0.0, 6.0), "medium": (6.0, 12.0), "large": (12.0, np.inf)}
+SIZES = {"small": (0.0, 5.0), "medium": (5.0, 10.0), "large": (10.0, np.inf)}
 """Kinds of units: amplitude on the largest channel over that channel's noise level, from and below."""
 UNIT_DTYPE = [
     ("unit_id", "U16"),
