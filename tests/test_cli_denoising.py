@@ -1,4 +1,4 @@
-"""`steadyspike train` and `denoise` do what their help says, go on after an interrupt, and refuse in one line."""
+"""`steadyspike train`, `denoise` and `evaluate`: what help says, going on after an interrupt, refusals in one line."""
 
 import json
 import os
@@ -14,6 +14,7 @@ from probeinterface import generate_linear_probe
 
 import steadyspike
 from steadyspike import saving
+from steadyspike.loading import load_sorting
 from steadyspike.training import loop
 from steadyspike.training import run as training_run
 
@@ -35,11 +36,15 @@ def _quick():
 def data(tmp_path_factory):
     """Where a raw int16 recording of two segments is, and what one command made of it."""
     folder = tmp_path_factory.mktemp("data")
-    recording, _ = si.generate_ground_truth_recording(
+    recording, sorting = si.generate_ground_truth_recording(
         durations=[2.0, 0.6], sampling_frequency=30_000.0, num_channels=8, num_units=3, seed=0
     )
     recording.annotate(is_filtered=False)
     si.astype(recording, "int16", round=True).save(folder=folder / "raw", n_jobs=1, verbose=False)
+    sorting.save(folder=folder / "sorting")
+    without_noise = {"parent_recording": None, "num_samples": [60_000, 18_000]}
+    clean = si.InjectTemplatesRecording(**{**recording._kwargs, **without_noise})
+    clean.save(folder=folder / "clean", n_jobs=1, verbose=False)
     result = run("train", folder / "raw", "-o", folder / "model", *TINY, "--license", "MIT")
     assert result.exit_code == 0, result.output
     (folder / "trained.txt").write_text(result.output)
@@ -364,3 +369,74 @@ def test_someone_elses_folders_are_safe(data, denoised_folder, tmp_path):
     command = ("denoise", denoised_folder / "recording", "-m", data / "model", "-o", denoised_folder)
     assert "lies in" in run(*command, "--overwrite").output
     assert "--overwrite" in run(*command).output
+
+
+def test_evaluate_prints_and_saves_tables(data, tmp_path):
+    shutil.copytree(data / "model", tmp_path / "twin" / "model")
+    result = run(
+        *("evaluate", data / "raw", "-m", data / "model", "-m", tmp_path / "twin" / "model"),
+        *("--sorting", data / "sorting", "--clean", data / "clean", "-o", tmp_path / "out"),
+        *("--start", 1.2, "--min-spikes", 4, "--device", "cpu"),
+    )
+    assert result.exit_code == 0, result.output
+    header = next(line for line in result.output.splitlines() if line.startswith("| "))
+    assert header.count("model") == 2
+    for word in (
+        "held-out loss",
+        "error against clean traces",
+        "noise reduction",
+        "amplitude bias",
+        "1.2 s to",
+    ):
+        assert word in result.output
+    assert (tmp_path / "out" / "evaluation.md").read_text() in result.output
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"summary.csv", "units.csv", "evaluation.json", "measures.png", "steadyspike.json"} <= names
+    assert marker(tmp_path / "out")["preprocess"] == "highpass and common reference"
+    again = run("evaluate", data / "raw", "-m", data / "model", "-o", tmp_path / "out")
+    assert again.exit_code == 2
+    assert "--overwrite" in again.output
+
+
+def test_evaluate_is_the_python_call(data, tmp_path):
+    result = run("evaluate", data / "raw", "-m", data / "model", "--segment", 1, "--preprocess", "none")
+    assert result.exit_code == 0, result.output
+    assert "trained after another preprocessing" in result.output
+    recording = si.load(data / "raw").select_segments([1])
+    evaluation = steadyspike.evaluate_deepinterpolation(
+        recording, {"model": data / "model"}, progress_bar=False
+    )
+    assert evaluation.to_markdown() in result.output
+
+
+def test_sortings_of_kilosort_are_read_without_running_anything(data, tmp_path):
+    spikes = si.load(data / "sorting").to_spike_vector(concatenated=False)[0]
+    np.save(tmp_path / "spike_times.npy", spikes["sample_index"][:, np.newaxis])
+    np.save(tmp_path / "spike_clusters.npy", spikes["unit_index"])
+    (tmp_path / "params.py").write_text("raise SystemExit")
+    sorting = load_sorting(tmp_path, 30_000.0)
+    for unit, index in zip(si.load(data / "sorting").unit_ids, sorting.unit_ids, strict=True):
+        theirs = si.load(data / "sorting").get_unit_spike_train(unit, segment_index=0)
+        np.testing.assert_array_equal(sorting.get_unit_spike_train(index), theirs)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model", "nowhere"], "bundled name"),
+        (["--sorting", "nowhere"], "does not exist"),
+        (["--sorting", "raw"], "not a sorting"),
+        (["--sorting", "model"], "spike_times.npy"),
+        (["--sorting", "sorting", "--segment", 0, "--clean", "clean", "--min-spikes", 1], "--min-spikes"),
+        (["--clean", "sorting"], "not a recording"),
+        (["--start", 100], "--start"),
+        (["--device", "abacus"], "--device"),
+    ],
+)
+def test_evaluate_refuses_in_one_line(data, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(data)
+    result = run("evaluate", "raw", "-m", "model", "-o", tmp_path / "out", *arguments)
+    assert result.exit_code == 2, result.output
+    assert words in result.output
+    assert "Traceback" not in result.output
+    assert_nothing_left(tmp_path)

@@ -15,10 +15,13 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
-    from spikeinterface import BaseRecording
+    from spikeinterface import BaseRecording, BaseSorting
 
 SEARCH_DEPTH = 4
+PHY_FILES = ("spike_times.npy", "spike_clusters.npy")
 
 
 class LoadingError(ValueError):
@@ -119,6 +122,54 @@ def load_recording(
     if saved is not None:
         return _as_recording(saved, path)
     return _guess_and_read(path, stream)
+
+
+def load_sorting(path: str | Path, sampling_frequency: float, *, trust_pickle: bool = False) -> BaseSorting:
+    """Open a sorting from a path.
+
+    Parameters
+    ----------
+    path : str or Path
+        A sorting or a SortingAnalyzer that SpikeInterface saved, or the folder of a Kilosort or Phy: with
+        spike_times.npy and spike_clusters.npy. Nothing else is read there: its params.py would be run.
+    sampling_frequency : float
+        Of the recording, in Hz; for files that hold none.
+    trust_pickle : bool, default: False
+        Whether a pickle may be opened. Opening one runs the code inside it.
+
+    Returns
+    -------
+    sorting : BaseSorting
+
+    Raises
+    ------
+    LoadingError
+        If nothing is there, nothing fits, or a pickle is not trusted.
+    """
+    from spikeinterface import BaseSorting, NumpySorting, SortingAnalyzer
+
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise LoadingError(f"{path} does not exist")
+    files = [path / name for name in PHY_FILES]
+    try:
+        if all(file.is_file() for file in files):
+            times, labels = (np.load(file, allow_pickle=False).ravel() for file in files)
+            return NumpySorting.from_samples_and_labels([times.astype("int64")], [labels], sampling_frequency)
+        saved = _load_saved(path, trust_pickle)
+    except LoadingError:
+        raise
+    except Exception as error:
+        raise LoadingError(f"{path} could not be loaded: {type(error).__name__}: {error}") from error
+    if isinstance(saved, SortingAnalyzer):
+        return saved.sorting
+    if not isinstance(saved, BaseSorting):
+        what = "looks like nothing" if saved is None else f"holds a {type(saved).__name__}, not a sorting"
+        raise LoadingError(
+            f"{path} {what}; allowed: a sorting or SortingAnalyzer that SpikeInterface saved, "
+            f"or a folder with {' and '.join(PHY_FILES)}"
+        )
+    return saved
 
 
 def reader_names() -> list[str]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from steadyspike.cli import benchmark, correct, demo, denoise, info, presets, train
+from steadyspike.cli import benchmark, correct, demo, denoise, evaluate, info, presets, train
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -20,7 +20,7 @@ EXAMPLES = """
 
 app = typer.Typer(
     name="steadyspike",
-    help="Filter, localize and correct motion with SpikeInterface, faster.",
+    help="Filter, denoise, localize and correct motion with SpikeInterface, faster.",
     epilog=EXAMPLES,
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -31,6 +31,7 @@ app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 app.command("correct", epilog=correct.EXAMPLES)(correct.correct)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("denoise", epilog=denoise.EXAMPLES)(denoise.denoise)
+app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.add_typer(presets.app, name="presets")
 app.command("info")(info.info)
 app.add_typer(benchmark.app, name="benchmark")
@@ -51,4 +52,4 @@ def main(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop."),
     ] = False,
 ) -> None:
-    """Filter, localize and correct motion with SpikeInterface, faster."""
+    """Filter, denoise, localize and correct motion with SpikeInterface, faster."""

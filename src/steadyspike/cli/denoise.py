@@ -13,6 +13,7 @@ from steadyspike.cli.options import (
     ChunkDuration,
     Device,
     Jobs,
+    Precision,
     ProgressBar,
     job_kwargs,
     parse_settings,
@@ -101,9 +102,7 @@ def denoise(
         ),
     ] = False,
     device: Device = "auto",
-    precision: Annotated[
-        str, typer.Option("--precision", help="float32, or half: sooner on most GPUs.")
-    ] = "float32",
+    precision: Precision = "float32",
     memory_limit_mb: Annotated[
         float | None,
         typer.Option("--memory-limit-mb", help="Of the network, in each worker. Default: 256, GPU 2000."),

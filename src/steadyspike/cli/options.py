@@ -23,6 +23,7 @@ ProgressBar = Annotated[
 Device = Annotated[
     str, typer.Option("--device", help="cpu, cuda, cuda:1 or mps. auto: cuda, else mps, else cpu.")
 ]
+Precision = Annotated[str, typer.Option("--precision", help="float32, or half: sooner on most GPUs.")]
 
 MOST_JOBS = 8
 SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
