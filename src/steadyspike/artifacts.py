@@ -131,17 +131,16 @@ def form_of(names: Iterable[str], where: str, expected: str | None = None) -> Fo
     """
     names = set(names)
     found = [form for form in FORMS.values() if form.marker in names]
+    unsafe = sorted(name for name in names if name.lower().endswith(RUNS_CODE))
+    hint = (
+        f". There is {', '.join(unsafe[:3])}, which is never read, as such files can run code; "
+        "see: steadyspike models import --help"
+        if unsafe
+        else ""
+    )
     if not found:
-        unsafe = sorted(name for name in names if name.lower().endswith(RUNS_CODE))
-        hint = (
-            f" It holds {', '.join(unsafe[:3])}, which is never read, as such files can run code; "
-            "see: steadyspike models import --help"
-            if unsafe
-            else ""
-        )
-        raise ArtifactError(
-            f"{where}: is neither a model ({CONFIG} and {WEIGHTS}) nor a preset ({PRESET}) of steadyspike.{hint}"
-        )
+        known = f"a model ({CONFIG} and {WEIGHTS}) nor a preset ({PRESET})"
+        raise ArtifactError(f"{where}: is neither {known} of steadyspike{hint}")
     if len(found) > 1:
         raise ArtifactError(f"{where}: holds {CONFIG} and {PRESET}; allowed: one model or one preset")
     form = found[0]
@@ -149,7 +148,7 @@ def form_of(names: Iterable[str], where: str, expected: str | None = None) -> Fo
         raise ArtifactError(f"{where}: holds a {form.name}; what is wanted here is a {expected}")
     missing = [name for name in form.required if name not in names]
     if missing:
-        raise ArtifactError(f"{where}: {', '.join(missing)} is missing")
+        raise ArtifactError(f"{where}: {', '.join(missing)} is missing{hint}")
     return form
 
 
@@ -253,7 +252,8 @@ def stage(
     (folder / CARD).write_text(card, encoding="utf-8")
     names = tuple(sorted(path.name for path in folder.iterdir()))
     _refuse_tokens(folder, secrets)
-    form_of(names, str(folder))
+    # as whoever pulls it will
+    form.load(folder)
     return Staged(form, kind, folder, names)
 
 

@@ -327,7 +327,7 @@ def _download_file(
     if not is_as_announced(path, size):
         drop(path)
         raise ArtifactError(
-            f"{pinned}: {name}: is not the file that the Hub lists: its content has another hash"
+            f"{pinned}: {name}: is not the file that the Hub lists, but another; nothing of it was kept"
         )
     return path
 

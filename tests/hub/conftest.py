@@ -1,4 +1,4 @@
-"""A Hub of one's own for each test, and small models and presets to share."""
+"""A Hub that is empty for each test, and small models and presets to share."""
 
 import os
 
@@ -21,10 +21,18 @@ POSITIONS = np.stack(np.divmod(np.arange(16), 2)[::-1], axis=1) * [32.0, 15.0]
 SIZES = {"unit": [[1, 1], [1, 1]], "features": 4, "dilations": [1, 2], "centre": 1, "linear_taps": 3}
 
 
+@pytest.fixture(scope="session")
+def server():
+    started = Hub()
+    yield started
+    huggingface_hub.close_session()
+    started.close()
+
+
 @pytest.fixture
-def hub(monkeypatch, tmp_path):
-    """Start a Hub, let the real client talk to it with a cache of its own, as the user "lab"."""
-    server = Hub()
+def hub(server, monkeypatch, tmp_path):
+    """Let the real client talk to an empty Hub with a cache of its own, as the user "lab"."""
+    server.reset()
     for name, value in {
         "ENDPOINT": server.url,
         "HUGGINGFACE_CO_URL_TEMPLATE": server.url + "/{repo_id}/resolve/{revision}/{filename}",
@@ -37,9 +45,7 @@ def hub(monkeypatch, tmp_path):
     monkeypatch.setitem(os.environ, "HF_TOKEN", OWNER)
     # retries wait for seconds
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
-    yield server
-    huggingface_hub.close_session()
-    server.close()
+    return server
 
 
 @pytest.fixture

@@ -106,15 +106,19 @@ class Hub:
     """
 
     def __init__(self):
-        self.repos, self.lfs, self.faults, self.requests = {}, {}, [], []
         self.users = {OWNER: ("lab", True), READER: ("lab", False), OTHER: ("others", True)}
-        self.lfs_suffixes = (".safetensors",)
         self.lock = threading.RLock()
+        self.reset()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"hub": self}))
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
         self.thread.start()
+
+    def reset(self):
+        """Forget everything."""
+        self.repos, self.lfs, self.faults, self.requests = {}, {}, [], []
+        self.lfs_suffixes = (".safetensors",)
 
     def close(self):
         self.server.shutdown()
