@@ -1,0 +1,431 @@
+"""How many frames per second networks denoise, in one run on one machine.
+
+Each network is measured as a lazy node, read in chunks of 1 s, and bare: images as large as pay go through the
+network, and nothing else is done. Beside them stands the design of the first implementations of DeepInterpolation:
+for each frame one read of its surroundings from the parent recording, and one pass through the network (Lecoq et al.
+2021, and SpikeInterface's wrapper of it, which computes a batch of such frames at once).
+
+Weights are not trained: what a pass takes does not depend on them. The traces are white noise in memory.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from steadyspike.benchmark.denoising import NETWORKS, RIDGE, UNET
+from steadyspike.benchmark.speed import one_thread
+from steadyspike.metrics.denoising_tables import markdown_table
+
+RATE = 30_000.0
+BLOCKS = {"cpu": (16, 64, 250, 500, 1000), "cuda": (250, 1000, 4000, 16_000), "mps": (250, 1000, 4000)}
+"""Frames in an image that are tried; the fastest counts."""
+NODE, BARE, UPSTREAM = "lazy node", "bare network", "a read and a pass per frame"
+LEAST_S, WARM_FRAMES = 1.0, 64
+MATRIX = {"cpu": 2048, "cuda": 8192, "mps": 4096}
+
+
+@dataclass(frozen=True)
+class SpeedSettings:
+    """What is measured.
+
+    Parameters
+    ----------
+    networks : tuple of str
+        Keys of `steadyspike.benchmark.denoising.NETWORKS`.
+    num_channels : int, default: 384
+        Of a Neuropixels 1.0 probe.
+    repeats : int, default: 3
+        Measurements of each, in turns; the median counts.
+    seconds : float, default: 2.0
+        About what one measurement takes, above 0.
+    devices : tuple of str or None, default: None
+        "cpu", "cuda", "mps"; None: "cpu", and an accelerator if there is one.
+    """
+
+    networks: tuple[str, ...] = ("blindspot-tiny", "blindspot-small", "blindspot-base", UNET, RIDGE)
+    num_channels: int = 384
+    repeats: int = 3
+    seconds: float = 2.0
+    devices: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Contender:
+    """Something that denoises some frames when it is called with their number.
+
+    Parameters
+    ----------
+    network, way, device, precision : str
+    run : callable
+        Denoises about so many frames, and returns how many.
+    multiply_adds : int
+        That one frame takes.
+    """
+
+    network: str
+    way: str
+    device: str
+    precision: str
+    run: Callable[[int], int]
+    multiply_adds: int
+
+
+def run_denoising_speed(
+    settings: SpeedSettings | None = None, tell: Callable[[str], None] = lambda line: None
+) -> dict[str, Any]:
+    """Measure all networks on all devices in turns; on a CPU with one thread.
+
+    Parameters
+    ----------
+    settings : SpeedSettings or None, default: None
+    tell : callable
+        Called with one line for each result.
+
+    Returns
+    -------
+    results : dict
+        "settings", "machine", "devices" (names), "versions", "peaks" (multiply-adds per second of a large product of
+        matrices, for each device and precision) and "rows": "network", "way", "device", "precision", "frames_per_s",
+        "processor_frames_per_s" (by the processor's time), "multiply_adds", "share_of_peak" and "real_time" (frames per
+        second over 30,000).
+
+    Raises
+    ------
+    ValueError
+        For networks, devices or numbers that cannot be.
+    """
+    from steadyspike.environment import machine, versions
+
+    settings = settings or SpeedSettings()
+    devices = _devices(settings)
+    with tempfile.TemporaryDirectory(prefix="steadyspike-speed-") as folder, one_thread():
+        traces = np.random.default_rng(0).standard_normal((round(RATE), settings.num_channels), "float32")
+        recording = _recording(traces)
+        contenders = [
+            contender
+            for device in devices
+            for network in settings.networks
+            for contender in _contenders(recording, network, device, Path(folder))
+        ]
+        kinds = dict.fromkeys((one.device, one.precision) for one in contenders)
+        peaks = {kind: _peak(*kind) for kind in kinds}
+        rows = list(_rows(contenders, peaks, settings, tell))
+    return dict(
+        settings=asdict(settings),
+        machine=machine(),
+        devices={device: _device_name(device) for device in devices},
+        versions=versions(),
+        peaks={f"{device}, {precision}": peak for (device, precision), peak in peaks.items()},
+        rows=rows,
+    )
+
+
+def _rows(
+    contenders: list[Contender],
+    peaks: Mapping[tuple[str, str], float],
+    settings: SpeedSettings,
+    tell: Callable[[str], None],
+) -> Iterator[dict[str, Any]]:
+    """Measure in turns, so that what else the machine does meets all alike."""
+    frames = [_enough_frames(one, settings.seconds) for one in contenders]
+    times: list[list[tuple[float, float]]] = [[] for _ in contenders]
+    for _ in range(settings.repeats):
+        for number, one in enumerate(contenders):
+            start, processor = time.perf_counter(), time.process_time()
+            done = one.run(frames[number])
+            elapsed, busy = time.perf_counter() - start, time.process_time() - processor
+            times[number].append((done / elapsed, done / max(busy, 1e-9)))
+    for one, own in zip(contenders, times, strict=True):
+        rate, by_processor = (median(values) for values in zip(*own, strict=True))
+        tell(f"{one.network}, {one.way}, {one.device} {one.precision}: {rate:,.0f} frames/s")
+        yield dict(
+            network=one.network,
+            way=one.way,
+            device=one.device,
+            precision=one.precision,
+            frames_per_s=rate,
+            processor_frames_per_s=by_processor if one.device == "cpu" else None,
+            multiply_adds=one.multiply_adds,
+            share_of_peak=rate * one.multiply_adds / peaks[one.device, one.precision],
+            real_time=rate / RATE,
+        )
+
+
+def _devices(settings: SpeedSettings) -> tuple[str, ...]:
+    from steadyspike.inference import resolve_device
+
+    unknown = [name for name in settings.networks if name not in NETWORKS]
+    if unknown or not settings.networks:
+        raise ValueError(
+            f"networks={list(settings.networks)} holds what is not known; allowed: {', '.join(NETWORKS)}"
+        )
+    if settings.repeats < 1 or not settings.seconds > 0:
+        raise ValueError(f"repeats={settings.repeats} must be at least 1, seconds={settings.seconds} above 0")
+    if settings.devices is None:
+        return tuple(dict.fromkeys(("cpu", resolve_device("auto"))))
+    return tuple(resolve_device(device) for device in settings.devices)
+
+
+def _recording(traces: np.ndarray) -> Any:
+    from spikeinterface.core import NumpyRecording
+
+    from steadyspike.benchmark.probes import build_probe
+
+    recording = NumpyRecording([traces], RATE)
+    recording.set_probe(build_probe("np1", traces.shape[1]))
+    return recording
+
+
+def _contenders(recording: Any, name: str, device: str, folder: Path) -> list[Contender]:
+    """List the ways to run one network on one device."""
+    from steadyspike.networks.cost import multiply_adds_per_frame
+    from steadyspike.preprocessing.deepinterpolation import deepinterpolate
+    from steadyspike.probe_layout import layout_of
+
+    place = folder / name
+    network = untrained(recording, name, place)
+    mask = layout_of(recording, arrangement=network.arrangement).mask[0]
+    cost = multiply_adds_per_frame(network, *mask.shape)
+    found = []
+    for precision in ("float32",) if device == "cpu" else ("float32", "half"):
+        node = deepinterpolate(recording, place, device=device, precision=precision)
+        bare = _bare(network, mask, device, precision)
+        found += [
+            Contender(name, NODE, device, precision, _reading(node), cost),
+            Contender(name, BARE, device, precision, bare, cost),
+        ]
+        if name == UNET and precision == "float32":
+            run = _frame_by_frame(recording, network, device)
+            found.append(Contender(name, UPSTREAM, device, precision, run, cost))
+    return found
+
+
+def untrained(recording: Any, name: str, folder: Path) -> Any:
+    """Make a network for a recording with fresh weights, and save it as a model if it is not there.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+    name : str
+        A key of `steadyspike.benchmark.denoising.NETWORKS`.
+    folder : Path
+        Of the model.
+
+    Returns
+    -------
+    network : nn.Module
+        In evaluation mode.
+    """
+    from steadyspike.models import DeepInterpolationModel, config_of, load_model
+    from steadyspike.networks.linear import RidgeInterpolator
+    from steadyspike.probe_layout import layout_of
+    from steadyspike.training.plan import choose_network
+
+    if not folder.is_dir():
+        kind = {
+            "network": None,
+            "size": None,
+            "network_kwargs": None,
+            "normalization": None,
+            **NETWORKS[name],
+        }
+        network: Any
+        if name == RIDGE:
+            layout_type = layout_of(recording).type
+            network = RidgeInterpolator(layout_type.unit)
+        else:
+            frames = dict.fromkeys(("pre_frame", "post_frame", "pre_post_omission"))
+            chosen = choose_network([recording], None, kind, frames, (1.0, 1.0), 0)
+            network, layout_type = chosen.network, chosen.layout_type
+        config = config_of(network, layout_type, recording.get_sampling_frequency())
+        DeepInterpolationModel(network.eval(), config).save(folder)
+    return load_model(folder).network
+
+
+def _reading(node: Any) -> Callable[[int], int]:
+    """Read a lazy node in chunks of 1 s, or once what is less."""
+    length = node.get_num_samples()
+
+    def run(frames: int) -> int:
+        if frames < length:
+            return len(node.get_traces(start_frame=0, end_frame=max(frames, 1)))
+        return sum(len(node.get_traces()) for _ in range(round(frames / length)))
+
+    return run
+
+
+def _bare(network: Any, mask: np.ndarray, device: str, precision: str) -> Callable[[int], int]:
+    """Run images of the length that turns out to be the fastest through a network."""
+    import torch
+
+    from steadyspike.inference import Backend
+    from steadyspike.networks.memory import bytes_needed
+
+    backend = Backend(_copy(network).to(device), device, precision)
+    live = torch.from_numpy(mask.astype("float32"))[None].to(device)
+    before, after = backend.context
+    fixed, each = bytes_needed(network, *mask.shape)
+    limit = 1e9 if device == "cpu" else 8e9
+
+    def image(block: int) -> Any:
+        return torch.randn(1, before + block + after, *mask.shape, device=device)
+
+    def passes(block: int, number: int) -> float:
+        values = image(block)
+        backend(values, live)
+        _wait(device)
+        start = time.perf_counter()
+        for _ in range(number):
+            backend(values, live)
+        _wait(device)
+        return (time.perf_counter() - start) / (block * number)
+
+    fits = [block for block in BLOCKS[backend.device.type] if fixed + each * block < limit] or [1]
+    best = min(fits, key=lambda block: passes(block, max(1, 250 // block)))
+    values = image(best)
+
+    def run(frames: int) -> int:
+        number = max(1, round(frames / best))
+        for _ in range(number):
+            backend(values, live)
+        _wait(device)
+        return best * number
+
+    return run
+
+
+def _copy(network: Any) -> Any:
+    import copy
+
+    return copy.deepcopy(network)
+
+
+def _frame_by_frame(recording: Any, network: Any, device: str) -> Callable[[int], int]:
+    """Denoise as the first implementations did: each frame is read for itself, and goes through the network alone."""
+    import torch
+
+    from steadyspike.probe_layout import layout_of
+
+    own = _copy(network).to(device)
+    layout = layout_of(recording, arrangement=network.arrangement)
+    before, after = network.context
+    seen = [*range(network.pre), *range(before + network.omission + 1, before + after + 1)]
+    last = recording.get_num_samples() - after
+
+    def run(frames: int) -> int:
+        with torch.inference_mode():
+            for frame in range(before, min(before + frames, last)):
+                traces = recording.get_traces(start_frame=frame - before, end_frame=frame + after + 1)
+                image = torch.from_numpy(layout.scatter(traces[seen])).to(device)
+                layout.gather(own.predict(image).cpu().numpy())
+        return min(frames, last - before)
+
+    return run
+
+
+def _enough_frames(one: Contender, seconds: float) -> int:
+    """Find how many frames take about so many seconds; warms up on the way."""
+    frames = one.run(WARM_FRAMES)
+    while True:
+        start = time.perf_counter()
+        done = one.run(frames)
+        elapsed = time.perf_counter() - start
+        if elapsed > 0.2 * seconds or done < frames:
+            return max(WARM_FRAMES, round(done * seconds / elapsed))
+        frames *= 4
+
+
+def _peak(device: str, precision: str) -> float:
+    """Multiply-adds per second of a large product of matrices, the most that the device is seen to do."""
+    import torch
+
+    kind = torch.device(device).type
+    size = MATRIX[kind]
+    half = torch.bfloat16 if kind == "cpu" else torch.float16
+    one = torch.randn(size, size, device=device, dtype=half if precision == "half" else torch.float32)
+    best = 0.0
+    for _ in range(5):
+        _wait(device)
+        start = time.perf_counter()
+        one @ one
+        _wait(device)
+        best = max(best, size**3 / (time.perf_counter() - start))
+    return best
+
+
+def _wait(device: str) -> None:
+    import torch
+
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    elif device == "mps":
+        torch.mps.synchronize()
+
+
+def _device_name(device: str) -> str:
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+
+
+def format_denoising_speed(results: dict[str, Any]) -> str:
+    """Write results as Markdown: speeds, and ratios to the paper's network and to the first design."""
+    rows: list[dict[str, Any]] = results["rows"]
+    parts = []
+    for device in dict.fromkeys(row["device"] for row in rows):
+        own = [row for row in rows if row["device"] == device]
+        paper = _frames([row for row in own if row["network"] == UNET and row["way"] != UPSTREAM])
+        upstream = _frames([row for row in own if row["way"] == UPSTREAM])
+        lines = [
+            [
+                f"{row['network']}, {row['way']}",
+                row["precision"],
+                f"{row['multiply_adds'] / 1e6:.1f}",
+                f"{row['frames_per_s']:,.0f}",
+                f"{100 * row['share_of_peak']:.0f} %",
+                f"{row['real_time']:.3g}",
+                *(f"{_ratio(row, other):.1f}" if other else "-" for other in (paper, upstream)),
+            ]
+            for row in own
+        ]
+        header = [
+            "network",
+            "precision",
+            "multiply-adds per frame (millions)",
+            "frames/s",
+            "of peak arithmetic",
+        ]
+        header += ["times real time", "times the paper's network at its best", f"times {UPSTREAM}"]
+        peaks = [f"{p / 1e9:,.0f} billion ({k})" for k, p in results["peaks"].items() if k.startswith(device)]
+        computer = results["machine"]
+        where = f"{computer['processor']}, one thread" if device == "cpu" else results["devices"][device]
+        by = ", by the processor's time" if device == "cpu" else ""
+        parts += [
+            markdown_table(header, lines),
+            f"{results['settings']['num_channels']} channels, {where}. Medians of {results['settings']['repeats']} "
+            f"measurements in turns; ratios{by}. Real time: 30,000 frames/s. Peak arithmetic: multiply-adds per second "
+            f"of a large product of matrices in the same run, {', '.join(peaks)}.",
+        ]
+    parts.append(", ".join(f"{name} {number}" for name, number in results["versions"].items()) + ".")
+    return "\n\n".join(parts) + "\n"
+
+
+def _speed(row: dict[str, Any]) -> float:
+    """Frames per second; by the processor's time where that is known, which is steadier on a shared machine."""
+    return row["processor_frames_per_s"] or row["frames_per_s"]
+
+
+def _frames(rows: Iterable[dict[str, Any]]) -> float | None:
+    return max((_speed(row) for row in rows), default=None)
+
+
+def _ratio(row: dict[str, Any], other: float) -> float:
+    return _speed(row) / other
