@@ -23,9 +23,10 @@ class TraceLosses:
 
         from steadyspike.training.losses import LOSSES
 
-        values = torch.from_numpy(apart[np.isfinite(apart)])
+        finite = np.isfinite(apart)
+        values = torch.from_numpy(apart if finite.all() else apart[finite])
         for name, penalty in LOSSES.items():
-            self.sums[name] += float(penalty(values).sum(dtype=torch.float64))
+            self.sums[name] += float(penalty(values).sum())
         self.number += values.numel()
 
     def means(self) -> dict[str, float]:
@@ -37,31 +38,35 @@ class CleanErrors:
     r"""Errors against noise-free traces, in units of the noise of each channel: all, within spikes, and outside.
 
     .. math:: E = \sqrt{\frac{1}{n} \sum_{t, c} \left(\frac{y_c(t) - s_c(t)}{\sigma_c}\right)^2}
-
-    Parameters
-    ----------
-    threshold : float
-        Within spikes is where the noise-free traces are larger than this many times the noise.
     """
 
-    def __init__(self, threshold: float) -> None:
-        self.threshold = threshold
+    def __init__(self) -> None:
         self.sums = np.zeros(2)
         self.numbers = np.zeros(2, "int64")
 
-    def add(self, apart: np.ndarray, clean: np.ndarray) -> None:
-        """Take in differences and noise-free traces, both in units of noise; what is not finite is left out."""
-        finite = np.isfinite(apart)
-        squares = np.where(finite, np.square(apart, dtype="float64"), 0.0)
-        within = np.abs(clean) > self.threshold
-        for place, mask in enumerate((within, ~within)):
-            self.sums[place] += squares[mask].sum()
-            self.numbers[place] += np.count_nonzero(finite & mask)
+    def add(self, apart: np.ndarray, within: np.ndarray) -> None:
+        """Take in differences in units of noise; what is not finite is left out.
+
+        Parameters
+        ----------
+        apart : ndarray of float32
+        within : ndarray of bool
+            Whether it is within a spike.
+        """
+        squares, number = np.square(apart), np.array([np.count_nonzero(within), apart.size])
+        finite = np.isfinite(squares)
+        if not finite.all():
+            squares[~finite] = 0
+            number = np.array([np.count_nonzero(finite & within), np.count_nonzero(finite)])
+        inside = squares[within].sum(dtype="float64")
+        self.sums += inside, squares.sum(dtype="float64") - inside
+        self.numbers += number[0], number[1] - number[0]
 
     def values(self) -> dict[str, float]:
         """Return the three errors; NaN of nothing."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            parts = np.sqrt(self.sums / self.numbers)
+            # rounding may leave a sum just below 0
+            parts = np.sqrt(np.maximum(self.sums, 0) / self.numbers)
             whole = np.sqrt(self.sums.sum() / self.numbers.sum())
         return {
             "rms_error": float(whole),

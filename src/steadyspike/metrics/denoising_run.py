@@ -217,7 +217,7 @@ class Evaluation:
         num_channels = self.inputs.recording.get_num_channels()
         return Gathered(
             TraceLosses(),
-            CleanErrors(self.settings.spike_threshold),
+            CleanErrors(),
             NoiseSamples(noise_times, num_channels) if of_units else None,
             UnitSums(units, *self.window, true) if of_units else None,
         )
@@ -240,28 +240,35 @@ class Evaluation:
         noise = scale[live].astype("float32")
         raw = self._read(methods[RAW], chunk, center)
         wanted = raw[chunk.core, live] / noise
-        clean = None
+        clean = within = None
         if self.inputs.clean is not None:
             clean = self._read(self.inputs.clean, chunk, self.clean_center)[chunk.core, live] / noise
+            within = np.abs(clean) > self.settings.spike_threshold
+            # what is no number in the recording is no method's error
+            clean[~np.isfinite(wanted)] = np.nan
         for name, method in methods.items():
             part = gathered[name]
             traces = raw if name == RAW else self._read(method, chunk, center)
             got = traces[chunk.core, live] / noise
             if name != RAW:
                 part.losses.add(got - wanted)
-            if clean is not None:
-                # what is no number in the recording can't be an error of a method alone
-                part.errors.add(np.where(np.isfinite(wanted), got - clean, np.nan), clean)
+            if clean is not None and within is not None:
+                part.errors.add(got - clean, within)
             if part.units is not None and part.noise is not None:
                 part.noise.add(traces, *chunk.place)
                 part.units.add(np.where(np.isfinite(traces) & live, traces, 0), *chunk.place)
 
     @staticmethod
     def _read(recording: Any, chunk: Chunk, center: np.ndarray) -> np.ndarray:
+        """Traces less their center; zeros where there is no recording."""
         if recording is None:
             return np.zeros((chunk.high - chunk.low, center.size), "float32")
         traces = recording.get_traces(chunk.segment, chunk.low, chunk.high)
-        return (traces - center).astype("float32")
+        # float32 holds all integers of 16 bits; others lose digits unless the center is taken off first
+        short = traces.dtype == "float32" or (traces.dtype.kind in "iu" and traces.dtype.itemsize <= 2)
+        return np.subtract(traces, center.astype("float32") if short else center).astype(
+            "float32", copy=False
+        )
 
     def _result(
         self,

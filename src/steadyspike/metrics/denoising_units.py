@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 SELF, TRUE = 0, 1
 SPIKES, NOISE = 0, 1
@@ -123,7 +124,7 @@ class UnitSums:
         true_templates: Sequence[np.ndarray] | None = None,
     ) -> None:
         self.units, self.true_templates = units, true_templates
-        self.window = np.arange(-before, after)
+        self.before, self.after = before, after
         self.train = [np.zeros((before + after, unit.channels.size)) for unit in units]
         self.test = [np.zeros_like(sums) for sums in self.train]
         self.moments = np.zeros((2, 2, len(units), 3))
@@ -156,8 +157,12 @@ class UnitSums:
     def _waveforms(
         self, traces: np.ndarray, first: int, events: np.ndarray, channels: np.ndarray
     ) -> np.ndarray:
-        times = (events - first)[:, None] + self.window
-        return traces[times[:, :, None], channels].astype("float64")
+        if not events.size:
+            return np.zeros((0, self.before + self.after, channels.size))
+        # a view of all windows, as a waveform taken from it is copied in one piece
+        windows = sliding_window_view(traces, self.before + self.after, axis=0)
+        waveforms = windows[(events - first - self.before)[:, None], channels]
+        return waveforms.transpose(0, 2, 1).astype("float64")
 
     def _score(self, kind: int, place: int, index: int, waveforms: np.ndarray, template: np.ndarray) -> None:
         scores = np.einsum("nsc,sc->n", waveforms, template)
