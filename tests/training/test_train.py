@@ -197,6 +197,7 @@ def test_fine_tuning_starts_from_a_model(whole, tmp_path):
             init_from=whole,
             train_layers="last",
             max_steps=6,
+            focus=0.0,
             patience=None,
             **fine,
         )
@@ -340,6 +341,7 @@ def test_the_callers_random_numbers_stay(tmp_path):
         ({"batch_size": 2.5}, "batch_size=2.5 must be a whole number"),
         ({"max_time_s": -1}, "max_time_s=-1 must be above 0"),
         ({"learning_rate": float("nan")}, "learning_rate=nan must be above 0 and finite"),
+        ({"focus": -1}, "focus=-1 must be 0 or more"),
         ({"pre_ms": 0}, "pre_ms=0 must be above 0"),
         ({"post_frame": 0}, "post_frame=0 must be a whole number, 1 or more"),
         ({"gap_s": -1}, "gap_s=-1 must be 0 or more"),

@@ -104,7 +104,7 @@ class BlindSpot(nn.Module):
         Of the convolutions over time. Each branch sees ``1 + (kernel - 1) * sum(dilations)`` samples.
     depth_dilations : sequence of int, default: (1, 2, 4)
         Of the convolutions along the probe that follow the fusion, in units.
-    linear_taps : int, default: 8
+    linear_taps : int, default: 16
         Samples on each side that a linear interpolation adds; 0: none.
     omission : int, default: 1
         Hidden samples on each side of the predicted one; 0 hides only that one.
@@ -127,7 +127,7 @@ class BlindSpot(nn.Module):
         kernel: int = 2,
         dilations: Sequence[int] = (1, 2, 4, 8, 16),
         depth_dilations: Sequence[int] = (1, 2, 4),
-        linear_taps: int = 8,
+        linear_taps: int = 16,
         omission: int = 1,
         centre: int | None = None,
         centre_features: int = 8,
@@ -185,7 +185,7 @@ class BlindSpot(nn.Module):
             raise ValueError(f"frames={frames} must be 1 or more")
         sizes = {**SIZES[size], **others}
         sizes.setdefault("dilations", dilations_for(frames, sizes["kernel"]))
-        sizes.setdefault("linear_taps", min(8, frames))
+        sizes.setdefault("linear_taps", min(16, frames))
         return cls(unit, **sizes)
 
     @property

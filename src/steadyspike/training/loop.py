@@ -38,6 +38,8 @@ class LoopSettings:
     ----------
     loss : {"mae", "mse", "charbonnier"}
         `steadyspike.training.losses`.
+    focus : float
+        How much more spikes weigh in training (`steadyspike.training.losses.masked_sum`), not in the held-out loss.
     learning_rate : float
         The highest, after the warm-up; then it falls like a cosine to a hundredth.
     weight_decay : float
@@ -57,6 +59,7 @@ class LoopSettings:
     """
 
     loss: str = "mae"
+    focus: float = 0.0
     learning_rate: float = 5e-3
     weight_decay: float = 1e-4
     warmup_steps: int = 100
@@ -211,7 +214,7 @@ class _Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.network.train()
-        sums = self._loss(self.called, batch)
+        sums = self._loss(self.called, batch, self.settings.focus)
         self.runtime.descend(
             sums[0] / sums[1].clamp_min(1), self.network, self.optimizer, self.settings.clip_norm
         )
@@ -262,13 +265,13 @@ class _Loop:
         self.progress.elapsed_s += now - self.since
         self.since = now
 
-    def _loss(self, network: Any, batch: Batch) -> Tensor:
+    def _loss(self, network: Any, batch: Batch, focus: float = 0.0) -> Tensor:
         image, mask = (torch.from_numpy(part).to(self.runtime.device) for part in batch)
         before, after = self.network.context  # type: ignore[misc]
         wanted = image[:, before : image.shape[1] - after]
         with self.runtime.autocast():
             predicted = network(torch.nan_to_num(image), mask)
-        return masked_sum(self.penalty, predicted, wanted, mask)
+        return masked_sum(self.penalty, predicted, wanted, mask, focus)
 
     def _held_out_loss(self) -> float:
         self.network.eval()

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 CHARBONNIER_EPSILON = 0.1
+# beyond this a spike has all the weight it needs, and an artefact gets no more
+MOST_FOCUSED = 5.0
 
 LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
     "mae": torch.abs,
@@ -17,9 +19,14 @@ LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def masked_sum(
-    penalty: Callable[[Tensor], Tensor], predicted: Tensor, wanted: Tensor, mask: Tensor
+    penalty: Callable[[Tensor], Tensor], predicted: Tensor, wanted: Tensor, mask: Tensor, focus: float = 0.0
 ) -> Tensor:
-    """Sum a loss over live contacts, and count them.
+    r"""Sum a loss over live contacts, and its weights.
+
+    .. math:: \left(\sum w\, p(y - x),\ \sum w\right), \qquad w = 1 + f \min(|y|, 5)
+
+    The weight depends on the prediction :math:`y` alone, which is taken as fixed, never on the noise of what is wanted:
+    the best prediction stays the same with any :math:`f`, but rare spikes count more while it is learnt.
 
     Parameters
     ----------
@@ -29,12 +36,18 @@ def masked_sum(
         What is wanted is left out where it is NaN.
     mask : Tensor, shape (batch, rows, columns)
         1 where there is a live contact.
+    focus : float, default: 0
+        The factor :math:`f`, 0 or more.
 
     Returns
     -------
     sums : Tensor of float32, shape (2,)
-        Sum of the loss, and number of values in it.
+        Sum of the loss, and of its weights: without focus the number of values in it.
     """
     valid = torch.isfinite(wanted) & (mask[:, None] > 0)
     apart = torch.where(valid, predicted.float() - wanted, 0.0)
-    return torch.stack([torch.where(valid, penalty(apart), 0.0).sum(), valid.sum().float()])
+    loss = torch.where(valid, penalty(apart), 0.0)
+    if not focus:
+        return torch.stack([loss.sum(), valid.sum().float()])
+    weight = 1 + focus * predicted.detach().float().abs().clamp(max=MOST_FOCUSED)
+    return torch.stack([(weight * loss).sum(), torch.where(valid, weight, 0.0).sum()])

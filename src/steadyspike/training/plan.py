@@ -33,17 +33,18 @@ LAST_LAYERS = r"(out|linear|centre\.out)\."
 
 @dataclass(frozen=True)
 class NetworkDefaults:
-    """What suits a network: predicted frames of a window, held-out windows, the highest learning rate."""
+    """What suits a network: predicted frames of a window, held-out windows, the highest learning rate, focus."""
 
     chunk_frames: int
     test_windows: int
     learning_rate: float
+    focus: float
 
 
 # one pass predicts a window of the blind-spot network, but a single frame of the paper's
 DEFAULTS = {
-    "blindspot": NetworkDefaults(256, 32, 5e-3),
-    "unet_single_ephys_1024": NetworkDefaults(32, 16, 1e-4),
+    "blindspot": NetworkDefaults(256, 32, 5e-3, 1.0),
+    "unet_single_ephys_1024": NetworkDefaults(32, 16, 1e-3, 0.0),
 }
 FINE_TUNING_SLOWDOWN = 0.3
 RATE_TOLERANCE = 0.1

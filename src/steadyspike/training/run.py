@@ -228,7 +228,12 @@ class Run:
         )
         training = {
             **notes.pop("training"),
-            **{"loss": self.loop.loss, "learning_rate": self.loop.learning_rate, "seed": plan.seed},
+            **{
+                "loss": self.loop.loss,
+                "focus": self.loop.focus,
+                "learning_rate": self.loop.learning_rate,
+                "seed": plan.seed,
+            },
             **{"batch_size": plan.batch_size, "chunk_frames": plan.chunk_frames},
             **{"steps": progress.step, "best_step": progress.best_step, "stopped": progress.stopped},
             **{"elapsed_s": round(progress.elapsed_s, 1), "device": self.device, "devices": self.devices},
