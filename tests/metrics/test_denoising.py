@@ -293,6 +293,7 @@ def test_several_models_meet_the_same_spikes(tmp_path):
     folders = [saved(ridge_model(recording, seed), tmp_path / f"net{seed}").folder for seed in (0, 1)]
     both = evaluated(recording, {"first": folders[0], "second": folders[1]}, sorting, clean)
     assert list(both.summary["method"]) == ["raw", "center", "linear", "first", "second"]
+    assert both.settings["models"]["first"]["model"] == str(folders[0])
     alone = evaluated(recording, folders[1], sorting, clean).summary.set_index("method").loc["model"]
     again = both.summary.set_index("method").loc["second"]
     pd.testing.assert_series_equal(alone, again, check_names=False)
@@ -453,6 +454,7 @@ def test_saved_whole_or_not_at_all(tmp_path, monkeypatch):
     content = json.loads((folder / "evaluation.json").read_text())
     assert content["settings"]["start_s"] == 0.8
     assert content["summary"][0]["mse"] is None
+    assert content["settings"]["models"]["model"]["model"] is None
     assert (folder / "evaluation.md").read_text() == str(result)
     with pytest.raises(FileExistsError, match="overwrite=True"):
         result.save(folder)
@@ -471,6 +473,20 @@ def test_saved_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk is full"):
         result.save(tmp_path / "never")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["evaluation", "other"]
+
+
+def test_figures_of_little_and_of_nothing():
+    recording, sorting, _ = simulated(samples=(8_000,))
+    nothing = with_probe([np.zeros((8_000, 4), "float32")])
+    for result in (
+        evaluated(nothing, ridge_model(nothing)),
+        evaluated(recording, ridge_model(recording)),
+        evaluated(recording, ridge_model(recording), sorting, min_spikes=1_000),
+    ):
+        for figure in (result.plot(), result.plot_traces()):
+            figure.canvas.draw()
+        with pytest.raises(ValueError, match="no unit that was measured"):
+            result.plot_templates()
 
 
 def test_the_text_has_all_methods_and_sizes():

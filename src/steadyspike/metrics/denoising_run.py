@@ -389,7 +389,11 @@ class Evaluation:
         recording = self.inputs.recording
         return {
             "models": {
-                name: {"model": source.saved, "sha256": source.sha256}
+                # a model that was in memory has no place that outlasts this
+                name: {
+                    "model": None if self.folder in source.path.parents else source.saved,
+                    "sha256": source.sha256,
+                }
                 for name, source in self.sources.items()
             },
             "methods": list(methods),

@@ -42,39 +42,46 @@ def plot_denoising_evaluation(evaluation: DenoisingEvaluation) -> Figure:
         ("mse", "Held-out loss", "mean squared (noise² = 1)"),
         ("rms_error", "Error against clean traces", "rms (noise = 1)"),
         ("rms_error_in_spikes", "Error within spikes", "rms (noise = 1)"),
-        ("noise_reduction", "Noise reduction", "noise between spikes, raw / denoised"),
+        ("noise_reduction", "Noise reduction", "raw / denoised, between spikes"),
     ]
-    bars = [bar for bar in bars if np.isfinite(evaluation.summary[bar[0]]).any()]
+    bars = [bar for bar in bars if np.isfinite(evaluation.summary[bar[0]]).any()] or bars[:1]
     dots = evaluation.units["size"].notna().any()
     colours = method_colours(evaluation.summary["method"])
     names = len(evaluation.summary)
     with style.settings():
-        low = 1.3 + 0.3 * names
-        figure = style.new_figure(3.4 * max(len(bars), 3 if dots else 1), low + (3.9 if dots else 0))
-        parts = figure.subfigures(2 if dots else 1, 1, height_ratios=[low, 3.9] if dots else [1])
+        low = 1.2 + 0.27 * names
+        figure = style.new_figure(3.4 * max(len(bars), 3 if dots else 1), low + (4.1 if dots else 0))
+        parts = figure.subfigures(2 if dots else 1, 1, height_ratios=[low, 4.1] if dots else [1])
         above = parts[0] if dots else parts
-        for axes, bar in zip(above.subplots(1, len(bars), squeeze=False)[0], bars, strict=True):
+        all_axes = above.subplots(1, len(bars), sharey=True, squeeze=False)[0]
+        for axes, bar in zip(all_axes, bars, strict=True):
             _draw_bars(axes, evaluation, *bar, colours)
+        for axes in all_axes[1:]:
+            style.quiet_second_axis(axes)
         if dots:
             bias, shape, separation = parts[1].subplots(1, 3)
             _draw_units(bias, evaluation, "amplitude_bias", "Amplitude bias", colours, percent=True)
             _draw_units(shape, evaluation, "shape_bias", "Shape bias (1 - cosine)", colours)
             _draw_separation(separation, evaluation, colours)
             handles, labels = bias.get_legend_handles_labels()
-            bias.legend(handles, labels, loc="best", fontsize=9, handletextpad=0.2)
+            parts[1].legend(handles, labels, loc="outside lower center", ncols=4, handletextpad=0.2)
     return figure
 
 
 def _draw_bars(
     axes: Axes, evaluation: DenoisingEvaluation, column: str, title: str, label: str, colours: dict[str, str]
 ) -> None:
-    table = evaluation.summary[np.isfinite(evaluation.summary[column])][::-1]
+    table = evaluation.summary[::-1]
+    values = table[column].to_numpy(dtype=float)
+    known = np.isfinite(values)
     places = np.arange(len(table))
-    axes.barh(places, table[column], height=0.65, color=[colours[name] for name in table["method"]])
+    axes.barh(
+        places, np.where(known, values, 0), height=0.65, color=[colours[name] for name in table["method"]]
+    )
     axes.set_yticks(places, table["method"])
-    for place, value in zip(places, table[column], strict=True):
+    for place, value in zip(places[known], values[known], strict=True):
         axes.annotate(f" {value:.3g}", (value, place), va="center", fontsize=9)
-    axes.set_xlim(0, 1.25 * max(float(table[column].max()), 1e-9))
+    axes.set_xlim(0, 1.25 * max([1e-9, *values[known]]))
     axes.set_title(title)
     axes.set_xlabel(label)
     axes.tick_params(axis="y", length=0)
