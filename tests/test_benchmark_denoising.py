@@ -34,6 +34,9 @@ def study(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         # the paper's network is too wide for a test
         patch.setitem(NETWORKS_KNOWN, UNET, {"network": UNET, "network_kwargs": {"width": 2}})
+        for rows in ("benchmark.denoising_data.RIDGE_ROWS", "training.run.RIDGE_ROWS"):
+            patch.setattr(f"steadyspike.{rows}", 4000)
+        patch.setattr("steadyspike.metrics.denoising_methods.LINEAR_ROWS", 4000)
         results = run_denoising_benchmark(
             folder, networks=NETWORKS, probes=("np1",), settings=TINY, tell=lines.append, progress_bar=False
         )
