@@ -103,13 +103,12 @@ FORMS = {
 
 def tags_of(form: str, kind: str) -> list[str]:
     """Return the tags by which the Hub finds an artifact."""
-    return [
-        "steadyspike",
-        "spikeinterface",
-        "electrophysiology",
-        f"steadyspike-{form}",
-        f"steadyspike-{kind}",
-    ]
+    return ["steadyspike", "spikeinterface", "electrophysiology", tag_of(form), tag_of(kind)]
+
+
+def tag_of(word: str) -> str:
+    """Return the tag of a form or a kind."""
+    return f"steadyspike-{word.replace('_', '-')}"
 
 
 def form_of(names: Iterable[str], where: str, expected: str | None = None) -> Form:
@@ -205,6 +204,15 @@ class Staged:
     kind: str
     folder: Path
     names: tuple[str, ...]
+
+    def keep_license(self, repo_id: str, license_name: str | None) -> None:
+        """Take over the licence that the card in the repository names, where the new one names none."""
+        from steadyspike import hub_cards
+
+        card = (self.folder / CARD).read_text(encoding="utf-8")
+        if license_name is not None and hub_cards.license_of(card) is None:
+            card = hub_cards.complete_card(card, self.form.name, self.kind, repo_id, license_name)
+            (self.folder / CARD).write_text(card, encoding="utf-8")
 
 
 def stage(

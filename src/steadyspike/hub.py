@@ -17,7 +17,14 @@ from steadyspike import artifacts
 from steadyspike.artifacts import FORMS, Form, Staged
 from steadyspike.hub_cache import cached_commit, cached_file, content_hash, drop, is_as_announced
 from steadyspike.hub_errors import clear_errors, not_on_disk
-from steadyspike.hub_reference import ArtifactError, HubError, HubReference, check_repo_id, check_tag
+from steadyspike.hub_reference import (
+    ArtifactError,
+    HubError,
+    HubReference,
+    check_repo_id,
+    check_tag,
+    is_reference,
+)
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -104,7 +111,7 @@ def push_to_hub(
     message : str or None, default: None
         Of the commit.
     license_name : str or None, default: None
-        For the card, such as "cc-by-4.0"; None: what the card says, else "unknown".
+        For the card, such as "cc-by-4.0"; None: what the card says, else what the repository says, else "unknown".
 
     Returns
     -------
@@ -203,6 +210,11 @@ def fetch(
         return _download(api, asked, pinned, form)
 
 
+def pin(ref: Any, form: str) -> Any:
+    """Return a reference to the Hub by its commit, with its files in the cache; anything else as it is."""
+    return str(fetch(ref, form).ref) if is_reference(ref) else ref
+
+
 def versions(ref: str, *, token: str | None = None) -> dict[str, str]:
     """List the tags of a repository with the commits that they name."""
     from huggingface_hub import HfApi
@@ -236,7 +248,7 @@ def search(
     """
     from huggingface_hub import HfApi
 
-    wanted = ["steadyspike", *(f"steadyspike-{one}" for one in (form, kind) if one)]
+    wanted = ["steadyspike", *(artifacts.tag_of(one) for one in (form, kind) if one)]
     with clear_errors(None, token):
         listed = list(HfApi(token=token).list_models(filter=wanted, search=words, limit=limit, cardData=True))
     return [_found(one) for one in listed]
@@ -348,6 +360,8 @@ def _push(
     url = str(api.create_repo(repo_id, private=private, exist_ok=True))
     head = _info(api, repo_id, "main")
     _check_is_ours(head, staged, private)
+    named: Any = head.card_data.get("license") if head.card_data is not None else None
+    staged.keep_license(repo_id, named if isinstance(named, str) else None)
     commit, changed = head.sha, False
     tagged = {one.name: one.target_commit for one in api.list_repo_refs(repo_id).tags}
     if tag in tagged:

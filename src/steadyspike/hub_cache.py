@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,24 @@ def cached_commit(ref: HubReference) -> str | None:
     except RevisionResolutionError:
         return None
     return resolved.resolved
+
+
+def downloaded(required: Collection[str]) -> list[tuple[HubReference, list[str]]]:
+    """List the commits in the cache that have all of some files, with the tags and branches that named them."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        repositories = scan_cache_dir().repos
+    except CacheNotFound:
+        return []
+    found = [
+        (HubReference(repository.repo_id, one.commit_hash), sorted(one.refs))
+        for repository in repositories
+        for one in repository.revisions
+        if repository.repo_type == "model" and set(required) <= {file.file_name for file in one.files}
+    ]
+    return sorted(found, key=lambda pair: str(pair[0]))
 
 
 def reference_of(folder: Path) -> HubReference | None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from steadyspike.artifacts import tags_of
 
 if TYPE_CHECKING:
+    from huggingface_hub import ModelCard
+
     from steadyspike.model_folder import FolderConfig
     from steadyspike.presets import MotionPreset, PreprocessingPreset
 
@@ -67,16 +69,7 @@ def complete_card(card: str, form: str, kind: str, repo_id: str, license_name: s
     ValueError
         If the metadata of the card are not valid.
     """
-    from huggingface_hub import ModelCard
-    from yaml import YAMLError
-
-    try:
-        # an empty block keeps the client from warning that there is none
-        parsed = ModelCard(
-            card if card.startswith("---") else f"---\n{{}}\n---\n{card}", ignore_metadata_errors=True
-        )
-    except (YAMLError, ValueError, TypeError) as error:
-        raise ValueError(f"the metadata of the card are not valid: {error}") from None
+    parsed = _parsed(card)
     data = parsed.data
     kept = [str(tag) for tag in data.get("tags") or []]
     data["license"] = license_name or data.get("license") or NO_LICENSE
@@ -86,6 +79,24 @@ def complete_card(card: str, form: str, kind: str, repo_id: str, license_name: s
         data["metrics"] = ["mae", "mse"]
     body = _SECTION.sub("\n\n", parsed.text).strip("\n")
     return f"---\n{data.to_yaml()}\n---\n\n{body}\n\n{use_section(kind, repo_id)}\n"
+
+
+def license_of(card: str) -> str | None:
+    """Return the licence that a card names; None if it names none."""
+    named = _parsed(card).data.get("license")
+    return None if named in (None, NO_LICENSE) else str(named)
+
+
+def _parsed(card: str) -> ModelCard:
+    from huggingface_hub import ModelCard
+    from yaml import YAMLError
+
+    # an empty block keeps the client from warning that there is none
+    content = card if card.startswith("---") else f"---\n{{}}\n---\n{card}"
+    try:
+        return ModelCard(content, ignore_metadata_errors=True)
+    except (YAMLError, ValueError, TypeError) as error:
+        raise ValueError(f"the metadata of the card are not valid: {error}") from None
 
 
 def use_section(kind: str, repo_id: str) -> str:

@@ -1,4 +1,4 @@
-"""A trains and shares, B elsewhere uses a version and saves a chain, C loads that chain years later, without a network."""
+"""A trains and shares, B elsewhere uses a version and saves a chain, C loads it later without a network."""
 
 import json
 import os
@@ -23,7 +23,9 @@ second = steadyspike.train_deepinterpolation(
     recording, "second", init_from="hf:lab/tiny@v1", max_steps=10, batch_size=4, chunk_frames=64, test_windows=8,
     gap_s=0.02, device="cpu", progress_bar=False)
 print(second.push_to_hub("lab/tiny", tag="v2").ref)
-rigid = steadyspike.load_preset("steady_rigid").replace(name="ours", doc="Ours")
+# SpikeInterface's other detection is compiled for seconds in each process
+detection = dict(method="by_channel", peak_sign="neg", detect_threshold=5.0, exclude_sweep_ms=0.8)
+rigid = steadyspike.load_preset("steady_rigid").replace(name="ours", doc="Ours", detect_kwargs=detection)
 print(rigid.push_to_hub("lab/rigid", tag="v1").ref)
 bins = {**rigid.estimate_motion_kwargs, "bin_um": 20.0}
 print(rigid.replace(estimate_motion_kwargs=bins).push_to_hub("lab/rigid", tag="v2").ref)
@@ -34,8 +36,7 @@ CORRECT = """
 import numpy as np, spikeinterface.full as si, steadyspike
 recording = si.load("recording")
 def corrected():
-    return si.correct_motion(recording, preset="hf:lab/rigid@v1", progress_bar=False,
-                             detect_kwargs=dict(detect_threshold=5.0))
+    return si.correct_motion(recording, preset="hf:lab/rigid@v1", progress_bar=False)
 """
 
 B = f"""{CORRECT}

@@ -103,7 +103,7 @@ def test_what_is_not_there(shared):
     "bad", ["lab/small", "hf:small", "hf:lab/small@", "hf:lab/small@a b", "hf:lab/small@-x", 3]
 )
 def test_references_that_are_none(bad):
-    with pytest.raises((ValueError, AttributeError), match="Hugging Face Hub|no attribute"):
+    with pytest.raises((ValueError, AttributeError), match=r"Hugging Face Hub|no attribute"):
         pull_from_hub(bad)
 
 
@@ -202,7 +202,7 @@ def test_a_download_that_never_ends_leaves_the_cache_whole(hub, shared):
     hub.fail("GET", WEIGHTS, times=100, cut_after=0)
     with pytest.raises(NotOnDiskError, match="the Hub cannot be reached"):
         pull_from_hub("hf:lab/small@v1")
-    with pytest.raises(NotOnDiskError, match="model.safetensors is missing"):
+    with pytest.raises(NotOnDiskError, match=r"model\.safetensors is missing"):
         pull_from_hub("hf:lab/small@v1", offline=True)
     names = [name for _, _, files in os.walk(constants.HF_HUB_CACHE) for name in files]
     assert not [name for name in names if name.endswith("incomplete")]
@@ -219,7 +219,7 @@ def test_a_hub_that_is_busy_is_asked_again(hub, shared, status):
 
 def test_a_hub_that_does_not_work(hub, shared):
     hub.fail("GET", "/api/models", times=100, status=503)
-    with pytest.raises(HubError, match="hf:lab/small@v1: the Hub does not work at the moment .status 503"):
+    with pytest.raises(HubError, match=r"hf:lab/small@v1: the Hub does not work .* \(status 503\)"):
         pull_from_hub("hf:lab/small@v1")
     hub.faults.clear()
     pull_from_hub("hf:lab/small@v1")

@@ -111,7 +111,7 @@ def correct(
         typer.Option(
             "--preset",
             "-p",
-            help="A motion preset of steadyspike or SpikeInterface, or a TOML file.",
+            help="A motion preset of steadyspike or SpikeInterface, a TOML file, or hf:owner/name.",
             rich_help_panel=CORRECTING,
         ),
     ] = "steady_auto",
@@ -171,6 +171,7 @@ def correct(
         check_output(output, overwrite)
         jobs = job_kwargs(n_jobs, chunk_duration, progress_bar)
         overrides = _overrides(parse_settings(setting or [], "--set"), rigid)
+        preset = reading.pin_preset(preset)
         correction.check_preset(preset)
         estimation.check_overrides(preset, overrides)
         opened = reading.open_recording(

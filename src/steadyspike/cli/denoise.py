@@ -69,7 +69,9 @@ def denoise(
     recording: RecordingPath,
     model: Annotated[
         str,
-        typer.Option("--model", "-m", help="A bundled name, a model folder, or a Keras file."),
+        typer.Option(
+            "--model", "-m", help="A bundled name, a model folder, hf:owner/name@revision, or a Keras file."
+        ),
     ],
     output: Annotated[
         Path,

@@ -50,7 +50,9 @@ def evaluate(
     model: Annotated[
         list[str],
         typer.Option(
-            "--model", "-m", help="A bundled name, a model folder, or a Keras file; may be repeated."
+            "--model",
+            "-m",
+            help="A bundled name, a model folder, hf:owner/name, or a Keras file; may be repeated.",
         ),
     ],
     sorting: Annotated[

@@ -1,4 +1,4 @@
-"""``steadyspike presets``: list, show and check presets."""
+"""``steadyspike presets``: list, show, check, pull and push presets."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from steadyspike.cli.errors import FAILED, Debug, UsageError, clear_errors
+from steadyspike.cli.sharing import License, Message, OnHub, Private, Reference, Repository, Tag, Words
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-app = typer.Typer(help="List, show and check presets.", no_args_is_help=True)
+app = typer.Typer(help="List, show, check and share presets.", no_args_is_help=True)
 
 Kind = Annotated[
     str | None, typer.Option("--kind", help="Only [bold]motion[/bold] or only [bold]preprocessing[/bold].")
@@ -33,19 +34,26 @@ def preset_table(kind: str | None = None) -> Table:
 
 
 @app.command("list")
-def list_command(kind: Kind = None, debug: Debug = False) -> None:
-    """List the bundled presets."""
+def list_command(kind: Kind = None, hub: OnHub = False, search: Words = None, debug: Debug = False) -> None:
+    """List presets: bundled and downloaded ones, or those on the Hugging Face Hub."""
     with clear_errors(debug):
-        from rich.console import Console
+        from steadyspike.cli import sharing
 
         if kind not in (None, "motion", "preprocessing"):
             raise UsageError(f"--kind {kind} is not known; allowed: motion, preprocessing")
-        Console().print(preset_table(kind))
+        if search and not hub:
+            raise UsageError("--search is for --hub")
+        if hub:
+            sharing.print_tables(sharing.found_table("preset", kind, search))
+        else:
+            sharing.print_tables(preset_table(kind), sharing.downloaded_table("preset"))
 
 
 @app.command()
 def show(
-    preset: Annotated[str, typer.Argument(help="A bundled name, or the path of a TOML file.")],
+    preset: Annotated[
+        str, typer.Argument(help="A bundled name, the path of a TOML file, or hf:owner/name@revision.")
+    ],
     debug: Debug = False,
 ) -> None:
     """Print a preset as TOML, ready to be saved to a file and changed.
@@ -53,17 +61,22 @@ def show(
     [bold]Example[/bold]: steadyspike presets show steady_nonrigid > my_lab.toml
     """
     with clear_errors(debug):
+        from steadyspike.cli.sharing import hub_refusals
+        from steadyspike.hub_cards import printable
         from steadyspike.presets import find_preset
 
-        path = find_preset(preset)
+        with hub_refusals():
+            path = find_preset(preset)
         if not path.is_file():
             raise UsageError(f"{path} does not exist")
-        typer.echo(path.read_text(encoding="utf8"), nl=False)
+        typer.echo(printable(path.read_text(encoding="utf8")), nl=False)
 
 
 @app.command()
 def validate(
-    files: Annotated[list[str], typer.Argument(help="Bundled names, or paths of TOML files.")],
+    files: Annotated[
+        list[str], typer.Argument(help="Bundled names, paths of TOML files, or hf:owner/name@revision.")
+    ],
     debug: Debug = False,
 ) -> None:
     """Check presets: every key, method, type and value. The exit code is 1 if any cannot work."""
@@ -86,3 +99,41 @@ def validate(
                 console.print(f"[green]good[/green]  {escape(file)}: {preset.kind}, {escape(preset.doc)}")
         if wrong:
             raise typer.Exit(FAILED)
+
+
+@app.command()
+def pull(
+    ref: Reference,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write a copy to this .toml file too.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Download a preset from the Hugging Face Hub and check it; it then loads without a network."""
+    with clear_errors(debug):
+        from steadyspike.cli import sharing
+
+        sharing.pull(ref, "preset", output)
+
+
+@app.command()
+def push(
+    preset: Annotated[
+        str, typer.Argument(help="The path of a TOML file, or any other reference to a preset.")
+    ],
+    repository: Repository,
+    tag: Tag = None,
+    private: Private = None,
+    message: Message = None,
+    license_name: License = None,
+    debug: Debug = False,
+) -> None:
+    """Share a preset on the Hugging Face Hub. Log in before, with: hf auth login."""
+    with clear_errors(debug):
+        from steadyspike.cli import sharing
+        from steadyspike.presets import load_preset
+
+        with sharing.hub_refusals():
+            load_preset(preset)
+        how = dict(tag=tag, private=private, message=message, license_name=license_name)
+        sharing.push(preset, repository, "preset", **how)

@@ -52,8 +52,9 @@ Preprocess = Annotated[
     str,
     typer.Option(
         "--preprocess",
-        help="A preprocessing preset, a TOML file, [bold]none[/bold], or [bold]auto[/bold]: none if the recording is "
-        "filtered; else a highpass of 300 Hz and a common reference, and what else fits its Neuropixels probe.",
+        help="A preprocessing preset, a TOML file, hf:owner/name, [bold]none[/bold], or [bold]auto[/bold]: none if the "
+        "recording is filtered; else a highpass of 300 Hz and a common reference, and what else fits its Neuropixels "
+        "probe.",
     ),
 ]
 
@@ -101,6 +102,19 @@ def open_recording(
     return recording
 
 
+def pin_preset(preset: str) -> str:
+    """Return a preset on the Hub by its commit, so that all of a run uses the same; others as they are."""
+    from steadyspike.cli.sharing import hub_refusals
+    from steadyspike.hub_reference import is_reference
+
+    if not is_reference(preset):
+        return preset
+    from steadyspike.hub import pin
+
+    with hub_refusals():
+        return str(pin(preset, "preset"))
+
+
 def describe(recording: BaseRecording) -> str:
     """Say in one line what a recording is."""
     channels, rate = recording.get_num_channels(), recording.get_sampling_frequency()
@@ -117,7 +131,7 @@ def preprocess(recording: BaseRecording, choice: str) -> tuple[BaseRecording, st
     recording : BaseRecording
         The recording as it was opened.
     choice : str
-        "none", "auto", a bundled preset or a TOML file.
+        "none", "auto", a bundled preset, a TOML file or a reference to the Hub.
 
     Returns
     -------
@@ -134,7 +148,7 @@ def preprocessing_steps(recording: BaseRecording, choice: str) -> tuple[list[dic
     """Give the steps that a choice stands for, and their name; arguments are as for `preprocess`."""
     import steadyspike
 
-    chosen = fitting_preset(recording) if choice == "auto" else choice
+    chosen = fitting_preset(recording) if choice == "auto" else pin_preset(choice)
     if chosen == "none":
         return [], "none"
     if chosen == "filters":

@@ -95,7 +95,7 @@ def train(
         str | None,
         typer.Option(
             "--init-from",
-            help="Fine-tune this model: a bundled name or a folder. It decides on the network.",
+            help="Fine-tune this model: a bundled name, a folder or hf:owner/name. It decides on the network.",
             rich_help_panel=NETWORK,
         ),
     ] = None,

@@ -1,0 +1,134 @@
+"""What ``steadyspike models`` and ``steadyspike presets`` share: pulling, pushing and listing what is on the Hub."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from steadyspike.cli.errors import UsageError, refusals
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from steadyspike.hub import Fetched
+
+Reference = Annotated[
+    str, typer.Argument(help="hf:owner/name, or hf:owner/name@ with a tag, branch or commit.")
+]
+Repository = Annotated[str, typer.Argument(help="Where to: owner/name. It is made if it does not exist.")]
+Tag = Annotated[str | None, typer.Option("--tag", help="Name for this version, such as v1. Never moved.")]
+Private = Annotated[
+    bool | None,
+    typer.Option(
+        "--private/--public",
+        help="Who sees the repository. Default: as it is; public if it is new.",
+        show_default=False,
+    ),
+]
+Message = Annotated[str | None, typer.Option("--message", help="Of the commit.")]
+License = Annotated[
+    str | None, typer.Option("--license", help="Such as cc-by-4.0. Default: what the card says.")
+]
+OnHub = Annotated[bool, typer.Option("--hub", help="Search the Hugging Face Hub instead.")]
+Words = Annotated[str | None, typer.Option("--search", help="With --hub: words of the repository's name.")]
+ARGUMENTS = ("tag", "private", "message")
+
+
+@contextmanager
+def hub_refusals(*names: str, **renamed: str) -> Iterator[None]:
+    """Tell what cannot work as asked in the words of the command line."""
+    with refusals(*ARGUMENTS, *names, license_name="--license", **renamed):
+        yield
+
+
+def push(shared: str, repo_id: str, form: str, **how: Any) -> None:
+    """Push a model or a preset, and say what was done."""
+    from steadyspike.hub import push_to_hub
+
+    with hub_refusals():
+        pushed = push_to_hub(shared, repo_id, **how)
+    typer.echo(str(pushed))
+    typer.echo(f"page: {pushed.url}")
+    loaded = "--preset" if form == "preset" else "--model"
+    typer.echo(f"use:  {loaded} hf:{repo_id}" + (f"@{pushed.tag}" if pushed.tag else ""))
+
+
+def pull(ref: str, form: str, output: Path | None) -> None:
+    """Download a model or a preset and check it; write a copy if one is wanted."""
+    from steadyspike.artifacts import load_checked
+    from steadyspike.hub import fetch
+    from steadyspike.hub_reference import is_reference
+
+    if not is_reference(ref):
+        raise UsageError(f"{ref} is not on the Hub; allowed: hf:owner/name")
+    if output is not None and output.exists():
+        raise UsageError(f"--output {output} exists; choose another")
+    with hub_refusals():
+        fetched = fetch(ref, form)
+        load_checked(fetched.form, fetched.folder, fetched.ref)
+    typer.echo(str(fetched.ref))
+    typer.echo(str(fetched.folder))
+    if output is not None:
+        _copy(fetched, output)
+        typer.echo(f"copied to {output}")
+
+
+def _copy(fetched: Fetched, output: Path) -> None:
+    from steadyspike.cli.output import new_folder
+
+    if fetched.form.name == "preset":
+        if output.suffix != ".toml":
+            raise UsageError(
+                f"--output {output} is no place for a preset; allowed: a name that ends in .toml"
+            )
+        shutil.copyfile(fetched.folder / fetched.form.marker, output)
+        return
+    with new_folder(output) as folder:
+        for path in sorted(fetched.folder.iterdir()):
+            shutil.copyfile(path, folder / path.name)
+
+
+def found_table(form: str, kind: str | None, words: str | None) -> Table:
+    """Make a table of what the Hub has."""
+    from rich.table import Table
+
+    from steadyspike.hub import search
+    from steadyspike.hub_cards import printable
+
+    table = Table(
+        form, "kind", "licence", "downloads", "updated", "", title="On the Hub", title_justify="left"
+    )
+    for one in search(form, kind, words):
+        shown = (f"hf:{one.repo_id}", one.kind, one.license, str(one.downloads), one.updated)
+        table.add_row(*(printable(text) for text in shown), "private" if one.private else "")
+    return table
+
+
+def downloaded_table(form: str) -> Table:
+    """Make a table of what was downloaded before, and loads without a network."""
+    from rich.table import Table
+
+    from steadyspike.artifacts import FORMS
+    from steadyspike.hub_cache import downloaded
+
+    table = Table(form, "commit", "last known as", title="Downloaded", title_justify="left")
+    for ref, names in downloaded(FORMS[form].required):
+        table.add_row(f"hf:{ref.repo_id}", ref.revision, ", ".join(names))
+    return table
+
+
+def print_tables(*tables: Table) -> None:
+    """Print the tables that have rows, or say that there is nothing."""
+    from rich.console import Console
+
+    console = Console()
+    filled = [table for table in tables if table.row_count]
+    for table in filled:
+        console.print(table)
+    if not filled:
+        console.print("nothing found")
