@@ -190,28 +190,13 @@ def test_all_measures_are_those_of_dense_arrays(samples, tmp_path):
             )
 
     # noise: a sample of all quiet times, so within the error of a median absolute deviation
-    quiet = [
-        np.array(
-            [
-                np.min(
-                    np.abs(
-                        np.concatenate(
-                            [
-                                sorting.get_unit_spike_train(unit, segment)
-                                for unit in mains
-                                if 0 in channels[unit]
-                            ]
-                        )
-                        - time
-                    ),
-                    initial=10**9,
-                )
-                >= 30
-                for time in range(*span[segment])
-            ]
+    quiet = []
+    for segment in segments:
+        spikes = np.concatenate(
+            [sorting.get_unit_spike_train(unit, segment) for unit in mains if 0 in channels[unit]]
         )
-        for segment in segments
-    ]
+        apart = np.abs(np.arange(*span[segment])[:, None] - spikes)
+        quiet.append(apart.min(axis=1) >= 30)
     noise = {}
     for name, parts in {"raw": raw, "model": mine}.items():
         values = np.concatenate(
