@@ -29,7 +29,13 @@ WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 MAX_CONFIG_BYTES = 10_000_000
 
 # what `kind` in config.json stands for: a subclass of `SavedModel`
-KINDS = {"deepinterpolation": "steadyspike.models:DeepInterpolationModel"}
+KINDS = {
+    "deepinterpolation": "steadyspike.models:DeepInterpolationModel",
+    "spike_classifier": "steadyspike.waveform_models:SpikeClassifier",
+    "spike_detector": "steadyspike.spike_models:SpikeDetectorModel",
+    "waveform_autoencoder": "steadyspike.waveform_models:WaveformAutoencoderModel",
+    "waveform_denoiser": "steadyspike.spike_models:WaveformDenoiserModel",
+}
 
 
 class ModelError(ValueError):

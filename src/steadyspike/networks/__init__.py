@@ -17,8 +17,16 @@ if TYPE_CHECKING:
 
 NETWORKS = {
     "blindspot": "steadyspike.networks.blindspot:BlindSpot",
+    "local_spike_detector": "steadyspike.networks.detector:LocalSpikeDetector",
+    "local_waveform_denoiser": "steadyspike.networks.denoiser:LocalWaveformDenoiser",
     "ridge": "steadyspike.networks.linear:RidgeInterpolator",
     "unet_single_ephys_1024": "steadyspike.networks.unet:UNetEphys1024",
+    "waveform_autoencoder": "steadyspike.networks.autoencoder:WaveformAutoencoder",
+    "waveform_cnn": "steadyspike.networks.classifier:WaveformCNN",
+    "waveform_discriminant": "steadyspike.networks.classifier:WaveformDiscriminant",
+    "waveform_gru": "steadyspike.networks.classifier:WaveformGRU",
+    "yass_denoiser": "steadyspike.networks.denoiser:YassDenoiser",
+    "yass_detector": "steadyspike.networks.detector:YassDetector",
 }
 
 

@@ -1,0 +1,50 @@
+"""A network that squeezes waveforms through a few numbers, by which they can be clustered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class WaveformAutoencoder(nn.Module):
+    """One hidden layer on each side of the latent numbers; that of the older zebra finch work has 42-21-3-21-42.
+
+    Parameters
+    ----------
+    num_samples : int, default: 42
+    num_channels : int, default: 1
+    hidden : int, default: 21
+        Width of both hidden layers.
+    latent : int, default: 3
+        Numbers in the middle.
+    """
+
+    name = "waveform_autoencoder"
+
+    def __init__(
+        self, num_samples: int = 42, num_channels: int = 1, hidden: int = 21, latent: int = 3
+    ) -> None:
+        super().__init__()
+        self.sizes: dict[str, Any] = {
+            **{"num_samples": num_samples, "num_channels": num_channels},
+            **{"hidden": hidden, "latent": latent},
+        }
+        for name, value in self.sizes.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}={value!r} cannot be; allowed: whole numbers, 1 or more")
+        inputs = num_samples * num_channels
+        self.encoder = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, latent))
+        self.decoder = nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, inputs))
+
+    def encode(self, waveforms: Tensor) -> Tensor:
+        """Return the latent numbers (batch, latent) of standardized waveforms (batch, samples, channels)."""
+        return self.encoder(waveforms.flatten(1))
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Return waveforms (batch, samples, channels)."""
+        return self.decoder(latent).unflatten(1, (self.sizes["num_samples"], self.sizes["num_channels"]))
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """Return what is left of the waveforms after the middle."""
+        return self.decode(self.encode(waveforms))

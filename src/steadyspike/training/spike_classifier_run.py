@@ -1,0 +1,186 @@
+"""How a classifier of waveforms is trained, chosen and calibrated."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import exp, inf
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from steadyspike.environment import versions
+from steadyspike.model_folder import NetworkConfig
+from steadyspike.networks import make_network
+from steadyspike.training.decisions import choose_threshold, classification_scores, fit_calibration
+from steadyspike.training.labelled_waveforms import LabelledWaveforms, quiet_noise, vary
+from steadyspike.training.plan import own_random_numbers
+from steadyspike.training.waveform_card import write_classifier_card
+from steadyspike.waveform_models import SpikeClassifier, SpikeClassifierConfig, standardize
+
+COMPONENTS = (5, 8, 12, 20)
+SHRINKAGES = (0.1, 0.3, 1.0, 3.0)
+WEIGHT_DECAY = 1e-2
+
+
+@dataclass(frozen=True, eq=False)
+class ClassifierRun:
+    """One training; the fields are arguments of `steadyspike.train_spike_classifier`, checked."""
+
+    training: LabelledWaveforms
+    held_out: LabelledWaveforms
+    seed: int
+    network: str
+    network_kwargs: dict[str, Any]
+    balanced: bool
+    noise: float
+    amplitude_jitter: float
+    max_epochs: int
+    patience: int
+    learning_rate: float
+    batch_size: int
+
+    spike_fractions: tuple[float, float] | None
+
+    def carry_out(
+        self,
+        described: dict[str, Any],
+        license_name: str,
+        validation: str,
+    ) -> SpikeClassifier:
+        """Train, choose, calibrate; return the model with its card."""
+        begun = time.perf_counter()
+        waveforms = self.training.waveforms
+        finite = waveforms[np.isfinite(waveforms)] if waveforms.dtype.kind == "f" else waveforms
+        mean, scale = float(finite.mean(dtype="float64")), float(finite.std(dtype="float64"))
+        if not scale > 0:
+            raise ValueError("waveforms are all alike; allowed: some that vary")
+        train = standardize(waveforms, mean, scale)
+        test = torch.from_numpy(standardize(self.held_out.waveforms, mean, scale))
+        with own_random_numbers(self.seed):
+            found, notes = self._best(train, test)
+        log_odds = _log_odds(found, test)
+        temperature, bias = fit_calibration(log_odds, self.held_out.is_spike)
+        log_odds = (log_odds + bias) / temperature
+        threshold, _ = choose_threshold(log_odds, self.held_out.is_spike, self.spike_fractions)
+        scores = classification_scores(self.held_out.is_spike, log_odds >= threshold, log_odds)
+        notes |= {"seed": self.seed, "elapsed_s": round(time.perf_counter() - begun, 2)}
+        notes |= {"validation": validation, "noise": self.noise, "amplitude_jitter": self.amplitude_jitter}
+        extra: dict[str, Any] = {
+            "training": {**notes, "spike_fractions": list(self.spike_fractions or ()) or None},
+            "data": {"training": _counts(self.training), "validation": _counts(self.held_out)},
+            "scores": {"validation": scores},
+            "versions": versions(),
+        }
+        config = SpikeClassifierConfig(
+            network=NetworkConfig(name=self.network, sizes=found.sizes),
+            num_samples=waveforms.shape[1],
+            num_channels=waveforms.shape[2],
+            mean=mean,
+            scale=scale,
+            classes=self.training.classes,
+            temperature=temperature,
+            bias=bias,
+            threshold=min(max(1 / (1 + exp(-threshold)), 1e-9), 1 - 1e-9),
+            spike_fraction=float(self.held_out.is_spike.mean()),
+            extra=extra,
+            **described,
+        )
+        return SpikeClassifier(found.eval(), config, write_classifier_card(config, license_name))
+
+    def _best(self, train: np.ndarray, test: Tensor) -> tuple[Any, dict[str, Any]]:
+        if self.network == "waveform_discriminant":
+            return self._fit(train, test)
+        return self._descend(train, test)
+
+    def _sizes(self) -> dict[str, Any]:
+        shape = self.training.waveforms.shape
+        return {"num_samples": shape[1], "num_channels": shape[2]}
+
+    def _weights(self) -> np.ndarray:
+        """Weights of the training waveforms, 1 on average."""
+        is_spike = self.training.is_spike
+        if not self.balanced:
+            return np.ones(len(is_spike), "float32")
+        share = is_spike.mean()
+        return np.where(is_spike, 0.5 / share, 0.5 / (1 - share)).astype("float32")
+
+    def _score(self, network: nn.Module, test: Tensor) -> float:
+        """Give the macro F1 on the held-out waveforms at the best threshold."""
+        return choose_threshold(_log_odds(network, test), self.held_out.is_spike, self.spike_fractions)[1]
+
+    def _fit(self, train: np.ndarray, test: Tensor) -> tuple[Any, dict[str, Any]]:
+        """Fit discriminants to waveforms drawn with replacement, with noise added; keep the best one."""
+        rng = np.random.default_rng([self.seed, 1])
+        quiet = quiet_noise(train[~self.training.is_spike])
+        drawn = np.concatenate(
+            [
+                rng.choice(
+                    np.flatnonzero(self.training.is_spike == kind),
+                    size=(self.training.is_spike == kind).sum(),
+                )
+                for kind in (False, True)
+            ]
+        )
+        varied = torch.from_numpy(vary(train[drawn], quiet, rng, self.noise, self.amplitude_jitter))
+        kinds = torch.from_numpy(self.training.is_spike[drawn].astype("int64"))
+        weights = torch.from_numpy(self._weights()[drawn])
+        best, best_score, notes = None, -inf, {}
+        for network, shrinkage in self._candidates():
+            network.fit(varied, kinds, weights, shrinkage)
+            score = self._score(network, test)
+            if score > best_score:
+                best, best_score, notes = network, score, {"shrinkage": shrinkage}
+        return best, notes
+
+    def _candidates(self) -> Iterator[tuple[Any, float]]:
+        kwargs = dict(self.network_kwargs)
+        shrinkage = kwargs.pop("shrinkage", None)
+        if shrinkage is not None and not shrinkage > 0:
+            raise ValueError(f"network_kwargs: shrinkage={shrinkage} must be above 0")
+        inputs = int(np.prod(self.training.waveforms.shape[1:]))
+        chosen = kwargs.pop("components", None)
+        components = sorted({min(c, inputs) for c in COMPONENTS}) if chosen is None else [chosen]
+        for number in components:
+            for added in SHRINKAGES if shrinkage is None else (shrinkage,):
+                yield make_network(self.network, {**self._sizes(), "components": number, **kwargs}), added
+
+    def _descend(self, train: np.ndarray, test: Tensor) -> tuple[Any, dict[str, Any]]:
+        """Train by AdamW; keep the epoch with the largest score."""
+        rng = np.random.default_rng([self.seed, 1])
+        network: Any = make_network(self.network, {**self._sizes(), **self.network_kwargs})
+        quiet = quiet_noise(train[~self.training.is_spike])
+        kinds = torch.from_numpy(self.training.is_spike.astype("int64"))
+        weights = torch.from_numpy(self._weights())
+        optimizer = torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=WEIGHT_DECAY)
+        best, best_score, best_epoch = copy.deepcopy(network), -inf, 0
+        for epoch in range(1, self.max_epochs + 1):
+            network.train()
+            varied = torch.from_numpy(vary(train, quiet, rng, self.noise, self.amplitude_jitter))
+            for batch in torch.from_numpy(rng.permutation(len(train))).split(self.batch_size):
+                losses = functional.cross_entropy(network(varied[batch]), kinds[batch], reduction="none")
+                optimizer.zero_grad()
+                (losses * weights[batch]).mean().backward()
+                optimizer.step()
+            score = self._score(network, test)
+            if score > best_score:
+                best, best_score, best_epoch = copy.deepcopy(network), score, epoch
+            elif epoch - best_epoch >= self.patience:
+                break
+        return best, {"epochs": epoch, "best_epoch": best_epoch}
+
+
+def _log_odds(network: nn.Module, waveforms: Tensor) -> np.ndarray:
+    with torch.inference_mode():
+        logits = network.eval()(waveforms).double().numpy()
+    return logits[:, 1] - logits[:, 0]
+
+
+def _counts(labelled: LabelledWaveforms) -> dict[str, int]:
+    spikes = int(labelled.is_spike.sum())
+    return {"noise": len(labelled.is_spike) - spikes, "spikes": spikes}
