@@ -55,7 +55,7 @@ NETWORK, TRAINING, HELD_OUT, WRITING = "Network", "Training", "Time", "Writing"
 ARGUMENTS = (
     *("train_start_s", "train_end_s", "train_duration_s", "test_start_s", "test_end_s", "test_duration_s"),
     *("network", "size", "network_kwargs", "init_from", "train_layers", "pre_ms", "post_ms"),
-    *("loss", "learning_rate", "batch_size", "patience", "seed", "device", "devices", "precision"),
+    *("loss", "focus", "learning_rate", "batch_size", "patience", "seed", "device", "devices", "precision"),
 )
 RENAMED = {
     "pre_post_omission": "--omission",
@@ -151,6 +151,14 @@ def train(
     loss: Annotated[
         str, typer.Option("--loss", help="mse, mae or charbonnier.", rich_help_panel=TRAINING)
     ] = "mse",
+    focus: Annotated[
+        float | None,
+        typer.Option(
+            "--focus",
+            help="How much more spikes weigh. Default: what suits the network.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
     learning_rate: Annotated[
         float | None,
         typer.Option("--learning-rate", help="Default: what suits the network.", rich_help_panel=TRAINING),
@@ -239,7 +247,7 @@ def train(
             **dict(init_from=init_from, network=network, size=size),
             network_kwargs=parse_settings(network_option or [], "--network-option") or None,
             train_layers=_layers(train_layers),
-            **dict(loss=loss, learning_rate=learning_rate, batch_size=batch_size),
+            **dict(loss=loss, focus=focus, learning_rate=learning_rate, batch_size=batch_size),
             max_steps=steps,
             max_time_s=None if max_time is None else parse_duration(max_time, "--max-time"),
             patience=patience or None,
