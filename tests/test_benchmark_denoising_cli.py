@@ -90,16 +90,19 @@ def test_options_reach_the_training_of_a_bundled_model(monkeypatch, tmp_path):
     assert (settings.recordings, settings.train_s, settings.tests, settings.test_s) == (2, 4.0, 3, 5.0)
 
 
-def test_speed_is_written_to_files(monkeypatch, tmp_path):
-    from steadyspike.benchmark import denoising_speed
-
-    monkeypatch.setattr(denoising_speed, "MATRIX", {"cpu": 64})
+def test_options_reach_the_measurement_of_speed_and_results_go_to_files(monkeypatch, tmp_path):
+    calls = recorded(monkeypatch, "denoising_speed", "run_denoising_speed", {"rows": []})
+    monkeypatch.setattr(
+        "steadyspike.benchmark.denoising_speed_table.format_denoising_speed", lambda results: str(results)
+    )
     files = tmp_path / "speed.json", tmp_path / "speed.md"
-    arguments = ("--network", "ridge", "--channels", 4, "--repeats", 1, "--seconds", 0.01, "--device", "cpu")
-    result = run("benchmark", "denoising-speed", *arguments, "-o", files[0], "-o", files[1])
-    assert result.exit_code == 0, result.output
-    assert {row["network"] for row in json.loads(files[0].read_text())["rows"]} == {"ridge"}
-    assert files[1].read_text().strip() in result.output
+    options = "--network ridge --channels 4 --repeats 2 --seconds 0.5 --device cpu,cuda --parent filtered"
+    result = run("benchmark", "denoising-speed", *options.split(), "-o", files[0], "-o", files[1])
+    assert result.output == files[1].read_text() == "{'rows': []}\n"
+    assert json.loads(files[0].read_text()) == {"rows": []}
+    settings = calls[0][0][0]
+    assert (settings.networks, settings.num_channels, settings.repeats) == (("ridge",), 4, 2)
+    assert (settings.seconds, settings.devices, settings.parents) == (0.5, ("cpu", "cuda"), ("filtered",))
 
 
 def test_memory_tells_who_was_stopped():

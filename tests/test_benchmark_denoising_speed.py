@@ -3,7 +3,8 @@ import pytest
 
 from steadyspike.benchmark import denoising_speed as benchmark
 from steadyspike.benchmark.denoising import NETWORKS, RIDGE, UNET
-from steadyspike.benchmark.denoising_speed import SpeedSettings, format_denoising_speed, run_denoising_speed
+from steadyspike.benchmark.denoising_speed import SpeedSettings, run_denoising_speed
+from steadyspike.benchmark.denoising_speed_table import format_denoising_speed
 
 
 @pytest.fixture
@@ -18,37 +19,35 @@ def test_all_ways_are_measured_and_compared(narrow):
     names = ("blindspot-tiny", UNET, RIDGE)
     settings = SpeedSettings(names, num_channels=8, repeats=2, seconds=0.01, devices=("cpu",))
     results = run_denoising_speed(settings, told.append)
-    rows = {(row["network"], row["way"]): row for row in results["rows"]}
+    rows = {(row["network"], row["way"], row["parent"]): row for row in results["rows"]}
     assert set(rows) == {
-        *((name, way) for name in names for way in ("lazy node", "bare network")),
-        (UNET, benchmark.UPSTREAM),
+        *((name, "bare network", "none") for name in names),
+        *((name, "lazy node", parent) for name in names for parent in ("memory", "filtered")),
+        *((UNET, benchmark.UPSTREAM, parent) for parent in ("memory", "filtered")),
     }
     assert len(told) == len(rows)
     for row in results["rows"]:
         assert row["frames_per_s"] > 0
         assert row["real_time"] == pytest.approx(row["frames_per_s"] / 30_000)
         assert 0 < row["share_of_peak"] < 50
-    assert rows[UNET, "lazy node"]["multiply_adds"] == rows[UNET, benchmark.UPSTREAM]["multiply_adds"]
+    assert len({row["multiply_adds"] for row in results["rows"] if row["network"] == UNET}) == 1
     table = format_denoising_speed(results)
     for name in names:
         assert f"| {name}, lazy node" in table
-    assert f"times {benchmark.UPSTREAM}" in table
+    assert f"times {benchmark.UPSTREAM} of the same parent" in table
 
 
-def test_frame_by_frame_gives_what_the_node_gives(narrow, tmp_path, monkeypatch):
+def test_frame_by_frame_gives_what_the_node_gives(narrow, tmp_path):
     from steadyspike.preprocessing.deepinterpolation import deepinterpolate
 
-    traces = np.random.default_rng(0).standard_normal((400, 8), "float32")
+    traces = 3 + 5 * np.random.default_rng(0).standard_normal((400, 8), "float32")
     recording = benchmark._recording(traces)
     network = benchmark.untrained(recording, UNET, tmp_path / "model")
-    node = deepinterpolate(recording, tmp_path / "model", center=np.zeros(8), scale=np.ones(8), device="cpu")
-    found = []
-    monkeypatch.setattr(
-        "steadyspike.probe_layout.ProbeLayout.gather",
-        lambda layout, image: found.append(image[0, 0, layout.row, layout.column]),
-    )
-    assert benchmark._frame_by_frame(recording, network, "cpu")(5) == 5
-    np.testing.assert_allclose(found, node.get_traces(start_frame=31, end_frame=36), atol=1e-5)
+    node = deepinterpolate(recording, tmp_path / "model", device="cpu")
+    run = benchmark._frame_by_frame(recording, network, "cpu")
+    assert run(5) == 5
+    np.testing.assert_allclose(run.denoised, node.get_traces(start_frame=31, end_frame=36), atol=1e-5)
+    assert run(1000) == 400 - 62
 
 
 @pytest.mark.parametrize(
@@ -59,6 +58,8 @@ def test_frame_by_frame_gives_what_the_node_gives(narrow, tmp_path, monkeypatch)
         (SpeedSettings(repeats=0), "repeats"),
         (SpeedSettings(seconds=0), "seconds"),
         (SpeedSettings(devices=("other",)), "device"),
+        (SpeedSettings(parents=("other",)), "parents"),
+        (SpeedSettings(parents=()), "parents"),
     ],
 )
 def test_what_cannot_be_is_refused(settings, name):

@@ -5,14 +5,15 @@ network, and nothing else is done. Beside them stands the design of the first im
 for each frame one read of its surroundings from the parent recording, and one pass through the network (Lecoq et al.
 2021, and SpikeInterface's wrapper of it, which computes a batch of such frames at once).
 
-Weights are not trained: what a pass takes does not depend on them. The traces are white noise in memory.
+Weights are not trained: what a pass takes does not depend on them. The parent is white noise in memory; on request
+also that noise after `bandpass_filter` and `common_reference`, which every read of a frame computes anew.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -22,12 +23,12 @@ import numpy as np
 
 from steadyspike.benchmark.denoising import NETWORKS, RIDGE, UNET
 from steadyspike.benchmark.speed import one_thread
-from steadyspike.metrics.denoising_tables import markdown_table
 
 RATE = 30_000.0
 BLOCKS = {"cpu": (16, 64, 250, 500, 1000), "cuda": (250, 1000, 4000, 16_000), "mps": (250, 1000, 4000)}
 """Frames in an image that are tried; the fastest counts."""
 NODE, BARE, UPSTREAM = "lazy node", "bare network", "a read and a pass per frame"
+MEMORY, FILTERED = "memory", "filtered"
 LEAST_S, WARM_FRAMES = 1.0, 64
 MATRIX = {"cpu": 2048, "cuda": 8192, "mps": 4096}
 
@@ -48,6 +49,8 @@ class SpeedSettings:
         About what one measurement takes, above 0.
     devices : tuple of str or None, default: None
         "cpu", "cuda", "mps"; None: "cpu", and an accelerator if there is one.
+    parents : tuple of str, default: ("memory", "filtered")
+        What is denoised: traces in memory, or these band-passed and referenced.
     """
 
     networks: tuple[str, ...] = ("blindspot-tiny", "blindspot-small", "blindspot-base", UNET, RIDGE)
@@ -55,6 +58,7 @@ class SpeedSettings:
     repeats: int = 3
     seconds: float = 2.0
     devices: tuple[str, ...] | None = None
+    parents: tuple[str, ...] = (MEMORY, FILTERED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +67,7 @@ class Contender:
 
     Parameters
     ----------
-    network, way, device, precision : str
+    network, way, parent, device, precision : str
     run : callable
         Denoises about so many frames, and returns how many.
     multiply_adds : int
@@ -72,6 +76,7 @@ class Contender:
 
     network: str
     way: str
+    parent: str
     device: str
     precision: str
     run: Callable[[int], int]
@@ -93,9 +98,9 @@ def run_denoising_speed(
     -------
     results : dict
         "settings", "machine", "devices" (names), "versions", "peaks" (multiply-adds per second of a large product of
-        matrices, for each device and precision) and "rows": "network", "way", "device", "precision", "frames_per_s",
-        "processor_frames_per_s" (by the processor's time), "multiply_adds", "share_of_peak" and "real_time" (frames per
-        second over 30,000).
+        matrices, for each device and precision) and "rows": "network", "way", "parent", "device", "precision",
+        "frames_per_s", "processor_frames_per_s" (by the processor's time), "multiply_adds", "share_of_peak" and
+        "real_time" (frames per second over 30,000).
 
     Raises
     ------
@@ -108,12 +113,12 @@ def run_denoising_speed(
     devices = _devices(settings)
     with tempfile.TemporaryDirectory(prefix="steadyspike-speed-") as folder, one_thread():
         traces = np.random.default_rng(0).standard_normal((round(RATE), settings.num_channels), "float32")
-        recording = _recording(traces)
+        recordings = _parents(_recording(traces), settings.parents)
         contenders = [
             contender
             for device in devices
             for network in settings.networks
-            for contender in _contenders(recording, network, device, Path(folder))
+            for contender in _contenders(recordings, network, device, Path(folder))
         ]
         kinds = dict.fromkeys((one.device, one.precision) for one in contenders)
         peaks = {kind: _peak(*kind) for kind in kinds}
@@ -145,10 +150,11 @@ def _rows(
             times[number].append((done / elapsed, done / max(busy, 1e-9)))
     for one, own in zip(contenders, times, strict=True):
         rate, by_processor = (median(values) for values in zip(*own, strict=True))
-        tell(f"{one.network}, {one.way}, {one.device} {one.precision}: {rate:,.0f} frames/s")
+        tell(f"{one.network}, {one.way}, {one.parent}, {one.device} {one.precision}: {rate:,.0f} frames/s")
         yield dict(
             network=one.network,
             way=one.way,
+            parent=one.parent,
             device=one.device,
             precision=one.precision,
             frames_per_s=rate,
@@ -167,6 +173,8 @@ def _devices(settings: SpeedSettings) -> tuple[str, ...]:
         raise ValueError(
             f"networks={list(settings.networks)} holds what is not known; allowed: {', '.join(NETWORKS)}"
         )
+    if not settings.parents or not set(settings.parents) <= {MEMORY, FILTERED}:
+        raise ValueError(f"parents={settings.parents} must be some of {MEMORY!r}, {FILTERED!r}")
     if settings.repeats < 1 or not settings.seconds > 0:
         raise ValueError(f"repeats={settings.repeats} must be at least 1, seconds={settings.seconds} above 0")
     if settings.devices is None:
@@ -184,27 +192,34 @@ def _recording(traces: np.ndarray) -> Any:
     return recording
 
 
-def _contenders(recording: Any, name: str, device: str, folder: Path) -> list[Contender]:
+def _parents(recording: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    from steadyspike.preprocessing.bandpass import bandpass_filter
+    from steadyspike.preprocessing.common_reference import common_reference
+
+    found = {MEMORY: recording, FILTERED: common_reference(bandpass_filter(recording))}
+    return {name: found[name] for name in names}
+
+
+def _contenders(recordings: dict[str, Any], name: str, device: str, folder: Path) -> list[Contender]:
     """List the ways to run one network on one device."""
     from steadyspike.networks.cost import multiply_adds_per_frame
     from steadyspike.preprocessing.deepinterpolation import deepinterpolate
     from steadyspike.probe_layout import layout_of
 
-    place = folder / name
-    network = untrained(recording, name, place)
-    mask = layout_of(recording, arrangement=network.arrangement).mask[0]
+    place, first = folder / name, next(iter(recordings.values()))
+    network = untrained(first, name, place)
+    mask = layout_of(first, arrangement=network.arrangement).mask[0]
     cost = multiply_adds_per_frame(network, *mask.shape)
     found = []
     for precision in ("float32",) if device == "cpu" else ("float32", "half"):
-        node = deepinterpolate(recording, place, device=device, precision=precision)
         bare = _bare(network, mask, device, precision)
-        found += [
-            Contender(name, NODE, device, precision, _reading(node), cost),
-            Contender(name, BARE, device, precision, bare, cost),
-        ]
-        if name == UNET and precision == "float32":
-            run = _frame_by_frame(recording, network, device)
-            found.append(Contender(name, UPSTREAM, device, precision, run, cost))
+        found.append(Contender(name, BARE, "none", device, precision, bare, cost))
+        for parent, recording in recordings.items():
+            node = deepinterpolate(recording, place, device=device, precision=precision)
+            found.append(Contender(name, NODE, parent, device, precision, _reading(node), cost))
+            if name == UNET and precision == "float32":
+                run = _frame_by_frame(recording, network, device)
+                found.append(Contender(name, UPSTREAM, parent, device, precision, run, cost))
     return found
 
 
@@ -312,21 +327,25 @@ def _frame_by_frame(recording: Any, network: Any, device: str) -> Callable[[int]
     """Denoise as the first implementations did: each frame is read for itself, and goes through the network alone."""
     import torch
 
+    from steadyspike.normalization import measure_normalization
     from steadyspike.probe_layout import layout_of
 
     own = _copy(network).to(device)
     layout = layout_of(recording, arrangement=network.arrangement)
+    center, scale = (values.astype("float32") for values in measure_normalization(recording))
     before, after = network.context
     seen = [*range(network.pre), *range(before + network.omission + 1, before + after + 1)]
     last = recording.get_num_samples() - after
 
     def run(frames: int) -> int:
+        denoised = []
         with torch.inference_mode():
             for frame in range(before, min(before + frames, last)):
                 traces = recording.get_traces(start_frame=frame - before, end_frame=frame + after + 1)
-                image = torch.from_numpy(layout.scatter(traces[seen])).to(device)
-                layout.gather(own.predict(image).cpu().numpy())
-        return min(frames, last - before)
+                image = torch.from_numpy(layout.scatter((traces[seen] - center) / scale)).to(device)
+                denoised.append(layout.gather(own.predict(image).cpu().numpy())[0] * scale + center)
+        run.denoised = np.array(denoised)  # type: ignore[attr-defined]
+        return len(denoised)
 
     return run
 
@@ -374,58 +393,3 @@ def _device_name(device: str) -> str:
     import torch
 
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
-
-
-def format_denoising_speed(results: dict[str, Any]) -> str:
-    """Write results as Markdown: speeds, and ratios to the paper's network and to the first design."""
-    rows: list[dict[str, Any]] = results["rows"]
-    parts = []
-    for device in dict.fromkeys(row["device"] for row in rows):
-        own = [row for row in rows if row["device"] == device]
-        paper = _frames([row for row in own if row["network"] == UNET and row["way"] != UPSTREAM])
-        upstream = _frames([row for row in own if row["way"] == UPSTREAM])
-        lines = [
-            [
-                f"{row['network']}, {row['way']}",
-                row["precision"],
-                f"{row['multiply_adds'] / 1e6:.1f}",
-                f"{row['frames_per_s']:,.0f}",
-                f"{100 * row['share_of_peak']:.0f} %",
-                f"{row['real_time']:.3g}",
-                *(f"{_ratio(row, other):.1f}" if other else "-" for other in (paper, upstream)),
-            ]
-            for row in own
-        ]
-        header = [
-            "network",
-            "precision",
-            "multiply-adds per frame (millions)",
-            "frames/s",
-            "of peak arithmetic",
-        ]
-        header += ["times real time", "times the paper's network at its best", f"times {UPSTREAM}"]
-        peaks = [f"{p / 1e9:,.0f} billion ({k})" for k, p in results["peaks"].items() if k.startswith(device)]
-        computer = results["machine"]
-        where = f"{computer['processor']}, one thread" if device == "cpu" else results["devices"][device]
-        by = ", by the processor's time" if device == "cpu" else ""
-        parts += [
-            markdown_table(header, lines),
-            f"{results['settings']['num_channels']} channels, {where}. Medians of {results['settings']['repeats']} "
-            f"measurements in turns; ratios{by}. Real time: 30,000 frames/s. Peak arithmetic: multiply-adds per second "
-            f"of a large product of matrices in the same run, {', '.join(peaks)}.",
-        ]
-    parts.append(", ".join(f"{name} {number}" for name, number in results["versions"].items()) + ".")
-    return "\n\n".join(parts) + "\n"
-
-
-def _speed(row: dict[str, Any]) -> float:
-    """Frames per second; by the processor's time where that is known, which is steadier on a shared machine."""
-    return row["processor_frames_per_s"] or row["frames_per_s"]
-
-
-def _frames(rows: Iterable[dict[str, Any]]) -> float | None:
-    return max((_speed(row) for row in rows), default=None)
-
-
-def _ratio(row: dict[str, Any], other: float) -> float:
-    return _speed(row) / other

@@ -121,6 +121,9 @@ def denoising_speed(
             "--device", help="cpu, cuda, mps, with commas. Default: cpu, and a GPU if there is one."
         ),
     ] = "",
+    parent: Annotated[
+        str, typer.Option("--parent", help="What is denoised, with commas: memory, filtered (lazily).")
+    ] = "memory,filtered",
     output: Files = None,
     debug: Debug = False,
 ) -> None:
@@ -130,11 +133,8 @@ def denoising_speed(
     """
     with clear_errors(debug):
         from steadyspike.benchmark.denoising import NETWORKS
-        from steadyspike.benchmark.denoising_speed import (
-            SpeedSettings,
-            format_denoising_speed,
-            run_denoising_speed,
-        )
+        from steadyspike.benchmark.denoising_speed import SpeedSettings, run_denoising_speed
+        from steadyspike.benchmark.denoising_speed_table import format_denoising_speed
         from steadyspike.cli.benchmark import _split
 
         chosen: dict[str, Any] = (
@@ -142,6 +142,7 @@ def denoising_speed(
         )
         if devices:
             chosen["devices"] = tuple(name.strip() for name in devices.split(","))
+        chosen["parents"] = tuple(_split(parent, ("memory", "filtered"), "--parent"))
         settings = SpeedSettings(num_channels=channels, repeats=repeats, seconds=seconds, **chosen)
         files = _checked(output)
         results = run_denoising_speed(settings, _tell)
