@@ -155,8 +155,8 @@ figure = evaluation.plot_templates()
 # %%
 # Correct the motion
 # ------------------
-# The denoised recording is a recording like any other. More peaks stand out in it. Whether they make the estimate of the
-# motion better is another question: the true motion is known here, so both estimates can be compared with it.
+# The denoised recording is a recording like any other. More peaks stand out in it. Whether they make the estimate of
+# the motion better is another question: the true motion is known here, so both estimates can be compared with it.
 
 drifting = simulate_drifting_recording(**probe, **drift, duration_s=16.0, seed=0)
 found = {}
