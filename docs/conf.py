@@ -52,7 +52,8 @@ sphinx_gallery_conf = {
     "filename_pattern": r"plot_",
     "abort_on_example_error": True,
     "plot_gallery": "True",
-    "image_scrapers": ("matplotlib", "gallery_figures.scrape_report_figure"),
+    # ours first: once pyplot has closed its figures, they cannot be told from others
+    "image_scrapers": ("gallery_figures.scrape_report_figure", "matplotlib"),
     "download_all_examples": False,
     "show_signature": False,
     "min_reported_time": 0,
