@@ -15,6 +15,7 @@ RUN_ARGUMENTS = [
     "win_margin_um", "verbose", "progress_bar", "extra",
 ]  # fmt: skip
 NODE_ARGUMENTS = {"recording", "parents", "return_output"}
+DETECTOR_ATTRIBUTES = ("need_noise_levels", "preferred_mp_context", "need_first_call_before_pipeline")
 
 
 def node_of(function: Any) -> Any:
@@ -49,6 +50,20 @@ def lacking_as_localizer(name: str, localizer: Any) -> str | None:
         return f"the parameters {', '.join(sorted(NODE_ARGUMENTS))}"
     others = (parameter for name, parameter in parameters.items() if name not in NODE_ARGUMENTS)
     return _lacking_as_method(name, localizer) or _lacking_defaults(others)
+
+
+def lacking_as_detector(name: str, detector: Any) -> str | None:
+    """Check a peak detection method: a pipeline node that can do without further arguments."""
+    from spikeinterface.core.node_pipeline import PeakDetector
+
+    if not isinstance(detector, type) or not issubclass(detector, PeakDetector):
+        return "PeakDetector as base class"
+    for attribute in DETECTOR_ATTRIBUTES:
+        if not hasattr(detector, attribute):
+            return f"the attribute {attribute}"
+    parameters = inspect.signature(detector).parameters
+    others = (parameter for name, parameter in parameters.items() if name != "recording")
+    return _lacking_as_method(name, detector) or _lacking_defaults(others)
 
 
 def lacking_as_estimator(name: str, estimator: Any) -> str | None:

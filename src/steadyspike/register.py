@@ -3,8 +3,10 @@
 This is the only file that touches SpikeInterface's private tables. ``import steadyspike`` calls `register`,
 and so does loading a saved recording with one of our nodes, because its class path imports the package.
 
-Four tables get entries: pipeline steps, the class-to-function table behind them, localization methods, and
-motion estimators. Four things in SpikeInterface are wrapped or replaced, because no table exists there:
+Five tables get entries: pipeline steps, the class-to-function table behind them, detection and localization methods,
+and motion estimators. The table of detection methods is in a package whose import loads torch: it gets its entry when
+someone else imports it (`steadyspike.late_import`). Four things in SpikeInterface are wrapped or replaced, because no
+table exists there:
 
 - the dictionary of motion presets becomes a `MotionPresetTable`, which finds a preset by its file's path too, or on the
   Hugging Face Hub;
@@ -18,13 +20,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from steadyspike import protocols
+from steadyspike import late_import, protocols
 from steadyspike.hub_reference import EXAMPLE
 from steadyspike.motion.estimators import ESTIMATORS
 from steadyspike.preset_files import UnknownPresetError, bundled_files, read_toml
@@ -33,6 +36,9 @@ SUPPORTED_SERIES = "0.105"
 
 STEPS_TABLE = "spikeinterface.preprocessing.pipeline.pp_names_to_functions"
 CLASSES_TABLE = "spikeinterface.preprocessing.preprocessing_classes.preprocessor_dict"
+DETECTION_TABLE = "spikeinterface.sortingcomponents.peak_detection.method_list.detect_peak_methods"
+LATE_TABLES = (DETECTION_TABLE,)
+"""Tables whose import takes long; nothing is in them before someone else has imported them."""
 LOCALIZATION_TABLE = (
     "spikeinterface.sortingcomponents.peak_localization.method_list.peak_localization_methods"
 )
@@ -103,12 +109,18 @@ PARTS: tuple[Part, ...] = (
         "interpolate_motion_by_shank",
         "SteadyInterpolateMotionByShankRecording",
     ),
+    Part(DETECTION_TABLE, "steady_neural", "steadyspike.peaks.detection.DetectSteadyNeural"),
     Part(LOCALIZATION_TABLE, "steady_auto", "steadyspike.peaks.auto_localization.LocalizeSteadyAuto"),
     Part(LOCALIZATION_TABLE, "steady_monopolar", "steadyspike.peaks.localization.LocalizeSteadyMonopolar"),
     Part(
         LOCALIZATION_TABLE,
         "steady_grid_convolution",
         "steadyspike.peaks.grid_localization.LocalizeSteadyGridConvolution",
+    ),
+    Part(
+        LOCALIZATION_TABLE,
+        "steady_denoised_monopolar",
+        "steadyspike.peaks.denoised_localization.LocalizeSteadyDenoisedMonopolar",
     ),
     *(Part(ESTIMATION_TABLE, name, target) for name, target in ESTIMATORS.items()),
 )
@@ -129,13 +141,14 @@ def register() -> None:
         If a part does not have what SpikeInterface expects of it.
     """
     check_spikeinterface_version()
-    objects = [_resolve(part.target) for part in PARTS]
-    for part, obj in zip(PARTS, objects, strict=True):
-        _check_protocol(part, obj)
-        _check_free(part, obj)
+    late = [part for part in PARTS if part.table in LATE_TABLES and not _is_imported(part.table)]
+    now = [part for part in PARTS if part not in late]
+    _check(now)
     presets = _preset_table()
-    for part, obj in zip(PARTS, objects, strict=True):
-        _resolve(part.table)[part.name] = obj
+    _enter(now)
+    for table in {part.table for part in late}:
+        own = [part for part in late if part.table == table]
+        late_import.after_import(table.rpartition(".")[0], functools.partial(_check_and_enter, own))
     _assign(PRESETS_TABLE, presets)
     for path in INTERPOLATION_FUNCTIONS:
         _wrap_once(path, _dispatching)
@@ -143,6 +156,23 @@ def register() -> None:
         _wrap_once(path, _taking_segments)
     _wrap_once(DEFAULTS_FUNCTION, _knowing_our_defaults)
     _extend_docs(presets)
+
+
+def _check(parts: Iterable[Part]) -> None:
+    for part in parts:
+        obj = _resolve(part.target)
+        _check_protocol(part, obj)
+        _check_free(part, obj)
+
+
+def _enter(parts: Iterable[Part]) -> None:
+    for part in parts:
+        _resolve(part.table)[part.name] = _resolve(part.target)
+
+
+def _check_and_enter(parts: Iterable[Part]) -> None:
+    _check(parts)
+    _enter(parts)
 
 
 def check_spikeinterface_version() -> None:
@@ -211,6 +241,10 @@ def registered() -> Registry:
     """
     registry = Registry()
     for part in PARTS:
+        if part.table in LATE_TABLES and not _is_imported(part.table):
+            # it will be there as soon as anyone can look
+            registry.setdefault(part.table, {})[part.name] = part.target
+            continue
         holder = _resolve(part.table).get(part.name)
         if holder is not None and _is_ours(holder):
             registry.setdefault(part.table, {})[part.name] = part.target
@@ -231,6 +265,10 @@ def registered() -> Registry:
 def _resolve(path: str) -> Any:
     module, _, name = path.rpartition(".")
     return getattr(import_module(module), name)
+
+
+def _is_imported(path: str) -> bool:
+    return path.rpartition(".")[0] in sys.modules
 
 
 def _assign(path: str, value: Any) -> None:
@@ -259,6 +297,7 @@ def _check_free(part: Part, obj: Any) -> None:
 
 
 LACKING: dict[str, Callable[[str, Any], str | None]] = {
+    DETECTION_TABLE: protocols.lacking_as_detector,
     STEPS_TABLE: protocols.lacking_as_step,
     CLASSES_TABLE: protocols.lacking_as_class,
     LOCALIZATION_TABLE: protocols.lacking_as_localizer,

@@ -9,12 +9,13 @@ from typing import Annotated
 
 import typer
 
-from steadyspike.cli import benchmark_denoising
+from steadyspike.cli import benchmark_denoising, benchmark_neural
 from steadyspike.cli.errors import Debug, UsageError, clear_errors
 from steadyspike.cli.options import Jobs, ProgressBar
 
 app = typer.Typer(help="Measure speed and accuracy against SpikeInterface.", no_args_is_help=True)
 benchmark_denoising.register(app)
+benchmark_neural.register(app)
 
 SPEED_EXAMPLES = """
 [bold]Examples[/bold]

@@ -1,0 +1,171 @@
+"""Localization of sorted spikes after the other units' templates are taken away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from spikeinterface.core.node_pipeline import SpikeRetriever, WaveformsNode, run_node_pipeline
+
+if TYPE_CHECKING:
+    from spikeinterface import BaseRecording, BaseSorting
+
+DEFAULT_METHOD = "steady_denoised_monopolar"
+
+
+class ResidualWaveforms(WaveformsNode):
+    """Waveforms of sorted spikes, without what other spikes add to them.
+
+    The traces that it reads are a residual: every spike's template is taken away. Each spike gets its own template
+    back: ``waveform = residual + own template``.
+
+    Parameters
+    ----------
+    residual : BaseRecording
+        The recording less the template of every spike.
+    parents : list of PipelineNode
+        A `SpikeRetriever`.
+    templates : np.ndarray
+        Shape (num_units, num_samples, num_channels), in the unit of the traces.
+    templates_before : int
+        Samples of a template before the spike's.
+    nbefore, nafter : int
+        Samples of the waveforms before the spike's, and from it on.
+    return_output : bool, default: False
+        Whether the pipeline returns the waveforms.
+    """
+
+    def __init__(self, residual, parents, templates, templates_before, nbefore, nafter, return_output=False):
+        WaveformsNode.__init__(
+            self, residual, nbefore=nbefore, nafter=nafter, parents=parents, return_output=return_output
+        )
+        templates = np.asarray(templates, dtype="float32")
+        # the part of the templates inside the window; zero where it reaches beyond them
+        self.templates = np.zeros((len(templates), nbefore + nafter, templates.shape[2]), dtype="float32")
+        first = nbefore - templates_before
+        start, stop = max(first, 0), min(first + templates.shape[1], nbefore + nafter)
+        self.templates[:, start:stop] = templates[:, start - first : stop - first]
+        self._kwargs.update(templates=templates, templates_before=templates_before)
+
+    def get_margin(self):
+        """Samples that are read beyond each end of a chunk."""
+        return max(self.nbefore, self.nafter)
+
+    def compute(self, traces, spikes):
+        """Give the waveforms of one chunk's spikes, of shape (num_spikes, nbefore + nafter, num_channels)."""
+        around = spikes["sample_index"][:, np.newaxis] + np.arange(-self.nbefore, self.nafter)
+        return traces[around] + self.templates[spikes["unit_index"]]
+
+
+def localize_residual(
+    recording: BaseRecording,
+    sorting: BaseSorting,
+    templates: np.ndarray | None = None,
+    *,
+    nbefore: int | None = None,
+    method: str = DEFAULT_METHOD,
+    method_kwargs: dict[str, Any] | None = None,
+    ms_before: float = 1.0,
+    ms_after: float = 2.0,
+    **job_kwargs: Any,
+) -> np.ndarray:
+    """Localize the spikes of a sorting on traces from which the templates of all other spikes are taken away.
+
+    A spike that overlaps with another of a nearby unit is drawn to it by any localization. The residual of the
+    recording, less the template of every spike, plus the spike's own template, has no other spike in it, as far as the
+    sorting is right and spikes are as their templates.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        Filtered, with contact positions; the templates must not drift.
+    sorting : BaseSorting
+        Of the same segments.
+    templates : ndarray or None, default: None
+        Shape (num_units, num_samples, num_channels), in the unit of the traces; None: mean waveforms of the sorting,
+        from `ms_before` to `ms_after`.
+    nbefore : int or None, default: None
+        Samples of `templates` before the spike's; needed with `templates`.
+    method : str, default: "steady_denoised_monopolar"
+        Of SpikeInterface's localization methods.
+    method_kwargs : dict or None, default: None
+        Arguments of the method.
+    ms_before, ms_after : float, default: 1.0, 2.0
+        Window of the waveforms, in ms; above 0. It has to cover the window of the method's model.
+    **job_kwargs
+        Of SpikeInterface.
+
+    Returns
+    -------
+    locations : ndarray, shape (num_spikes,)
+        In the order of ``sorting.to_spike_vector()``; fields as the method gives them, in um.
+
+    Raises
+    ------
+    ValueError
+        For an unknown method, templates of another shape, or a window that is too short.
+
+    References
+    ----------
+    Lee et al., "YASS: yet another spike sorter", NeurIPS 2017, for the subtraction of templates before a spike's
+    waveform is looked at.
+    """
+    from spikeinterface.core.core_tools import ms_to_samples
+    from spikeinterface.core.generate import InjectTemplatesRecording
+    from spikeinterface.core.job_tools import fix_job_kwargs
+    from spikeinterface.sortingcomponents.peak_localization.method_list import peak_localization_methods
+
+    if method not in peak_localization_methods:
+        raise ValueError(f"method is {method!r}; allowed: {', '.join(peak_localization_methods)}")
+    if not (ms_before > 0 and ms_after > 0):
+        raise ValueError(f"ms_before is {ms_before} and ms_after {ms_after}; allowed is above 0")
+    window = tuple(ms_to_samples(ms, recording.sampling_frequency) for ms in (ms_before, ms_after))
+    job_kwargs = fix_job_kwargs(job_kwargs)
+    if templates is None:
+        templates, nbefore = _mean_waveforms(recording, sorting, window, job_kwargs), window[0]
+    templates = np.asarray(templates, dtype="float32")
+    shape = (len(sorting.unit_ids), recording.get_num_channels())
+    if templates.ndim != 3 or (templates.shape[0], templates.shape[2]) != shape or nbefore is None:
+        raise ValueError(
+            f"templates has shape {templates.shape} and nbefore is {nbefore}; allowed are {shape[0]} units and "
+            f"{shape[1]} channels, with their samples before the spike"
+        )
+    traces = recording if recording.get_dtype().kind == "f" else recording.astype("float32")
+    residual = InjectTemplatesRecording(sorting, -templates, nbefore=nbefore, parent_recording=traces)
+    residual.set_channel_locations(recording.get_channel_locations())
+    spikes = _with_main_channels(sorting, recording, templates)
+    source = SpikeRetriever(spikes, residual)
+    waveforms = ResidualWaveforms(residual, [source], templates, nbefore, *window)
+    localizer = peak_localization_methods[method](
+        residual, parents=[source, waveforms], **(method_kwargs or {})
+    )
+    located: np.ndarray = run_node_pipeline(
+        residual, [source, waveforms, localizer], job_kwargs, job_name=f"localize residual ({method})"
+    )
+    return located
+
+
+def _mean_waveforms(
+    recording: BaseRecording, sorting: BaseSorting, window: tuple[int, ...], job_kwargs: dict[str, Any]
+) -> np.ndarray:
+    from spikeinterface.core.waveform_tools import estimate_templates
+
+    found: np.ndarray = estimate_templates(
+        recording,
+        sorting.to_spike_vector(),
+        sorting.unit_ids,
+        *window,
+        return_in_uV=False,
+        **job_kwargs,
+    )
+    return found
+
+
+def _with_main_channels(sorting: BaseSorting, recording: BaseRecording, templates: np.ndarray) -> BaseSorting:
+    """Copy of a sorting whose units know the channel on which their template is deepest."""
+    from spikeinterface.core import NumpySorting
+
+    main = templates.min(axis=1).argmin(axis=1)
+    spikes = NumpySorting(sorting.to_spike_vector(), sorting.sampling_frequency, sorting.unit_ids)
+    spikes.set_property("main_channel_id", recording.channel_ids[main])
+    return spikes

@@ -1,0 +1,141 @@
+"""Denoised waveforms in SpikeInterface's node pipelines."""
+
+import numpy as np
+from spikeinterface.core.node_pipeline import WaveformsNode, find_parent_of_type
+
+from ..kernels.denoise_waveforms import select_waveforms
+from .spike_denoisers import SpikeDenoiser, seeded_noise_levels
+
+DEFAULT_DENOISER = "steady-denoiser"
+
+
+def find_denoiser(model):
+    """Return the denoiser that is given or referred to."""
+    # only who uses a model waits for what its files need
+    from steadyspike.spike_models import WaveformDenoiserModel, spike_model
+
+    return spike_model(model, WaveformDenoiserModel)
+
+
+def check_denoising(recording, noise_levels):
+    """Refuse contact positions that are not finite and noise levels of another number; fill in levels of None."""
+    if not np.isfinite(recording.get_channel_locations()).all():
+        raise ValueError("recording has contact positions that are NaN or infinite; allowed are finite ones")
+    levels = seeded_noise_levels(recording) if noise_levels is None else np.asarray(noise_levels)
+    if levels.shape != (recording.get_num_channels(),):
+        raise ValueError(
+            f"noise_levels has shape {levels.shape}; allowed is one for each of {recording.get_num_channels()} channels"
+        )
+    return levels
+
+
+def neighbour_columns(neighbours, sparse):
+    """Where neighbours stand in waveforms: a sparse one holds its mask's channels, without gaps; -1 where nowhere."""
+    if sparse is None:
+        return neighbours
+    listed = np.maximum(neighbours, 0)
+    held = (neighbours >= 0) & np.take_along_axis(sparse, listed, axis=1)
+    return np.where(held, np.take_along_axis(np.cumsum(sparse, axis=1) - 1, listed, axis=1), -1)
+
+
+class DenoiseWaveforms(WaveformsNode):
+    """Take the noise out of waveforms with a network; localizers and features can sit behind it.
+
+    The parent's waveforms, dense or sparse, are cut to the window of the model, so that the spike lies where the
+    model was trained to see it, and denoised on the contacts that the model covers; others come out as 0. Scales and
+    units stay. The network works in noise levels.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        Filtered, with contact positions.
+    parents : list of PipelineNode
+        The peak source, then a `WaveformsNode` whose window covers the model's.
+    model : str, Path or WaveformDenoiserModel, default: "steady-denoiser"
+        The name of a bundled model, a model folder, or a loaded model.
+    noise_levels : np.ndarray | None, default: None
+        Of each channel, in the unit of the traces; None: estimated, from the same samples each time.
+    return_output : bool, default: False
+        Whether the pipeline returns the waveforms.
+
+    Attributes
+    ----------
+    nbefore, nafter : int
+        Samples of the denoised waveforms before the peak, and from it on.
+
+    Raises
+    ------
+    ValueError
+        If the parent's window does not cover the model's, or contact positions are not finite.
+    TypeError
+        Without a `WaveformsNode` among the parents.
+    ModelError
+        If `model` is no waveform denoiser.
+    """
+
+    def __init__(self, recording, parents, model=DEFAULT_DENOISER, noise_levels=None, return_output=False):
+        parent = find_parent_of_type(parents, WaveformsNode)
+        if parent is None:
+            raise TypeError(f"{type(self).__name__} needs a {WaveformsNode.__name__} among its parents")
+        noise_levels = check_denoising(recording, noise_levels)
+        self.denoiser = SpikeDenoiser(
+            find_denoiser(model),
+            recording.get_channel_locations(),
+            noise_levels,
+            recording.get_sampling_frequency(),
+        )
+        nbefore, nafter = self.denoiser.samples_before, self.denoiser.samples_after
+        check_window(parent, nbefore, nafter)
+        WaveformsNode.__init__(
+            self, recording, nbefore=nbefore, nafter=nafter, parents=parents, return_output=return_output
+        )
+        self.first = parent.nbefore - nbefore
+        self.neighbours_mask = parent.neighbours_mask
+        self.columns = neighbour_columns(self.denoiser.neighbours, self.neighbours_mask)
+        self._kwargs.update(model=model, noise_levels=noise_levels)
+        no_peaks = np.zeros(0, dtype=[("channel_index", "int64")])
+        self.compute(None, no_peaks, np.zeros((0, parent.nbefore + parent.nafter, 1), recording.get_dtype()))
+
+    def compute(self, traces, peaks, waveforms):
+        """Denoise the waveforms of one chunk.
+
+        Parameters
+        ----------
+        traces : np.ndarray
+            Not used; the pipeline hands it to every node.
+        peaks : np.ndarray
+            The peaks; the field "channel_index" is read.
+        waveforms : np.ndarray
+            Shape (num_peaks, num_samples, num_columns), dense or in the sparse layout of the parent.
+
+        Returns
+        -------
+        np.ndarray
+            Shape (num_peaks, nbefore + nafter, num_columns), float32.
+        """
+        channels = peaks["channel_index"]
+        near = select_waveforms(
+            waveforms,
+            channels,
+            self.columns,
+            self.denoiser.counts,
+            self.first,
+            self.denoiser.num_samples,
+        )
+        near = self.denoiser.denoise(near, channels)
+        denoised = np.zeros((len(near), near.shape[1], waveforms.shape[2]), dtype="float32")
+        columns = self.columns[channels]
+        peak, neighbour = np.nonzero(columns >= 0)
+        denoised[peak, :, columns[peak, neighbour]] = near[peak, :, neighbour]
+        return denoised
+
+
+def check_window(parent, nbefore, nafter):
+    """Refuse a parent whose waveforms are shorter than a model needs."""
+    if parent.nbefore < nbefore or parent.nafter < nafter:
+        to_ms = 1000 / parent.recording.get_sampling_frequency()
+        raise ValueError(
+            f"the waveforms have {parent.nbefore} samples before the peak and {parent.nafter} from it on; the model "
+            f"needs {nbefore} and {nafter}: extract them with ms_before={nbefore * to_ms:.2f} and "
+            f"ms_after={nafter * to_ms:.2f} or more"
+        )

@@ -1,0 +1,137 @@
+"""Recordings whose spikes are known, as networks of spikes are trained on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from spikeinterface import BaseRecording, BaseSorting
+
+MOST_SPIKES = 300
+TROUGH_MS = 0.3
+BORDER_MS = 4.0
+
+
+@dataclass(frozen=True)
+class KnownSpikes:
+    """Traces in noise levels, and the spikes in them.
+
+    Attributes
+    ----------
+    traces : ndarray, shape (num_samples, num_channels)
+        In noise levels, float32.
+    locations : ndarray, shape (num_channels, 2)
+        Contact positions in um.
+    samples, units : ndarray, shape (num_spikes,)
+        Of the spikes, ordered in time: the trough on the unit's main channel, and the index of the unit.
+    templates : ndarray, shape (num_units, num_template_samples, num_channels)
+        Median waveforms, in noise levels.
+    before : int
+        Samples of a template before the trough.
+    channels, depths : ndarray, shape (num_units,)
+        Where each template is deepest, and how deep, in noise levels.
+    num_spikes : ndarray, shape (num_units,)
+    sampling_frequency : float
+    """
+
+    traces: np.ndarray
+    locations: np.ndarray
+    samples: np.ndarray
+    units: np.ndarray
+    templates: np.ndarray
+    before: int
+    channels: np.ndarray
+    depths: np.ndarray
+    num_spikes: np.ndarray
+    sampling_frequency: float
+
+
+def known_spikes(
+    recording: BaseRecording, sorting: BaseSorting, ms_before: float = 1.5, ms_after: float = 2.5
+) -> KnownSpikes:
+    """Read a recording and its spikes into memory.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        Filtered, with contact positions; one segment.
+    sorting : BaseSorting
+        Its spikes: the true ones of a simulation, or those of a curated sorting.
+    ms_before, ms_after : float, default: 1.5, 2.5
+        Window of the templates.
+
+    Raises
+    ------
+    ValueError
+        For several segments, another number of them in `sorting`, or no spikes.
+    """
+    from steadyspike.peaks.spike_denoisers import seeded_noise_levels
+    from steadyspike.peaks.spike_finders import noise_scales
+
+    if recording.get_num_segments() != 1 or sorting.get_num_segments() != 1:
+        raise ValueError(
+            f"recording has {recording.get_num_segments()} segments and sorting {sorting.get_num_segments()}; "
+            "allowed is 1: join them with si.concatenate_recordings and si.concatenate_sortings"
+        )
+    frequency = recording.sampling_frequency
+    before, after, border, near = (
+        round(ms * frequency / 1000) for ms in (ms_before, ms_after, BORDER_MS, TROUGH_MS)
+    )
+    spikes = sorting.to_spike_vector()
+    inside = (spikes["sample_index"] >= border) & (
+        spikes["sample_index"] < recording.get_num_samples() - border
+    )
+    spikes = spikes[inside]
+    if not spikes.size:
+        raise ValueError(f"sorting has no spikes that are {BORDER_MS:g} ms or more inside the recording")
+    traces = recording.get_traces().astype("float32") * noise_scales(seeded_noise_levels(recording))
+    np.nan_to_num(traces, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    num_units = len(sorting.unit_ids)
+    templates = np.zeros((num_units, before + after, traces.shape[1]), dtype="float32")
+    for unit in range(num_units):
+        own = spikes["sample_index"][spikes["unit_index"] == unit]
+        if own.size:
+            # evenly over the recording
+            chosen = own[np.linspace(0, own.size - 1, min(own.size, MOST_SPIKES)).astype(int)]
+            templates[unit] = np.median(traces[chosen[:, np.newaxis] + np.arange(-before, after)], axis=0)
+    middle = templates[:, before - near : before + near + 1]
+    channels = middle.min(axis=1).argmin(axis=1)
+    own_waveforms = middle[np.arange(num_units), :, channels]
+    shifts = own_waveforms.argmin(axis=1) - near
+    return KnownSpikes(
+        traces=traces,
+        locations=recording.get_channel_locations(),
+        # a sorting may place a unit's spikes a little off their trough
+        samples=spikes["sample_index"] + shifts[spikes["unit_index"]],
+        units=spikes["unit_index"].astype(np.int64),
+        templates=templates,
+        before=before,
+        channels=channels,
+        depths=-own_waveforms.min(axis=1),
+        num_spikes=np.bincount(spikes["unit_index"], minlength=num_units),
+        sampling_frequency=frequency,
+    )
+
+
+def as_lists(recordings: Any, sortings: Any) -> tuple[list[Any], list[Any]]:
+    """Make lists of one or several recordings and sortings, as many of one as of the other.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many, or none, or sampling frequencies differ.
+    """
+    recordings = list(recordings) if isinstance(recordings, list | tuple) else [recordings]
+    sortings = list(sortings) if isinstance(sortings, list | tuple) else [sortings]
+    if len(recordings) != len(sortings) or not recordings:
+        raise ValueError(
+            f"there are {len(recordings)} recordings and {len(sortings)} sortings; allowed is one sorting for each "
+            "of one or more recordings"
+        )
+    frequencies = {float(recording.sampling_frequency) for recording in recordings}
+    if len(frequencies) > 1:
+        raise ValueError(f"recordings have sampling frequencies {sorted(frequencies)} Hz; allowed is one")
+    return recordings, sortings

@@ -1,0 +1,338 @@
+"""Training of the spike detector on recordings whose spikes are known."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from steadyspike.kernels.contact_features import neighbour_lists
+from steadyspike.kernels.spike_candidates import find_candidates
+from steadyspike.kernels.spike_pairs import near_pairs
+from steadyspike.model_folder import NetworkConfig
+from steadyspike.networks import make_network
+from steadyspike.spike_models import SpikeDetectorConfig, SpikeDetectorModel
+from steadyspike.training.known_spikes import KnownSpikes, as_lists, known_spikes
+from steadyspike.training.spike_cards import detector_card, versions
+
+if TYPE_CHECKING:
+    from spikeinterface import BaseRecording, BaseSorting
+
+MATCH_MS, MATCH_UM = 0.33, 50.0
+"""A candidate this near to a true spike may be it."""
+TINY_SNR = 1.0
+"""What is smaller can be seen by nobody, and its candidates are noise."""
+HELD_OUT = 0.1
+RECORDINGS_PER_STEP = 4
+LEAST_RATE = 0.005
+
+
+@dataclass(frozen=True)
+class LabelledCandidates:
+    """Candidates of a recording and which are spikes.
+
+    Attributes
+    ----------
+    samples, channels : ndarray, shape (num_candidates,)
+    labels : ndarray, shape (num_candidates,)
+        1 for a spike, 0 for none, -1 where neither can be said.
+    num_missed : int
+        Spikes large enough to be asked for that are near no candidate.
+    """
+
+    samples: np.ndarray
+    channels: np.ndarray
+    labels: np.ndarray
+    num_missed: int
+
+
+def train_spike_detector(
+    recordings: BaseRecording | list[BaseRecording],
+    sortings: BaseSorting | list[BaseSorting],
+    folder: str | Path | None = None,
+    *,
+    steps: int = 4000,
+    batch_size: int = 1024,
+    learning_rate: float = 3e-3,
+    radius_um: float = 70.0,
+    ms_before: float = 0.5,
+    ms_after: float = 1.0,
+    candidate_threshold: float = 2.75,
+    candidate_radius_um: float = 35.0,
+    candidate_ms: float = 0.2,
+    exclude_radius_um: float = 60.0,
+    exclude_ms: float = 0.4,
+    least_snr: float = 2.5,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress_bar: bool = False,
+    extra: dict[str, Any] | None = None,
+) -> SpikeDetectorModel:
+    """Train the network of `steady_neural` on recordings whose spikes are known.
+
+    Candidates are labelled by the spikes: each spike of a unit that is deep enough takes the nearest candidate. Others
+    that the detector would drop as its duplicates are left out, and so are candidates of units too small to ask for.
+    The rest are noise. The cross-entropy is minimized with AdamW, at a rate that falls like a cosine; the last tenth of
+    each recording is held out and scored.
+
+    Spikes that a sorting has missed teach the network to miss them; simulated recordings know all.
+
+    Parameters
+    ----------
+    recordings : BaseRecording or list
+        Filtered as the recordings to detect on will be; one segment each; held in memory as float32.
+    sortings : BaseSorting or list
+        The spikes of each.
+    folder : str, Path or None, default: None
+        Where to save the model; None: nowhere.
+    steps : int, default: 4000
+        At least 1. Some 40 ms each on one core.
+    batch_size : int, default: 1024
+        Candidates of a step, at least 4.
+    learning_rate : float, default: 3e-3
+        The highest; above 0.
+    radius_um, ms_before, ms_after : float, default: 70.0, 0.5, 1.0
+        What the network sees: contacts around the candidate's, and time around the candidate.
+    candidate_threshold, candidate_radius_um, candidate_ms : float, default: 2.75, 35.0, 0.2
+        Candidates are troughs of so many noise levels that nothing within so many um and ms exceeds.
+    exclude_radius_um, exclude_ms : float, default: 60.0, 0.4
+        Of two spikes this near to each other the deeper stays.
+    least_snr : float, default: 2.5
+        Depth in noise levels of the smallest units to be found.
+    seed : int, default: 0
+        Of the first weights and of the order of the candidates.
+    overwrite : bool, default: False
+        Whether a model in `folder` is replaced.
+    progress_bar : bool, default: False
+        Whether to show one.
+    extra : dict or None, default: None
+        Added to what the model's configuration notes.
+
+    Returns
+    -------
+    model : SpikeDetectorModel
+
+    Raises
+    ------
+    ValueError
+        For recordings and sortings that do not fit each other, or a parameter outside its range.
+    FileExistsError
+        If `folder` exists and may not be replaced.
+    """
+    _check_plan(steps, batch_size, learning_rate)
+    recordings, sortings = as_lists(recordings, sortings)
+    if folder is not None and Path(folder).exists() and not overwrite:
+        raise FileExistsError(f"{folder} exists already; pass overwrite=True to replace it")
+    frequency = float(recordings[0].sampling_frequency)
+    before, after = (round(ms * frequency / 1000) for ms in (ms_before, ms_after))
+    sizes: dict[str, Any] = dict(samples_before=before, samples_after=after + 1)
+    config = SpikeDetectorConfig(
+        network=NetworkConfig(name="local_spike_detector", sizes=sizes),
+        sampling_frequency=frequency,
+        radius_um=radius_um,
+        candidate_threshold=candidate_threshold,
+        candidate_radius_um=candidate_radius_um,
+        candidate_ms=candidate_ms,
+        exclude_radius_um=exclude_radius_um,
+        exclude_ms=exclude_ms,
+    )
+    known = [known_spikes(*pair) for pair in zip(recordings, sortings, strict=True)]
+    labelled = [label_candidates(one, config, least_snr) for one in known]
+    if not any((one.labels == 1).any() for one in labelled):
+        raise ValueError(
+            f"sortings have no spike of at least least_snr={least_snr} noise levels at a candidate"
+        )
+    network, scores = _fit(known, labelled, config, steps, batch_size, learning_rate, seed, progress_bar)
+    notes = {
+        "training": dict(steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed),
+        "num_candidates": int(sum(one.labels.size for one in labelled)),
+        "num_spikes": int(sum((one.labels == 1).sum() for one in labelled)),
+        "num_missed_by_candidates": int(sum(one.num_missed for one in labelled)),
+        "least_snr": least_snr,
+        "held_out": scores,
+        "versions": versions(),
+        **(extra or {}),
+    }
+    config = config.model_copy(
+        update=dict(network=NetworkConfig(name=network.name, sizes=network.sizes), extra=notes)
+    )
+    model = SpikeDetectorModel(network.eval(), config, detector_card(config))
+    if folder is not None:
+        model.save(folder, overwrite=overwrite)
+    return model
+
+
+def _check_plan(steps: int, batch_size: int, learning_rate: float) -> None:
+    for name, value, least in (("steps", steps, 1), ("batch_size", batch_size, RECORDINGS_PER_STEP)):
+        if value < least:
+            raise ValueError(f"{name} is {value}; allowed is at least {least}")
+    if not 0 < learning_rate < math.inf:
+        raise ValueError(f"learning_rate is {learning_rate}; allowed is a finite number above 0")
+
+
+def label_candidates(known: KnownSpikes, config: SpikeDetectorConfig, least_snr: float) -> LabelledCandidates:
+    """Find the candidates of a recording and tell which are spikes.
+
+    Parameters
+    ----------
+    known : KnownSpikes
+        The recording.
+    config : SpikeDetectorConfig
+        How candidates are found, and which count as duplicates.
+    least_snr : float
+        Units at least this deep are to be found, in noise levels.
+    """
+    frequency, locations = known.sampling_frequency, known.locations
+
+    def samples_of(ms: float) -> int:
+        return max(round(ms * frequency / 1000), 1)
+
+    sizes: Any = config.network.sizes
+    neighbours, counts = neighbour_lists(locations, config.candidate_radius_um)
+    samples, channels, _ = find_candidates(
+        known.traces,
+        np.ones(known.traces.shape[1]),
+        neighbours,
+        counts,
+        sweep=samples_of(config.candidate_ms or 0.0),
+        threshold=config.candidate_threshold,
+    )
+    margin = max(sizes["samples_before"], sizes["samples_after"])
+    inside = (samples >= margin) & (samples < len(known.traces) - margin)
+    samples, channels = samples[inside], channels[inside]
+    own = _spike_of_each(known, samples, channels, samples_of(MATCH_MS))
+    depths = np.where(own >= 0, known.depths[known.units[own]], 0.0)
+    labels = np.where(depths >= least_snr, 1, np.where(depths >= TINY_SNR, -1, 0))
+    spikes = np.flatnonzero(labels == 1)
+    _, duplicates = near_pairs(
+        samples[spikes],
+        channels[spikes],
+        samples,
+        channels,
+        locations,
+        samples_of(config.exclude_ms),
+        config.exclude_radius_um,
+    )
+    duplicates = duplicates[labels[duplicates] == 0]
+    labels[duplicates] = -1
+    num_asked = int((known.depths[known.units] >= least_snr).sum())
+    return LabelledCandidates(samples, channels, labels, num_asked - int((labels == 1).sum()))
+
+
+def _spike_of_each(
+    known: KnownSpikes, samples: np.ndarray, channels: np.ndarray, max_samples: int
+) -> np.ndarray:
+    """Spike of each candidate, or -1: deeper spikes choose first, each the nearest candidate that is left."""
+    spike, candidate = near_pairs(
+        known.samples, known.channels[known.units], samples, channels, known.locations, max_samples, MATCH_UM
+    )
+    main = known.channels[known.units[spike]]
+    distance = np.linalg.norm(known.locations[main] - known.locations[channels[candidate]], axis=1)
+    cost = np.abs(known.samples[spike] - samples[candidate]) / max_samples + distance / MATCH_UM
+    own = np.full(samples.size, -1)
+    settled = np.zeros(known.samples.size, dtype=bool)
+    for pair in np.lexsort((cost, -known.depths[known.units[spike]])):
+        if own[candidate[pair]] < 0 and not settled[spike[pair]]:
+            own[candidate[pair]] = spike[pair]
+            settled[spike[pair]] = True
+    return own
+
+
+def _fit(
+    known: list[KnownSpikes],
+    labelled: list[LabelledCandidates],
+    config: SpikeDetectorConfig,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    progress_bar: bool,
+) -> tuple[Any, dict[str, float]]:
+    import torch
+    from torch import nn
+    from tqdm.auto import tqdm
+
+    rng = np.random.default_rng(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network: Any = make_network(config.network.name, config.network.sizes)
+    sources = [_Source(*pair, config) for pair in zip(known, labelled, strict=True)]
+    sources = [source for source in sources if source.train.size]
+    optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-4)
+    share = batch_size // min(RECORDINGS_PER_STEP, len(sources))
+    for step in tqdm(range(steps), disable=not progress_bar, desc="train spike detector"):
+        cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
+        optimizer.param_groups[0]["lr"] = learning_rate * (LEAST_RATE + (1 - LEAST_RATE) * cosine)
+        chosen = rng.choice(len(sources), size=min(RECORDINGS_PER_STEP, len(sources)), replace=False)
+        parts = [
+            (sources[one], sources[one].train[rng.integers(sources[one].train.size, size=share)])
+            for one in chosen
+        ]
+        logits = torch.cat([source.logits(network, index) for source, index in parts])
+        labels = torch.cat([source.labels(index) for source, index in parts])
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    network.eval()
+    with torch.no_grad():
+        held_out = [
+            (source.logits(network, part), source.labels(part))
+            for source in sources
+            for part in np.array_split(source.held_out, max(source.held_out.size // 4096, 1))
+            if part.size
+        ]
+    if not held_out:
+        return network, {}
+    return network, _scores(*(torch.cat(parts).numpy() for parts in zip(*held_out, strict=True)))
+
+
+class _Source:
+    """The candidates of one recording, of which batches are made."""
+
+    def __init__(self, known: KnownSpikes, labelled: LabelledCandidates, config: SpikeDetectorConfig):
+        import torch
+
+        self.known, self.labelled = known, labelled
+        sizes: Any = config.network.sizes
+        self.window = np.arange(-sizes["samples_before"], sizes["samples_after"])
+        self.neighbours, _ = neighbour_lists(known.locations, config.radius_um)
+        offsets = known.locations[np.maximum(self.neighbours, 0)] - known.locations[:, np.newaxis]
+        self.offsets = torch.as_tensor(offsets, dtype=torch.float32)
+        self.present = torch.as_tensor(self.neighbours >= 0, dtype=torch.float32)
+        known_labels = np.flatnonzero(labelled.labels >= 0)
+        border = len(known.traces) * (1 - HELD_OUT)
+        early = labelled.samples[known_labels] < border
+        self.train, self.held_out = known_labels[early], known_labels[~early]
+
+    def logits(self, network: Any, index: np.ndarray) -> Any:
+        import torch
+
+        samples, channels = self.labelled.samples[index], self.labelled.channels[index]
+        contacts = np.maximum(self.neighbours[channels], 0)
+        waveforms = self.known.traces[
+            samples[:, np.newaxis, np.newaxis] + self.window, contacts[:, :, np.newaxis]
+        ]
+        weights = network.spatial_weights(self.offsets) * self.present[:, :, np.newaxis]
+        return network(torch.from_numpy(waveforms), weights[torch.from_numpy(channels)])
+
+    def labels(self, index: np.ndarray) -> Any:
+        import torch
+
+        return torch.from_numpy(self.labelled.labels[index].astype("float32"))
+
+
+def _scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Precision and recall of held-out candidates at a probability of 0.5, and their cross-entropy."""
+    said, true = logits >= 0, labels > 0.5
+    both = int((said & true).sum())
+    entropy = np.logaddexp(0.0, np.where(true, -logits, logits)).mean()
+    return dict(
+        precision=both / max(int(said.sum()), 1),
+        recall=both / max(int(true.sum()), 1),
+        cross_entropy=float(entropy),
+        num_candidates=int(true.size),
+    )

@@ -1,0 +1,328 @@
+"""Training of the waveform denoiser on a recording's own templates and noise."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from steadyspike.kernels.contact_features import neighbour_lists
+from steadyspike.model_folder import NetworkConfig
+from steadyspike.networks import make_network
+from steadyspike.spike_models import WaveformDenoiserConfig, WaveformDenoiserModel
+from steadyspike.training.known_spikes import KnownSpikes, as_lists, known_spikes
+from steadyspike.training.own_units import group_large_spikes
+from steadyspike.training.spike_cards import denoiser_card, versions
+
+if TYPE_CHECKING:
+    from spikeinterface import BaseRecording, BaseSorting
+
+LEAST_SPIKES, LEAST_DEPTH = 5, 2.5
+HELD_OUT_EACH = 10
+"""Every tenth unit is held out."""
+SHRINK, GROW = 0.5, 1.3
+"""Templates are scaled by a factor between these, evenly on a log scale."""
+DETECTION_UM, DETECTION_SAMPLES = 45.0, 2
+"""A detector finds the trough on a contact and at a sample this near to the template's."""
+LEAST_TROUGH, LARGEST_NOISE = 3.0, 6.0
+FOCUS = 0.02
+RECORDINGS_PER_STEP = 4
+LEAST_RATE = 0.005
+HELD_OUT_SPIKES = 2048
+
+
+class Batch(NamedTuple):
+    """Spikes with and without noise, in noise levels: tensors (spikes, contacts, samples), and spatial weights."""
+
+    noisy: Any
+    clean: Any
+    weights: Any
+
+
+def train_waveform_denoiser(
+    recordings: BaseRecording | list[BaseRecording],
+    sortings: BaseSorting | list[BaseSorting] | None = None,
+    folder: str | Path | None = None,
+    *,
+    steps: int = 3000,
+    batch_size: int = 512,
+    learning_rate: float = 3e-3,
+    radius_um: float = 70.0,
+    energy: float = 0.95,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress_bar: bool = False,
+    extra: dict[str, Any] | None = None,
+) -> WaveformDenoiserModel:
+    """Train a denoiser of waveforms on recordings' own templates and noise.
+
+    Templates, scaled at random, are added to pieces of the recording without large spikes, on the same contacts. Each
+    spike is then cut out as a detector finds it: around the deepest sample of the noisy waveforms. The network learns
+    the template from this, to the least mean squared error; errors of large spikes weigh less, as their noise
+    matters less.
+
+    The window is found in the data: it is the shortest around the trough that holds the part `energy` of the
+    templates' energy on their main channels.
+
+    Parameters
+    ----------
+    recordings : BaseRecording or list
+        Filtered as the recordings to denoise will be; one segment each; held in memory as float32.
+    sortings : BaseSorting, list or None, default: None
+        The spikes of each; None: large spikes are detected and grouped (`training.own_units`).
+    folder : str, Path or None, default: None
+        Where to save the model; None: nowhere.
+    steps : int, default: 3000
+        At least 1. Some 40 ms each on one core.
+    batch_size : int, default: 512
+        Spikes of a step, at least 4.
+    learning_rate : float, default: 3e-3
+        The highest; above 0.
+    radius_um : float, default: 70.0
+        Contacts that the network sees, in um around the spike's.
+    energy : float, default: 0.95
+        Part of the templates' energy in the window, above 0 and below 1.
+    seed : int, default: 0
+        Of the first weights and all that is drawn.
+    overwrite : bool, default: False
+        Whether a model in `folder` is replaced.
+    progress_bar : bool, default: False
+        Whether to show one.
+    extra : dict or None, default: None
+        Added to what the model's configuration notes.
+
+    Returns
+    -------
+    model : WaveformDenoiserModel
+
+    Raises
+    ------
+    ValueError
+        For recordings and sortings that do not fit each other, too few units, or a parameter outside its range.
+    FileExistsError
+        If `folder` exists and may not be replaced.
+    """
+    _check_plan(steps, batch_size, learning_rate, energy)
+    if folder is not None and Path(folder).exists() and not overwrite:
+        raise FileExistsError(f"{folder} exists already; pass overwrite=True to replace it")
+    if sortings is None:
+        given = recordings if isinstance(recordings, list | tuple) else [recordings]
+        sortings = [group_large_spikes(recording, seed=seed) for recording in given]
+    recordings, sortings = as_lists(recordings, sortings)
+    known = [known_spikes(*pair) for pair in zip(recordings, sortings, strict=True)]
+    usable = [(one.num_spikes >= LEAST_SPIKES) & (one.depths >= LEAST_DEPTH) for one in known]
+    if sum(units.sum() for units in usable) < 2:
+        raise ValueError(
+            f"sortings have fewer than 2 units of at least {LEAST_SPIKES} spikes and {LEAST_DEPTH} noise levels"
+        )
+    before, num_samples = find_window(known, usable, energy)
+    sizes = dict(samples_before=before, num_samples=num_samples, hidden=32)
+    sources = [
+        _Source(one, units, radius_um, before, num_samples) for one, units in zip(known, usable, strict=True)
+    ]
+    network, held_out = _fit(sources, sizes, steps, batch_size, learning_rate, seed, progress_bar)
+    notes = {
+        "training": dict(steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed),
+        "num_units": int(sum(source.train.size for source in sources)),
+        "energy": energy,
+        "held_out": held_out,
+        "versions": versions(),
+        **(extra or {}),
+    }
+    config = WaveformDenoiserConfig(
+        network=NetworkConfig(name=network.name, sizes=network.sizes),
+        sampling_frequency=float(recordings[0].sampling_frequency),
+        samples_before=before,
+        num_samples=num_samples,
+        radius_um=radius_um,
+        extra=notes,
+    )
+    model = WaveformDenoiserModel(network.eval(), config, denoiser_card(config))
+    if folder is not None:
+        model.save(folder, overwrite=overwrite)
+    return model
+
+
+def _check_plan(steps: int, batch_size: int, learning_rate: float, energy: float) -> None:
+    for name, value, least in (("steps", steps, 1), ("batch_size", batch_size, RECORDINGS_PER_STEP)):
+        if value < least:
+            raise ValueError(f"{name} is {value}; allowed is at least {least}")
+    if not 0 < learning_rate < math.inf:
+        raise ValueError(f"learning_rate is {learning_rate}; allowed is a finite number above 0")
+    if not 0 < energy < 1:
+        raise ValueError(f"energy is {energy}; allowed is above 0 and below 1")
+
+
+def find_window(known: list[KnownSpikes], usable: list[np.ndarray], energy: float) -> tuple[int, int]:
+    """Find the shortest window around the trough with a part of the templates' energy.
+
+    Parameters
+    ----------
+    known : list of KnownSpikes
+    usable : list of ndarray of bool
+        Which units of each count; every one as much as another.
+    energy : float
+        The part, above 0 and below 1.
+
+    Returns
+    -------
+    before, num_samples : int
+        Samples before the trough, and in all.
+    """
+    shares = []
+    for one, units in zip(known, usable, strict=True):
+        own = np.flatnonzero(units)
+        waveforms = one.templates[own, :, one.channels[own]]
+        # each unit's trough to the same place
+        troughs = waveforms[:, one.before - 9 : one.before + 10].argmin(axis=1) - 9
+        squares = np.stack([np.roll(wave**2, -shift) for wave, shift in zip(waveforms, troughs, strict=True)])
+        shares.append(squares / squares.sum(axis=1, keepdims=True))
+    share = np.concatenate(shares).mean(axis=0)
+    start = stop = known[0].before
+    while share[start : stop + 1].sum() < energy:
+        # grow to the side where more is left in the next few samples
+        left, right = share[max(start - 5, 0) : start].sum(), share[stop + 1 : stop + 6].sum()
+        if (left >= right and start > 0) or stop + 1 >= share.size:
+            start -= 1
+        else:
+            stop += 1
+    return known[0].before - start, stop + 1 - start
+
+
+class _Source:
+    """Templates and noise of one recording, of which batches are made."""
+
+    def __init__(
+        self, known: KnownSpikes, usable: np.ndarray, radius_um: float, before: int, num_samples: int
+    ):
+        import torch
+
+        self.known = known
+        units = np.flatnonzero(usable)
+        held_out = np.arange(units.size) % HELD_OUT_EACH == HELD_OUT_EACH - 1
+        self.train, self.held_out = units[~held_out], units[held_out]
+        self.window = np.arange(-before, num_samples - before)
+        locations = known.locations
+        self.neighbours, _ = neighbour_lists(locations, radius_um)
+        # where a detector may find the spike of a unit on a contact
+        self.around, _ = neighbour_lists(locations, DETECTION_UM)
+        offsets = locations[np.maximum(self.neighbours, 0)] - locations[:, np.newaxis]
+        self.offsets = torch.as_tensor(offsets, dtype=torch.float32)
+        self.present = torch.as_tensor(self.neighbours >= 0, dtype=torch.float32)
+
+    def draw(self, network: Any, units: np.ndarray, number: int, rng: np.random.Generator) -> Batch | None:
+        """Draw spikes; fewer than `number`, as some are too small to be detected or in noise with large spikes."""
+        import torch
+
+        known = self.known
+        edge = DETECTION_SAMPLES + self.window.size + known.before
+        unit = units[rng.integers(units.size, size=number)]
+        time = rng.integers(edge, len(known.traces) - edge, size=number)
+        factor = np.exp(rng.uniform(np.log(SHRINK), np.log(GROW), size=number)).astype("float32")
+        main, shift, depth = self._detected(unit, time, factor)
+        contacts = np.maximum(self.neighbours[main], 0)[:, np.newaxis]
+        window = (shift[:, np.newaxis] + self.window)[:, :, np.newaxis]
+        inside = np.clip(known.before + window, 0, known.templates.shape[1] - 1)
+        clean = (
+            known.templates[unit[:, np.newaxis, np.newaxis], inside, contacts]
+            * factor[:, np.newaxis, np.newaxis]
+        )
+        noise = known.traces[time[:, np.newaxis, np.newaxis] + window, contacts]
+        fit = (depth >= LEAST_TROUGH) & (np.abs(noise).max(axis=(1, 2)) < LARGEST_NOISE)
+        if not fit.any():
+            return None
+        clean, noise = (values[fit].transpose(0, 2, 1).astype("float32") for values in (clean, noise))
+        weights = network.spatial_weights(self.offsets) * self.present[:, :, np.newaxis]
+        return Batch(
+            torch.from_numpy(clean + noise), torch.from_numpy(clean), weights[torch.from_numpy(main[fit])]
+        )
+
+    def _detected(
+        self, unit: np.ndarray, time: np.ndarray, factor: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Contact, shift from the template's trough, and depth at which a detector finds spikes in noise."""
+        known = self.known
+        near = self.around[known.channels[unit]]
+        shifts = np.arange(-DETECTION_SAMPLES, DETECTION_SAMPLES + 1)
+        contacts = np.maximum(near, 0)[:, np.newaxis]
+        values = known.templates[
+            unit[:, np.newaxis, np.newaxis], (known.before + shifts)[:, np.newaxis], contacts
+        ]
+        values = values * factor[:, np.newaxis, np.newaxis]
+        values = values + known.traces[(time[:, np.newaxis] + shifts)[:, :, np.newaxis], contacts]
+        values = np.where(near[:, np.newaxis] >= 0, values, np.inf).reshape(len(unit), -1)
+        deepest = values.argmin(axis=1)
+        which = np.arange(len(unit))
+        main = near[which, deepest % near.shape[1]]
+        return main, shifts[deepest // near.shape[1]], -values[which, deepest]
+
+
+def _fit(
+    sources: list[_Source],
+    sizes: dict[str, Any],
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    progress_bar: bool,
+) -> tuple[Any, dict[str, float]]:
+    import torch
+    from tqdm.auto import tqdm
+
+    rng = np.random.default_rng(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network: Any = make_network("local_waveform_denoiser", sizes)
+    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
+    training = [source for source in sources if source.train.size]
+    share = batch_size // min(RECORDINGS_PER_STEP, len(training))
+    for step in tqdm(range(steps), disable=not progress_bar, desc="train waveform denoiser"):
+        cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
+        optimizer.param_groups[0]["lr"] = learning_rate * (LEAST_RATE + (1 - LEAST_RATE) * cosine)
+        chosen = rng.choice(len(training), size=min(RECORDINGS_PER_STEP, len(training)), replace=False)
+        drawn = [training[one].draw(network, training[one].train, share, rng) for one in chosen]
+        losses = [_losses(network, batch) for batch in drawn if batch is not None]
+        if not losses:
+            continue
+        optimizer.zero_grad()
+        torch.cat(losses).mean().backward()
+        optimizer.step()
+    network.eval()
+    return network, _held_out_errors(network, sources, rng)
+
+
+def _losses(network: Any, batch: Batch) -> Any:
+    """Mean squared error of each spike, of which that of large spikes counts less."""
+    size = batch.noisy[:, 0].abs().amax(dim=1)
+    return _errors(network(batch.noisy, batch.weights), batch) / (1 + FOCUS * size**2)
+
+
+def _errors(waveforms: Any, batch: Batch) -> Any:
+    present = (batch.weights.abs().sum(dim=2) > 0).float()
+    squared = ((waveforms - batch.clean) ** 2).mean(dim=2)
+    return (squared * present).sum(dim=1) / present.sum(dim=1)
+
+
+def _held_out_errors(network: Any, sources: list[_Source], rng: np.random.Generator) -> dict[str, float]:
+    """Mean squared errors of units that were not trained on; of those trained on where none is held out."""
+    import torch
+
+    num_units = sum(source.held_out.size for source in sources)
+    noisy, denoised = [], []
+    with torch.no_grad():
+        for source in sources:
+            units = source.held_out if num_units else source.train
+            batch = source.draw(network, units, HELD_OUT_SPIKES, rng) if units.size else None
+            if batch is not None:
+                noisy.append(_errors(batch.noisy, batch))
+                denoised.append(_errors(network(batch.noisy, batch.weights), batch))
+    if not noisy:
+        return {}
+    return dict(
+        noisy=float(torch.cat(noisy).mean()),
+        denoised=float(torch.cat(denoised).mean()),
+        num_spikes=int(torch.cat(noisy).numel()),
+        num_units=int(num_units),
+    )
