@@ -38,11 +38,11 @@ def cached_commit(ref: HubReference) -> str | None:
 
 def downloaded(required: Collection[str]) -> list[tuple[HubReference, list[str]]]:
     """List the commits in the cache that have all of some files, with the tags and branches that named them."""
-    from huggingface_hub import scan_cache_dir
+    from huggingface_hub import constants, scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
     try:
-        repositories = scan_cache_dir().repos
+        repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos
     except CacheNotFound:
         return []
     found = [

@@ -25,16 +25,38 @@ _SECTION = re.compile(rf"\n*{re.escape(BEGIN)}.*?{re.escape(END)}\n*", re.DOTALL
 
 TITLES = {
     "deepinterpolation": "DeepInterpolation network",
-    "motion": "motion correction preset",
-    "preprocessing": "preprocessing preset",
+    "spike_detector": "Spike detector",
+    "waveform_denoiser": "Waveform denoiser",
+    "spike_classifier": "Classifier of spikes and noise",
+    "waveform_autoencoder": "Autoencoder of waveforms",
+    "motion": "Motion correction preset",
+    "preprocessing": "Preprocessing preset",
 }
+_STEADY, _FULL = "import steadyspike", "import spikeinterface.full as si"
+_COMPONENTS = "from spikeinterface.sortingcomponents."
 USES = {
-    "deepinterpolation": 'recording_denoised = steadyspike.deepinterpolate(recording, "{ref}")',
-    "motion": 'recording_corrected = si.correct_motion(recording, preset="{ref}")',
-    "preprocessing": 'steps = steadyspike.load_preset("{ref}").steps\n'
-    "recording_ready = si.apply_preprocessing_pipeline(recording, steps)",
+    "deepinterpolation": (_STEADY, 'recording_denoised = steadyspike.deepinterpolate(recording, "{ref}")'),
+    "spike_detector": (
+        f"{_COMPONENTS}peak_detection import detect_peaks",
+        _STEADY,
+        'peaks = detect_peaks(recording, method="steady_neural", method_kwargs=dict(model="{ref}"))',
+    ),
+    "waveform_denoiser": (
+        f"{_COMPONENTS}peak_localization import localize_peaks",
+        _STEADY,
+        'localizing = dict(method="steady_denoised_monopolar", method_kwargs=dict(model="{ref}"))',
+        "peak_locations = localize_peaks(recording, peaks, **localizing)",
+    ),
+    "spike_classifier": (_STEADY, 'labels = steadyspike.pull_from_hub("{ref}").predict(waveforms)'),
+    "motion": (_FULL, _STEADY, 'recording_corrected = si.correct_motion(recording, preset="{ref}")'),
+    "preprocessing": (
+        _FULL,
+        _STEADY,
+        'steps = steadyspike.load_preset("{ref}").steps',
+        "recording_ready = si.apply_preprocessing_pipeline(recording, steps)",
+    ),
 }
-OTHER_USE = 'model = steadyspike.pull_from_hub("{ref}")'
+OTHER_USE = (_STEADY, 'model = steadyspike.pull_from_hub("{ref}")')
 PAPERS = {
     "deepinterpolation": "Lecoq et al., Removing independent noise in systems neuroscience data using "
     "DeepInterpolation. Nature Methods 18, 1401-1408 (2021), doi:10.1038/s41592-021-01285-2",
@@ -102,12 +124,11 @@ def _parsed(card: str) -> ModelCard:
 def use_section(kind: str, repo_id: str) -> str:
     """Write how an artifact is used from its repository, and how it is cited."""
     ref = f"hf:{repo_id}"
-    use = USES.get(kind, OTHER_USE).format(ref=ref)
-    first = ["import spikeinterface.full as si"] if "si." in use else []
+    use = [line.format(ref=ref) for line in USES.get(kind, OTHER_USE)]
     papers = [PAPERS[kind]] if kind in PAPERS else []
     return "\n".join(
         [
-            *(BEGIN, "## Use", "", "```python", *first, "import steadyspike", "", use, "```", ""),
+            *(BEGIN, "## Use", "", "```python", *use, "```", ""),
             f"`{ref}@<tag or commit>` is one version of it.",
             *("", "## Cite", "", f"This repository and version (`{ref}@<commit>`), steadyspike, and:", ""),
             *(f"- {paper}" for paper in [*papers, SPIKEINTERFACE_PAPER]),
@@ -120,14 +141,14 @@ def model_card(config: FolderConfig) -> str:
     """Write a card for a model that has none, from its configuration."""
     known = config.model_dump(mode="json", exclude={"extra", "schema_version"})
     rows = {name.replace("_", " "): _brief(value) for name, value in known.items()}
-    title = TITLES.get(config.kind, config.kind.replace("_", " "))
-    lines = [f"# {title[0].upper()}{title[1:]}", "", *table(rows)]
+    title = TITLES.get(config.kind, config.kind.replace("_", " ").capitalize())
+    lines = [f"# {title}", "", *table(rows)]
     return "\n".join([*lines, "", "Nothing is said about what it was trained on, nor how it scored."]) + "\n"
 
 
 def preset_card(preset: MotionPreset | PreprocessingPreset) -> str:
     """Write the card of a preset: what it is for, and what it does step by step."""
-    lines = [f"# {preset.name}", "", f"{preset.doc}", "", f"A {TITLES[preset.kind]} for SpikeInterface.", ""]
+    lines = [f"# {preset.name}", "", f"{preset.doc}", "", f"{TITLES[preset.kind]} for SpikeInterface.", ""]
     lines += ["| step | method | parameters |", "|---|---|---|"]
     lines += [f"| {step} | {method} | {_brief(rest)} |" for step, method, rest in _steps(preset)]
     return "\n".join(lines) + "\n"

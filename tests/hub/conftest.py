@@ -81,6 +81,10 @@ def model():
     return small_model()
 
 
+def lab_preset():
+    return load_preset("steady_rigid").replace(name="lab_rigid", doc="Rigid, as our laboratory likes it")
+
+
 @pytest.fixture
 def preset():
-    return load_preset("steady_rigid").replace(name="lab_rigid", doc="Rigid, as our laboratory likes it")
+    return lab_preset()

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from conftest import lab_preset, small_model
 from hostile import CASES, PRESET, REFUSALS, table
 from huggingface_hub import constants
 
@@ -15,13 +16,14 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 READ = re.compile(rf"config\.json|model\.safetensors|preset\.toml|README\.md|{FIGURE.pattern}")
 
 
-@pytest.fixture
-def good(model, preset, tmp_path):
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    """Files of a model and of a preset without fault."""
     files = {}
-    for kind, shared in (("model", model), ("preset", preset)):
-        (tmp_path / kind).mkdir()
-        stage(shared, tmp_path / kind, "lab/shared")
-        files[kind] = {path.name: path.read_bytes() for path in (tmp_path / kind).iterdir()}
+    for kind, shared in (("model", small_model()), ("preset", lab_preset())):
+        folder = tmp_path_factory.mktemp(kind)
+        stage(shared, folder, "lab/shared")
+        files[kind] = {path.name: path.read_bytes() for path in folder.iterdir()}
     return files
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from steadyspike.artifacts import tags_of
 from steadyspike.models import ModelConfig
 
 MADE_WITH = ("steadyspike", "spikeinterface", "torch")
@@ -31,7 +32,8 @@ def write_card(config: ModelConfig, title: str, license_name: str, figure: str |
             "---",
             f"license: {license_name}",
             "library_name: steadyspike",
-            "tags: [electrophysiology]",
+            f"tags: [{', '.join(tags_of('model', config.kind))}]",
+            "metrics: [mae, mse]",
             "---",
             "",
         ),
@@ -56,6 +58,9 @@ def write_card(config: ModelConfig, title: str, license_name: str, figure: str |
             }
         ),
         *("", "## Data", "", *_recordings(extra["recordings"]), ""),
+        f"Licence of the weights: {license_name}. Licence of the data: {extra.get('data_license', 'not stated')}.",
+        "",
+        *_preprocessing(extra["recordings"]),
         *(
             "## Scores",
             "",
@@ -82,6 +87,12 @@ def _recordings(recordings: Sequence[Mapping[str, Any]]) -> list[str]:
         f"{one['segments']} segments, trained on {one['train_s']:.4g} s, {one['test_s']:.4g} s held out"
         for one in recordings
     ]
+
+
+def _preprocessing(recordings: Sequence[Mapping[str, Any]]) -> list[str]:
+    chains = list(dict.fromkeys(one.get("preprocessing", "") for one in recordings))
+    done = " and ".join(f"`{chain}`" if chain else "no step that the recording knew of" for chain in chains)
+    return ["## Preprocessing", "", f"Trained after: {done}. Recordings to denoise need the same.", ""]
 
 
 def _scores(scores: Mapping[str, Mapping[str, float] | None]) -> list[str]:

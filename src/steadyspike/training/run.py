@@ -278,11 +278,29 @@ def _described(source: Source, index: int, train: list[Any], test: list[Any]) ->
     ]
     return {
         "description": str(source.recording.name),
+        "preprocessing": chain_of(source.recording),
         "num_channels": source.recording.get_num_channels(),
         "dead_channels": int(source.layout.dead.sum()),
         "segments": source.recording.get_num_segments(),
         **{"train_s": round(seconds[0], 3), "test_s": round(seconds[1], 3)},
     }
+
+
+def chain_of(recording: Any) -> str:
+    """Name the preprocessing steps of a lazy recording with their plain parameters, the first one first."""
+    from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor
+
+    steps = []
+    while isinstance(recording, BasePreprocessor):
+        plain = [f"{name}={value}" for name, value in recording._kwargs.items() if _is_plain(value)]
+        steps.append(f"{type(recording).__name__.removesuffix('Recording')}({', '.join(plain)})")
+        recording = recording.get_parent()
+    return " -> ".join(reversed(steps))
+
+
+def _is_plain(value: Any) -> bool:
+    # a path is nobody else's affair
+    return isinstance(value, int | float) or (isinstance(value, str) and not {"/", "\\"} & set(value))
 
 
 def _sha256(network: nn.Module) -> str:
