@@ -323,20 +323,3 @@ def shank_of_channels(recording: Any) -> np.ndarray:
     names = list(zip(*(contacts[field].tolist() for field in fields), strict=True))
     seen = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return np.array([seen[name] for name in names], dtype="int32")
-
-
-def distance_to_nearest(positions: np.ndarray) -> np.ndarray:
-    """Distance of each position to its nearest neighbour; infinite for one alone.
-
-    Parameters
-    ----------
-    positions : ndarray of float64, shape (num_positions, num_dimensions)
-        In um.
-
-    Returns
-    -------
-    distances : ndarray of float64, shape (num_positions,)
-    """
-    from scipy.spatial import KDTree
-
-    return KDTree(positions).query(positions, k=2)[0][:, 1]

@@ -76,12 +76,26 @@ def suitable_sigma(positions) -> float:
     positions : array (num_channels, num_dimensions)
         In um.
     """
-    from scipy.spatial import KDTree
-
     if len(positions) < 2:
         return 20.0
-    nearest_um = KDTree(positions).query(positions, k=2)[0][:, 1]
-    return max(20.0, 0.75 * float(np.median(nearest_um)))
+    return max(20.0, 0.75 * float(np.median(distance_to_nearest(positions))))
+
+
+def distance_to_nearest(positions: np.ndarray) -> np.ndarray:
+    """Distance of each position to its nearest neighbour; infinite for one alone.
+
+    Parameters
+    ----------
+    positions : ndarray of float64, shape (num_positions, num_dimensions)
+        In um.
+
+    Returns
+    -------
+    distances : ndarray of float64, shape (num_positions,)
+    """
+    from scipy.spatial import KDTree
+
+    return KDTree(positions).query(positions, k=2)[0][:, 1]
 
 
 def distances_between(positions, other_positions) -> np.ndarray:

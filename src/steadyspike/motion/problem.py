@@ -11,7 +11,8 @@ from spikeinterface.sortingcomponents.motion.motion_utils import get_spatial_win
 from tqdm.auto import tqdm
 
 from ..kernels import registration, segment_offsets
-from ..probe_layout import distance_to_nearest, shank_of_channels
+from ..kernels.spatial_interpolation import distance_to_nearest
+from ..probe_layout import shank_of_channels
 from .periods import check_periods, inside_periods
 
 COMMON_PARAMS_DOC = """
