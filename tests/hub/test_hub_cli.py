@@ -8,6 +8,7 @@ import pytest
 import torch
 from conftest import small_model
 from hub_server import OWNER, READER
+from huggingface_hub import hf_hub_download
 from typer.testing import CliRunner
 
 from steadyspike.benchmark.simulate import simulate_drifting_recording
@@ -69,8 +70,13 @@ def test_push_list_show_and_pull_a_model(hub, folder, tmp_path, new_cache, offli
     shown = works("models", "show", "hf:lab/small@v1")
     for text in (f"hf:lab/small@{commit}", "deepinterpolation", f"v1 ({commit[:7]})", "# A small model"):
         assert text in shown
+    hub.put("lab/bert", {"config.json": b"{}", "model.safetensors": b""})
+    for name in ("config.json", "model.safetensors"):
+        hf_hub_download("lab/bert", name)
     offline()
+    assert commit not in works("models", "list", "--kind", "spike_detector")
     listed = works("models", "list")
+    assert "lab/bert" not in listed
     assert commit in listed
     assert "v1" in listed
     assert "not known without a connection" in works("models", "show", "hf:lab/small@v1")

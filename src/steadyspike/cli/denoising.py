@@ -87,13 +87,15 @@ def describe_model(source: ModelSource) -> str:
 
 def compare_preprocessing(source: ModelSource, chosen: str, steps: list[dict[str, Any]]) -> None:
     """Say so where a model was trained on recordings that `steadyspike train` preprocessed otherwise."""
+    from rich.markup import escape
+
     if source.keras is not None:
         return
     trained: Any = source.config().extra.get("preprocessing")
     if isinstance(trained, dict) and trained.get("steps") != steps:
+        told = escape(str(trained.get("chosen")))
         say(
-            f"[yellow]note[/yellow]: the model was trained after another preprocessing ({trained.get('chosen')}); "
-            f"here it is {chosen}"
+            f"[yellow]note[/yellow]: the model was trained after another preprocessing ({told}); here it is {chosen}"
         )
 
 

@@ -85,7 +85,10 @@ def say(message: str) -> None:
     """Print a message for people on standard error, where it does not mix with results."""
     from rich.console import Console
 
-    Console(stderr=True, soft_wrap=True).print(message)
+    from steadyspike.hub_cards import printable
+
+    # a message can quote what others wrote
+    Console(stderr=True, soft_wrap=True).print(printable(message))
 
 
 def _fail(error: Exception, code: int, debug: bool) -> NoReturn:

@@ -66,7 +66,7 @@ def list_command(
         if hub:
             sharing.print_tables(sharing.found_table("model", kind, search))
         else:
-            sharing.print_tables(bundled_table(kind), sharing.downloaded_table("model"))
+            sharing.print_tables(bundled_table(kind), sharing.downloaded_table("model", kind))
 
 
 @app.command()

@@ -46,7 +46,7 @@ def list_command(kind: Kind = None, hub: OnHub = False, search: Words = None, de
         if hub:
             sharing.print_tables(sharing.found_table("preset", kind, search))
         else:
-            sharing.print_tables(preset_table(kind), sharing.downloaded_table("preset"))
+            sharing.print_tables(preset_table(kind), sharing.downloaded_table("preset", kind))
 
 
 @app.command()

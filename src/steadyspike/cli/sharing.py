@@ -109,16 +109,23 @@ def found_table(form: str, kind: str | None, words: str | None) -> Table:
     return table
 
 
-def downloaded_table(form: str) -> Table:
+def downloaded_table(form: str, kind: str | None = None) -> Table:
     """Make a table of what was downloaded before, and loads without a network."""
     from rich.table import Table
 
     from steadyspike.artifacts import FORMS
-    from steadyspike.hub_cache import downloaded
+    from steadyspike.hub_cache import cached_file, downloaded
 
-    table = Table(form, "commit", "last known as", title="Downloaded", title_justify="left")
+    table = Table(form, "kind", "commit", "last known as", title="Downloaded", title_justify="left")
     for ref, names in downloaded(FORMS[form].required):
-        table.add_row(f"hf:{ref.repo_id}", ref.revision, ", ".join(names))
+        marker = cached_file(ref, FORMS[form].marker)
+        try:
+            found = FORMS[form].kind(marker.parent) if marker is not None else None
+        except ValueError:
+            # other libraries' files lie in the same cache
+            continue
+        if found is not None and kind in (None, found):
+            table.add_row(f"hf:{ref.repo_id}", found, ref.revision, ", ".join(names))
     return table
 
 
