@@ -14,13 +14,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from steadyspike.embedding import align_waveforms, cluster_agreement, cluster_embedding, embed_waveforms
     from steadyspike.hub import pull_from_hub, push_to_hub
     from steadyspike.metrics import drift_metrics
     from steadyspike.metrics.denoising import evaluate_deepinterpolation
+    from steadyspike.metrics.spike_classification import evaluate_spike_classifier
     from steadyspike.models import DeepInterpolationModel, load_model
     from steadyspike.motion.sessions import estimate_motion_sessions
     from steadyspike.motion.trust import motion_trust
+    from steadyspike.peaks.classification import classify_peaks
+    from steadyspike.peaks.embedding import embed_peaks, units_of_peaks
     from steadyspike.peaks.on_disk import compute_peaks
+    from steadyspike.peaks.spike_cutouts import cut_spikes
     from steadyspike.preprocessing.bandpass import bandpass_filter
     from steadyspike.preprocessing.common_reference import common_reference
     from steadyspike.preprocessing.deepinterpolation import deepinterpolate
@@ -28,20 +33,33 @@ if TYPE_CHECKING:
     from steadyspike.preprocessing.motion_interpolation import interpolate_motion
     from steadyspike.presets import list_presets, load_preset, save_preset
     from steadyspike.register import registered
+    from steadyspike.training.autoencoder import train_waveform_autoencoder
     from steadyspike.training.deepinterpolation import train_deepinterpolation
+    from steadyspike.training.spike_classifier import train_spike_classifier
+    from steadyspike.waveform_models import SpikeClassifier, WaveformAutoencoderModel
 
 __version__ = "0.1.0"
 
 __all__ = [
     "DeepInterpolationModel",
+    "SpikeClassifier",
+    "WaveformAutoencoderModel",
     "__version__",
+    "align_waveforms",
     "bandpass_filter",
+    "classify_peaks",
+    "cluster_agreement",
+    "cluster_embedding",
     "common_reference",
     "compute_peaks",
+    "cut_spikes",
     "deepinterpolate",
     "drift_metrics",
+    "embed_peaks",
+    "embed_waveforms",
     "estimate_motion_sessions",
     "evaluate_deepinterpolation",
+    "evaluate_spike_classifier",
     "interpolate_motion",
     "interpolate_motion_by_shank",
     "list_presets",
@@ -53,9 +71,25 @@ __all__ = [
     "registered",
     "save_preset",
     "train_deepinterpolation",
+    "train_spike_classifier",
+    "train_waveform_autoencoder",
+    "units_of_peaks",
 ]
 
 _MODULES = {
+    "SpikeClassifier": "steadyspike.waveform_models",
+    "WaveformAutoencoderModel": "steadyspike.waveform_models",
+    "align_waveforms": "steadyspike.embedding",
+    "classify_peaks": "steadyspike.peaks.classification",
+    "cluster_agreement": "steadyspike.embedding",
+    "cluster_embedding": "steadyspike.embedding",
+    "cut_spikes": "steadyspike.peaks.spike_cutouts",
+    "embed_peaks": "steadyspike.peaks.embedding",
+    "embed_waveforms": "steadyspike.embedding",
+    "evaluate_spike_classifier": "steadyspike.metrics.spike_classification",
+    "train_spike_classifier": "steadyspike.training.spike_classifier",
+    "train_waveform_autoencoder": "steadyspike.training.autoencoder",
+    "units_of_peaks": "steadyspike.peaks.embedding",
     "drift_metrics": "steadyspike.metrics",
     "evaluate_deepinterpolation": "steadyspike.metrics.denoising",
     "compute_peaks": "steadyspike.peaks.on_disk",

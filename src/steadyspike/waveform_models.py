@@ -192,7 +192,7 @@ class SpikeClassifier(_WaveformModel):
         probabilities : ndarray of float32, shape (num_waveforms, 2)
             In the order of `classes_`.
         """
-        spikes = _sigmoid(self.decision_function(waveforms))
+        spikes = self.probability(self.decision_function(waveforms))
         return np.stack([1 - spikes, spikes], axis=1)
 
     def predict(self, waveforms: Any) -> np.ndarray:
@@ -208,18 +208,18 @@ class SpikeClassifier(_WaveformModel):
         labels : ndarray, shape (num_waveforms,)
             Of `classes_`.
         """
-        return self.classes_[self.is_spike(waveforms).astype("int64")]
+        return self.classes_[self.decide(self.decision_function(waveforms)).astype("int64")]
 
-    def is_spike(self, waveforms: Any) -> np.ndarray:
-        """Return whether each waveform is of the second class, as `predict` decides it; bool."""
-        # compared as log odds, where probabilities near 1 are still told apart
+    def probability(self, log_odds: np.ndarray) -> np.ndarray:
+        """Return the probabilities of the second class that calibrated log odds stand for."""
+        with np.errstate(over="ignore"):
+            return 1 / (1 + np.exp(-log_odds))
+
+    def decide(self, log_odds: np.ndarray) -> np.ndarray:
+        """Return whether waveforms with these calibrated log odds are of the second class; bool."""
         threshold = self.config.threshold
-        return self.decision_function(waveforms) >= log(threshold / (1 - threshold))
-
-
-def _sigmoid(log_odds: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        return 1 / (1 + np.exp(-log_odds))
+        # compared as log odds, where probabilities near 1 are still told apart
+        return log_odds >= log(threshold / (1 - threshold))
 
 
 @dataclass(frozen=True, eq=False)

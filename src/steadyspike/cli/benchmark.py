@@ -9,11 +9,12 @@ from typing import Annotated
 
 import typer
 
-from steadyspike.cli import benchmark_denoising, benchmark_neural
+from steadyspike.cli import benchmark_classifier, benchmark_denoising, benchmark_neural
 from steadyspike.cli.errors import Debug, UsageError, clear_errors
 from steadyspike.cli.options import Jobs, ProgressBar
 
 app = typer.Typer(help="Measure speed and accuracy against SpikeInterface.", no_args_is_help=True)
+benchmark_classifier.register(app)
 benchmark_denoising.register(app)
 benchmark_neural.register(app)
 

@@ -65,18 +65,15 @@ def _draw_curves(axes: Axes, scores: Mapping[str, ClassifierScores], colours: Ma
 def _draw_scores(axes: Axes, scores: Mapping[str, ClassifierScores], colours: Mapping[str, str]) -> None:
     measures = {
         "accuracy": "accuracy",
-        "macro_precision": "precision",
-        "macro_recall": "recall",
-        "macro_f1": "F1",
+        "macro_precision": "macro\nprecision",
+        "macro_recall": "macro\nrecall",
+        "macro_f1": "macro\nF1",
     }
     width = 0.8 / len(scores)
     for number, (name, one) in enumerate(scores.items()):
         places = [place + (number + 0.5) * width - 0.4 for place in range(len(measures))]
         axes.bar(places, [getattr(one, measure) for measure in measures], width, color=colours[name])
-    axes.set_xticks(
-        range(len(measures)), [f"{'macro ' * (i > 0)}{n}" for i, n in enumerate(measures.values())]
-    )
-    axes.tick_params(axis="x", labelsize=8)
+    axes.set_xticks(range(len(measures)), [*measures.values()])
     lowest = min(getattr(one, measure) for one in scores.values() for measure in measures)
     axes.set_ylim(max(0.0, lowest - 0.05), 1.0)
     axes.set_title("Scores")

@@ -1,0 +1,115 @@
+"""``steadyspike benchmark classifier`` and ``embedding``: waveforms told apart."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from steadyspike.cli.errors import Debug, UsageError, clear_errors
+
+CLASSIFIER_EXAMPLES = """
+[bold]Examples[/bold]
+
+  steadyspike benchmark classifier /data/zebra_finch_spikes
+
+  steadyspike benchmark classifier /data/zebra_finch_spikes --network discriminant,cnn --output classifier
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``steadyspike benchmark``."""
+    app.command(epilog=CLASSIFIER_EXAMPLES)(classifier)
+    app.command()(embedding)
+
+
+def classifier(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            help="With channel_spikes_K.npy, channel_background_K.npy and best_*_model.pth. "
+            "Default: zebra_finch_spikes in the folder that STEADYSPIKE_DATA names."
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Trainings of each network.")] = 5,
+    network: Annotated[
+        str, typer.Option("--network", help="With commas: discriminant, cnn, gru.")
+    ] = "discriminant",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="New folder for results.md, results.json and a figure."),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Classify the zebra finch waveforms: the published networks, and ours trained anew with each seed."""
+    with clear_errors(debug):
+        from steadyspike.benchmark import classifier as benchmark
+        from steadyspike.report.spike_classifier import plot_classifier_scores
+        from steadyspike.training.spike_classifier import NETWORKS
+
+        if folder is None:
+            if "STEADYSPIKE_DATA" not in os.environ:
+                raise UsageError("there is no folder given, and STEADYSPIKE_DATA is not set")
+            folder = Path(os.environ["STEADYSPIKE_DATA"]) / "zebra_finch_spikes"
+        names = [name.strip() for name in network.split(",") if name.strip()]
+        wrong = [name for name in names if name not in NETWORKS]
+        if wrong or not names:
+            raise UsageError(f"--network {network} is not known; allowed: {', '.join(NETWORKS)}")
+        _check_new(output)
+        done = benchmark.run_classifier_benchmark(
+            folder, seeds=range(seeds), networks=names, tell=lambda line: typer.echo(line, err=True)
+        )
+        text = benchmark.format_classifier_table(done.results)
+        typer.echo(text)
+        order = sorted(done.scores, key=lambda name: not name.startswith(benchmark.OURS))
+        title = f"Channel {benchmark.TEST}, seen by no network"
+        figure = plot_classifier_scores({name: done.scores[name] for name in order}, title=title)
+        _write(output, text, done.results, {"scores.png": figure})
+
+
+def embedding(
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Simulated recordings.")] = 3,
+    units: Annotated[int, typer.Option("--units", min=2, help="Units near the contacts of a tetrode.")] = 4,
+    duration: Annotated[float, typer.Option("--duration", min=5, help="Seconds of each recording.")] = 60.0,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="New folder for results.md, results.json and a figure."),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Cluster embedded waveforms of simulated tetrodes, and compare the clusters with the true units."""
+    with clear_errors(debug):
+        from steadyspike.benchmark.embedding import format_embedding_table, run_embedding_benchmark
+
+        _check_new(output)
+        done = run_embedding_benchmark(
+            seeds=range(seeds),
+            num_units=units,
+            duration_s=duration,
+            tell=lambda line: typer.echo(line, err=True),
+        )
+        text = format_embedding_table(done.results)
+        typer.echo(text)
+        _write(output, text, done.results, {"embedding.png": done.figure})
+
+
+def _check_new(output: Path | None) -> None:
+    if output is not None:
+        from steadyspike.cli.output import check_output
+
+        check_output(output, False)
+
+
+def _write(output: Path | None, text: str, results: object, figures: dict) -> None:
+    if output is None:
+        return
+    from steadyspike.cli.output import new_folder
+
+    with new_folder(output, False) as unfinished:
+        (unfinished / "results.md").write_text(text + "\n", encoding="utf8")
+        (unfinished / "results.json").write_text(json.dumps(results, indent=1), encoding="utf8")
+        for name, figure in figures.items():
+            figure.savefig(unfinished / name, dpi=100)

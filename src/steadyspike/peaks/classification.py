@@ -1,0 +1,280 @@
+"""Peaks told from noise by their waveforms: a function, and nodes for SpikeInterface's pipelines.
+
+`classify_peaks` labels peaks that were detected. In a pipeline, `ClassifyPeaks` labels each peak, and `KeepSpikes`
+drops noise before any node behind it, such as a localizer, sees it::
+
+    detector = LocallyExclusivePeakDetector(recording, noise_levels=...)
+    spikes = KeepSpikes(recording, parents=[detector], model=model, return_output=True)
+    waveforms = ExtractDenseWaveforms(recording, ms_before=0.3, ms_after=0.5, parents=[spikes])
+    localizer = LocalizeSteadyMonopolar(recording, parents=[spikes, waveforms])
+    detector.return_output = False
+    peaks, locations = run_node_pipeline(recording, [detector, spikes, waveforms, localizer], job_kwargs)
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from multiprocessing import parent_process
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from spikeinterface.core import get_channel_distances
+from spikeinterface.core.node_pipeline import PeakRetriever, PeakSource, PipelineNode, run_node_pipeline
+
+from steadyspike.waveform_models import SpikeClassifier
+
+LABEL_DTYPE = np.dtype([("probability", "float32"), ("is_spike", "bool")])
+
+
+class _ClassifierNode(PipelineNode):
+    """Cuts the waveforms that a classifier takes, around each peak, and gives it those."""
+
+    _compute_has_extended_signature = True
+
+    def __init__(self, recording, parents, return_output, model, nbefore):
+        if not any(isinstance(parent, PeakSource | KeepSpikes) for parent in parents or ()):
+            raise TypeError(f"{type(self).__name__} needs a PeakSource, or KeepSpikes, as its first parent")
+        PipelineNode.__init__(self, recording, return_output=return_output, parents=parents)
+        self.recording = recording
+        self.model = load_classifier(model)
+        self.nbefore = find_nbefore(self.model, nbefore)
+        self.nafter = self.model.config.num_samples - self.nbefore
+        _check_recording(recording, self.model)
+        self.channels = nearest_channels(recording, self.model.config.num_channels)
+        self.gains, self.offsets = microvolts(recording, self.model)
+        self._kwargs.update(model=model, nbefore=nbefore)
+
+    def get_margin(self):
+        """Samples that the waveforms reach beyond a chunk."""
+        return max(self.nbefore, self.nafter)
+
+    def _waveforms(self, traces, peaks):
+        """Cut waveforms (num_peaks, num_samples, num_channels) on the contacts nearest to each peak's."""
+        channels = self.channels[peaks["channel_index"]]
+        waveforms = cut_waveforms(traces, peaks["sample_index"], channels, self.nbefore, self.nafter)
+        if self.gains is not None:
+            waveforms = (
+                waveforms * self.gains[channels][:, np.newaxis] + self.offsets[channels][:, np.newaxis]
+            )
+        return waveforms
+
+    def _log_odds(self, traces, peaks):
+        from steadyspike.inference import torch_threads
+
+        if not len(peaks):
+            return np.zeros(0, "float32")
+        # a worker that was forked must not wait for threads that only its parent has
+        with torch_threads(1) if parent_process() else nullcontext():
+            return self.model.decision_function(self._waveforms(traces, peaks))
+
+
+class ClassifyPeaks(_ClassifierNode):
+    """Label each peak as spike or noise.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        With positions of its contacts, if the model takes more than one channel.
+    parents : list of PipelineNode
+        A `PeakSource`, or `KeepSpikes`.
+    return_output : bool, default: True
+        Whether the pipeline returns the labels: an array with the fields "probability" and "is_spike".
+    model : SpikeClassifier, str or Path
+        A model, or a reference to one.
+    nbefore : int or None, default: None
+        Samples of a waveform before the peak; None: as in training.
+
+    Raises
+    ------
+    ValueError
+        If the model does not fit the recording.
+    TypeError
+        Without a source of peaks among the parents.
+    """
+
+    def __init__(self, recording, parents=None, return_output=True, model=None, nbefore=None):
+        _ClassifierNode.__init__(self, recording, parents, return_output, model, nbefore)
+
+    def get_dtype(self):
+        """Type of the labels."""
+        return LABEL_DTYPE
+
+    def compute(self, traces, start_frame, end_frame, segment_index, max_margin, peaks, *others):
+        """Label the peaks of one chunk."""
+        log_odds = self._log_odds(traces, peaks)
+        labels = np.empty(len(peaks), LABEL_DTYPE)
+        labels["probability"] = self.model.probability(log_odds)
+        labels["is_spike"] = self.model.decide(log_odds)
+        return labels
+
+
+class KeepSpikes(_ClassifierNode):
+    """Drop peaks that are noise, for all nodes that have this one as parent in place of the peak source.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        With positions of its contacts, if the model takes more than one channel.
+    parents : list of PipelineNode
+        A `PeakSource`.
+    return_output : bool, default: False
+        Whether the pipeline returns the peaks that are left. Behind a `PeakDetector`, that one must then have
+        ``return_output=False``, because the pipeline takes its first output for the detected peaks.
+    model : SpikeClassifier, str or Path
+        A model, or a reference to one.
+    nbefore : int or None, default: None
+        Samples of a waveform before the peak; None: as in training.
+
+    Raises
+    ------
+    ValueError
+        If the model does not fit the recording.
+    TypeError
+        Without a source of peaks among the parents.
+    """
+
+    def __init__(self, recording, parents=None, return_output=False, model=None, nbefore=None):
+        _ClassifierNode.__init__(self, recording, parents, return_output, model, nbefore)
+        if return_output and isinstance(parents[0], PeakRetriever):
+            raise ValueError(
+                "return_output=True cannot be behind a PeakRetriever, whose sample indices the pipeline leaves as "
+                "they are in a chunk; allowed: False, with classify_peaks to choose the peaks"
+            )
+
+    def get_dtype(self):
+        """Type of the peaks."""
+        return self.parents[0].get_dtype()
+
+    def compute(self, traces, start_frame, end_frame, segment_index, max_margin, peaks, *others):
+        """Return the peaks of one chunk that are spikes."""
+        return (peaks[self.model.decide(self._log_odds(traces, peaks))],)
+
+
+def classify_peaks(
+    recording: Any,
+    peaks: np.ndarray,
+    model: SpikeClassifier | str | Path,
+    *,
+    nbefore: int | None = None,
+    **job_kwargs: Any,
+) -> np.ndarray:
+    """Tell which peaks are spikes, by their waveforms.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        As it was when the peaks were detected: filtered, in the units that the model was trained on.
+    peaks : ndarray
+        As `spikeinterface.sortingcomponents.peak_detection.detect_peaks` gives them, in order of segment and time.
+    model : SpikeClassifier, str or Path
+        A model; or the name of a bundled one, or a folder.
+    nbefore : int or None, default: None
+        Samples of a waveform before the peak; None: as in training.
+    **job_kwargs
+        SpikeInterface's job arguments.
+
+    Returns
+    -------
+    labels : ndarray, shape (num_peaks,)
+        With the fields "probability" (of being a spike) and "is_spike" (at the model's threshold):
+        ``peaks[labels["is_spike"]]`` are what to localize.
+
+    Raises
+    ------
+    ValueError
+        If the model does not fit the recording, or peaks are not in order.
+    """
+    from spikeinterface.core.job_tools import fix_job_kwargs
+
+    check_order(peaks)
+    source = PeakRetriever(recording, peaks)
+    node = ClassifyPeaks(recording, parents=[source], model=model, nbefore=nbefore)
+    if not len(peaks):
+        return np.empty(0, LABEL_DTYPE)
+    labels = run_node_pipeline(
+        recording, [source, node], fix_job_kwargs(job_kwargs), job_name="classify peaks"
+    )
+    return np.asarray(labels)
+
+
+def check_order(peaks: np.ndarray) -> None:
+    """Refuse peaks that are not in order of segment and time, which SpikeInterface relies on."""
+    order = np.lexsort((peaks["sample_index"], peaks["segment_index"]))
+    if not np.array_equal(order, np.arange(len(peaks))):
+        raise ValueError("peaks are not in order; allowed: sorted by segment_index, then by sample_index")
+
+
+def cut_waveforms(
+    traces: np.ndarray, samples: np.ndarray, channels: np.ndarray | None, nbefore: int, nafter: int
+) -> np.ndarray:
+    """Cut waveforms (num_peaks, nbefore + nafter, num_channels) out of traces.
+
+    Parameters
+    ----------
+    traces : ndarray, shape (num_samples, num_channels)
+    samples : ndarray of int, shape (num_peaks,)
+        Of the peaks; they reach nowhere beyond the traces.
+    channels : ndarray of int or None, shape (num_peaks, num_channels of a waveform)
+        Of each peak; None: all.
+    nbefore, nafter : int
+        Samples before the peak, and from it on.
+    """
+    rows = samples[:, np.newaxis] + np.arange(-nbefore, nafter)
+    if channels is None:
+        return traces[rows]
+    return traces[rows[:, :, np.newaxis], channels[:, np.newaxis, :]]
+
+
+def load_classifier(model: SpikeClassifier | str | Path) -> SpikeClassifier:
+    """Return a classifier, or load the one that a reference is for."""
+    if isinstance(model, SpikeClassifier):
+        return model
+    if not isinstance(model, str | Path):
+        raise ValueError(
+            f"model={model!r} is no model; allowed: a SpikeClassifier, a bundled name, or a folder"
+        )
+    return SpikeClassifier.load(model)
+
+
+def find_nbefore(model: SpikeClassifier, nbefore: int | None) -> int:
+    """Return the samples of a waveform before the peak, as given or as the model knows."""
+    if nbefore is None:
+        nbefore = model.config.nbefore
+    if nbefore is None:
+        raise ValueError(
+            "nbefore=None, but the model does not know at which sample its waveforms have their peak; "
+            f"allowed: 0 to {model.config.num_samples - 1}"
+        )
+    if isinstance(nbefore, bool) or int(nbefore) != nbefore or not 0 <= nbefore < model.config.num_samples:
+        raise ValueError(f"nbefore={nbefore!r} cannot be; allowed: 0 to {model.config.num_samples - 1}")
+    return int(nbefore)
+
+
+def _check_recording(recording: Any, model: SpikeClassifier) -> None:
+    trained = model.config.sampling_frequency
+    if trained is not None and abs(recording.sampling_frequency - trained) > 0.01 * trained:
+        raise ValueError(
+            f"recording is sampled at {recording.sampling_frequency:g} Hz, but the model was trained at "
+            f"{trained:g} Hz; allowed: within 1 %"
+        )
+
+
+def nearest_channels(recording: Any, number: int) -> np.ndarray:
+    """Return the channels nearest to each, itself first, of shape (num_channels, number)."""
+    count = recording.get_num_channels()
+    if number > count:
+        raise ValueError(f"recording has {count} channels, but the model takes waveforms of {number}")
+    if number == 1:
+        return np.arange(count)[:, np.newaxis]
+    return np.argsort(get_channel_distances(recording), axis=1, kind="stable")[:, :number]
+
+
+def microvolts(recording: Any, model: SpikeClassifier) -> tuple[Any, Any]:
+    """Return gains and offsets to microvolts where the model wants them, else None twice."""
+    if model.config.unit != "uV":
+        return None, None
+    gains, offsets = recording.get_channel_gains(), recording.get_channel_offsets()
+    if gains is None or offsets is None:
+        raise ValueError("recording has no gains and offsets, but the model takes waveforms in uV")
+    return gains, offsets
