@@ -193,11 +193,11 @@ def fetch(
 
     asked = HubReference.parse(ref)
     offline = constants.is_offline_mode() if offline is None else offline
-    with clear_errors(asked, token):
+    with clear_errors(asked, token, form):
         if offline:
             commit = cached_commit(asked)
             if commit is None:
-                raise not_on_disk(asked, "and downloads are switched off")
+                raise not_on_disk(asked, "and downloads are switched off", form)
             pinned = asked.at(commit)
         else:
             api = HfApi(token=token)
@@ -206,8 +206,8 @@ def fetch(
         if found is not None:
             return found
         if offline:
-            raise _partial(pinned)
-        return _download(api, asked, pinned, form)
+            raise _partial(pinned, form)
+        return _download(api, pinned, form)
 
 
 def pin(ref: Any, form: str) -> Any:
@@ -285,16 +285,16 @@ def _folder(path: Path | None) -> Path:
     return path.parent
 
 
-def _partial(pinned: HubReference) -> HubError:
-    there = {name: cached_file(pinned, name) for form in FORMS.values() for name in form.required}
+def _partial(pinned: HubReference, wanted: str | None) -> HubError:
     for form in FORMS.values():
-        if any(there[name] for name in form.required):
-            lacking = [name for name in form.required if there[name] is None]
-            return not_on_disk(pinned, f"as a whole ({', '.join(lacking) or 'a file'} is missing or damaged)")
-    return not_on_disk(pinned, "and downloads are switched off")
+        lacking = [name for name in form.required if cached_file(pinned, name) is None]
+        if len(lacking) < len(form.required):
+            what = ", ".join(lacking) or "a file"
+            return not_on_disk(pinned, f"as a whole ({what} is missing or damaged)", form.name)
+    return not_on_disk(pinned, "and downloads are switched off", wanted)
 
 
-def _download(api: HfApi, asked: HubReference, pinned: HubReference, form: str | None) -> Fetched:
+def _download(api: HfApi, pinned: HubReference, form: str | None) -> Fetched:
     """Check what a commit lists, then download and check the file that tells the kind, then the others."""
     where = str(pinned)
     info = api.model_info(pinned.repo_id, revision=pinned.revision, files_metadata=True, timeout=TIMEOUT_S)
@@ -305,7 +305,7 @@ def _download(api: HfApi, asked: HubReference, pinned: HubReference, form: str |
     folder = Path()
     for name in artifacts.wanted_files(own, sizes):
         artifacts.check_size(name, sizes[name], where, limits)
-        path = _download_file(api, asked, pinned, name, sizes[name])
+        path = _download_file(api, pinned, name, sizes[name])
         if name == own.marker:
             folder = path.parent
             limits = {**limits, **_checked_kind(own, folder, pinned)}
@@ -326,9 +326,7 @@ def _checked_kind(form: Form, folder: Path, ref: HubReference) -> dict[str, int]
         raise type(error)(str(error).replace(str(folder), str(ref))) from None
 
 
-def _download_file(
-    api: HfApi, asked: HubReference, pinned: HubReference, name: str, size: int | None
-) -> Path:
+def _download_file(api: HfApi, pinned: HubReference, name: str, size: int | None) -> Path:
     """Download a file unless it is in the cache; what differs from what was announced does not stay there."""
     path = cached_file(pinned, name)
     if path is not None and is_as_announced(path, size):
@@ -359,7 +357,7 @@ def _push(
 ) -> Pushed:
     url = str(api.create_repo(repo_id, private=private, exist_ok=True))
     head = _info(api, repo_id, "main")
-    _check_is_ours(head, staged, private)
+    _check_is_ours(api, head, staged, private)
     named: Any = head.card_data.get("license") if head.card_data is not None else None
     staged.keep_license(repo_id, named if isinstance(named, str) else None)
     commit, changed = head.sha, False
@@ -384,20 +382,39 @@ def _info(api: HfApi, repo_id: str, revision: str) -> ModelInfo:
     return api.model_info(repo_id, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
 
 
-def _check_is_ours(head: ModelInfo, staged: Staged, private: bool | None) -> None:
+def _check_is_ours(api: HfApi, head: ModelInfo, staged: Staged, private: bool | None) -> None:
     """Refuse to push over what somebody keeps in the repository, or where others see it by mistake."""
-    names = {one.rfilename for one in head.siblings or []}
-    markers = [form for form in FORMS.values() if form.marker in names]
-    for form in markers:
-        if "steadyspike" not in (head.tags or []) or form is not staged.form:
-            what = f"a {form.name}" if "steadyspike" in (head.tags or []) else "something else"
-            raise HubError(f"hf:{head.id}: holds {what}, which is not replaced by a {staged.form.name}")
+    sizes = {one.rfilename: one.size for one in head.siblings or []}
+    for form in FORMS.values():
+        if form.marker not in sizes:
+            continue
+        if not _is_ours(api, head, form, sizes[form.marker]):
+            raise HubError(
+                f"hf:{head.id}: holds something else, which is not replaced by a {staged.form.name}"
+            )
+        if form is not staged.form:
+            raise HubError(
+                f"hf:{head.id}: holds a {form.name}, which is not replaced by a {staged.form.name}"
+            )
     if private is not None and head.private is not None and head.private != private:
         now = "private" if head.private else "public"
         raise HubError(
             f"hf:{head.id}: is {now} already, and private={private} was asked for; change it on its page, "
             "or leave `private` out"
         )
+
+
+def _is_ours(api: HfApi, head: ModelInfo, form: Form, size: int | None) -> bool:
+    """Whether what is in a repository was made by us: its tags say so, or else the file that tells the kind."""
+    if "steadyspike" in (head.tags or []):
+        return True
+    pinned = HubReference(head.id, head.sha)
+    try:
+        artifacts.check_size(form.marker, size, str(pinned))
+        form.kind(_download_file(api, pinned, form.marker, size).parent)
+    except ValueError:
+        return False
+    return True
 
 
 def _hashes(info: ModelInfo) -> dict[str, tuple[str | None, bool]]:

@@ -117,7 +117,7 @@ def _parsed(card: str) -> ModelCard:
     content = card if card.startswith("---") else f"---\n{{}}\n---\n{card}"
     try:
         return ModelCard(content, ignore_metadata_errors=True)
-    except (YAMLError, ValueError, TypeError) as error:
+    except (YAMLError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"the metadata of the card are not valid: {error}") from None
 
 

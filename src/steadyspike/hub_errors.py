@@ -19,15 +19,14 @@ STATUSES = {
 }
 
 
-def not_on_disk(ref: HubReference, why: str) -> NotOnDiskError:
+def not_on_disk(ref: HubReference, why: str, form: str | None = None) -> NotOnDiskError:
     """Say what to download, and how."""
-    return NotOnDiskError(
-        f"{ref} is not on this machine {why}. With a connection, run: steadyspike models pull {ref}"
-    )
+    how = f"steadyspike {form or 'model'}s pull {ref}" + ("" if form else " (or presets pull)")
+    return NotOnDiskError(f"{ref} is not on this machine {why}. With a connection, run: {how}")
 
 
 @contextmanager
-def clear_errors(ref: HubReference | None, token: Any = None) -> Iterator[None]:
+def clear_errors(ref: HubReference | None, token: Any = None, form: str | None = None) -> Iterator[None]:
     """Turn what the client raises into a `HubError`; other errors pass.
 
     Parameters
@@ -36,6 +35,8 @@ def clear_errors(ref: HubReference | None, token: Any = None) -> Iterator[None]:
         What was asked for; None: a search.
     token : str or None, default: None
         Must not be in a message.
+    form : {"model", "preset"} or None, default: None
+        What is wanted.
     """
     try:
         yield
@@ -49,7 +50,7 @@ def clear_errors(ref: HubReference | None, token: Any = None) -> Iterator[None]:
             text = f"{ref or 'search'}: {words or 'the Hub cannot be reached'}"
             raise HubError(without_tokens(text, token)) from None
         why = f"and the Hub cannot be reached ({_first_line(error)})"
-        raise not_on_disk(ref, without_tokens(why, token)) from None
+        raise not_on_disk(ref, without_tokens(why, token), form) from None
 
 
 def _in_words(error: BaseException, ref: HubReference | None) -> str | None:

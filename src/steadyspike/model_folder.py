@@ -209,7 +209,7 @@ def load_folder(folder: Path, device: str = "cpu") -> SavedModel:
     _check_finite(folder, weights)
     network.load_state_dict(weights, strict=True)
     card = folder / CARD
-    text = card.read_text(encoding="utf-8") if card.is_file() else ""
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
     return kind_class(config.kind)(network.eval(), config, text, folder)
 
 
@@ -230,7 +230,7 @@ def read_config(folder: str | Path) -> FolderConfig:
         raise ModelError(f"{path}: is larger than {MAX_CONFIG_BYTES} bytes, which no configuration is")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: is not valid JSON: {error}") from None
     version = content.get("schema_version") if isinstance(content, dict) else None
     if isinstance(version, int) and version > SCHEMA:

@@ -61,7 +61,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"there is no preset file {path}")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise PresetError(f"{path}: is not valid TOML: {error}") from None
 
 

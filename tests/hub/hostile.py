@@ -141,6 +141,7 @@ MODELS = [
     ),
     Case("a configuration of 3 MB", with_file(CONFIG, b" " * 3_000_000), "config.json: has 3000000 bytes"),
     Case("a configuration nested 100,000 deep", with_file(CONFIG, b"[" * 100_000), "is not valid JSON"),
+    Case("a number of 100,000 digits", with_file(CONFIG, b"1" * 100_000), "is not valid JSON"),
     Case("a configuration that is no JSON", with_file(CONFIG, b"network: blindspot"), "is not valid JSON"),
     Case(
         "a configuration of another library",
@@ -216,6 +217,9 @@ PRESETS = [
     Case("a preset that is no TOML", with_file(PRESET, b"schema: 1"), "is not valid TOML", True),
     Case(
         "a preset nested 100,000 deep", with_file(PRESET, b"x = " + b"[" * 100_000), "is not valid TOML", True
+    ),
+    Case(
+        "a number of 100,000 digits", with_file(PRESET, b"x = " + b"1" * 100_000), "is not valid TOML", True
     ),
     Case("a preset of 1 MB", with_file(PRESET, b"#" * 1_000_000), "preset.toml: has 1000000 bytes", True),
 ]

@@ -92,3 +92,8 @@ def pull_path(ref):
     from steadyspike.hub import fetch
 
     return fetch(ref).folder / PRESET
+
+
+def test_a_card_that_is_no_text_does_no_harm(hub, good):
+    hub.put("lab/shared", {**good["model"], "README.md": b"\xff\xfe\x00 card"})
+    assert pull("hf:lab/shared").card.endswith("card")

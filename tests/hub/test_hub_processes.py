@@ -111,7 +111,7 @@ def test_another_laboratory_and_a_later_year(hub, folder):
         np.testing.assert_array_equal(np.load(folder / f"{name}_again.npy"), np.load(folder / f"{name}.npy"))
     np.testing.assert_array_equal(np.load(folder / "corrected_anew.npy"), np.load(folder / "corrected.npy"))
     assert "run: steadyspike models pull hf:lab/tiny@v2" in offline[0]
-    assert "run: steadyspike models pull hf:lab/rigid@v2" in offline[1]
+    assert "run: steadyspike presets pull hf:lab/rigid@v2" in offline[1]
 
     written = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
     pushed = [

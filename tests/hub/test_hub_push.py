@@ -230,6 +230,10 @@ def test_what_someone_keeps_there_is_not_replaced(hub, model, preset):
     with pytest.raises(HubError, match="holds a model, which is not replaced by a preset"):
         preset.push_to_hub("lab/small")
     assert hub.repos["lab/bert"].files["config.json"].data == b"{}"
+    # the Hub reads tags from the card some time after it was pushed
+    hub.repos["lab/small"].metadata = dict
+    assert small_model(seed=1).push_to_hub("lab/small").changed
+    assert not small_model(seed=1).push_to_hub("lab/small").changed
 
 
 def test_requests_that_fail_for_a_while_are_repeated(hub, model):
