@@ -53,7 +53,7 @@ class StudySettings:
         Wall-clock time of each training in s, with its evaluations; above 0.
     train_recordings : int, default: 3
         Recordings to train on.
-    train_s, test_s : float, default: 60.0, 30.0
+    train_s, test_s : float, default: 60.0, 20.0
         Length of each of them, and of the one that is judged on.
     num_channels : int or None, default: None
         Contacts; None: the probes' usual numbers, 128 of "np1" and "np2".
@@ -72,7 +72,7 @@ class StudySettings:
     budget_s: float = 600.0
     train_recordings: int = 3
     train_s: float = 60.0
-    test_s: float = 30.0
+    test_s: float = 20.0
     num_channels: int | None = None
     learning_rates: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     loss: str = "mse"
@@ -173,8 +173,12 @@ def load_results(folder: str | Path) -> list[dict[str, Any]]:
 
 def result_name(network: str, test: NoisyCase, train: list[NoisyCase], settings: StudySettings) -> str:
     """Name what depends on all of these; results of other settings lie beside it."""
-    alike = [settings.trained_alike(), settings.rates(network), [case.name for case in train]]
-    return f"{test.name}-{network}-{settings_key(alike)}"
+    return f"{test.name}-{network}-{settings_key([_trained_alike(train, settings), settings.rates(network)])}"
+
+
+def _trained_alike(train: list[NoisyCase], settings: StudySettings) -> list[Any]:
+    """Give what all trainings of a network share, whatever their learning rates."""
+    return [settings.trained_alike(), [case.name for case in train]]
 
 
 def code() -> str:
@@ -197,15 +201,16 @@ def _measured(
     from steadyspike.networks.cost import num_parameters
 
     recordings = [case.load(folder).recording for case in train]
-    place = folder / "models" / result_name(network, test, train, settings)
+    models = folder / "models" / f"{test.name}-{network}-{settings_key(_trained_alike(train, settings))}"
     with torch_threads(settings.num_threads):
         tried = [
-            _trained(place, network, rate, recordings, test.seed, settings, progress_bar)
+            _trained(models, network, rate, recordings, test.seed, settings, progress_bar)
             for rate in settings.rates(network)
         ]
         model, training = min(tried, key=lambda one: one[1].get("best_loss") or 0.0)
-        evaluation = judge(model, test, folder, settings.device, settings.num_threads)
-    evaluation.save(folder / "evaluations" / place.name, overwrite=True)
+    evaluation = judge(model, test, folder, settings.device, settings.num_threads)
+    name = result_name(network, test, train, settings)
+    evaluation.save(folder / "evaluations" / name, overwrite=True)
     return _plain(
         dict(
             network=network,
@@ -250,7 +255,7 @@ def rows_of(evaluation: Any) -> dict[str, Any]:
 
 
 def _trained(
-    place: Path,
+    folder: Path,
     network: str,
     rate: float | None,
     recordings: list[Any],
@@ -263,11 +268,12 @@ def _trained(
     from steadyspike.training.deepinterpolation import train_deepinterpolation
 
     if network == RIDGE:
+        place = folder / RIDGE
         model = load_model(place) if place.is_dir() else train_ridge(recordings, place, seed=seed)
         return model, dict(learning_rate=None)
     model = train_deepinterpolation(
         recordings,
-        place if rate is None else place / f"rate-{rate:g}",
+        folder / ("rate-default" if rate is None else f"rate-{rate:g}"),
         **NETWORKS[network],
         loss=settings.loss,
         learning_rate=rate,

@@ -52,7 +52,7 @@ def denoising(
         int, typer.Option("--train-recordings", min=1, help="Recordings to train on.")
     ] = 3,
     train_s: Annotated[float, typer.Option("--train-s", min=2, help="Seconds of each of them.")] = 60.0,
-    test_s: Annotated[float, typer.Option("--test-s", min=2, help="Seconds of the one judged on.")] = 30.0,
+    test_s: Annotated[float, typer.Option("--test-s", min=2, help="Seconds of the one judged on.")] = 20.0,
     channels: Channels = None,
     device: Device = "auto",
     threads: Threads = 1,
