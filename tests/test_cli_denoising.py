@@ -15,6 +15,7 @@ from probeinterface import generate_linear_probe
 import steadyspike
 from steadyspike import saving
 from steadyspike.loading import load_sorting
+from steadyspike.metrics import denoising_methods
 from steadyspike.training import loop
 from steadyspike.training import run as training_run
 
@@ -25,6 +26,7 @@ TINY = ["--size", "tiny", "--pre-ms", 0.5, "--post-ms", 0.5, "--gap", 0.02, "--b
 def _quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training_run, "RIDGE_ROWS", 10_000)
+        patch.setattr(denoising_methods, "LINEAR_ROWS", 10_000)
         patch.setitem(os.environ, "OMP_NUM_THREADS", "1")
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
@@ -37,12 +39,12 @@ def data(tmp_path_factory):
     """Where a raw int16 recording of two segments is, and what one command made of it."""
     folder = tmp_path_factory.mktemp("data")
     recording, sorting = si.generate_ground_truth_recording(
-        durations=[2.0, 0.6], sampling_frequency=30_000.0, num_channels=8, num_units=3, seed=0
+        durations=[1.5, 0.4], sampling_frequency=30_000.0, num_channels=8, num_units=3, seed=0
     )
     recording.annotate(is_filtered=False)
     si.astype(recording, "int16", round=True).save(folder=folder / "raw", n_jobs=1, verbose=False)
     sorting.save(folder=folder / "sorting")
-    without_noise = {"parent_recording": None, "num_samples": [60_000, 18_000]}
+    without_noise = {"parent_recording": None, "num_samples": [45_000, 12_000]}
     clean = si.InjectTemplatesRecording(**{**recording._kwargs, **without_noise})
     clean.save(folder=folder / "clean", n_jobs=1, verbose=False)
     result = run("train", folder / "raw", "-o", folder / "model", *TINY, "--license", "MIT")
@@ -104,7 +106,7 @@ def test_fine_tuning_and_choices_reach_the_training(data, tmp_path):
             "--gap",
             0.02,
         ),
-        *("--test-start", 1.5, "--test-duration", 0.3, "--max-time", "1min"),
+        *("--test-start", 1.1, "--test-duration", 0.3, "--max-time", "1min"),
     )
     assert result.exit_code == 0, result.output
     extra = steadyspike.load_model(tmp_path / "tuned").config.extra
@@ -234,11 +236,11 @@ def test_denoise_writes_what_help_says(data, denoised_folder):
     made = marker(denoised_folder)
     assert made["request"]["preprocess"] == "highpass and common reference"
     assert made["model"]["sha256"] == lazy._kwargs["model_sha256"]
-    assert made["result"]["written_s"] == pytest.approx(2.6)
+    assert made["result"]["written_s"] == pytest.approx(1.9)
 
 
 def test_the_saved_folder_is_the_one_that_spikeinterface_writes(data, tmp_path):
-    recording = steadyspike.bandpass_filter(si.load(data / "raw"), dtype="int16")
+    recording = si.astype(si.load(data / "raw"), "float32")
     recording.set_times(np.arange(recording.get_num_samples(0)) / 30_000 + 7, 0)
     recording.set_times(np.arange(recording.get_num_samples(1)) / 30_000 + 17, 1)
     recording.set_property("brain_area", ["CA1"] * 8)
@@ -300,7 +302,7 @@ def test_interrupted_denoising_goes_on(data, denoised_folder, tmp_path, monkeypa
     assert "going on" in result.output
     assert "1.0 s of traces" in result.output
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    assert written[5:] == [(0, 30000, 45000), (0, 45000, 60000), (1, 0, 15000), (1, 15000, 18000)]
+    assert written[5:] == [(0, 30000, 45000), (1, 0, 12000)]
     for segment in (0, 1):
         ours, theirs = (
             si.load(folder / "recording").get_traces(segment)
@@ -376,7 +378,7 @@ def test_evaluate_prints_and_saves_tables(data, tmp_path):
     result = run(
         *("evaluate", data / "raw", "-m", data / "model", "-m", tmp_path / "twin" / "model"),
         *("--sorting", data / "sorting", "--clean", data / "clean", "-o", tmp_path / "out"),
-        *("--start", 1.2, "--min-spikes", 4, "--device", "cpu"),
+        *("--start", 0.8, "--min-spikes", 4, "--device", "cpu"),
     )
     assert result.exit_code == 0, result.output
     header = next(line for line in result.output.splitlines() if line.startswith("| "))
@@ -386,7 +388,7 @@ def test_evaluate_prints_and_saves_tables(data, tmp_path):
         "error against clean traces",
         "noise reduction",
         "amplitude bias",
-        "1.2 s to",
+        "0.8 s to",
     ):
         assert word in result.output
     assert (tmp_path / "out" / "evaluation.md").read_text() in result.output

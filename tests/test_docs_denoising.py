@@ -12,6 +12,7 @@ from markdown_code import blocks
 
 import steadyspike
 from steadyspike.cli import app
+from steadyspike.metrics import denoising_methods
 from steadyspike.training import run as training_run
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "denoising.md"
@@ -27,10 +28,11 @@ COMMANDS = [
 def test_code_on_the_page_runs(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(training_run, "RIDGE_ROWS", 10_000)
+    monkeypatch.setattr(denoising_methods, "LINEAR_ROWS", 10_000)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     recording, sorting = si.generate_ground_truth_recording(
-        durations=[1.5], sampling_frequency=30_000.0, num_channels=8, num_units=3, seed=0
+        durations=[1.5], sampling_frequency=30_000.0, num_channels=8, num_units=2, seed=0
     )
     train, evaluate = steadyspike.train_deepinterpolation, steadyspike.evaluate_deepinterpolation
 
