@@ -46,7 +46,18 @@ def test_wheel_holds_every_module_and_nothing_else(wheel_files):
     package = ROOT / "src" / "steadyspike"
     modules = {f"steadyspike/{path.relative_to(package).as_posix()}" for path in package.rglob("*.py")}
     shipped = {name for name in wheel_files if ".dist-info/" not in name and not name.endswith(".toml")}
-    assert shipped == modules | {"steadyspike/py.typed"}
+    models = {f"steadyspike/{path.relative_to(package).as_posix()}" for path in _bundled_files()}
+    assert shipped == modules | models | {"steadyspike/py.typed"}
+
+
+def test_bundled_models_are_small_and_whole():
+    for folder in {path.parent for path in _bundled_files()}:
+        assert {path.name for path in folder.iterdir()} >= {"model.safetensors", "config.json", "README.md"}
+    assert sum(path.stat().st_size for path in _bundled_files()) < 8e6
+
+
+def _bundled_files():
+    return [path for path in (ROOT / "src/steadyspike/bundled").rglob("*") if path.is_file()]
 
 
 def test_one_version_everywhere():

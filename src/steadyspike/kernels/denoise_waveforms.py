@@ -32,7 +32,7 @@ def gather_waveforms(traces, samples, channels, columns, counts, before, num_sam
         Shape (num_spikes, num_samples, max_neighbours), float32; zero outside the traces, after the last neighbour, and
         where a sample is not finite.
     """
-    traces = _readable(traces)
+    traces = np.ascontiguousarray(traces, dtype=np.float32)
     samples, channels = np.asarray(samples, dtype=np.int64), np.asarray(channels, dtype=np.int64)
     return _gather(traces, samples, channels, columns, counts, int(before), int(num_samples))
 
@@ -58,7 +58,7 @@ def select_waveforms(waveforms, channels, columns, counts, first, num_samples):
     np.ndarray
         As `gather_waveforms`.
     """
-    waveforms = _readable(waveforms)
+    waveforms = np.ascontiguousarray(waveforms, dtype=np.float32)
     if first < 0 or first + num_samples > waveforms.shape[1]:
         raise ValueError(
             f"first is {first} and num_samples {num_samples}; allowed is to stay in {waveforms.shape[1]} samples"
@@ -68,16 +68,8 @@ def select_waveforms(waveforms, channels, columns, counts, first, num_samples):
     )
 
 
-def _readable(values):
-    values = np.asarray(values)
-    if values.dtype not in (np.float32, np.float64, np.int16):
-        values = values.astype(np.float32)
-    return np.ascontiguousarray(values)
-
-
 @numba.njit(nogil=True, cache=True)
 def _finite(value):
-    value = np.float32(value)
     return value if abs(value) < LARGEST else np.float32(0.0)
 
 

@@ -18,7 +18,7 @@ def find_candidates(traces, scales, neighbours, counts, *, sweep, threshold, sig
     Parameters
     ----------
     traces : np.ndarray
-        Shape (num_samples, num_channels); float32, float64 and int16 are read in place, others converted to float32.
+        Shape (num_samples, num_channels); converted to float32.
     scales : np.ndarray
         Factor on each channel, shape (num_channels,): one over its noise level; 0 leaves a channel out.
     neighbours, counts : np.ndarray
@@ -43,12 +43,10 @@ def find_candidates(traces, scales, neighbours, counts, *, sweep, threshold, sig
         raise ValueError(f"threshold is {threshold}; allowed is a number above 0")
     if sign not in (-1, 0, 1):
         raise ValueError(f"sign is {sign}; allowed are -1, 0 and 1")
-    traces = np.asarray(traces)
-    if traces.dtype not in (np.float32, np.float64, np.int16):
-        traces = traces.astype(np.float32)
+    traces = np.ascontiguousarray(traces, dtype=np.float32)
     scales = np.ascontiguousarray(scales, dtype=np.float32)
     found = _find(
-        np.ascontiguousarray(traces), scales, neighbours, counts, int(sweep), np.float32(threshold), int(sign)
+        traces, scales, neighbours, counts, int(sweep), np.float32(threshold), int(sign)
     )
     return found[0], found[1], found[2]
 

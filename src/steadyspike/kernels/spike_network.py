@@ -39,9 +39,7 @@ def spike_logits(traces, scales, samples, channels, neighbours, counts, weights,
     ValueError
         If a window would leave the traces.
     """
-    traces = np.ascontiguousarray(traces)
-    if traces.dtype not in (np.float32, np.float64, np.int16):
-        traces = traces.astype(np.float32)
+    traces = np.ascontiguousarray(traces, dtype=np.float32)
     after = len(arrays[0]) - before
     if samples.size and (samples.min() < before or samples.max() + after > len(traces)):
         raise ValueError(
@@ -67,7 +65,9 @@ def _spike_logits(
         main, first = channels[i], samples[i] - before
         _filter(traces, first, main, scales[main], temporal, temporal_bias, own)
         _accumulate(own, pair_own, pair_bias, base)
-        pooled[:] = np.float32(0.0)
+        # no `a[:] = b`: for the text of its shape error numba compiles 3 s longer
+        for p in range(pooled.size):
+            pooled[p] = np.float32(0.0)
         for k in range(counts[main]):
             contact = neighbours[main, k]
             _filter(traces, first, contact, scales[contact], temporal, temporal_bias, features)
