@@ -1,24 +1,15 @@
-"""A Hub that is empty for each test, and small models and presets to share."""
+"""A Hub that is empty for each test, and something to share."""
 
 import os
 
 import huggingface_hub
-import numpy as np
 import pytest
-import torch
+from hub_examples import lab_preset, small_model
 from hub_server import OWNER, Hub
 from huggingface_hub import constants
 from huggingface_hub.utils import disable_progress_bars
 
-from steadyspike.models import DeepInterpolationModel, config_of
-from steadyspike.networks import make_network
-from steadyspike.presets import load_preset
-from steadyspike.probe_layout import layout_of
-
 disable_progress_bars()
-
-POSITIONS = np.stack(np.divmod(np.arange(16), 2)[::-1], axis=1) * [32.0, 15.0]
-SIZES = {"unit": [[1, 1], [1, 1]], "features": 4, "dilations": [1, 2], "centre": 1, "linear_taps": 3}
 
 
 @pytest.fixture(scope="session")
@@ -65,24 +56,9 @@ def offline(monkeypatch):
     return lambda: monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
 
-def small_model(seed=0, card="# A small model\n\nTrained on nothing.\n"):
-    torch.manual_seed(seed)
-    network = make_network("blindspot", SIZES).eval()
-    with torch.no_grad():
-        # a fresh network predicts zeros
-        for weights in network.parameters():
-            weights.add_(0.05 * torch.randn(weights.shape))
-    config = config_of(network, layout_of(POSITIONS, arrangement=network.arrangement).type, 30_000.0)
-    return DeepInterpolationModel(network, config, card)
-
-
 @pytest.fixture
 def model():
     return small_model()
-
-
-def lab_preset():
-    return load_preset("steady_rigid").replace(name="lab_rigid", doc="Rigid, as our laboratory likes it")
 
 
 @pytest.fixture

@@ -109,11 +109,14 @@ class Hub:
         self.users = {OWNER: ("lab", True), READER: ("lab", False), OTHER: ("others", True)}
         self.lock = threading.RLock()
         self.reset()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"hub": self}))
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
-        self.thread.start()
+        # large files are sent from another host, as by the real one
+        self.servers = [
+            ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"hub": self})) for _ in "ab"
+        ]
+        self.url, self.storage_url = (f"http://127.0.0.1:{server.server_port}" for server in self.servers)
+        for server in self.servers:
+            server.daemon_threads = True
+            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
 
     def reset(self):
         """Forget everything."""
@@ -121,8 +124,9 @@ class Hub:
         self.lfs_suffixes = (".safetensors",)
 
     def close(self):
-        self.server.shutdown()
-        self.server.server_close()
+        for server in self.servers:
+            server.shutdown()
+            server.server_close()
 
     def put(self, repo, files, private=False, tag=None):
         """Store a commit whatever it holds, as a repository of someone else may."""
@@ -392,14 +396,25 @@ class Handler(BaseHTTPRequestHandler):
         headers = {"X-Repo-Commit": oid}
         if file is None:
             return self.error(404, "Entry not found", "EntryNotFound", headers)
-        headers |= {"ETag": f'"{file.etag}"', "Accept-Ranges": "bytes"}
+        if file.lfs:
+            headers |= {"X-Linked-ETag": f'"{file.etag}"', "X-Linked-Size": str(file.size)}
+            headers["Location"] = f"{self.hub.storage_url}/stored/{repo}/{oid}/{path}?signature=x"
+            return self.send(302, b"", headers=headers)
+        headers["ETag"] = f'"{file.etag}"'
+        return self.send_file(file, headers)
+
+    def stored(self, repo, revision, path):
+        self.send_file(self.hub.repos[repo].commits[revision][path], {})
+
+    def send_file(self, file, headers):
+        """Send a file, or the rest of it."""
         data, status = file.data, 200
         start = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
         if start:
             first = int(start.group(1))
-            headers["Content-Range"] = f"bytes {first}-{len(data) - 1}/{len(data)}"
+            headers = {**headers, "Content-Range": f"bytes {first}-{len(data) - 1}/{len(data)}"}
             data, status = data[first:], 206
-        return self.send(status, data, "application/octet-stream", headers)
+        self.send(status, data, "application/octet-stream", {**headers, "Accept-Ranges": "bytes"})
 
     def refs(self, repo):
         found = self.allowed(repo)
@@ -453,4 +468,5 @@ ROUTES = [
     ("POST", f"{MODELS}/tag/{REVISION}", Handler.add_tag),
     ("DELETE", f"{MODELS}/tag/{REVISION}", Handler.drop_tag),
     ("GET HEAD", f"/{REPO}/resolve/{REVISION}/(?P<path>.+)", Handler.resolve),
+    ("GET", f"/stored/{REPO}/{REVISION}/(?P<path>.+)", Handler.stored),
 ]

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 import torch
-from conftest import small_model
+from hub_examples import small_model
 from hub_server import OWNER, READER
 from huggingface_hub import hf_hub_download
 from typer.testing import CliRunner

@@ -2,7 +2,7 @@
 
 import numpy as np
 import spikeinterface.full as si
-from conftest import POSITIONS, small_model
+from hub_examples import POSITIONS, small_model
 from markdown_code import blocks
 from probeinterface import Probe
 from test_hub_hostile import DOCS

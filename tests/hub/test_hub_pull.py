@@ -5,7 +5,7 @@ import socket
 
 import pytest
 import torch
-from conftest import small_model
+from hub_examples import small_model
 from hub_server import OTHER, OWNER, READER
 from huggingface_hub import constants
 
@@ -105,6 +105,13 @@ def test_what_is_not_there(shared):
 def test_references_that_are_none(bad):
     with pytest.raises((ValueError, AttributeError), match=r"Hugging Face Hub|no attribute"):
         pull_from_hub(bad)
+
+
+def test_a_token_goes_to_the_hub_only(hub, shared):
+    pull_from_hub("hf:lab/small@v1", token=OWNER)
+    sent = [token for method, path, token in hub.requests if path.startswith("/stored/")]
+    assert sent == [None]
+    assert {token for method, path, token in hub.requests if "/resolve/" in path} == {OWNER}
 
 
 def test_private_repositories(hub, model, new_cache, monkeypatch, caplog):

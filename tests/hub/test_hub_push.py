@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 import yaml
-from conftest import small_model
+from hub_examples import small_model
 from hub_server import OTHER, OWNER, READER
 from PIL import Image
 

@@ -138,7 +138,7 @@ def push(
         if model.endswith(".toml"):
             raise UsageError(f"{model} is a preset; see: steadyspike presets push --help")
         how = dict(tag=tag, private=private, message=message, license_name=license_name)
-        sharing.push(model, repository, "model", **how)
+        sharing.push(model, repository, **how)
 
 
 @app.command("import")

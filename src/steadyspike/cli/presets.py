@@ -136,4 +136,4 @@ def push(
         with sharing.hub_refusals():
             load_preset(preset)
         how = dict(tag=tag, private=private, message=message, license_name=license_name)
-        sharing.push(preset, repository, "preset", **how)
+        sharing.push(preset, repository, **how)

@@ -46,7 +46,7 @@ def hub_refusals(*names: str, **renamed: str) -> Iterator[None]:
         yield
 
 
-def push(shared: str, repo_id: str, form: str, **how: Any) -> None:
+def push(shared: str, repo_id: str, **how: Any) -> None:
     """Push a model or a preset, and say what was done."""
     from steadyspike.hub import push_to_hub
 
@@ -54,8 +54,6 @@ def push(shared: str, repo_id: str, form: str, **how: Any) -> None:
         pushed = push_to_hub(shared, repo_id, **how)
     typer.echo(str(pushed))
     typer.echo(f"page: {pushed.url}")
-    loaded = "--preset" if form == "preset" else "--model"
-    typer.echo(f"use:  {loaded} hf:{repo_id}" + (f"@{pushed.tag}" if pushed.tag else ""))
 
 
 def pull(ref: str, form: str, output: Path | None) -> None:
