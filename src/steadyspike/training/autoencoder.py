@@ -68,6 +68,7 @@ def train_waveform_autoencoder(
     import torch
 
     from steadyspike.environment import versions
+    from steadyspike.inference import torch_threads
     from steadyspike.model_folder import NetworkConfig
     from steadyspike.networks.autoencoder import WaveformAutoencoder
     from steadyspike.training.labelled_waveforms import check_range
@@ -100,7 +101,8 @@ def train_waveform_autoencoder(
     order = torch.from_numpy(rng.permutation(len(values)))
     held_out = max(1, round(HELD_OUT * len(values)))
     test, train = values[order[:held_out]], values[order[held_out:]]
-    with own_random_numbers(seed):
+    # a network this small is slower on several threads
+    with own_random_numbers(seed), torch_threads(1):
         network = WaveformAutoencoder(num_samples, num_channels, hidden, num_dimensions)
         best, error, epochs = _descend(
             network, train, test, rng, max_epochs, patience, learning_rate, batch_size

@@ -69,7 +69,7 @@ def take(
     known = present if classes is None else np.array(classes)
     strange = present[~np.isin(present, known)]
     if len(strange):
-        raise ValueError(f"{name}labels have the value {strange[0]!r}; allowed: {known.tolist()}")
+        raise ValueError(f"{name}labels have the value {strange[0].item()!r}; allowed: {known.tolist()}")
     if len(present) < 2 or counts.min() < LEAST:
         raise ValueError(f"{name}labels need at least {LEAST} waveforms of each class, {known.tolist()}")
     return LabelledWaveforms(waveforms, labels == known[1], (known[0].item(), known[1].item()))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from steadyspike.environment import versions
+from steadyspike.inference import torch_threads
 from steadyspike.model_folder import NetworkConfig
 from steadyspike.networks import make_network
 from steadyspike.training.decisions import choose_threshold, classification_scores, fit_calibration
@@ -62,7 +63,8 @@ class ClassifierRun:
             raise ValueError("waveforms are all alike; allowed: some that vary")
         train = standardize(waveforms, mean, scale)
         test = torch.from_numpy(standardize(self.held_out.waveforms, mean, scale))
-        with own_random_numbers(self.seed):
+        # networks this small are slower on several threads
+        with own_random_numbers(self.seed), torch_threads(1):
             found, notes = self._best(train, test)
         log_odds = _log_odds(found, test)
         temperature, bias = fit_calibration(log_odds, self.held_out.is_spike)
