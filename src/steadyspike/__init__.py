@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from steadyspike.hub import pull_from_hub, push_to_hub
     from steadyspike.metrics import drift_metrics
     from steadyspike.metrics.denoising import evaluate_deepinterpolation
+    from steadyspike.metrics.detection import score_detection
     from steadyspike.metrics.spike_classification import evaluate_spike_classifier
     from steadyspike.models import DeepInterpolationModel, load_model
     from steadyspike.motion.sessions import estimate_motion_sessions
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from steadyspike.peaks.classification import classify_peaks
     from steadyspike.peaks.embedding import embed_peaks, units_of_peaks
     from steadyspike.peaks.on_disk import compute_peaks
+    from steadyspike.peaks.residual import localize_residual
     from steadyspike.peaks.spike_cutouts import cut_spikes
+    from steadyspike.peaks.waveforms import DenoiseWaveforms
     from steadyspike.preprocessing.bandpass import bandpass_filter
     from steadyspike.preprocessing.common_reference import common_reference
     from steadyspike.preprocessing.deepinterpolation import deepinterpolate
@@ -33,17 +36,23 @@ if TYPE_CHECKING:
     from steadyspike.preprocessing.motion_interpolation import interpolate_motion
     from steadyspike.presets import list_presets, load_preset, save_preset
     from steadyspike.register import registered
+    from steadyspike.spike_models import SpikeDetectorModel, WaveformDenoiserModel
     from steadyspike.training.autoencoder import train_waveform_autoencoder
     from steadyspike.training.deepinterpolation import train_deepinterpolation
     from steadyspike.training.spike_classifier import train_spike_classifier
+    from steadyspike.training.spike_detector import train_spike_detector
+    from steadyspike.training.waveform_denoiser import train_waveform_denoiser
     from steadyspike.waveform_models import SpikeClassifier, WaveformAutoencoderModel
 
 __version__ = "0.1.0"
 
 __all__ = [
     "DeepInterpolationModel",
+    "DenoiseWaveforms",
     "SpikeClassifier",
+    "SpikeDetectorModel",
     "WaveformAutoencoderModel",
+    "WaveformDenoiserModel",
     "__version__",
     "align_waveforms",
     "bandpass_filter",
@@ -65,14 +74,18 @@ __all__ = [
     "list_presets",
     "load_model",
     "load_preset",
+    "localize_residual",
     "motion_trust",
     "pull_from_hub",
     "push_to_hub",
     "registered",
     "save_preset",
+    "score_detection",
     "train_deepinterpolation",
     "train_spike_classifier",
+    "train_spike_detector",
     "train_waveform_autoencoder",
+    "train_waveform_denoiser",
     "units_of_peaks",
 ]
 
@@ -109,6 +122,13 @@ _MODULES = {
     "push_to_hub": "steadyspike.hub",
     "registered": "steadyspike.register",
     "train_deepinterpolation": "steadyspike.training.deepinterpolation",
+    "DenoiseWaveforms": "steadyspike.peaks.waveforms",
+    "SpikeDetectorModel": "steadyspike.spike_models",
+    "WaveformDenoiserModel": "steadyspike.spike_models",
+    "localize_residual": "steadyspike.peaks.residual",
+    "score_detection": "steadyspike.metrics.detection",
+    "train_spike_detector": "steadyspike.training.spike_detector",
+    "train_waveform_denoiser": "steadyspike.training.waveform_denoiser",
 }
 
 
