@@ -8,6 +8,7 @@ the access token by itself (``hf auth login``, or the environment variable HF_TO
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from steadyspike import artifacts
 from steadyspike.artifacts import FORMS, Form, Staged
 from steadyspike.hub_cache import cached_commit, cached_file, content_hash, drop, is_as_announced
-from steadyspike.hub_errors import clear_errors, not_on_disk
+from steadyspike.hub_errors import clear_errors, is_unreachable, not_on_disk
 from steadyspike.hub_reference import (
     ArtifactError,
     HubError,
@@ -194,20 +195,35 @@ def fetch(
     asked = HubReference.parse(ref)
     offline = constants.is_offline_mode() if offline is None else offline
     with clear_errors(asked, token, form):
-        if offline:
-            commit = cached_commit(asked)
-            if commit is None:
-                raise not_on_disk(asked, "and downloads are switched off", form)
-            pinned = asked.at(commit)
-        else:
-            api = HfApi(token=token)
-            pinned = asked.at(api.resolve_revision(asked.repo_id, revision=asked.revision).resolved)
+        api = HfApi(token=token)
+        commit = cached_commit(asked) if offline or asked.pinned else _newest(api, asked)
+        if commit is None:
+            raise not_on_disk(asked, "and downloads are switched off", form)
+        pinned = asked.at(commit)
         found = _cached(pinned, form)
         if found is not None:
             return found
         if offline:
             raise _partial(pinned, form)
         return _download(api, pinned, form)
+
+
+def _newest(api: HfApi, asked: HubReference) -> str | None:
+    """Ask which commit a tag or branch names, and note it; as it was last known where nobody answers."""
+    known = cached_commit(asked)
+    try:
+        # the client's own way to do both has no limit of time
+        commit = _info(api, asked.repo_id, asked.revision).sha
+    except Exception as error:
+        if known is None or not is_unreachable(error):
+            raise
+        warnings.warn(
+            f"the Hub does not answer: {asked} is taken as it was last known, {known}", stacklevel=2
+        )
+        return known
+    if commit != known:
+        api.resolve_revision(asked.repo_id, revision=asked.revision)
+    return commit
 
 
 def pin(ref: Any, form: str) -> Any:
@@ -297,7 +313,7 @@ def _partial(pinned: HubReference, wanted: str | None) -> HubError:
 def _download(api: HfApi, pinned: HubReference, form: str | None) -> Fetched:
     """Check what a commit lists, then download and check the file that tells the kind, then the others."""
     where = str(pinned)
-    info = api.model_info(pinned.repo_id, revision=pinned.revision, files_metadata=True, timeout=TIMEOUT_S)
+    info = _info(api, pinned.repo_id, pinned.revision)
     sizes = {one.rfilename: one.size for one in info.siblings or []}
     artifacts.check_names(sizes, where)
     own = artifacts.form_of(sizes, where, form)
@@ -378,7 +394,7 @@ def _push(
     return Pushed(str(HubReference(repo_id, commit)), tag, changed, url)
 
 
-def _info(api: HfApi, repo_id: str, revision: str) -> ModelInfo:
+def _info(api: HfApi, repo_id: str, revision: str | None) -> ModelInfo:
     return api.model_info(repo_id, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
 
 

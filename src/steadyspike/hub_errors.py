@@ -53,6 +53,17 @@ def clear_errors(ref: HubReference | None, token: Any = None, form: str | None =
         raise not_on_disk(ref, without_tokens(why, token), form) from None
 
 
+def is_unreachable(error: BaseException) -> bool:
+    """Whether nobody answered, or the answer was that the Hub does not work now or has too much to do."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.HfHubHTTPError):
+        return error.response is not None and (
+            error.response.status_code >= 500 or error.response.status_code == 429
+        )
+    return _in_words(error, None) == ""
+
+
 def _in_words(error: BaseException, ref: HubReference | None) -> str | None:
     """Say what happened; empty if the Hub cannot be reached, None for errors of a program."""
     from huggingface_hub import errors

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -158,10 +159,11 @@ def test_offline_what_was_downloaded_loads_and_else_it_says_what_to_do(hub, shar
     assert not hub.requests
 
 
-def test_without_a_network_the_last_known_version_is_used(hub, shared, no_network, caplog):
+def test_without_a_network_the_last_known_version_is_used(hub, shared, no_network):
     pull_from_hub("hf:lab/small@v1")
     no_network()
-    assert is_version(1, pull_from_hub("hf:lab/small@v1"))
+    with pytest.warns(UserWarning, match=f"taken as it was last known, {shared[0][-40:]}"):
+        assert is_version(1, pull_from_hub("hf:lab/small@v1"))
     with pytest.raises(
         NotOnDiskError, match=r"hf:lab/small@v2 is not on this machine and the Hub cannot be reached"
     ):
@@ -170,6 +172,25 @@ def test_without_a_network_the_last_known_version_is_used(hub, shared, no_networ
         pull_from_hub(shared[1])
     with pytest.raises(HubError, match="search: the Hub cannot be reached"):
         search()
+
+
+def test_a_network_that_swallows_everything_is_not_waited_for(shared, monkeypatch):
+    pull_from_hub("hf:lab/small@v1")
+    monkeypatch.setattr("steadyspike.hub.TIMEOUT_S", 0.1)
+    # connections are accepted, but nobody answers
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.warns(UserWarning, match="does not answer"):
+            assert is_version(1, pull_from_hub("hf:lab/small@v1"))
+        with pytest.raises(NotOnDiskError, match="the Hub cannot be reached"):
+            pull_from_hub("hf:lab/small@v2")
+
+
+def test_several_at_once(hub, shared):
+    with ThreadPoolExecutor(4) as pool:
+        pulled = list(pool.map(pull_from_hub, ["hf:lab/small@v1", "hf:lab/small@v2"] * 4))
+    assert all(is_version(1 + index % 2, one) for index, one in enumerate(pulled))
+    assert is_version(2, pull_from_hub(shared[1], offline=True))
 
 
 def test_a_partial_snapshot_is_noticed(hub, shared):
@@ -231,7 +252,8 @@ def test_a_hub_that_does_not_work(hub, shared):
     hub.faults.clear()
     pull_from_hub("hf:lab/small@v1")
     hub.fail("GET", "/api/models", times=100, status=503)
-    assert is_version(1, pull_from_hub("hf:lab/small@v1"))
+    with pytest.warns(UserWarning, match="does not answer"):
+        assert is_version(1, pull_from_hub("hf:lab/small@v1"))
     hub.faults.clear()
     hub.fail("HEAD", "/resolve/", times=100, status=403)
     with pytest.raises(HubError, match="does not allow this"):
