@@ -184,7 +184,7 @@ def _blocks(recording: Any, segment: int, size: int) -> list[tuple[int, int, int
     starts = np.arange(0, length, size)
     if len(starts) > 1 and length - starts[-1] < size / 2:
         starts = starts[:-1]
-    stops = [*starts[1:], length]
+    stops = [*starts[1:], length][: len(starts)]
     return [(segment, int(start), int(stop)) for start, stop in zip(starts, stops, strict=True)]
 
 
