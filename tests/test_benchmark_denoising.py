@@ -55,6 +55,8 @@ def test_every_network_is_trained_on_other_seeds_and_judged_against_clean_traces
         assert 0 < result["summary"]["rms_error"] < 5
         assert result["raw"]["rms_error"] == pytest.approx(1.0, abs=0.2)
         assert result["summary"]["noise_reduction"] > 0
+        assert 0.1 < result["center"]["rms_error"] < 2
+        assert result["center"]["noise_reduction"] is None
         assert [row["size"] for row in result["sizes"]] == ["small", "medium", "large"]
     json.dumps(results, allow_nan=False)
 
@@ -87,7 +89,7 @@ def test_tables_name_all_networks_and_who_is_better(study):
     tables = write_denoising_report(folder)
     assert (folder / "results.md").read_text() == tables
     assert (folder / "results.png").stat().st_size > 1000
-    for name in NETWORKS:
+    for name in (*NETWORKS, "nothing"):
         assert f"| {name}" in tables
     assert "blindspot-tiny against unet_single_ephys_1024: lower error on" in tables
     stale = format_denoising_tables([dict(results[0], code="other")])

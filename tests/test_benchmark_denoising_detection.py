@@ -133,7 +133,7 @@ def test_tables_tell_where_it_does_not_help():
     worse = dict(better, methods={**better["methods"], DENOISED: method(20)})
     text = format_detection_tables([worse])
     assert "Nowhere" not in text
-    assert "small units, 0.1 false positives: 40.0 % denoised, 40.0 % without" in text
+    assert "small units: at 0.1 (40.0 % instead of 40.0 %)" in text
 
 
 def test_what_cannot_be_is_refused_before_anything_is_simulated(tmp_path):

@@ -164,16 +164,24 @@ def load_results(folder: str | Path) -> list[dict[str, Any]]:
     -------
     results : list of dict
         Each with "network", "probe", "seed", "settings", "device", "training" (of the chosen learning rate; "tried"
-        lists all), "num_parameters", "summary", "raw" and "linear" (rows of `DenoisingEvaluation.summary`), "sizes"
-        (rows of its `by_size`) and "code".
+        lists all), "num_parameters", "summary", "raw", "linear" and "center" (rows of `DenoisingEvaluation.summary`),
+        "sizes" (rows of its `by_size`) and "code".
     """
-    files = sorted((Path(folder) / "results").glob("*.json"))
-    return [json.loads(file.read_text(encoding="utf8")) for file in files]
+    folder, results = Path(folder), []
+    for file in sorted((folder / "results").glob("*.json")):
+        result = json.loads(file.read_text(encoding="utf8"))
+        evaluation = json.loads(
+            (folder / "evaluations" / file.stem / "evaluation.json").read_text(encoding="utf8")
+        )
+        center = next(row for row in evaluation["summary"] if row["method"] == "center")
+        results.append(dict(result, center=center))
+    return results
 
 
 def result_name(network: str, test: NoisyCase, train: list[NoisyCase], settings: StudySettings) -> str:
     """Name what depends on all of these; results of other settings lie beside it."""
-    return f"{test.name}-{network}-{settings_key([_trained_alike(train, settings), settings.rates(network)])}"
+    alike = [settings.trained_alike(), settings.rates(network), [case.name for case in train]]
+    return f"{test.name}-{network}-{settings_key(alike)}"
 
 
 def _trained_alike(train: list[NoisyCase], settings: StudySettings) -> list[Any]:

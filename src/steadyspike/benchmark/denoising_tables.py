@@ -10,7 +10,7 @@ from typing import Any
 from steadyspike.benchmark.denoising import RIDGE, UNET, code, load_results
 from steadyspike.metrics.denoising_tables import markdown_table
 
-LINEAR_HERE = "ridge, fitted on the judged recording"
+LINEAR_HERE, NOTHING = "ridge, fitted on the judged recording", "nothing (the median of each channel)"
 COLUMNS = {
     "rms_error": "error",
     "rms_error_in_spikes": "error in spikes",
@@ -26,7 +26,9 @@ BY_SIZE = {"median_abs_amplitude_bias": "amplitude bias", "median_d_prime_self":
 DOTS_PER_INCH = 150
 LEGEND = """\
 Error: root mean square of (denoised - clean), in noise levels of each channel; in spikes: where the clean traces are
-beyond 2 noise levels. Noise reduction: noise between spikes, before over after. Amplitude bias: median over units of
+beyond 2 noise levels. Every interpolation keeps the noise that can be predicted, so no error outside is 0, and a
+network that has learnt little can have a low one: compare with what predicting nothing has, and look at the errors in
+spikes. Noise reduction: noise between spikes, before over after. Amplitude bias: median over units of
 the absolute change of the average spike's largest deflection. Shape bias: 1 - cosine between average spikes. d':
 median over units, spikes against random times. Means over the seeds. All networks of a table trained for the same
 wall-clock time on the same recordings; each was judged on a recording of another seed."""
@@ -135,7 +137,7 @@ def _main_table(own: list[dict[str, Any]]) -> str:
             ]
         )
     first = next(iter(networks.values()))
-    for name, key in ((LINEAR_HERE, "linear"), ("raw", "raw")):
+    for name, key in ((LINEAR_HERE, "linear"), (NOTHING, "center"), ("raw", "raw")):
         values = [_shown(column, _mean([one[key] for one in first], column)) for column in COLUMNS]
         rows.append([name, "-", "-", "-", *values])
     return markdown_table(["network", "parameters", "learning rate", "steps", *COLUMNS.values()], rows)
