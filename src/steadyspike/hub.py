@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from steadyspike import artifacts
 from steadyspike.artifacts import FORMS, Form, Staged
-from steadyspike.hub_cache import cached_commit, cached_file, content_hash, drop, is_as_announced
+from steadyspike.hub_cache import cached_commit, cached_file, drop, is_as_announced
 from steadyspike.hub_errors import clear_errors, is_unreachable, not_on_disk
+from steadyspike.hub_listing import Found, Pushed, is_same, license_of, stale_figures
 from steadyspike.hub_reference import (
     ArtifactError,
     HubError,
@@ -41,45 +42,6 @@ class Fetched:
     ref: HubReference
     folder: Path
     form: Form
-
-
-@dataclass(frozen=True)
-class Pushed:
-    """Where an artifact is now.
-
-    Parameters
-    ----------
-    ref : str
-        Reference by commit.
-    tag : str or None
-        The tag it has.
-    changed : bool
-        Whether anything was pushed; if not, it was there already.
-    url : str
-        Of its page.
-    """
-
-    ref: str
-    tag: str | None
-    changed: bool
-    url: str
-
-    def __str__(self) -> str:
-        as_tag = f" (tag {self.tag})" if self.tag else ""
-        done = "pushed" if self.changed else "is there already; nothing was pushed"
-        return f"{self.ref}{as_tag}: {done}"
-
-
-@dataclass(frozen=True)
-class Found:
-    """A repository that a search found."""
-
-    repo_id: str
-    kind: str
-    license: str
-    downloads: int
-    updated: str
-    private: bool
 
 
 def push_to_hub(
@@ -267,20 +229,7 @@ def search(
     wanted = ["steadyspike", *(artifacts.tag_of(one) for one in (form, kind) if one)]
     with clear_errors(None, token):
         listed = list(HfApi(token=token).list_models(filter=wanted, search=words, limit=limit, cardData=True))
-    return [_found(one) for one in listed]
-
-
-def _found(info: ModelInfo) -> Found:
-    kinds = [tag.removeprefix("steadyspike-") for tag in info.tags or [] if tag.startswith("steadyspike-")]
-    card: Any = info.card_data or {}
-    return Found(
-        repo_id=info.id,
-        kind=", ".join(kind for kind in kinds if kind not in FORMS) or "-",
-        license=str(card.get("license") or "-"),
-        downloads=info.downloads or 0,
-        updated=f"{info.last_modified:%Y-%m-%d}" if info.last_modified else "-",
-        private=bool(info.private),
-    )
+    return [Found.of(one) for one in listed]
 
 
 # what is downloaded
@@ -374,18 +323,17 @@ def _push(
     url = str(api.create_repo(repo_id, private=private, exist_ok=True))
     head = _info(api, repo_id, "main")
     _check_is_ours(api, head, staged, private)
-    named: Any = head.card_data.get("license") if head.card_data is not None else None
-    staged.keep_license(repo_id, named if isinstance(named, str) else None)
+    staged.keep_license(repo_id, license_of(head))
     commit, changed = head.sha, False
     tagged = {one.name: one.target_commit for one in api.list_repo_refs(repo_id).tags}
     if tag in tagged:
-        if not _same(_info(api, repo_id, tagged[tag]), staged):
+        if not is_same(_info(api, repo_id, tagged[tag]), staged):
             raise HubError(
                 f"hf:{repo_id}@{tag} is there with other content (commit {tagged[tag]}), and tags are never moved; "
                 f"take another one. There are: {', '.join(sorted(tagged))}"
             )
         return Pushed(str(HubReference(repo_id, tagged[tag])), tag, False, url)
-    if not _same(head, staged):
+    if not is_same(head, staged):
         commit, changed = _commit(api, staged, head, message), True
     assert commit is not None
     if tag is not None:
@@ -433,33 +381,13 @@ def _is_ours(api: HfApi, head: ModelInfo, form: Form, size: int | None) -> bool:
     return True
 
 
-def _hashes(info: ModelInfo) -> dict[str, tuple[str | None, bool]]:
-    """Hash of each file, and whether it is stored as a large one, which has another kind of hash."""
-    return {
-        one.rfilename: (one.lfs.sha256, True) if one.lfs is not None else (one.blob_id, False)
-        for one in info.siblings or []
-    }
-
-
-def _stale(info: ModelInfo, staged: Staged) -> list[str]:
-    return [name for name in _hashes(info) if artifacts.FIGURE.fullmatch(name) and name not in staged.names]
-
-
-def _same(info: ModelInfo, staged: Staged) -> bool:
-    there = _hashes(info)
-    return not _stale(info, staged) and all(
-        name in there and there[name][0] == content_hash(staged.folder / name, there[name][1])
-        for name in staged.names
-    )
-
-
 def _commit(api: HfApi, staged: Staged, head: ModelInfo, message: str | None) -> str:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     import steadyspike
 
     operations: list[Any] = [CommitOperationAdd(name, staged.folder / name) for name in staged.names]
-    operations += [CommitOperationDelete(name) for name in _stale(head, staged)]
+    operations += [CommitOperationDelete(name) for name in stale_figures(head, staged)]
     message = message or f"{staged.kind} {staged.form.name}, with steadyspike {steadyspike.__version__}"
     # a commit that someone else made meanwhile is an error, not lost
     return api.create_commit(head.id, operations, commit_message=message, parent_commit=head.sha).oid
