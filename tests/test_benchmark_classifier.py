@@ -59,6 +59,26 @@ def test_classifier_benchmark_refuses(folder, tmp_path, monkeypatch):
         assert message in " ".join(done.output.split()).replace("\n", "")
 
 
+def test_bundled_classifier_is_trained_by_a_command(folder, tmp_path):
+    import steadyspike
+
+    arguments = ["benchmark", "train-classifier", str(folder), "--output", str(tmp_path / "model")]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    model = steadyspike.load_model(tmp_path / "model")
+    assert model.config.extra["scores"]["test"]["macro_f1"] > 0.9
+    assert "On channel 40, by which nothing was chosen" in model.card
+    assert CliRunner().invoke(app, arguments).exit_code == 2
+
+
+def test_bundled_classifier_loads():
+    import steadyspike
+
+    model = steadyspike.SpikeClassifier.load("steady-classifier-zebra-finch")
+    assert model.config.extra["scores"]["test"]["macro_f1"] > 0.9
+    assert model.predict(np.zeros((3, 42))).tolist() == [0, 0, 0]
+
+
 def test_embedding_benchmark(tmp_path):
     from steadyspike.benchmark.embedding import format_embedding_table, run_embedding_benchmark
 

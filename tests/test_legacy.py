@@ -5,7 +5,7 @@ import pytest
 import torch
 from waveform_sets import need_zebra_finch, one_thread  # noqa: F401
 
-from steadyspike.legacy import ZEBRA_FINCH_MEAN, ZEBRA_FINCH_SCALE, convert_legacy
+from steadyspike.legacy import ZEBRA_FINCH_MEAN, ZEBRA_FINCH_PEAK, ZEBRA_FINCH_SCALE, convert_legacy
 from steadyspike.model_folder import ModelError
 from steadyspike.models import load_model
 from steadyspike.waveform_models import SpikeClassifier, WaveformAutoencoderModel
@@ -112,6 +112,17 @@ def test_normalization_is_that_of_the_training_channels():
     waveforms = np.concatenate([zebra_channel(folder, channel)[0] for channel in (9, 16, 33)])
     assert waveforms.mean() == pytest.approx(ZEBRA_FINCH_MEAN, rel=1e-6)
     assert waveforms.std() == pytest.approx(ZEBRA_FINCH_SCALE, rel=1e-6)
+    spikes = np.concatenate([np.load(folder / f"channel_spikes_{channel}.npy") for channel in (9, 16, 33)])
+    assert np.bincount(np.abs(spikes).argmax(axis=1)).argmax() == ZEBRA_FINCH_PEAK
+
+
+def test_import_command_takes_the_sampling_frequency(tmp_path):
+    from steadyspike.legacy_import import ImportOptions, import_model
+
+    checkpoint(tmp_path / "cnn.pth", "waveform_cnn", num_samples=42)
+    model = import_model(tmp_path / "cnn.pth", tmp_path / "model", ImportOptions(sampling_frequency=25_000.0))
+    assert model.config.sampling_frequency == 25_000
+    assert model.config.nbefore == ZEBRA_FINCH_PEAK
 
 
 def checkpoint(path, name, **sizes):

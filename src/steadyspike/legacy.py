@@ -8,6 +8,7 @@ waveforms of zebra finches, and an autoencoder with three latent numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from steadyspike.waveform_models import (
     SpikeClassifierConfig,
     WaveformAutoencoderConfig,
     WaveformAutoencoderModel,
+    WaveformConfig,
 )
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 
 ZEBRA_FINCH_MEAN, ZEBRA_FINCH_SCALE = -20.694596502510173, 126.48388428383342
 """Mean and standard deviation of the waveforms of channels 9, 16 and 33, which the checkpoints don't hold."""
-ZEBRA_FINCH_SAMPLES = 42
+ZEBRA_FINCH_SAMPLES, ZEBRA_FINCH_PEAK = 42, 14
+"""Samples of a waveform, and which one is the trough of most spikes of those channels."""
 ZEBRA_FINCH_LICENSE = "apache-2.0"
 ZEBRA_FINCH_SOURCE = "github.com/henryxcham/spike_detection_classification"
 
@@ -81,8 +84,13 @@ def convert_legacy(path: str | Path, kind: str | None = None) -> SavedModel:
 
 
 def from_torch(file: Path, options: ImportOptions) -> SavedModel:
-    """Convert as `convert_legacy` does, for `steadyspike.legacy_import`."""
-    return convert_legacy(file)
+    """Convert as `convert_legacy` does, for `steadyspike.legacy_import`; the sampling frequency is taken over."""
+    model = convert_legacy(file)
+    if options.sampling_frequency is None or not isinstance(model.config, WaveformConfig):
+        return model
+    return replace(
+        model, config=model.config.model_copy(update={"sampling_frequency": options.sampling_frequency})
+    )
 
 
 def _cnn(path: str | Path, weights: Mapping[str, Any]) -> SavedModel:
@@ -140,6 +148,7 @@ def _described(path: str | Path, network: Any) -> dict[str, Any]:
         num_channels=network.sizes["num_channels"],
         mean=ZEBRA_FINCH_MEAN,
         scale=ZEBRA_FINCH_SCALE,
+        nbefore=ZEBRA_FINCH_PEAK if network.sizes["num_samples"] == ZEBRA_FINCH_SAMPLES else None,
         extra={"converted_from": Path(path).name},
     )
 

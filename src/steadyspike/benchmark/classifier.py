@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,43 @@ def run_classifier_benchmark(
             tell(f"{name}: macro F1 on the test channel {np.mean(row['test']['macro_f1']):.4f}")
     results = {"seeds": list(seeds), "rows": rows, "versions": versions(), "machine": machine()}
     return ClassifierBenchmark(results, first)
+
+
+def train_bundled_classifier(data: str | Path, folder: str | Path, seed: int = 0) -> Any:
+    """Train the bundled classifier on the zebra finch waveforms, and write it with its score on the test channel.
+
+    Parameters
+    ----------
+    data : str or Path
+        With ``channel_spikes_K.npy`` and ``channel_background_K.npy``.
+    folder : str or Path
+        The model folder that is written; it must not be there.
+    seed : int, default: 0
+
+    Returns
+    -------
+    model : SpikeClassifier
+    """
+    from steadyspike.legacy import ZEBRA_FINCH_SOURCE
+    from steadyspike.metrics.spike_classification import evaluate_spike_classifier
+    from steadyspike.training.spike_classifier import train_spike_classifier
+
+    train, validation, test = (load_channels(data, part) for part in (TRAIN, (VALIDATION,), (TEST,)))
+    model = train_spike_classifier(*train, validation=validation, seed=seed, license_name="apache-2.0")
+    scores = evaluate_spike_classifier(model, *test, repeats=1)
+    tested = {key: float(getattr(scores, key)) for key in MEASURES}
+    rows = "\n".join(f"| {key} | {value:.4f} |" for key, value in tested.items())
+    card = (
+        f"{model.card}\nOn channel {TEST}, by which nothing was chosen:\n\n| | |\n|---|---|\n{rows}\n\n"
+        f"Trained on channels {', '.join(map(str, TRAIN))} of the zebra finch waveforms of {ZEBRA_FINCH_SOURCE} "
+        f"(Apache-2.0), validated on channel {VALIDATION}, by `steadyspike benchmark train-classifier`. It is for "
+        "waveforms in the units, with the filter and at the sampling frequency of those recordings, which their "
+        "description does not name. For other recordings, train one with `steadyspike.train_spike_classifier`.\n"
+    )
+    extra = {**model.config.extra, "scores": {**model.config.extra["scores"], "test": tested}}
+    model = replace(model, card=card, config=model.config.model_copy(update={"extra": extra}))
+    model.save(folder)
+    return model
 
 
 def format_classifier_table(results: dict[str, Any]) -> str:

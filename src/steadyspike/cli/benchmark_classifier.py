@@ -19,21 +19,24 @@ CLASSIFIER_EXAMPLES = """
   steadyspike benchmark classifier /data/zebra_finch_spikes --network discriminant,cnn --output classifier
 """
 
+DataFolder = Annotated[
+    Path | None,
+    typer.Argument(
+        help="With channel_spikes_K.npy, channel_background_K.npy and best_*_model.pth. "
+        "Default: zebra_finch_spikes in the folder that STEADYSPIKE_DATA names."
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to ``steadyspike benchmark``."""
     app.command(epilog=CLASSIFIER_EXAMPLES)(classifier)
     app.command()(embedding)
+    app.command("train-classifier")(train_classifier)
 
 
 def classifier(
-    folder: Annotated[
-        Path | None,
-        typer.Argument(
-            help="With channel_spikes_K.npy, channel_background_K.npy and best_*_model.pth. "
-            "Default: zebra_finch_spikes in the folder that STEADYSPIKE_DATA names."
-        ),
-    ] = None,
+    folder: DataFolder = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Trainings of each network.")] = 5,
     network: Annotated[
         str, typer.Option("--network", help="With commas: discriminant, cnn, gru.")
@@ -50,10 +53,7 @@ def classifier(
         from steadyspike.report.spike_classifier import plot_classifier_scores
         from steadyspike.training.spike_classifier import NETWORKS
 
-        if folder is None:
-            if "STEADYSPIKE_DATA" not in os.environ:
-                raise UsageError("there is no folder given, and STEADYSPIKE_DATA is not set")
-            folder = Path(os.environ["STEADYSPIKE_DATA"]) / "zebra_finch_spikes"
+        folder = _data_folder(folder)
         names = [name.strip() for name in network.split(",") if name.strip()]
         wrong = [name for name in names if name not in NETWORKS]
         if wrong or not names:
@@ -94,6 +94,31 @@ def embedding(
         text = format_embedding_table(done.results)
         typer.echo(text)
         _write(output, text, done.results, {"embedding.png": done.figure})
+
+
+def train_classifier(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The model folder that is written.")],
+    folder: DataFolder = None,
+    debug: Debug = False,
+) -> None:
+    """Train the bundled classifier of spikes and noise anew, on the zebra finch waveforms."""
+    with clear_errors(debug):
+        from steadyspike.benchmark.classifier import train_bundled_classifier
+
+        if output.exists():
+            raise UsageError(f"{output} is there already; remove it, or choose another --output")
+        model = train_bundled_classifier(_data_folder(folder), output)
+        typer.echo(
+            f"{output}: macro F1 on the test channel {model.config.extra['scores']['test']['macro_f1']:.4f}"
+        )
+
+
+def _data_folder(folder: Path | None) -> Path:
+    if folder is not None:
+        return folder
+    if "STEADYSPIKE_DATA" not in os.environ:
+        raise UsageError("there is no folder given, and STEADYSPIKE_DATA is not set")
+    return Path(os.environ["STEADYSPIKE_DATA"]) / "zebra_finch_spikes"
 
 
 def _check_new(output: Path | None) -> None:
