@@ -71,7 +71,7 @@ def align_waveforms(waveforms: Any, nbefore: int, *, reach: int = 5) -> np.ndarr
 class WaveformEmbedding:
     """Waveforms embedded in a few dimensions.
 
-    Attributes
+    Parameters
     ----------
     points : ndarray of float32, shape (num_waveforms, num_dimensions)
         NaN where a waveform is not finite.

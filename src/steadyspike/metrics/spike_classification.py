@@ -19,7 +19,7 @@ CALIBRATION_BINS = 10
 class ClassifierScores:
     """Scores of a classifier on labelled waveforms.
 
-    Attributes
+    Parameters
     ----------
     accuracy, macro_precision, macro_recall, macro_f1 : float
         Macro: the mean of both classes.

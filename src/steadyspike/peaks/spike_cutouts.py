@@ -39,7 +39,7 @@ class CutoutSettings:
 class SpikeCutouts:
     """Threshold crossings and their waveforms, in order of segment and time.
 
-    Attributes
+    Parameters
     ----------
     peaks : ndarray, shape (num_spikes,)
         As SpikeInterface's, with sample_index (of the crossing), channel_index, amplitude (the largest excursion
