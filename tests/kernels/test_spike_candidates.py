@@ -39,7 +39,9 @@ def test_candidates_are_those_of_the_definition(sign, dtype):
     traces = rng.integers(-4, 5, size=(200, 8)).astype(dtype)
     scales = np.array([1, 1, 2, 0, 1, 1, 0.5, 1])
     neighbours = neighbour_lists(LOCATIONS, 30.0)
-    samples, channels, values = find_candidates(traces, scales, *neighbours, sweep=3, threshold=2.5, sign=sign)
+    samples, channels, values = find_candidates(
+        traces, scales, *neighbours, sweep=3, threshold=2.5, sign=sign
+    )
     assert list(zip(samples, channels, values, strict=True)) == oracle_candidates(
         traces, scales, 30.0, 3, 2.5, sign
     )
@@ -115,7 +117,8 @@ def test_near_pairs_are_all_near_pairs():
         (i, j)
         for i in range(60)
         for j in range(80)
-        if abs(one[i] - other[j]) <= 7 and np.linalg.norm(LOCATIONS[of_one[i]] - LOCATIONS[of_other[j]]) <= 40.0
+        if abs(one[i] - other[j]) <= 7
+        and np.linalg.norm(LOCATIONS[of_one[i]] - LOCATIONS[of_other[j]]) <= 40.0
     ]
     assert list(zip(first, second, strict=True)) == expected
     assert near_pairs(one[:0], of_one[:0], other, of_other, LOCATIONS, 7, 40.0)[0].size == 0

@@ -65,7 +65,9 @@ def cut(traces, samples, channels, neighbours, before, after, scales):
 
 
 def test_local_detector_as_torch_has_it(traces):
-    network = seeded(LocalSpikeDetector, samples_before=7, samples_after=12, filters=5, hidden=4, spatial=3, dense=6)
+    network = seeded(
+        LocalSpikeDetector, samples_before=7, samples_after=12, filters=5, hidden=4, spatial=3, dense=6
+    )
     samples, channels, neighbours, counts = layout(traces, 45.0, 7, 12)
     scales = np.linspace(0.2, 0.5, CHANNELS).astype("float32")
     scales[3] = 0.0
@@ -114,7 +116,9 @@ def test_filters_are_resampled_to_another_rate(ratio):
     filters = network.arrays(ratio)[0]
     assert filters.shape == (before + after, 3)
     at = np.arange(-before, after) / (30 * ratio)
-    np.testing.assert_allclose(waveform(at) @ filters, waveform(time) @ smooth.numpy().T, rtol=0.03, atol=0.02)
+    np.testing.assert_allclose(
+        waveform(at) @ filters, waveform(time) @ smooth.numpy().T, rtol=0.03, atol=0.02
+    )
 
 
 def test_yass_detector_as_torch_has_it(traces):
@@ -147,7 +151,9 @@ def test_local_denoiser_as_torch_has_it(traces):
     np.testing.assert_allclose(denoised, expected, rtol=1e-3, atol=1e-3)
     assert np.ptp(expected) > 0.1
     # each spike by itself
-    alone = denoise_local(waveforms[5:6], channels[5:6], neighbours, counts, scales, weights, network.arrays())
+    alone = denoise_local(
+        waveforms[5:6], channels[5:6], neighbours, counts, scales, weights, network.arrays()
+    )
     np.testing.assert_array_equal(alone[0], denoised[5])
     # a dead contact comes out silent
     scales[2] = 0

@@ -69,7 +69,9 @@ def test_it_is_in_the_table():
 def test_any_chunks_give_the_same_peaks(two_segments, jobs, which):
     if which == "yass" and "pool_engine" in jobs:
         pytest.skip("as for the bundled model")
-    kwargs = dict(noise_levels=np.full(24, 15.0), model="steady-detector" if which == "bundled" else yass_model())
+    kwargs = dict(
+        noise_levels=np.full(24, 15.0), model="steady-detector" if which == "bundled" else yass_model()
+    )
     whole = detect(two_segments, dict(n_jobs=1, chunk_size=60_000, progress_bar=False), **kwargs)
     assert whole.size > 50
     assert set(whole["segment_index"]) == {0, 1}
@@ -144,7 +146,9 @@ def test_dead_and_broken_channels_have_no_peaks(spiky):
 
 
 def test_other_sampling_frequencies(spiky):
-    faster = simulate_spiky_recording("np1", 20.0, 3, duration_s=2.0, num_channels=24, sampling_frequency=36_000.0)
+    faster = simulate_spiky_recording(
+        "np1", 20.0, 3, duration_s=2.0, num_channels=24, sampling_frequency=36_000.0
+    )
     as_recorded = si.NumpyRecording([faster.recording.get_traces()], 36_000.0)
     as_recorded.set_probe(faster.recording.get_probe())
     spikes = faster.sorting.to_spike_vector()
@@ -179,9 +183,7 @@ def test_the_node_travels_to_other_processes(spiky):
     node = DetectSteadyNeural(spiky.recording, noise_levels=spiky.noise_levels)
     traces = spiky.recording.get_traces(end_frame=5000)
     again = pickle.loads(pickle.dumps(node))
-    np.testing.assert_array_equal(
-        again.compute(traces, 0, 0, 0, 0)[0], node.compute(traces, 0, 0, 0, 0)[0]
-    )
+    np.testing.assert_array_equal(again.compute(traces, 0, 0, 0, 0)[0], node.compute(traces, 0, 0, 0, 0)[0])
 
 
 def test_bundled_detector_tells_where_it_is_from():

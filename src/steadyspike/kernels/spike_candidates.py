@@ -45,9 +45,7 @@ def find_candidates(traces, scales, neighbours, counts, *, sweep, threshold, sig
         raise ValueError(f"sign is {sign}; allowed are -1, 0 and 1")
     traces = np.ascontiguousarray(traces, dtype=np.float32)
     scales = np.ascontiguousarray(scales, dtype=np.float32)
-    found = _find(
-        traces, scales, neighbours, counts, int(sweep), np.float32(threshold), int(sign)
-    )
+    found = _find(traces, scales, neighbours, counts, int(sweep), np.float32(threshold), int(sign))
     return found[0], found[1], found[2]
 
 

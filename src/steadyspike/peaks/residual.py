@@ -132,7 +132,6 @@ def localize_residual(
         )
     traces = recording if recording.get_dtype().kind == "f" else recording.astype("float32")
     residual = InjectTemplatesRecording(sorting, -templates, nbefore=nbefore, parent_recording=traces)
-    residual.set_channel_locations(recording.get_channel_locations())
     spikes = _with_main_channels(sorting, recording, templates)
     source = SpikeRetriever(spikes, residual)
     waveforms = ResidualWaveforms(residual, [source], templates, nbefore, *window)

@@ -28,7 +28,7 @@ class KnownSpikes:
     samples, units : ndarray, shape (num_spikes,)
         Of the spikes, ordered in time: the trough on the unit's main channel, and the index of the unit.
     templates : ndarray, shape (num_units, num_template_samples, num_channels)
-        Median waveforms, in noise levels.
+        Median waveforms, in noise levels, with the trough on the main channel at `before`.
     before : int
         Samples of a template before the trough.
     channels, depths : ndarray, shape (num_units,)
@@ -100,11 +100,12 @@ def known_spikes(
     middle = templates[:, before - near : before + near + 1]
     channels = middle.min(axis=1).argmin(axis=1)
     own_waveforms = middle[np.arange(num_units), :, channels]
+    # a sorting may place a unit's spikes a little off their trough
     shifts = own_waveforms.argmin(axis=1) - near
+    templates = np.stack([np.roll(one, -shift, axis=0) for one, shift in zip(templates, shifts, strict=True)])
     return KnownSpikes(
         traces=traces,
         locations=recording.get_channel_locations(),
-        # a sorting may place a unit's spikes a little off their trough
         samples=spikes["sample_index"] + shifts[spikes["unit_index"]],
         units=spikes["unit_index"].astype(np.int64),
         templates=templates,

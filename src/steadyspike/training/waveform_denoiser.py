@@ -174,10 +174,7 @@ def find_window(known: list[KnownSpikes], usable: list[np.ndarray], energy: floa
     shares = []
     for one, units in zip(known, usable, strict=True):
         own = np.flatnonzero(units)
-        waveforms = one.templates[own, :, one.channels[own]]
-        # each unit's trough to the same place
-        troughs = waveforms[:, one.before - 9 : one.before + 10].argmin(axis=1) - 9
-        squares = np.stack([np.roll(wave**2, -shift) for wave, shift in zip(waveforms, troughs, strict=True)])
+        squares = one.templates[own, :, one.channels[own]] ** 2
         shares.append(squares / squares.sum(axis=1, keepdims=True))
     share = np.concatenate(shares).mean(axis=0)
     start = stop = known[0].before
