@@ -53,7 +53,7 @@ scores = {
     name: steadyspike.evaluate_spike_classifier(one, new_waveforms, truth >= 0)
     for name, one in (("discriminant", model), ("CNN", network))
 }
-plot_classifier_scores(scores, title="A recording that no classifier has seen")
+figure = plot_classifier_scores(scores, title="A recording that no classifier has seen")
 
 # %%
 # Drop noise
@@ -73,8 +73,10 @@ embedding = steadyspike.embed_peaks(recording, spikes, num_dimensions=4)
 clusters = steadyspike.cluster_embedding(embedding.points)
 agreement = steadyspike.cluster_agreement(clusters, spike_units)
 print(f"{agreement['clusters']} clusters, {agreement['units']} units: {agreement['adjusted_rand']:.2f}")
-plot_embedding(embedding.points, clusters, waveforms=aligned_waveforms(recording, spikes), title="HDBSCAN")
+figure = plot_embedding(
+    embedding.points, clusters, waveforms=aligned_waveforms(recording, spikes), title="HDBSCAN"
+)
 
 # %%
 # The same in three dimensions, coloured by the true units:
-plot_embedding(embedding.points, spike_units, dimensions=(0, 1, 2), title="True units")
+figure = plot_embedding(embedding.points, spike_units, dimensions=(0, 1, 2), title="True units")
