@@ -210,9 +210,16 @@ class Staged:
         from steadyspike import hub_cards
 
         card = (self.folder / CARD).read_text(encoding="utf-8")
-        if license_name is not None and hub_cards.license_of(card) is None:
+        if license_name is not None and self.license is None:
             card = hub_cards.complete_card(card, self.form.name, self.kind, repo_id, license_name)
             (self.folder / CARD).write_text(card, encoding="utf-8")
+
+    @property
+    def license(self) -> str | None:
+        """The licence that the card names."""
+        from steadyspike import hub_cards
+
+        return hub_cards.license_of((self.folder / CARD).read_text(encoding="utf-8"))
 
 
 def stage(

@@ -332,14 +332,14 @@ def _push(
                 f"hf:{repo_id}@{tag} is there with other content (commit {tagged[tag]}), and tags are never moved; "
                 f"take another one. There are: {', '.join(sorted(tagged))}"
             )
-        return Pushed(str(HubReference(repo_id, tagged[tag])), tag, False, url)
+        return Pushed(str(HubReference(repo_id, tagged[tag])), tag, False, url, staged.license)
     if not is_same(head, staged):
         commit, changed = _commit(api, staged, head, message), True
     assert commit is not None
     if tag is not None:
         api.create_tag(repo_id, tag=tag, revision=commit)
         changed = True
-    return Pushed(str(HubReference(repo_id, commit)), tag, changed, url)
+    return Pushed(str(HubReference(repo_id, commit)), tag, changed, url, staged.license)
 
 
 def _info(api: HfApi, repo_id: str, revision: str | None) -> ModelInfo:

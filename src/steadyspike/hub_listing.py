@@ -26,12 +26,15 @@ class Pushed:
         Whether anything was pushed; if not, it was there already.
     url : str
         Of its page.
+    license : str or None
+        That its card names.
     """
 
     ref: str
     tag: str | None
     changed: bool
     url: str
+    license: str | None
 
     def __str__(self) -> str:
         as_tag = f" (tag {self.tag})" if self.tag else ""

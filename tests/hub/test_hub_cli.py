@@ -49,6 +49,7 @@ def test_push_list_show_and_pull_a_model(hub, folder, tmp_path, new_cache, offli
     )
     commit = hub.repos["lab/small"].tags["v1"]
     assert f"hf:lab/small@{commit} (tag v1): pushed" in pushed
+    assert "licence" not in pushed
     assert "is there already; nothing was pushed" in works(
         "models", "push", folder, "lab/small", "--tag", "v1"
     )
@@ -84,13 +85,15 @@ def test_push_list_show_and_pull_a_model(hub, folder, tmp_path, new_cache, offli
 
 def test_push_list_show_and_pull_a_preset(hub, preset, tmp_path, new_cache):
     file = save_preset(preset, tmp_path / "lab.toml")
-    works("presets", "push", file, "lab/rigid", "--tag", "v1", "--private")
+    assert "names no licence" in works("presets", "push", file, "lab/rigid", "--tag", "v1", "--private")
     assert hub.repos["lab/rigid"].private
     new_cache()
     assert "hf:lab/rigid" in works("presets", "list", "--hub", "--kind", "motion")
     assert "good" in works("presets", "validate", "hf:lab/rigid@v1")
     assert works("presets", "show", "hf:lab/rigid") == file.read_text()
-    works("presets", "pull", "hf:lab/rigid@v1", "-o", tmp_path / "copy.toml")
+    commit = hub.repos["lab/rigid"].tags["v1"]
+    pulled = works("presets", "pull", "hf:lab/rigid@v1", "-o", tmp_path / "copy.toml")
+    assert f"versions: v1 ({commit[:7]})" in pulled
     assert load_preset(tmp_path / "copy.toml") == preset
     assert hub.repos["lab/rigid"].branches["main"] in works("presets", "list")
     assert "ends in .toml" in refused(2, "presets", "pull", "hf:lab/rigid", "-o", tmp_path / "copy.txt")

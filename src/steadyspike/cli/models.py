@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -76,8 +76,7 @@ def show(
 ) -> None:
     """Print what a model is: its reference, its hash, and its card."""
     with clear_errors(debug):
-        from steadyspike.cli.sharing import hub_refusals
-        from steadyspike.hub import versions
+        from steadyspike.cli.sharing import hub_refusals, shown_versions
         from steadyspike.hub_cache import reference_of
         from steadyspike.hub_cards import printable
         from steadyspike.hub_reference import is_reference
@@ -92,18 +91,8 @@ def show(
         parameters = sum(weights.numel() for weights in loaded.network.parameters())
         typer.echo(f"network:  {loaded.config.network.name}, {parameters:,} parameters")
         if is_reference(model):
-            typer.echo(f"versions: {_shown_versions(model, versions)}")
+            typer.echo(f"versions: {shown_versions(model)}")
         typer.echo("\n" + printable(loaded.card))
-
-
-def _shown_versions(model: str, versions: Any) -> str:
-    from steadyspike.hub_reference import HubError
-
-    try:
-        tags = versions(model)
-    except HubError:
-        return "not known without a connection"
-    return ", ".join(f"{tag} ({commit[:7]})" for tag, commit in tags.items()) or "none"
 
 
 @app.command()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from steadyspike.cli.errors import UsageError, refusals
+from steadyspike.cli.errors import UsageError, refusals, say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -54,6 +54,10 @@ def push(shared: str, repo_id: str, **how: Any) -> None:
         pushed = push_to_hub(shared, repo_id, **how)
     typer.echo(str(pushed))
     typer.echo(f"page: {pushed.url}")
+    if pushed.license is None:
+        say(
+            "[yellow]note[/yellow]: the card names no licence, so nobody may use it; push again with --license"
+        )
 
 
 def pull(ref: str, form: str, output: Path | None) -> None:
@@ -70,10 +74,24 @@ def pull(ref: str, form: str, output: Path | None) -> None:
         fetched = fetch(ref, form)
         load_checked(fetched.form, fetched.folder, fetched.ref)
     typer.echo(str(fetched.ref))
+    typer.echo(f"versions: {shown_versions(ref)}")
     typer.echo(str(fetched.folder))
     if output is not None:
         _copy(fetched, output)
         typer.echo(f"copied to {output}")
+
+
+def shown_versions(ref: str) -> str:
+    """List the tags of a repository in a line."""
+    from steadyspike.hub import versions
+    from steadyspike.hub_cards import printable
+    from steadyspike.hub_reference import HubError
+
+    try:
+        tags = versions(ref)
+    except HubError:
+        return "not known without a connection"
+    return printable(", ".join(f"{tag} ({commit[:7]})" for tag, commit in tags.items())) or "none"
 
 
 def _copy(fetched: Fetched, output: Path) -> None:
