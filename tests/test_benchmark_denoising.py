@@ -13,6 +13,8 @@ from steadyspike.benchmark.denoising import (
 )
 from steadyspike.benchmark.denoising_data import NoisyCase, training_cases
 from steadyspike.benchmark.denoising_tables import format_denoising_tables, write_denoising_report
+from steadyspike.metrics.denoising_result import DenoisingEvaluation
+from steadyspike.report.style import new_figure
 
 TINY = StudySettings(
     budget_s=5.0,
@@ -37,6 +39,8 @@ def study(tmp_path_factory):
         for rows in ("benchmark.denoising_data.RIDGE_ROWS", "training.run.RIDGE_ROWS"):
             patch.setattr(f"steadyspike.{rows}", 4000)
         patch.setattr("steadyspike.metrics.denoising_methods.LINEAR_ROWS", 4000)
+        for figure in ("plot", "plot_traces", "plot_templates"):
+            patch.setattr(DenoisingEvaluation, figure, lambda evaluation: new_figure(1, 1))
         results = run_denoising_benchmark(
             folder, networks=NETWORKS, probes=("np1",), settings=TINY, tell=lines.append, progress_bar=False
         )
