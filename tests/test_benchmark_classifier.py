@@ -47,6 +47,17 @@ def test_classifier_benchmark(folder, tmp_path):
     assert (tmp_path / "out" / "scores.png").stat().st_size > 1000
 
 
+def test_each_channel_is_the_test_once(folder, tmp_path):
+    arguments = ["benchmark", "classifier", str(folder), "--rotate", "--output", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
+    assert [row["test"] for row in rows] == [9, 9, 16, 16, 33, 33, 11, 11, 40, 40]
+    assert all(row["test"] != row["validation"] for row in rows)
+    means = [np.mean([row["macro_f1"] for row in rows[first::2]]) for first in (0, 1)]
+    assert f"| mean | | | {means[0]:.3f} | {means[1]:.3f} |" in (tmp_path / "out" / "results.md").read_text()
+
+
 def test_classifier_benchmark_refuses(folder, tmp_path, monkeypatch):
     monkeypatch.delenv("STEADYSPIKE_DATA", raising=False)
     for arguments, message in (

@@ -125,6 +125,19 @@ def test_validation_is_what_choices_are_made_on():
     assert model.config.extra["training"]["validation"] == "given"
 
 
+def test_decided_on_all_waveforms():
+    train, validation = spikes_and_noise(0), spikes_and_noise(1, offset=40.0, num_spikes=200)
+    model = steadyspike.train_spike_classifier(
+        *train, validation=validation, decide_on="all", spike_fractions=None
+    )
+    truth = np.concatenate([train[1], validation[1]]) == 1
+    log_odds = model.decision_function(np.concatenate([train[0], validation[0]]))
+    threshold = np.log(model.config.threshold / (1 - model.config.threshold))
+    best = max(macro_f1(truth, log_odds >= limit) for limit in np.append(log_odds[::3], np.inf))
+    assert macro_f1(truth, log_odds >= threshold) >= best
+    assert "and by those trained on" in model.card
+
+
 def test_samples_that_are_not_finite_count_as_the_mean(model):
     waveforms = spikes_and_noise(7)[0][:50]
     broken, mended = waveforms.copy(), waveforms.copy()
@@ -229,6 +242,7 @@ def test_evaluation_of_any_classifier_and_its_figure(model, tmp_path):
         (dict(network="mlp"), "network='mlp'"),
         (dict(class_weight="some"), "class_weight='some'"),
         (dict(unit="mV"), "unit='mV'"),
+        (dict(decide_on="test"), "decide_on='test'"),
         (dict(noise=-1.0), "noise=-1.0"),
         (dict(noise=np.nan), "noise=nan"),
         (dict(amplitude_jitter=-0.1), "amplitude_jitter=-0.1"),

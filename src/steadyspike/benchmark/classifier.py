@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,78 @@ def run_classifier_benchmark(
             tell(f"{name}: macro F1 on the test channel {np.mean(row['test']['macro_f1']):.4f}")
     results = {"seeds": list(seeds), "rows": rows, "versions": versions(), "machine": machine()}
     return ClassifierBenchmark(results, first)
+
+
+def run_rotation(
+    folder: str | Path,
+    *,
+    networks: Sequence[str] = ("discriminant", "cnn"),
+    seed: int = 0,
+    tell: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Make each channel the test once, with the next one for validation and the other three for training.
+
+    Parameters
+    ----------
+    folder : str or Path
+        With ``channel_spikes_K.npy`` and ``channel_background_K.npy``.
+    networks : sequence of str, default: ("discriminant", "cnn")
+        What `steadyspike.train_spike_classifier` takes as `network`.
+    seed : int, default: 0
+    tell : callable
+        Called with one line of text for each model.
+
+    Returns
+    -------
+    results : dict
+        "rows", each with "network", "test" and "validation" (channels), "num_spikes" and the scores on the test.
+    """
+    from steadyspike.inference import torch_threads
+    from steadyspike.metrics.spike_classification import evaluate_spike_classifier
+    from steadyspike.training.spike_classifier import train_spike_classifier
+
+    channels = (*TRAIN, VALIDATION, TEST)
+    rows = []
+    for number, tested in enumerate(channels):
+        validated = channels[(number + 1) % len(channels)]
+        train = load_channels(folder, [one for one in channels if one not in (tested, validated)])
+        validation, test = load_channels(folder, (validated,)), load_channels(folder, (tested,))
+        for network, decide_on in product(networks, ("validation", "all")):
+            options = {"seed": seed, "network": network, "decide_on": decide_on}
+            with torch_threads(1):
+                model = train_spike_classifier(*train, validation=validation, **options)
+                scores = evaluate_spike_classifier(model, *test, repeats=1)
+            name = network if decide_on == "validation" else f"{network}, decided on all"
+            found = {"network": name, "test": tested, "validation": validated}
+            found["num_spikes"] = int(test[1].sum())
+            rows.append(found | {key: getattr(scores, key) for key in MEASURES})
+            tell(f"{name}, tested on channel {tested}: macro F1 {scores.macro_f1:.4f}")
+    return {"seed": seed, "rows": rows, "versions": versions(), "machine": machine()}
+
+
+def format_rotation_table(results: dict[str, Any]) -> str:
+    """Write macro F1 (and average precision) of each network on each channel as a Markdown table."""
+    networks = list(dict.fromkeys(row["network"] for row in results["rows"]))
+    lines = [
+        f"| tested on channel | validated on | spikes | {' | '.join(networks)} |",
+        "|---:|---:|---:|" + "---:|" * len(networks),
+    ]
+    for tested in dict.fromkeys(row["test"] for row in results["rows"]):
+        rows = {row["network"]: row for row in results["rows"] if row["test"] == tested}
+        first = next(iter(rows.values()))
+        cells = [f"{rows[one]['macro_f1']:.3f} ({rows[one]['average_precision']:.3f})" for one in networks]
+        lines.append(f"| {tested} | {first['validation']} | {first['num_spikes']} | {' | '.join(cells)} |")
+    means = [
+        np.mean([row["macro_f1"] for row in results["rows"] if row["network"] == one]) for one in networks
+    ]
+    lines.append(f"| mean | | | {' | '.join(f'{mean:.3f}' for mean in means)} |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Macro F1, with the average precision of spikes; the other three channels are trained on.",
+        ]
+    )
 
 
 def train_bundled_classifier(data: str | Path, folder: str | Path, seed: int = 0) -> Any:

@@ -17,6 +17,8 @@ CLASSIFIER_EXAMPLES = """
   steadyspike benchmark classifier /data/zebra_finch_spikes
 
   steadyspike benchmark classifier /data/zebra_finch_spikes --network discriminant,cnn --output classifier
+
+  steadyspike benchmark classifier /data/zebra_finch_spikes --network discriminant,cnn --rotate
 """
 
 DataFolder = Annotated[
@@ -45,6 +47,9 @@ def classifier(
         Path | None,
         typer.Option("--output", "-o", help="New folder for results.md, results.json and a figure."),
     ] = None,
+    rotate: Annotated[
+        bool, typer.Option("--rotate", help="Instead: each channel is the test once; ours only, one seed.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Classify the zebra finch waveforms: the published networks, and ours trained anew with each seed."""
@@ -59,6 +64,14 @@ def classifier(
         if wrong or not names:
             raise UsageError(f"--network {network} is not known; allowed: {', '.join(NETWORKS)}")
         _check_new(output)
+        if rotate:
+            turns = benchmark.run_rotation(
+                folder, networks=names, tell=lambda line: typer.echo(line, err=True)
+            )
+            text = benchmark.format_rotation_table(turns)
+            typer.echo(text)
+            _write(output, text, turns, {})
+            return
         done = benchmark.run_classifier_benchmark(
             folder, seeds=range(seeds), networks=names, tell=lambda line: typer.echo(line, err=True)
         )

@@ -23,6 +23,7 @@ def train_spike_classifier(
     noise: float = 0.5,
     amplitude_jitter: float = 0.0,
     spike_fractions: tuple[float, float] | None = (0.01, 0.5),
+    decide_on: str = "validation",
     max_epochs: int = 30,
     patience: int = 6,
     batch_size: int = 256,
@@ -65,6 +66,9 @@ def train_spike_classifier(
     spike_fractions : tuple of float or None, default: (0.01, 0.5)
         Lowest and highest share of spikes on channels that the classifier will see. The threshold is the best on
         average between them; None: for the share in the validation waveforms.
+    decide_on : {"validation", "all"}, default: "validation"
+        By which waveforms calibration and threshold are chosen. Where validation is a channel with one unit or two,
+        "all", which adds those trained on, suits other channels better (`steadyspike benchmark classifier --rotate`).
     max_epochs, patience, batch_size : int, default: 30, 6, 256
         Of "cnn" and "gru"; training stops after `patience` epochs without gain.
     learning_rate : float, default: 2e-3
@@ -96,6 +100,8 @@ def train_spike_classifier(
         raise ValueError(f"network={network!r} is not known; allowed: {', '.join(map(repr, NETWORKS))}")
     if class_weight not in ("balanced", None):
         raise ValueError(f"class_weight={class_weight!r} is not known; allowed: 'balanced', None")
+    if decide_on not in ("validation", "all"):
+        raise ValueError(f"decide_on={decide_on!r} is not known; allowed: 'validation', 'all'")
     if unit not in ("uV", None):
         raise ValueError(f"unit={unit!r} is not known; allowed: 'uV', None")
     data.check_range(
@@ -131,6 +137,7 @@ def train_spike_classifier(
         learning_rate=learning_rate,
         batch_size=batch_size,
         spike_fractions=spike_fractions,
+        decide_on=decide_on,
     )
     return run.carry_out(
         {"sampling_frequency": sampling_frequency, "nbefore": nbefore, "unit": unit},

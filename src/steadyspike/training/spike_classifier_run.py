@@ -47,6 +47,7 @@ class ClassifierRun:
     batch_size: int
 
     spike_fractions: tuple[float, float] | None
+    decide_on: str
 
     def carry_out(
         self,
@@ -66,13 +67,22 @@ class ClassifierRun:
         # networks this small are slower on several threads
         with own_random_numbers(self.seed), torch_threads(1):
             found, notes = self._best(train, test)
-        log_odds = _log_odds(found, test)
-        temperature, bias = fit_calibration(log_odds, self.held_out.is_spike)
+            log_odds = _log_odds(found, test)
+            decided, truth = log_odds, self.held_out.is_spike
+            if self.decide_on == "all":
+                decided = np.concatenate([decided, _log_odds(found, torch.from_numpy(train))])
+                truth = np.concatenate([truth, self.training.is_spike])
+        temperature, bias = fit_calibration(decided, truth)
+        threshold, _ = choose_threshold((decided + bias) / temperature, truth, self.spike_fractions)
         log_odds = (log_odds + bias) / temperature
-        threshold, _ = choose_threshold(log_odds, self.held_out.is_spike, self.spike_fractions)
         scores = classification_scores(self.held_out.is_spike, log_odds >= threshold, log_odds)
         notes |= {"seed": self.seed, "elapsed_s": round(time.perf_counter() - begun, 2)}
-        notes |= {"validation": validation, "noise": self.noise, "amplitude_jitter": self.amplitude_jitter}
+        notes |= {
+            "decide_on": self.decide_on,
+            "validation": validation,
+            "noise": self.noise,
+            "amplitude_jitter": self.amplitude_jitter,
+        }
         extra: dict[str, Any] = {
             "training": {**notes, "spike_fractions": list(self.spike_fractions or ()) or None},
             "data": {"training": _counts(self.training), "validation": _counts(self.held_out)},
@@ -89,7 +99,7 @@ class ClassifierRun:
             temperature=temperature,
             bias=bias,
             threshold=min(max(1 / (1 + exp(-threshold)), 1e-9), 1 - 1e-9),
-            spike_fraction=float(self.held_out.is_spike.mean()),
+            spike_fraction=float(truth.mean()),
             extra=extra,
             **described,
         )

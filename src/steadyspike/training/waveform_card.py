@@ -34,7 +34,8 @@ def write_classifier_card(config: SpikeClassifierConfig, license_name: str) -> s
         *("", *_table(rows), "", "## Data", ""),
         *_table({name: f"{n['spikes']} spikes, {n['noise']} noise" for name, n in data.items()}),
         *("", f"Validation waveforms: {training['validation']}.", "", "## Scores", ""),
-        "On the validation waveforms, on which threshold and calibration were chosen: other channels may do worse.",
+        "On the validation waveforms, by which threshold and calibration were chosen"
+        f"{', and by those trained on' if training['decide_on'] == 'all' else ''}: other channels may do worse.",
         *("", *_table({name: f"{value:.4f}" for name, value in extra["scores"]["validation"].items()})),
     ]
     return "\n".join(lines) + "\n"
