@@ -125,6 +125,8 @@ def test_what_cannot_work_is_refused_at_once(tmp_path, arguments, name):
 
 def test_cases_tell_noise_apart():
     names = {NoisyCase("np1", 0, 8, 3, factor, clean).name for factor in (1, 1.5) for clean in (True, False)}
-    assert len(names) == 4
+    assert len(names | {NoisyCase("np1", 0, 8, 3, noise="white").name}) == 5
+    with pytest.raises(ValueError, match="noise='pink' is not known; allowed: coloured, white"):
+        NoisyCase("np1", 0, noise="pink")
     with pytest.raises(ValueError, match="noise_factor"):
         NoisyCase("np1", 0, noise_factor=np.inf)

@@ -57,6 +57,8 @@ class StudySettings:
         Length of each of them, and of the one that is judged on.
     num_channels : int or None, default: None
         Contacts; None: the probes' usual numbers, 128 of "np1" and "np2".
+    noise : {"coloured", "white"}, default: "coloured"
+        Correlated in space and time, or in space only (`simulate_noisy_recording`).
     learning_rates : mapping of str to tuple of float
         Under "blindspot" and "unet_single_ephys_1024", those to try; empty: the default of `train_deepinterpolation`.
     loss : str, default: "mse"
@@ -74,6 +76,7 @@ class StudySettings:
     train_s: float = 60.0
     test_s: float = 20.0
     num_channels: int | None = None
+    noise: str = "coloured"
     learning_rates: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     loss: str = "mse"
     max_steps: int | None = None
@@ -136,8 +139,15 @@ def run_denoising_benchmark(
         raise ValueError(f"budget_s={settings.budget_s} must be above 0")
     cases = [
         (
-            NoisyCase(probe, seed, settings.num_channels, settings.test_s),
-            training_cases(probe, seed, settings.train_recordings, settings.num_channels, settings.train_s),
+            NoisyCase(probe, seed, settings.num_channels, settings.test_s, noise=settings.noise),
+            training_cases(
+                probe,
+                seed,
+                settings.train_recordings,
+                settings.num_channels,
+                settings.train_s,
+                settings.noise,
+            ),
         )
         for seed in seeds
         for probe in probes

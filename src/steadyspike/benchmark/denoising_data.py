@@ -10,6 +10,7 @@ from typing import Any
 from steadyspike.benchmark.probes import find_probe
 from steadyspike.benchmark.simulate_denoising import (
     NOISE_LEVELS_UV,
+    NOISES,
     NoisyRecording,
     load_noisy_recording,
     simulate_noisy_recording,
@@ -37,6 +38,8 @@ class NoisyCase:
         On the noise levels of all channels; above 0.
     clean : bool, default: True
         Whether the traces without noise are kept too.
+    noise : {"coloured", "white"}, default: "coloured"
+        As `simulate_noisy_recording` has it.
     """
 
     probe: str
@@ -45,6 +48,7 @@ class NoisyCase:
     duration_s: float = 60.0
     noise_factor: float = 1.0
     clean: bool = True
+    noise: str = "coloured"
 
     def __post_init__(self):
         object.__setattr__(self, "num_channels", find_probe(self.probe, self.num_channels)[1])
@@ -55,13 +59,16 @@ class NoisyCase:
         ):
             if not least <= value < float("inf"):
                 raise ValueError(f"{name}={value} must be at least {least:g}")
+        if self.noise not in NOISES:
+            raise ValueError(f"noise={self.noise!r} is not known; allowed: {', '.join(NOISES)}")
         if self.seed < 0:
             raise ValueError(f"seed={self.seed} must not be negative")
 
     @property
     def name(self) -> str:
         """What its folder is called."""
-        noise = "" if self.noise_factor == 1 else f"-noise{self.noise_factor:g}"
+        noise = "" if self.noise == "coloured" else f"-{self.noise}"
+        noise += "" if self.noise_factor == 1 else f"-noise{self.noise_factor:g}"
         end = "" if self.clean else "-noisy"
         return f"{self.probe}-{self.num_channels}ch-{self.duration_s:g}s-{self.seed}{noise}{end}"
 
@@ -83,17 +90,18 @@ class NoisyCase:
             duration_s=self.duration_s,
             seed=self.seed,
             noise_levels_uV=(low * self.noise_factor, high * self.noise_factor),
+            noise=self.noise,
         )
 
 
 def training_cases(
-    probe: str, seed: int, number: int, num_channels: int | None, duration_s: float
+    probe: str, seed: int, number: int, num_channels: int | None, duration_s: float, noise: str = "coloured"
 ) -> list[NoisyCase]:
     """List the recordings to train on for a test recording: none has a seed that a test recording could have."""
     if number < 1:
         raise ValueError(f"train_recordings={number} must be at least 1")
     seeds = [1000 * (seed + 1) + index for index in range(number)]
-    return [NoisyCase(probe, one, num_channels, duration_s, clean=False) for one in seeds]
+    return [NoisyCase(probe, one, num_channels, duration_s, clean=False, noise=noise) for one in seeds]
 
 
 def train_ridge(recordings: Sequence[Any], folder: str | Path, *, seed: int = 0) -> Any:

@@ -67,14 +67,15 @@ def write_denoising_report(folder: str | Path) -> str:
     if results:
         (folder / "results.md").write_text(tables, encoding="utf8")
         values = {
-            probe: _values([one for one in results if one["probe"] == probe]) for probe in _probes(results)
+            label: _values([one for one in results if _label(one) == label])
+            for label in dict.fromkeys(map(_label, results))
         }
         plot_denoising_quality(values).savefig(folder / "results.png", dpi=DOTS_PER_INCH)
     return tables
 
 
-def _probes(results: list[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(result["probe"] for result in results))
+def _label(result: dict[str, Any]) -> str:
+    return f"{result['probe']}, {result['settings'].get('noise', 'coloured')} noise"
 
 
 def _group(result: dict[str, Any]) -> tuple[Any, ...]:
@@ -86,18 +87,19 @@ def _group(result: dict[str, Any]) -> tuple[Any, ...]:
             for name in ("num_channels", "budget_s", "train_recordings", "train_s", "test_s", "loss")
         ),
         result["device"],
+        settings.get("noise", "coloured"),
     )
 
 
 def _title(key: tuple[Any, ...], own: list[dict[str, Any]]) -> str:
-    probe, channels, budget_s, number, train_s, test_s, loss, device = key
+    probe, channels, budget_s, number, train_s, test_s, loss, device, noise = key
     seeds = sorted({result["seed"] for result in own})
     threads = sorted({result["settings"]["num_threads"] for result in own})
     machine = own[0]["machine"]["processor"]
     where = device if device != "cpu" else f"{machine}, threads: {', '.join(map(str, threads))}"
     return (
-        f"### {probe}, {channels} channels\n\nTrained for {budget_s:g} s on {number} recordings of {train_s:g} s "
-        f"(loss: {loss}; {where}), judged on the last three quarters of {test_s:g} s; "
+        f"### {probe}, {channels} channels, {noise} noise\n\nTrained for {budget_s:g} s on {number} recordings of "
+        f"{train_s:g} s (loss: {loss}; {where}), judged on the last three quarters of {test_s:g} s; "
         f"seeds {', '.join(map(str, seeds))}."
     )
 

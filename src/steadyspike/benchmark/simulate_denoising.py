@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 AMPLITUDES_UV, NOISE_LEVELS_UV = (15.0, 200.0), (6.0, 10.0)
 AMPLITUDE_SPREAD = 0.1
+NOISES = ("coloured", "white")
 SIZES = {"small": (0.0, 5.0), "medium": (5.0, 10.0), "large": (10.0, np.inf)}
 """Kinds of units: amplitude on the largest channel over that channel's noise level, from and below."""
 UNIT_DTYPE = [
@@ -126,6 +127,7 @@ def simulate_noisy_recording(
     amplitudes_uV: tuple[float, float] = AMPLITUDES_UV,
     noise_levels_uV: tuple[float, float] = NOISE_LEVELS_UV,
     firing_rates: tuple[float, float] = (1.0, 10.0),
+    noise: str = "coloured",
     sampling_frequency: float = SAMPLING_FREQUENCY,
 ) -> NoisyRecording:
     """Simulate a recording with and without noise.
@@ -153,6 +155,9 @@ def simulate_noisy_recording(
         Range of the channels' noise standard deviations, drawn evenly.
     firing_rates : tuple of float, default: (1.0, 10.0)
         Range of the units' mean firing rates in Hz.
+    noise : {"coloured", "white"}, default: "coloured"
+        "coloured": correlated in space and time (`steadyspike.benchmark.coloured_noise`); "white": correlated in space
+        only, as SpikeInterface's generators make it (`steadyspike.benchmark.noise`).
     sampling_frequency : float, default: 30000.0
         In Hz.
 
@@ -168,11 +173,11 @@ def simulate_noisy_recording(
     """
     from spikeinterface.generation.drift_tools import InjectDriftingTemplatesRecording
 
-    from steadyspike.benchmark.coloured_noise import ColouredNoiseRecording
-
     for name, (low, high) in (("amplitudes_uV", amplitudes_uV), ("noise_levels_uV", noise_levels_uV)):
         if not 0 < low <= high:
             raise ValueError(f"{name}=({low}, {high}) must be above 0, the smaller first")
+    if noise not in NOISES:
+        raise ValueError(f"noise={noise!r} is not known; allowed: {', '.join(NOISES)}")
     drifting = simulate_drifting_recording(
         scenario,
         probe=probe,
@@ -187,14 +192,9 @@ def simulate_noisy_recording(
     built_probe = build_probe(probe, num_channels)
     rng = np.random.default_rng((seed, 2))
     levels = rng.uniform(*noise_levels_uV, size=built_probe.get_contact_count())
-    noise = ColouredNoiseRecording(
-        built_probe.contact_positions,
-        levels,
-        drifting.recording.get_num_samples(),
-        sampling_frequency,
-        seed=seed,
+    alone = _make_noise(
+        noise, built_probe, levels, drifting.recording.get_num_samples(), sampling_frequency, seed
     )
-    noise.set_probe(built_probe)
     parts = dict(drifting.recording._kwargs)
     units = _draw_amplitudes(drifting, parts["drifting_templates"], levels, amplitudes_uV, rng)
     spikes = drifting.sorting.to_spike_vector()
@@ -202,15 +202,32 @@ def simulate_noisy_recording(
     factors = (units["amplitude_uV"] / raw)[spikes["unit_index"]]
     factors = factors * rng.normal(1.0, AMPLITUDE_SPREAD, spikes.size).clip(0.5, 1.5)
     parts |= dict(amplitude_factor=factors.astype("float32"))
-    noisy = InjectDriftingTemplatesRecording(**{**parts, "parent_recording": noise})
-    silent = dict(parent_recording=None, num_samples=[noise.get_num_samples()])
+    noisy = InjectDriftingTemplatesRecording(**{**parts, "parent_recording": alone})
+    silent = dict(parent_recording=None, num_samples=[alone.get_num_samples()])
     clean = InjectDriftingTemplatesRecording(**{**parts, **silent}).astype("float32")
     clean = clean.rename_channels(noisy.channel_ids)
     for recording in (noisy, clean):
         recording.set_channel_gains(1.0)
         recording.set_channel_offsets(0.0)
-    info = {**drifting.info, "noise_levels_uV": list(noise_levels_uV), "amplitudes_uV": list(amplitudes_uV)}
+    info = {
+        **drifting.info,
+        "noise": noise,
+        "noise_levels_uV": list(noise_levels_uV),
+        "amplitudes_uV": list(amplitudes_uV),
+    }
     return NoisyRecording(noisy, clean, drifting.sorting, units, info)
+
+
+def _make_noise(
+    kind: str, probe: Any, levels: np.ndarray, num_samples: int, sampling_frequency: float, seed: int
+) -> BaseRecording:
+    from steadyspike.benchmark.coloured_noise import ColouredNoiseRecording
+    from steadyspike.benchmark.noise import CorrelatedNoiseRecording
+
+    made = {"coloured": ColouredNoiseRecording, "white": CorrelatedNoiseRecording}[kind]
+    noise = made(probe.contact_positions, levels, num_samples, sampling_frequency, seed=seed)
+    noise.set_probe(probe)
+    return noise
 
 
 def _troughs(templates: Any) -> np.ndarray:

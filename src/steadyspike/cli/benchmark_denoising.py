@@ -53,6 +53,9 @@ def denoising(
     ] = 3,
     train_s: Annotated[float, typer.Option("--train-s", min=2, help="Seconds of each of them.")] = 60.0,
     test_s: Annotated[float, typer.Option("--test-s", min=2, help="Seconds of the one judged on.")] = 20.0,
+    noise: Annotated[
+        str, typer.Option("--noise", help="coloured, or white in time; both are correlated in space.")
+    ] = "coloured",
     channels: Channels = None,
     device: Device = "auto",
     threads: Threads = 1,
@@ -90,6 +93,7 @@ def denoising(
             train_s=train_s,
             test_s=test_s,
             num_channels=channels,
+            noise=noise,
             learning_rates=rates,
             loss=loss,
             device=device,
