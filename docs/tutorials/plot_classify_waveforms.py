@@ -25,7 +25,7 @@ from steadyspike.report.spike_classifier import plot_classifier_scores
 si.set_global_job_kwargs(n_jobs=1, progress_bar=False)
 
 
-def labelled_peaks(seed, duration_s=20.0):
+def labelled_peaks(seed, duration_s=12.0):
     """Peaks over a low threshold, their waveforms on all four channels, and their units (-1: noise)."""
     recording, sorting = simulate_tetrode(num_units=4, duration_s=duration_s, seed=seed)
     settings = dict(detect_threshold=3.5, noise_levels=np.full(4, 10.0), exclude_sweep_ms=0.5)
@@ -46,7 +46,7 @@ print(f"{len(units)} peaks, of which {np.mean(units >= 0):.0%} are spikes")
 
 options = dict(validation=(other_waveforms, other_units >= 0), sampling_frequency=30_000.0, nbefore=15)
 model = steadyspike.train_spike_classifier(waveforms, units >= 0, **options)
-network = steadyspike.train_spike_classifier(waveforms, units >= 0, network="cnn", max_epochs=8, **options)
+network = steadyspike.train_spike_classifier(waveforms, units >= 0, network="cnn", max_epochs=5, **options)
 
 recording, peaks, new_waveforms, truth = labelled_peaks(seed=3)
 scores = {

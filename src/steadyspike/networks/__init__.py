@@ -1,11 +1,14 @@
 """Networks: tensors in, tensors out. Importing this package alone does not load torch.
 
-Every network here is called with the same arguments and is a `torch.nn.Module` with
+Every network here is a `torch.nn.Module` with
+
+- ``name`` and ``sizes``: what `make_network` needs to make it again.
+
+Those that denoise traces are called with the same arguments, and have
 
 - ``forward(image, mask=None)``: images (batch, before + time + after, rows, columns) to (batch, time, rows, columns);
 - ``context``: the samples (before, after) that it reads around each predicted one;
 - ``omission``: the samples hidden on each side of the predicted one;
-- ``name`` and ``sizes``: what `make_network` needs to make it again;
 - ``arrangement``: how it wants the contacts laid out (`steadyspike.probe_layout.layout_of`).
 """
 
