@@ -5,6 +5,7 @@ import pytest
 import spikeinterface.full as si
 from spikeinterface.core.node_pipeline import (
     ExtractDenseWaveforms,
+    ExtractSparseWaveforms,
     PeakDetector,
     PeakRetriever,
     base_peak_dtype,
@@ -158,6 +159,36 @@ def test_nodes_behind_never_see_noise(data, model):
         np.testing.assert_array_equal(found, spikes)
         np.testing.assert_array_equal(locations, expected)
         assert again["is_spike"].all()
+
+
+@pytest.mark.parametrize("which", ["model", "model3"])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_waveforms_of_a_parent(data, request, which, sparse):
+    recording, peaks, _ = data
+    model = request.getfixturevalue(which)
+    source = PeakRetriever(recording, peaks)
+    options = dict(nbefore=20, nafter=40, parents=[source])
+    if sparse:
+        waveforms = ExtractSparseWaveforms(recording, radius_um=45.0, **options)
+    else:
+        waveforms = ExtractDenseWaveforms(recording, **options)
+    node = ClassifyPeaks(recording, parents=[source, waveforms], model=model)
+    labels = run_node_pipeline(recording, [source, waveforms, node], dict(QUIET))
+    expected = steadyspike.classify_peaks(recording, peaks, model, **QUIET)
+    np.testing.assert_allclose(labels["probability"], expected["probability"], atol=1e-5)
+    short = ExtractDenseWaveforms(recording, nbefore=5, nafter=40, parents=[source])
+    with pytest.raises(ValueError, match="5 samples before"):
+        ClassifyPeaks(recording, parents=[source, short], model=model)
+    with pytest.raises(TypeError, match="last parent"):
+        ClassifyPeaks(recording, parents=[waveforms, source], model=model)
+
+
+def test_sparse_waveforms_that_lack_channels(data, model3):
+    recording, peaks, _ = data
+    source = PeakRetriever(recording, peaks)
+    narrow = ExtractSparseWaveforms(recording, radius_um=25.0, nbefore=20, nafter=40, parents=[source])
+    with pytest.raises(ValueError, match="larger radius_um"):
+        KeepSpikes(recording, parents=[source, narrow], model=model3)
 
 
 def test_no_peaks(data, model):

@@ -20,7 +20,14 @@ from typing import Any
 
 import numpy as np
 from spikeinterface.core import get_channel_distances
-from spikeinterface.core.node_pipeline import PeakRetriever, PeakSource, PipelineNode, run_node_pipeline
+from spikeinterface.core.node_pipeline import (
+    PeakRetriever,
+    PeakSource,
+    PipelineNode,
+    WaveformsNode,
+    find_parent_of_type,
+    run_node_pipeline,
+)
 
 from steadyspike.waveform_models import SpikeClassifier
 
@@ -28,7 +35,7 @@ LABEL_DTYPE = np.dtype([("probability", "float32"), ("is_spike", "bool")])
 
 
 class _ClassifierNode(PipelineNode):
-    """Cuts the waveforms that a classifier takes, around each peak, and gives it those."""
+    """Gives a classifier the waveform of each peak: from a parent that has waveforms, or cut out of the traces."""
 
     _compute_has_extended_signature = True
 
@@ -43,30 +50,60 @@ class _ClassifierNode(PipelineNode):
         _check_recording(recording, self.model)
         self.channels = nearest_channels(recording, self.model.config.num_channels)
         self.gains, self.offsets = microvolts(recording, self.model)
+        self.first, self.columns = self._read_waveform_layout(parents)
         self._kwargs.update(model=model, nbefore=nbefore)
 
     def get_margin(self):
         """Samples that the waveforms reach beyond a chunk."""
         return max(self.nbefore, self.nafter)
 
-    def _waveforms(self, traces, peaks):
-        """Cut waveforms (num_peaks, num_samples, num_channels) on the contacts nearest to each peak's."""
+    def _read_waveform_layout(self, parents):
+        """Note where in the waveforms of the last parent, dense or sparse, those of the model lie; None: cut them."""
+        source = find_parent_of_type(parents, WaveformsNode)
+        if source is None:
+            return None, None
+        if parents[-1] is not source:
+            raise TypeError(f"{type(self).__name__} needs its {WaveformsNode.__name__} as its last parent")
+        if source.nbefore < self.nbefore or source.nafter < self.nafter:
+            raise ValueError(
+                f"waveforms have {source.nbefore} samples before the peak and {source.nafter} from it on, but the "
+                f"model needs {self.nbefore} and {self.nafter}; allowed: as many or more"
+            )
+        columns = self.channels
+        if source.neighbours_mask is not None:
+            mask = source.neighbours_mask
+            if not np.take_along_axis(mask, self.channels, axis=1).all():
+                raise ValueError(
+                    f"waveforms do not hold the {self.channels.shape[1]} channels nearest to each; allowed: a larger "
+                    "radius_um"
+                )
+            # a sparse waveform holds the channels of its mask, in order, without gaps
+            columns = np.take_along_axis(np.cumsum(mask, axis=1) - 1, self.channels, axis=1)
+        return source.nbefore - self.nbefore, columns
+
+    def _waveforms(self, traces, peaks, others):
+        """Return waveforms (num_peaks, num_samples, num_channels) on the contacts nearest to each peak's."""
         channels = self.channels[peaks["channel_index"]]
-        waveforms = cut_waveforms(traces, peaks["sample_index"], channels, self.nbefore, self.nafter)
+        if self.first is None:
+            waveforms = cut_waveforms(traces, peaks["sample_index"], channels, self.nbefore, self.nafter)
+        else:
+            window = others[-1][:, self.first : self.first + self.nbefore + self.nafter]
+            columns = self.columns[peaks["channel_index"]]
+            waveforms = np.take_along_axis(window, columns[:, np.newaxis, :], axis=2)
         if self.gains is not None:
             waveforms = (
                 waveforms * self.gains[channels][:, np.newaxis] + self.offsets[channels][:, np.newaxis]
             )
         return waveforms
 
-    def _log_odds(self, traces, peaks):
+    def _log_odds(self, traces, peaks, others):
         from steadyspike.inference import torch_threads
 
         if not len(peaks):
             return np.zeros(0, "float32")
         # a worker that was forked must not wait for threads that only its parent has
         with torch_threads(1) if parent_process() else nullcontext():
-            return self.model.decision_function(self._waveforms(traces, peaks))
+            return self.model.decision_function(self._waveforms(traces, peaks, others))
 
 
 class ClassifyPeaks(_ClassifierNode):
@@ -77,7 +114,8 @@ class ClassifyPeaks(_ClassifierNode):
     recording : BaseRecording
         With positions of its contacts, if the model takes more than one channel.
     parents : list of PipelineNode
-        A `PeakSource`, or `KeepSpikes`.
+        A `PeakSource`, or `KeepSpikes`; and a `WaveformsNode`, dense or sparse, if its waveforms are to be classified,
+        such as denoised ones. Without one, they are cut out of the traces.
     return_output : bool, default: True
         Whether the pipeline returns the labels: an array with the fields "probability" and "is_spike".
     model : SpikeClassifier, str or Path
@@ -102,7 +140,7 @@ class ClassifyPeaks(_ClassifierNode):
 
     def compute(self, traces, start_frame, end_frame, segment_index, max_margin, peaks, *others):
         """Label the peaks of one chunk."""
-        log_odds = self._log_odds(traces, peaks)
+        log_odds = self._log_odds(traces, peaks, others)
         labels = np.empty(len(peaks), LABEL_DTYPE)
         labels["probability"] = self.model.probability(log_odds)
         labels["is_spike"] = self.model.decide(log_odds)
@@ -117,7 +155,8 @@ class KeepSpikes(_ClassifierNode):
     recording : BaseRecording
         With positions of its contacts, if the model takes more than one channel.
     parents : list of PipelineNode
-        A `PeakSource`.
+        A `PeakSource`; and a `WaveformsNode`, dense or sparse, if its waveforms are to be classified, such as denoised
+        ones. Without one, they are cut out of the traces.
     return_output : bool, default: False
         Whether the pipeline returns the peaks that are left. Behind a `PeakDetector`, that one must then have
         ``return_output=False``, because the pipeline takes its first output for the detected peaks.
@@ -148,7 +187,7 @@ class KeepSpikes(_ClassifierNode):
 
     def compute(self, traces, start_frame, end_frame, segment_index, max_margin, peaks, *others):
         """Return the peaks of one chunk that are spikes."""
-        return (peaks[self.model.decide(self._log_odds(traces, peaks))],)
+        return (peaks[self.model.decide(self._log_odds(traces, peaks, others))],)
 
 
 def classify_peaks(
