@@ -99,7 +99,7 @@ def test_localizers_behind_the_node_see_what_the_localizer_in_one_sees(spiky, ma
     denoised = (DenoiseWaveforms, {})
     in_one = localize_peaks(spiky.recording, peaks, method=METHOD, job_kwargs=JOBS)
     behind = pipeline(
-        spiky, peaks, extract, denoised, (LocalizeSteadyMonopolar, dict(radius_um=70.0, feature="energy"))
+        spiky, peaks, extract, denoised, (LocalizeSteadyMonopolar, dict(radius_um=50.0, feature="energy"))
     )
     for name in ("x", "y", "z", "alpha"):
         np.testing.assert_allclose(behind[name], in_one[name], rtol=1e-5, atol=1e-3)

@@ -39,8 +39,9 @@ class LocalizeSteadyDenoisedMonopolar(LocalizeBase):
         Whether the pipeline returns the locations.
     model : str, Path or WaveformDenoiserModel, default: "steady-denoiser"
         The name of a bundled model, a model folder, or a loaded model.
-    radius_um : float, default: 75.0
-        Contacts this near to the main channel, and within the model's radius, take part in the fit, in um; above 0.
+    radius_um : float, default: 50.0
+        Contacts this near to the main channel, and within the model's radius, take part in the fit, in um; above 0. What
+        is left of a spike on contacts further away tells more about the network than about the spike.
     max_distance_um : float, default: 150.0
         Bound of ``x`` and ``y`` around the center of mass, in um; ``z`` is bound by 10 times as much. At least 1.
     feature : "ptp" | "energy" | "peak_voltage", default: "energy"
@@ -68,7 +69,7 @@ class LocalizeSteadyDenoisedMonopolar(LocalizeBase):
     params_doc = """
     model : str, Path or WaveformDenoiserModel, default: "steady-denoiser"
         The name of a bundled model, a model folder, or a loaded model.
-    radius_um : float, default: 75.0
+    radius_um : float, default: 50.0
         Contacts this near to the main channel take part in the fit.
     max_distance_um : float, default: 150.0
         Bound of x and y around the center of mass; z is bound by 10 times as much.
@@ -84,7 +85,7 @@ class LocalizeSteadyDenoisedMonopolar(LocalizeBase):
         parents,
         return_output=True,
         model=DEFAULT_DENOISER,
-        radius_um=75.0,
+        radius_um=50.0,
         max_distance_um=150.0,
         feature="energy",
         noise_levels=None,
