@@ -11,9 +11,11 @@ Importing the package enters its parts into SpikeInterface's tables, for SpikeIn
 """
 
 from importlib import import_module
+from os import environ
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from steadyspike.acceleration.switch import accelerate, accelerated
     from steadyspike.embedding import align_waveforms, cluster_agreement, cluster_embedding, embed_waveforms
     from steadyspike.hub import pull_from_hub, push_to_hub
     from steadyspike.metrics import drift_metrics
@@ -54,6 +56,8 @@ __all__ = [
     "WaveformAutoencoderModel",
     "WaveformDenoiserModel",
     "__version__",
+    "accelerate",
+    "accelerated",
     "align_waveforms",
     "bandpass_filter",
     "classify_peaks",
@@ -90,6 +94,8 @@ __all__ = [
 ]
 
 _MODULES = {
+    "accelerate": "steadyspike.acceleration.switch",
+    "accelerated": "steadyspike.acceleration.switch",
     "SpikeClassifier": "steadyspike.waveform_models",
     "WaveformAutoencoderModel": "steadyspike.waveform_models",
     "align_waveforms": "steadyspike.embedding",
@@ -143,3 +149,5 @@ def __dir__() -> list[str]:
 
 
 import_module("steadyspike.register").register()
+if environ.get("STEADYSPIKE_ACCELERATE", "0") not in ("", "0"):
+    import_module("steadyspike.acceleration.switch").accelerate()

@@ -1,0 +1,1 @@
+"""SpikeInterface's own classes and functions, run by our kernels."""
