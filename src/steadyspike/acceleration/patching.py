@@ -1,7 +1,7 @@
 """Put replacements in the place of SpikeInterface's methods and functions, and take them out again.
 
-This is the only file that does so, and `patches.py` the only list of them. Methods are replaced in their classes, so that
-objects that a script has made before are accelerated too, and functions in their modules.
+This is the only file that does so, and `patches.py` the only list of them. Methods are replaced in their classes, so
+that objects which a script has made before are accelerated too, and functions in their modules.
 """
 
 from __future__ import annotations
