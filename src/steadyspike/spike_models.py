@@ -110,7 +110,7 @@ def spike_model(model: Any, cls: type[SavedModel]) -> Any:
     Parameters
     ----------
     model : str, Path or SavedModel
-        The name of a bundled model, a model folder, or a loaded model.
+        The name of a bundled model, a model folder, a reference to the Hugging Face Hub, or a loaded model.
     cls : type
         Of the model wanted.
 
@@ -123,6 +123,7 @@ def spike_model(model: Any, cls: type[SavedModel]) -> Any:
         return cls.load(model)
     if not isinstance(model, cls):
         raise ModelError(
-            f"model={model!r} is no {cls.__name__}; allowed: a bundled name, a model folder, or a loaded model"
+            f"model={model!r} is no {cls.__name__}; allowed: a bundled name, a model folder, a reference to the Hub "
+            "(hf:owner/name), or a loaded model"
         )
     return model

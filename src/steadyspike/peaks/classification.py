@@ -29,6 +29,8 @@ from spikeinterface.core.node_pipeline import (
     run_node_pipeline,
 )
 
+from steadyspike.hub import pin
+from steadyspike.hub_reference import EXAMPLE
 from steadyspike.waveform_models import SpikeClassifier
 
 LABEL_DTYPE = np.dtype([("probability", "float32"), ("is_spike", "bool")])
@@ -42,6 +44,7 @@ class _ClassifierNode(PipelineNode):
     def __init__(self, recording, parents, return_output, model, nbefore):
         if not any(isinstance(parent, PeakSource | KeepSpikes) for parent in parents or ()):
             raise TypeError(f"{type(self).__name__} needs a PeakSource, or KeepSpikes, as its first parent")
+        model = pin(model, "model")
         PipelineNode.__init__(self, recording, return_output=return_output, parents=parents)
         self.recording = recording
         self.model = load_classifier(model)
@@ -119,7 +122,8 @@ class ClassifyPeaks(_ClassifierNode):
     return_output : bool, default: True
         Whether the pipeline returns the labels: an array with the fields "probability" and "is_spike".
     model : SpikeClassifier, str or Path
-        A model, or a reference to one.
+        A model; or the name of a bundled one, a folder, or a reference to the Hugging Face Hub
+        ("hf:owner/name@revision", of which the commit is kept).
     nbefore : int or None, default: None
         Samples of a waveform before the peak; None: as in training.
 
@@ -161,7 +165,8 @@ class KeepSpikes(_ClassifierNode):
         Whether the pipeline returns the peaks that are left. Behind a `PeakDetector`, that one must then have
         ``return_output=False``, because the pipeline takes its first output for the detected peaks.
     model : SpikeClassifier, str or Path
-        A model, or a reference to one.
+        A model; or the name of a bundled one, a folder, or a reference to the Hugging Face Hub
+        ("hf:owner/name@revision", of which the commit is kept).
     nbefore : int or None, default: None
         Samples of a waveform before the peak; None: as in training.
 
@@ -207,7 +212,7 @@ def classify_peaks(
     peaks : ndarray
         As `spikeinterface.sortingcomponents.peak_detection.detect_peaks` gives them, in order of segment and time.
     model : SpikeClassifier, str or Path
-        A model; or the name of a bundled one, or a folder.
+        A model; or the name of a bundled one, a folder, or a reference to the Hugging Face Hub.
     nbefore : int or None, default: None
         Samples of a waveform before the peak; None: as in training.
     **job_kwargs
@@ -271,7 +276,7 @@ def load_classifier(model: SpikeClassifier | str | Path) -> SpikeClassifier:
         return model
     if not isinstance(model, str | Path):
         raise ValueError(
-            f"model={model!r} is no model; allowed: a SpikeClassifier, a bundled name, or a folder"
+            f"model={model!r} is no model; allowed: a SpikeClassifier, a bundled name, a folder, or {EXAMPLE}"
         )
     return SpikeClassifier.load(model)
 

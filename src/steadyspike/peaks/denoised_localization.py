@@ -11,6 +11,7 @@ from spikeinterface.core.node_pipeline import (
 from spikeinterface.postprocessing.unit_locations import dtype_localize_by_method
 from spikeinterface.sortingcomponents.peak_localization.base import LocalizeBase
 
+from ..hub import pin
 from ..kernels.contact_features import FEATURES, waveform_features
 from ..kernels.denoise_waveforms import gather_waveforms, select_waveforms
 from ..kernels.monopolar import solve_monopolar
@@ -38,10 +39,11 @@ class LocalizeSteadyDenoisedMonopolar(LocalizeBase):
     return_output : bool, default: True
         Whether the pipeline returns the locations.
     model : str, Path or WaveformDenoiserModel, default: "steady-denoiser"
-        The name of a bundled model, a model folder, or a loaded model.
+        The name of a bundled model, a model folder, a reference to the Hugging Face Hub ("hf:owner/name@revision", of
+        which the commit is kept), or a loaded model.
     radius_um : float, default: 50.0
-        Contacts this near to the main channel, and within the model's radius, take part in the fit, in um; above 0. What
-        is left of a spike on contacts further away tells more about the network than about the spike.
+        Contacts this near to the main channel, and within the model's radius, take part in the fit, in um; above 0.
+        What is left of a spike on contacts further away tells more about the network than about the spike.
     max_distance_um : float, default: 150.0
         Bound of ``x`` and ``y`` around the center of mass, in um; ``z`` is bound by 10 times as much. At least 1.
     feature : "ptp" | "energy" | "peak_voltage", default: "energy"
@@ -68,7 +70,7 @@ class LocalizeSteadyDenoisedMonopolar(LocalizeBase):
     name = "steady_denoised_monopolar"
     params_doc = """
     model : str, Path or WaveformDenoiserModel, default: "steady-denoiser"
-        The name of a bundled model, a model folder, or a loaded model.
+        The name of a bundled model, a model folder, a reference to the Hub, or a loaded model.
     radius_um : float, default: 50.0
         Contacts this near to the main channel take part in the fit.
     max_distance_um : float, default: 150.0
@@ -101,6 +103,7 @@ class LocalizeSteadyDenoisedMonopolar(LocalizeBase):
         parent = find_parent_of_type(parents, WaveformsNode)
         if parent is None:
             raise TypeError(f"{self.name} needs a {WaveformsNode.__name__} among its parents")
+        model = pin(model, "model")
         noise_levels = check_denoising(recording, noise_levels)
         PipelineNode.__init__(self, recording, return_output=return_output, parents=parents)
         self.recording = recording

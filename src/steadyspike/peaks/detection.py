@@ -3,6 +3,7 @@
 import numpy as np
 from spikeinterface.core.node_pipeline import PeakDetector
 
+from ..hub import pin
 from .spike_finders import FINDERS, PEAK_SIGNS, noise_scales
 
 DEFAULT_DETECTOR = "steady-detector"
@@ -24,7 +25,8 @@ class DetectSteadyNeural(PeakDetector):
     recording : BaseRecording
         Filtered, with contact positions.
     model : str, Path or SpikeDetectorModel, default: "steady-detector"
-        The name of a bundled model, a model folder, or a loaded model. The published YASS detectors, converted with
+        The name of a bundled model, a model folder, a reference to the Hugging Face Hub ("hf:owner/name@revision", of
+        which the commit is kept), or a loaded model. The published YASS detectors, converted with
         `steadyspike.legacy_yass.convert_yass_detector`, look at every sample of every contact and take much longer.
     probability : float | None, default: None
         From which on a candidate is a spike, 0 to 1 exclusive; None: the model's, usually 0.5.
@@ -57,7 +59,7 @@ class DetectSteadyNeural(PeakDetector):
     need_first_call_before_pipeline = False
     params_doc = """
     model: str, Path or SpikeDetectorModel, default: "steady-detector"
-        The name of a bundled model, a model folder, or a loaded model.
+        The name of a bundled model, a model folder, a reference to the Hub, or a loaded model.
     probability: float | None, default: None
         From which on a candidate is a spike, 0 to 1; None: the model's.
     peak_sign: "neg" | "pos", default: "neg"
@@ -88,6 +90,7 @@ class DetectSteadyNeural(PeakDetector):
             raise ValueError(
                 f"noise_levels has shape {np.shape(noise_levels)}; allowed is one for each of {len(locations)} channels"
             )
+        model = pin(model, "model")
         PeakDetector.__init__(self, recording, return_output=return_output)
         self.recording = recording
         self._kwargs.update(

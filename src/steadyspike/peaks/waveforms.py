@@ -3,6 +3,7 @@
 import numpy as np
 from spikeinterface.core.node_pipeline import WaveformsNode, find_parent_of_type
 
+from ..hub import pin
 from ..kernels.denoise_waveforms import select_waveforms
 from .spike_denoisers import SpikeDenoiser, seeded_noise_levels
 
@@ -52,7 +53,8 @@ class DenoiseWaveforms(WaveformsNode):
     parents : list of PipelineNode
         The peak source, then a `WaveformsNode` whose window covers the model's.
     model : str, Path or WaveformDenoiserModel, default: "steady-denoiser"
-        The name of a bundled model, a model folder, or a loaded model.
+        The name of a bundled model, a model folder, a reference to the Hugging Face Hub ("hf:owner/name@revision", of
+        which the commit is kept), or a loaded model.
     noise_levels : np.ndarray | None, default: None
         Of each channel, in the unit of the traces; None: estimated, from the same samples each time.
     return_output : bool, default: False
@@ -77,6 +79,7 @@ class DenoiseWaveforms(WaveformsNode):
         parent = find_parent_of_type(parents, WaveformsNode)
         if parent is None:
             raise TypeError(f"{type(self).__name__} needs a {WaveformsNode.__name__} among its parents")
+        model = pin(model, "model")
         noise_levels = check_denoising(recording, noise_levels)
         self.denoiser = SpikeDenoiser(
             find_denoiser(model),
