@@ -52,7 +52,8 @@ def plot_denoising_quality(values: Mapping[str, Mapping[str, Mapping[str, Sequen
             axes.set_xlim(left=0)
             axes.set_yticks(range(len(networks)), networks)
             axes.grid(axis="x", color=style.QUIET, alpha=0.3)
-        all_axes[0].legend(loc="best")
+        handles, labels = all_axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=max(1, len(labels)))
     return figure
 
 
