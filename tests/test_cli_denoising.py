@@ -47,7 +47,17 @@ def data(tmp_path_factory):
     without_noise = {"parent_recording": None, "num_samples": [45_000, 12_000]}
     clean = si.InjectTemplatesRecording(**{**recording._kwargs, **without_noise})
     clean.save(folder=folder / "clean", n_jobs=1, verbose=False)
-    result = run("train", folder / "raw", "-o", folder / "model", *TINY, "--license", "MIT")
+    result = run(
+        "train",
+        folder / "raw",
+        "-o",
+        folder / "model",
+        *TINY,
+        "--license",
+        "MIT",
+        "--data-license",
+        "cc0-1.0",
+    )
     assert result.exit_code == 0, result.output
     (folder / "trained.txt").write_text(result.output)
     return folder
@@ -74,6 +84,7 @@ def test_train_writes_a_model_and_its_scores(data):
     assert noted["chosen"] == "highpass and common reference"
     assert noted["steps"][0]["params"] == {"freq_min": 300.0, "freq_max": None}
     assert "license: MIT" in model.card
+    assert "Licence of the training data: cc0-1.0." in model.card
 
 
 def test_train_is_the_python_call(data, tmp_path):

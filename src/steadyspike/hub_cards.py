@@ -6,6 +6,7 @@ how to cite it. The rest of a card is left as its author wrote it.
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from steadyspike.presets import MotionPreset, PreprocessingPreset
 
 NO_LICENSE = "unknown"
+LONGEST_LICENSE = 100
 BEGIN, END = "<!-- steadyspike: use -->", "<!-- steadyspike: end -->"
 _SECTION = re.compile(rf"\n*{re.escape(BEGIN)}.*?{re.escape(END)}\n*", re.DOTALL)
 
@@ -107,6 +109,51 @@ def license_of(card: str) -> str | None:
     """Return the licence that a card names; None if it names none."""
     named = _parsed(card).data.get("license")
     return None if named in (None, NO_LICENSE) else str(named)
+
+
+def check_licenses(license_name: str, data_license: str | None = None) -> None:
+    """Refuse licences that are no short text of one line, before a network is trained for hours.
+
+    Parameters
+    ----------
+    license_name : str
+        Of the weights.
+    data_license : str or None, default: None
+        Of what they were trained on; None: not told.
+
+    Raises
+    ------
+    ValueError
+        If one is empty, longer than 100 characters, or holds what is no printable text, or "|", "<" or ">".
+    """
+    for name, value in (("license_name", license_name), ("data_license", data_license)):
+        if name == "data_license" and value is None:
+            continue
+        text = value if isinstance(value, str) else ""
+        if (
+            not text.strip()
+            or len(text) > LONGEST_LICENSE
+            or not text.isprintable()
+            or set("|<>") & set(text)
+        ):
+            raise ValueError(
+                f"{name}={value!r} cannot be the name of a licence; allowed: one line of up to {LONGEST_LICENSE} "
+                "characters, such as 'cc-by-4.0'"
+            )
+
+
+def license_metadata(license_name: str) -> str:
+    """Write the licence of the weights as a line of the metadata of a card."""
+    plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9.+-]*", license_name)
+    # a text in JSON is one in YAML
+    return f"license: {license_name if plain else json.dumps(license_name)}"
+
+
+def licenses_told(license_name: str, data_license: str | None) -> str:
+    """Say both licences in the text of a card; the metadata of the Hub have a place for that of the weights only."""
+    return (
+        f"Licence of the weights: {license_name}. Licence of the training data: {data_license or 'not told'}."
+    )
 
 
 def _parsed(card: str) -> ModelCard:

@@ -139,11 +139,11 @@ def origin_of(file: Path) -> dict[str, Any]:
 
 def imported_card(config: Any, license_name: str) -> str:
     """Write the card of a converted model: what it is, and which file it was."""
-    from steadyspike.hub_cards import model_card
+    from steadyspike.hub_cards import license_metadata, model_card
 
     origin = config.extra["imported_from"]
     return (
-        f"---\nlicense: {license_name}\n---\n\n{model_card(config)}\n"
+        f"---\n{license_metadata(license_name)}\n---\n\n{model_card(config)}\n"
         f"Converted from `{origin['file']}` (SHA-256 `{origin['sha256']}`).\n"
     )
 

@@ -89,7 +89,12 @@ def test_candidates_are_labelled_by_the_spikes(known):
 
 def test_a_detector_learns(recording_and_sorting, tmp_path):
     recording, sorting, trains = recording_and_sorting
-    model = train_spike_detector(recording, sorting, tmp_path / "detector", steps=60, batch_size=256)
+    licenses = dict(license_name="mit", data_license="cc-by-4.0")
+    model = train_spike_detector(
+        recording, sorting, tmp_path / "detector", steps=60, batch_size=256, **licenses
+    )
+    assert "Licence of the weights: mit. Licence of the training data: cc-by-4.0." in model.card
+    assert model.config.extra["data_license"] == "cc-by-4.0"
     assert model.config.extra["held_out"]["recall"] > 0.9
     assert model.config.extra["held_out"]["precision"] > 0.9
     again = train_spike_detector(recording, sorting, steps=60, batch_size=256)
@@ -130,6 +135,7 @@ def test_a_denoiser_learns(recording_and_sorting, tmp_path, with_sorting):
     given = (sorting,) if with_sorting else ()
     model = train_waveform_denoiser(recording, *given, folder=tmp_path / "denoiser", steps=60, batch_size=128)
     scores = model.config.extra["held_out"]
+    assert "Licence of the weights: unknown. Licence of the training data: not told." in model.card
     assert scores["denoised"] < 0.6 * scores["noisy"]
     assert steadyspike.load_model(tmp_path / "denoiser").config == model.config
     with pytest.raises(FileExistsError):

@@ -138,6 +138,8 @@ def _train(
         output,
         seed=seed,
         progress_bar=bool(progress_bar),
+        license_name="mit",
+        data_license="mit (simulated)",
         extra={"data": about},
         **options,
     )

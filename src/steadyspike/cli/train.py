@@ -55,7 +55,18 @@ NETWORK, TRAINING, HELD_OUT, WRITING = "Network", "Training", "Time", "Writing"
 ARGUMENTS = (
     *("train_start_s", "train_end_s", "train_duration_s", "test_start_s", "test_end_s", "test_duration_s"),
     *("network", "size", "network_kwargs", "init_from", "train_layers", "pre_ms", "post_ms"),
-    *("loss", "focus", "learning_rate", "batch_size", "patience", "seed", "device", "devices", "precision"),
+    *(
+        "loss",
+        "focus",
+        "learning_rate",
+        "batch_size",
+        "patience",
+        "seed",
+        "device",
+        "devices",
+        "precision",
+        "data_license",
+    ),
 )
 RENAMED = {
     "pre_post_omission": "--omission",
@@ -64,6 +75,7 @@ RENAMED = {
     "num_readers": "--readers",
     "overwrite=True with resume=False": "--restart",
     "network_kwargs": "--network-option",
+    "license_name": "--license",
     **{name: f"--{name.removesuffix('_s').replace('_', '-')}" for name in ARGUMENTS if name.endswith("_s")},
 }
 
@@ -80,6 +92,14 @@ def train(
     license_name: Annotated[
         str, typer.Option("--license", help="Of the weights, for the card.", rich_help_panel=WRITING)
     ] = "unknown",
+    data_license: Annotated[
+        str | None,
+        typer.Option(
+            "--data-license",
+            help="Of the recordings, for the card. Default: not told.",
+            rich_help_panel=WRITING,
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a model folder.", rich_help_panel=WRITING)
     ] = False,
@@ -252,7 +272,7 @@ def train(
             max_time_s=None if max_time is None else parse_duration(max_time, "--max-time"),
             patience=patience or None,
             **dict(seed=seed, device=device, devices=devices, precision=precision, num_readers=readers),
-            license_name=license_name,
+            **dict(license_name=license_name, data_license=data_license),
         )
         unfinished = _unfinished(output, overwrite)
         jobs = job_kwargs(1, "1s", progress_bar)

@@ -29,6 +29,7 @@ def train_waveform_autoencoder(
     nbefore: int | None = None,
     unit: str | None = None,
     license_name: str = "unknown",
+    data_license: str | None = None,
 ) -> WaveformAutoencoderModel:
     """Train an autoencoder: it learns to give waveforms back that it has squeezed through a few numbers.
 
@@ -53,6 +54,8 @@ def train_waveform_autoencoder(
         For the record: of the waveforms in Hz, which sample is the peak, and "uV" if they are in microvolts.
     license_name : str, default: "unknown"
         Of the model, for its card.
+    data_license : str or None, default: None
+        Of the waveforms, such as "cc-by-4.0", for its card and ``model.config.extra``; None: not told.
 
     Returns
     -------
@@ -68,6 +71,7 @@ def train_waveform_autoencoder(
     import torch
 
     from steadyspike.environment import versions
+    from steadyspike.hub_cards import check_licenses
     from steadyspike.inference import torch_threads
     from steadyspike.model_folder import NetworkConfig
     from steadyspike.networks.autoencoder import WaveformAutoencoder
@@ -81,6 +85,7 @@ def train_waveform_autoencoder(
         standardize,
     )
 
+    check_licenses(license_name, data_license)
     waveforms = as_waveforms(waveforms)
     check_range(
         seed=seed, max_epochs=(max_epochs, 1), patience=(patience, 1), batch_size=(batch_size, 2),
@@ -114,6 +119,7 @@ def train_waveform_autoencoder(
             **{"waveforms": len(values), "held_out": held_out},
         },
         "scores": {"unexplained": error / max(variance, 1e-12)},
+        "data_license": data_license,
         "versions": versions(),
     }
     config = WaveformAutoencoderConfig(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from steadyspike.artifacts import tags_of
+from steadyspike.hub_cards import license_metadata, licenses_told
 from steadyspike.models import ModelConfig
 
 MADE_WITH = ("steadyspike", "spikeinterface", "torch")
@@ -30,7 +31,7 @@ def write_card(config: ModelConfig, title: str, license_name: str, figure: str |
     lines = [
         *(
             "---",
-            f"license: {license_name}",
+            license_metadata(license_name),
             "library_name: steadyspike",
             f"tags: [{', '.join(tags_of('model', config.kind))}]",
             "metrics: [mae, mse]",
@@ -58,7 +59,7 @@ def write_card(config: ModelConfig, title: str, license_name: str, figure: str |
             }
         ),
         *("", "## Data", "", *_recordings(extra["recordings"]), ""),
-        f"Licence of the weights: {license_name}. Licence of the data: {extra.get('data_license', 'not stated')}.",
+        licenses_told(license_name, extra.get("data_license")),
         "",
         *_preprocessing(extra["recordings"]),
         *(

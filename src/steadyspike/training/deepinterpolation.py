@@ -53,6 +53,7 @@ def train_deepinterpolation(
     resume: bool = False,
     overwrite: bool = False,
     license_name: str = "unknown",
+    data_license: str | None = None,
     progress_bar: bool = True,
 ) -> DeepInterpolationModel:
     """Train a network that predicts each sample from those around it, or fine-tune one.
@@ -148,6 +149,8 @@ def train_deepinterpolation(
         Replace a model folder or an unfinished run.
     license_name : str, default: "unknown"
         Of the weights, for the model card.
+    data_license : str or None, default: None
+        Of what was trained on, such as "cc-by-4.0", for the model card and ``model.config.extra``; None: not told.
     progress_bar : bool, default: True
 
     Returns
@@ -170,6 +173,7 @@ def train_deepinterpolation(
     Lecoq et al., "Removing independent noise in systems neuroscience data using DeepInterpolation", Nature Methods
     2021, doi:10.1038/s41592-021-01285-2.
     """
+    from steadyspike.hub_cards import check_licenses
     from steadyspike.inference import resolve_device
     from steadyspike.training import plan as plans
     from steadyspike.training.devices import check_devices, find_precision
@@ -178,6 +182,7 @@ def train_deepinterpolation(
     from steadyspike.training.stretches import TimeRange
 
     folder = Path(folder).expanduser().absolute()
+    check_licenses(license_name, data_license)
     loss = plans.find_loss(loss)
     for name, value, least in (
         *(
@@ -252,7 +257,10 @@ def train_deepinterpolation(
     if resume and finished(folder) and not (overwrite and run.work.exists()):
         return run.tidied()
     resume = run.prepare(resume, overwrite)
-    notes = {"training": {"init_from": chosen.start, "train_layers": _layers_in_words(train_layers, layers)}}
+    notes: dict[str, Any] = {
+        "training": {"init_from": chosen.start, "train_layers": _layers_in_words(train_layers, layers)},
+        "data_license": data_license,
+    }
     with plans.own_random_numbers(seed):
         try:
             run.carry_out(resume)

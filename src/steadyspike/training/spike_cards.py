@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
+from steadyspike.hub_cards import license_metadata, licenses_told
+
 MADE_WITH = ("steadyspike", "spikeinterface", "torch")
 
 
@@ -13,7 +15,7 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in MADE_WITH}
 
 
-def detector_card(config: Any) -> str:
+def detector_card(config: Any, license_name: str) -> str:
     """Write the card of a spike detector, from a configuration whose `extra` is as `train_spike_detector` writes it."""
     notes = config.extra
     held_out, training = notes["held_out"], notes["training"]
@@ -38,10 +40,10 @@ def detector_card(config: Any) -> str:
         "network behind the peak detection method `steady_neural`."
     )
     scored = "Candidates in the last tenth of each recording, at a probability of 0.5"
-    return _card("Spike detector", about, notes, rows, scored, scores)
+    return _card("Spike detector", about, license_name, notes, rows, scored, scores)
 
 
-def denoiser_card(config: Any) -> str:
+def denoiser_card(config: Any, license_name: str) -> str:
     """Write the card of a denoiser, from a configuration whose `extra` is as `train_waveform_denoiser` writes it."""
     notes = config.extra
     held_out, training = notes["held_out"], notes["training"]
@@ -64,17 +66,31 @@ def denoiser_card(config: Any) -> str:
         "Takes the noise out of a spike's waveforms on the contacts around it: the network behind the localization "
         "method `steady_denoised_monopolar` and the pipeline node `DenoiseWaveforms`."
     )
-    return _card("Waveform denoiser", about, notes, rows, scored, scores)
+    return _card("Waveform denoiser", about, license_name, notes, rows, scored, scores)
 
 
 def _card(
-    title: str, about: str, notes: dict[str, Any], rows: dict[str, str], scored: str, scores: dict[str, str]
+    title: str,
+    about: str,
+    license_name: str,
+    notes: dict[str, Any],
+    rows: dict[str, str],
+    scored: str,
+    scores: dict[str, str],
 ) -> str:
     lines = [
-        *("---", "license: mit", "library_name: steadyspike", "tags: [electrophysiology]", "---", ""),
+        *(
+            "---",
+            license_metadata(license_name),
+            "library_name: steadyspike",
+            "tags: [electrophysiology]",
+            "---",
+            "",
+        ),
         *(f"# {title}", "", about, ""),
         *_table({**rows, "made with": ", ".join(f"{name} {one}" for name, one in notes["versions"].items())}),
         *("", "## Data", "", str(notes.get("data", "Not stated.")), ""),
+        *(licenses_told(license_name, notes["data_license"]), ""),
         *("## Scores", "", *([f"{scored}:", "", *_table(scores)] if scores else ["None held out."])),
     ]
     return "\n".join(lines) + "\n"

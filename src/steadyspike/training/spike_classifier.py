@@ -32,6 +32,7 @@ def train_spike_classifier(
     nbefore: int | None = None,
     unit: str | None = None,
     license_name: str = "unknown",
+    data_license: str | None = None,
 ) -> SpikeClassifier:
     """Train a classifier of waveforms: spike or noise.
 
@@ -81,6 +82,8 @@ def train_spike_classifier(
         "uV": `steadyspike.classify_peaks` scales traces to microvolts; None: it takes them as they are.
     license_name : str, default: "unknown"
         Of the model, for its card.
+    data_license : str or None, default: None
+        Of the waveforms, such as "cc-by-4.0", for its card and ``model.config.extra``; None: not told.
 
     Returns
     -------
@@ -93,9 +96,11 @@ def train_spike_classifier(
     ValueError
         If a parameter cannot work, waveforms and labels do not fit each other, or there are not two classes.
     """
+    from steadyspike.hub_cards import check_licenses
     from steadyspike.training import labelled_waveforms as data
     from steadyspike.training.spike_classifier_run import ClassifierRun
 
+    check_licenses(license_name, data_license)
     if network not in NETWORKS:
         raise ValueError(f"network={network!r} is not known; allowed: {', '.join(map(repr, NETWORKS))}")
     if class_weight not in ("balanced", None):
@@ -141,6 +146,6 @@ def train_spike_classifier(
     )
     return run.carry_out(
         {"sampling_frequency": sampling_frequency, "nbefore": nbefore, "unit": unit},
-        license_name,
+        (license_name, data_license),
         "given" if validation is not None else "a fifth of the training waveforms",
     )

@@ -52,10 +52,10 @@ class ClassifierRun:
     def carry_out(
         self,
         described: dict[str, Any],
-        license_name: str,
+        licenses: tuple[str, str | None],
         validation: str,
     ) -> SpikeClassifier:
-        """Train, choose, calibrate; return the model with its card."""
+        """Train, choose, calibrate; return the model with its card, which says the licences of it and of the data."""
         begun = time.perf_counter()
         waveforms = self.training.waveforms
         finite = waveforms[np.isfinite(waveforms)] if waveforms.dtype.kind == "f" else waveforms
@@ -87,6 +87,7 @@ class ClassifierRun:
             "training": {**notes, "spike_fractions": list(self.spike_fractions or ()) or None},
             "data": {"training": _counts(self.training), "validation": _counts(self.held_out)},
             "scores": {"validation": scores},
+            "data_license": licenses[1],
             "versions": versions(),
         }
         config = SpikeClassifierConfig(
@@ -103,7 +104,7 @@ class ClassifierRun:
             extra=extra,
             **described,
         )
-        return SpikeClassifier(found.eval(), config, write_classifier_card(config, license_name))
+        return SpikeClassifier(found.eval(), config, write_classifier_card(config, licenses[0]))
 
     def _best(self, train: np.ndarray, test: Tensor) -> tuple[Any, dict[str, Any]]:
         if self.network == "waveform_discriminant":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from steadyspike.hub_cards import check_licenses
 from steadyspike.kernels.contact_features import neighbour_lists
 from steadyspike.kernels.spike_candidates import find_candidates
 from steadyspike.kernels.spike_pairs import near_pairs
@@ -69,6 +70,8 @@ def train_spike_detector(
     seed: int = 0,
     overwrite: bool = False,
     progress_bar: bool = False,
+    license_name: str = "unknown",
+    data_license: str | None = None,
     extra: dict[str, Any] | None = None,
 ) -> SpikeDetectorModel:
     """Train the network of `steady_neural` on recordings whose spikes are known.
@@ -108,6 +111,10 @@ def train_spike_detector(
         Whether a model in `folder` is replaced.
     progress_bar : bool, default: False
         Whether to show one.
+    license_name : str, default: "unknown"
+        Of the weights, for the model card.
+    data_license : str or None, default: None
+        Of what was trained on, such as "cc-by-4.0", for the model card and ``model.config.extra``; None: not told.
     extra : dict or None, default: None
         Added to what the model's configuration notes.
 
@@ -122,6 +129,7 @@ def train_spike_detector(
     FileExistsError
         If `folder` exists and may not be replaced.
     """
+    check_licenses(license_name, data_license)
     _check_plan(steps, batch_size, learning_rate)
     recordings, sortings = as_lists(recordings, sortings)
     if folder is not None and Path(folder).exists() and not overwrite:
@@ -153,13 +161,14 @@ def train_spike_detector(
         "num_missed_by_candidates": int(sum(one.num_missed for one in labelled)),
         "least_snr": least_snr,
         "held_out": scores,
+        "data_license": data_license,
         "versions": versions(),
         **(extra or {}),
     }
     config = config.model_copy(
         update=dict(network=NetworkConfig(name=network.name, sizes=network.sizes), extra=notes)
     )
-    model = SpikeDetectorModel(network.eval(), config, detector_card(config))
+    model = SpikeDetectorModel(network.eval(), config, detector_card(config, license_name))
     if folder is not None:
         model.save(folder, overwrite=overwrite)
     return model

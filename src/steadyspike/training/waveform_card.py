@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from steadyspike.hub_cards import license_metadata, licenses_told
 from steadyspike.training.card import _table
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def write_classifier_card(config: SpikeClassifierConfig, license_name: str) -> s
         "It tells waveforms of spikes from noise, one by one.",
         *("", *_table(rows), "", "## Data", ""),
         *_table({name: f"{n['spikes']} spikes, {n['noise']} noise" for name, n in data.items()}),
-        *("", f"Validation waveforms: {training['validation']}.", "", "## Scores", ""),
+        *("", f"Validation waveforms: {training['validation']}.", ""),
+        *(licenses_told(license_name, extra["data_license"]), "", "## Scores", ""),
         "On the validation waveforms, by which threshold and calibration were chosen"
         f"{', and by those trained on' if training['decide_on'] == 'all' else ''}: other channels may do worse.",
         *("", *_table({name: f"{value:.4f}" for name, value in extra["scores"]["validation"].items()})),
@@ -55,14 +57,20 @@ def write_autoencoder_card(config: WaveformAutoencoderConfig, license_name: str)
     lines = [
         *_head(license_name, "Autoencoder of waveforms"),
         "It squeezes waveforms through a few numbers, by which they can be clustered and drawn.",
-        *("", *_table(rows)),
+        *("", *_table(rows), "", licenses_told(license_name, extra["data_license"])),
     ]
     return "\n".join(lines) + "\n"
 
 
 def _head(license_name: str, title: str) -> list[str]:
     return [
-        *("---", f"license: {license_name}", "library_name: steadyspike", "tags: [electrophysiology]", "---"),
+        *(
+            "---",
+            license_metadata(license_name),
+            "library_name: steadyspike",
+            "tags: [electrophysiology]",
+            "---",
+        ),
         *("", f"# {title}", ""),
     ]
 

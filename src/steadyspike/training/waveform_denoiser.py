@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from steadyspike.hub_cards import check_licenses
 from steadyspike.kernels.contact_features import neighbour_lists
 from steadyspike.model_folder import NetworkConfig
 from steadyspike.networks import make_network
@@ -54,6 +55,8 @@ def train_waveform_denoiser(
     seed: int = 0,
     overwrite: bool = False,
     progress_bar: bool = False,
+    license_name: str = "unknown",
+    data_license: str | None = None,
     extra: dict[str, Any] | None = None,
 ) -> WaveformDenoiserModel:
     """Train a denoiser of waveforms on recordings' own templates and noise.
@@ -90,6 +93,10 @@ def train_waveform_denoiser(
         Whether a model in `folder` is replaced.
     progress_bar : bool, default: False
         Whether to show one.
+    license_name : str, default: "unknown"
+        Of the weights, for the model card.
+    data_license : str or None, default: None
+        Of what was trained on, such as "cc-by-4.0", for the model card and ``model.config.extra``; None: not told.
     extra : dict or None, default: None
         Added to what the model's configuration notes.
 
@@ -104,6 +111,7 @@ def train_waveform_denoiser(
     FileExistsError
         If `folder` exists and may not be replaced.
     """
+    check_licenses(license_name, data_license)
     _check_plan(steps, batch_size, learning_rate, energy)
     if folder is not None and Path(folder).exists() and not overwrite:
         raise FileExistsError(f"{folder} exists already; pass overwrite=True to replace it")
@@ -128,6 +136,7 @@ def train_waveform_denoiser(
         "num_units": int(sum(source.train.size for source in sources)),
         "energy": energy,
         "held_out": held_out,
+        "data_license": data_license,
         "versions": versions(),
         **(extra or {}),
     }
@@ -139,7 +148,7 @@ def train_waveform_denoiser(
         radius_um=radius_um,
         extra=notes,
     )
-    model = WaveformDenoiserModel(network.eval(), config, denoiser_card(config))
+    model = WaveformDenoiserModel(network.eval(), config, denoiser_card(config, license_name))
     if folder is not None:
         model.save(folder, overwrite=overwrite)
     return model
