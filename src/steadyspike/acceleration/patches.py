@@ -17,6 +17,18 @@ PATCHES: tuple[Patch, ...] = (
             ("CausalFilterRecording", "causal_filter"),
         ),
     ),
+    Patch(
+        "by_channel",
+        "spikeinterface.sortingcomponents.peak_detection.by_channel",
+        "ByChannelPeakDetector.compute",
+        "steadyspike.acceleration.detection.by_channel_peaks",
+    ),
+    Patch(
+        "locally_exclusive",
+        "spikeinterface.sortingcomponents.peak_detection.locally_exclusive",
+        "LocallyExclusivePeakDetector.compute",
+        "steadyspike.acceleration.detection.locally_exclusive_peaks",
+    ),
 )
 
 REPAIRS: dict[str, str] = {}
