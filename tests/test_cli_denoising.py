@@ -87,6 +87,31 @@ def test_train_writes_a_model_and_its_scores(data):
     assert "Licence of the training data: cc0-1.0." in model.card
 
 
+def test_what_was_trained_on_is_told(data, tmp_path):
+    evaluated = run("evaluate", data / "raw", "-m", data / "model", "--start", 0, "--end", 1)
+    assert evaluated.exit_code == 0, evaluated.output
+    note = "model: was trained on 1 s of the 1 s that are evaluated"
+    assert f"note: {note}" in evaluated.stderr
+    assert "UserWarning" not in evaluated.stderr
+    assert note in evaluated.stdout
+    held_out = run("evaluate", data / "raw", "-m", data / "model", "--start", 1.35, "--end", 1.5)
+    assert held_out.exit_code == 0, held_out.output
+    assert "was trained on" not in held_out.output
+    # a model of Python, where only the recording tells whether it is filtered
+    content = json.loads((data / "model" / "config.json").read_text())
+    del content["extra"]["preprocessing"]
+    shutil.copytree(data / "model", tmp_path / "python")
+    (tmp_path / "python" / "config.json").write_text(json.dumps(content))
+    for preprocess, told in (("none", True), ("auto", False)):
+        folder = tmp_path / preprocess
+        denoised = run(
+            *("denoise", data / "raw", "-m", tmp_path / "python", "-o", folder, "--format", "json"),
+            *("--preprocess", preprocess),
+        )
+        assert denoised.exit_code == 0, denoised.output
+        assert ("and this one is not marked as filtered" in denoised.stderr) == told
+
+
 def test_train_is_the_python_call(data, tmp_path):
     recording = steadyspike.bandpass_filter(si.load(data / "raw"), freq_min=300.0, freq_max=None)
     model = steadyspike.train_deepinterpolation(

@@ -1,6 +1,7 @@
 """evaluate_deepinterpolation against dense arrays, and against models whose effect is known."""
 
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,8 @@ from steadyspike.networks.linear import RidgeInterpolator
 from steadyspike.normalization import measure_normalization
 from steadyspike.preprocessing.deepinterpolation import deepinterpolate
 from steadyspike.probe_layout import layout_of
+from steadyspike.training.provenance import ModelUseWarning, note_stretches
+from steadyspike.training.stretches import Stretch
 
 RATE, BEFORE, AFTER = 10_000.0, 10, 20
 QUICK = {"device": "cpu", "progress_bar": False, "num_noise_times": 300}
@@ -284,6 +287,28 @@ def test_several_models_meet_the_same_spikes(tmp_path):
     pd.testing.assert_series_equal(alone, again, check_names=False)
     listed = evaluated(recording, [str(folder) for folder in folders])
     assert list(listed.summary["method"])[3:] == ["net0", "net1"]
+
+
+def test_time_that_was_trained_on_is_told(tmp_path):
+    recording, *_ = simulated(samples=(40_000,))
+    model = ridge_model(recording)
+    extra = {
+        "trained_on": note_stretches([recording], [Stretch(0, 0, 0, 25_000)]),
+        "recordings": [{"is_filtered": True}],
+    }
+    seen = DeepInterpolationModel(model.network, model.config.model_copy(update={"extra": extra}))
+    recording.annotate(is_filtered=True)
+    told = "seen: was trained on 0.5 s of the 1.5 s that are evaluated, so it looks better"
+    with pytest.warns(ModelUseWarning, match=told):
+        result = evaluated(recording, {"new": model, "seen": seen}, start_s=2.0, end_s=3.5)
+    assert [note for note in result.notes if "trained on" in note] == [result.notes[0]]
+    assert told in result.to_markdown()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ModelUseWarning)
+        assert not evaluated(recording, seen, start_s=2.5, end_s=3.5).notes
+    recording.annotate(is_filtered=False)
+    with pytest.warns(ModelUseWarning, match="trained on filtered recordings, and this one is not marked"):
+        evaluated(recording, seen, start_s=2.5, end_s=3.5)
 
 
 def test_the_linear_baseline_is_fitted_elsewhere():

@@ -17,6 +17,10 @@ from steadyspike.models import load_model
 from steadyspike.training import loop, run
 from steadyspike.training.deepinterpolation import train_deepinterpolation
 from steadyspike.training.plan import choose_layers
+from steadyspike.training.provenance import seconds_in_both
+from steadyspike.training.stretches import Stretch
+
+EVERYTHING = [Stretch(0, 0, 0, 12_000)]
 
 
 @pytest.fixture(autouse=True)
@@ -72,8 +76,12 @@ def test_it_learns_and_writes_a_whole_model(whole):
     assert [line["step"] for line in lines] == list(range(0, 41, 2))
     losses = [line["test_loss"] for line in lines]
     assert min(losses) == training["best_loss"] < losses[0]
+    assert seconds_in_both(whole.config.extra["trained_on"], recording_of(), EVERYTHING) == pytest.approx(
+        1.06
+    )
     for text in (
         "| this network |",
+        "## Preprocessing expected\n\nTrained after: no step that is known.",
         "aligned 1 column 20 um",
         "license: unknown",
         "40 steps",
@@ -215,6 +223,12 @@ def test_fine_tuning_starts_from_a_model(whole, tmp_path):
         train_layers=["past"],
         max_steps=2,
         **fine,
+    )
+    # what the model it starts from has seen, it has seen too
+    seen = whole.config.extra["trained_on"]
+    assert by_path.config.extra["trained_on"][: len(seen)] == seen
+    assert seconds_in_both(by_path.config.extra["trained_on"], recording_of(), EVERYTHING) == pytest.approx(
+        1.06
     )
     kept = weights_of(by_path)
     assert all(torch.equal(before[name], kept[name]) for name in before if not name.startswith("past"))

@@ -152,7 +152,8 @@ def denoise(
             steps, chosen = reading.denoising_steps(opened, preprocess)
             preprocessed = reading.apply_steps(opened, steps)
         say(f"[bold]preprocess[/bold]  {chosen}")
-        denoising.compare_preprocessing(source, chosen, steps)
+        if not denoising.compare_preprocessing(source, chosen, steps):
+            denoising.compare_filtering(source, preprocessed)
         say(f"[bold]model[/bold]       {denoising.describe_model(source)}")
         request = denoising.Request(
             source=recording,

@@ -85,18 +85,34 @@ def describe_model(source: ModelSource) -> str:
     return f"{source.name}: {config.network.name}, {config.layout.name}, {config.sampling_frequency:g} Hz"
 
 
-def compare_preprocessing(source: ModelSource, chosen: str, steps: list[dict[str, Any]]) -> None:
-    """Say so where a model was trained on recordings that `steadyspike train` preprocessed otherwise."""
+def compare_preprocessing(source: ModelSource, chosen: str, steps: list[dict[str, Any]]) -> bool:
+    """Say so where a model was trained on recordings that `steadyspike train` preprocessed otherwise.
+
+    Returns
+    -------
+    known : bool
+        Whether it was trained there, so that there was something to compare.
+    """
     from rich.markup import escape
 
-    if source.keras is not None:
-        return
-    trained: Any = source.config().extra.get("preprocessing")
-    if isinstance(trained, dict) and trained.get("steps") != steps:
+    trained: Any = None if source.keras is not None else source.config().extra.get("preprocessing")
+    if not isinstance(trained, dict):
+        return False
+    if trained.get("steps") != steps:
         told = escape(str(trained.get("chosen")))
         say(
             f"[yellow]note[/yellow]: the model was trained after another preprocessing ({told}); here it is {chosen}"
         )
+    return True
+
+
+def compare_filtering(source: ModelSource, recording: BaseRecording) -> None:
+    """Say so where a model was trained on filtered recordings and this one is not filtered, or the other way round."""
+    from steadyspike.training.provenance import filter_mismatch
+
+    unlike = None if source.keras is not None else filter_mismatch(source.config().extra, recording)
+    if unlike:
+        say(f"[yellow]note[/yellow]: {unlike}")
 
 
 def run(recording: BaseRecording, source: ModelSource, request: Request) -> Denoised:

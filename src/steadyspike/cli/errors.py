@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
 
@@ -79,6 +80,24 @@ def refusals(*names: str, **renamed: str) -> Iterator[None]:
             text = text.replace(phrase, instead)
         text = re.sub(rf"\b({words})\b(=?)", option, text) if words else text
         raise UsageError(text) from error
+
+
+@contextmanager
+def said_warnings(category: type[Warning]) -> Iterator[None]:
+    """Say warnings of one category as notes, without the line of code that they come from."""
+    from rich.markup import escape
+
+    def show(message: Any, kind: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(kind, category):
+            say(f"[yellow]note[/yellow]: {escape(str(message))}")
+        else:
+            before(message, kind, *where, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", category)
+        before: Any = warnings.showwarning
+        warnings.showwarning = cast(Any, show)
+        yield
 
 
 def say(message: str) -> None:

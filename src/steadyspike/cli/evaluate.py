@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from steadyspike.cli.errors import Debug, clear_errors, refusals, say
+from steadyspike.cli.errors import Debug, clear_errors, refusals, said_warnings, say
 from steadyspike.cli.options import Device, Precision, ProgressBar, job_kwargs, parse_settings
 from steadyspike.cli.reading import (
     Preprocess,
@@ -113,6 +113,7 @@ def evaluate(
         from steadyspike.cli.output import check_output, new_folder, write_marker
         from steadyspike.environment import job_defaults
         from steadyspike.metrics.denoising import evaluate_deepinterpolation
+        from steadyspike.training.provenance import ModelUseWarning
 
         if output is not None:
             check_output(output, overwrite)
@@ -138,7 +139,7 @@ def evaluate(
             if noise_free is not None:
                 noise_free = reading.apply_steps(noise_free, [step for step in steps if _suits_clean(step)])
             preprocessed = reading.apply_steps(opened, steps)
-            with refusals(*ARGUMENTS, **RENAMED):
+            with refusals(*ARGUMENTS, **RENAMED), said_warnings(ModelUseWarning):
                 evaluation = evaluate_deepinterpolation(
                     preprocessed,
                     _named(model),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steadyspike.metrics.denoising_inputs import Inputs, Settings
-from steadyspike.metrics.denoising_methods import check_models, named_models
+from steadyspike.metrics.denoising_methods import cautions_of, check_models, named_models
 from steadyspike.metrics.denoising_run import Evaluation
 from steadyspike.preprocessing.motion_arguments import checked_count, checked_number, refuse
+from steadyspike.training.provenance import ModelUseWarning
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording, BaseSorting
@@ -92,7 +94,7 @@ def evaluate_deepinterpolation(
     start_s, end_s, duration_s : float or None, default: None
         What is evaluated, in s on the time line of all segments one after another. All None: the last 60 s, or the last
         half of a recording that is shorter than 120 s. Where the model was trained on this recording, give what was
-        held out.
+        held out; a `ModelUseWarning`, which is among the notes of the result too, tells where it was not.
     ms_before, ms_after : float, default: 1.0, 2.0
         Extent of a waveform in ms, above 0.
     radius_um : float, default: 100.0
@@ -160,7 +162,11 @@ def evaluate_deepinterpolation(
     bad = bad_channels(recording, bad_channel_ids)
     with tempfile.TemporaryDirectory(prefix="steadyspike-evaluation-") as folder:
         sources = check_models(named_models(model), recording, bad, Path(folder))
-        return Evaluation(inputs, sources, settings, node, bad, Path(folder), bool(progress_bar)).run()
+        cautions = tuple(cautions_of(sources, inputs))
+        for caution in cautions:
+            warnings.warn(caution, ModelUseWarning, stacklevel=2)
+        run = Evaluation(inputs, sources, settings, node, bad, Path(folder), bool(progress_bar), cautions)
+        return run.run()
 
 
 def _at_least(name: str, value: Any, least: int) -> int:

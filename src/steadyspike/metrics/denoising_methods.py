@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from steadyspike.metrics.denoising_inputs import Inputs
 from steadyspike.model_files import find_source
 from steadyspike.models import DeepInterpolationModel
 from steadyspike.preprocessing.deepinterpolation import (
     check_sampling_frequency,
     layout_for,
 )
+from steadyspike.training.provenance import filter_mismatch, seconds_in_both
 from steadyspike.training.stretches import Stretch
 
 RAW, LINEAR, CENTER = "raw", "linear", "center"
@@ -104,6 +106,25 @@ def check_models(models: Mapping[str, Any], recording: Any, bad: np.ndarray, fol
         check_sampling_frequency(sources[name], recording)
         layout_for(sources[name], recording, bad)
     return sources
+
+
+def cautions_of(sources: Mapping[str, Any], inputs: Inputs) -> Iterator[str]:
+    """Tell which models were trained on what is evaluated, or on otherwise filtered recordings, as far as they know."""
+    rate = float(inputs.recording.sampling_frequency)
+    total_s = sum(part.stop - part.start for part in inputs.evaluated) / rate
+    for name, source in sources.items():
+        if source.keras is not None:
+            continue
+        extra = source.config().extra
+        seen_s = seconds_in_both(extra.get("trained_on"), inputs.recording, inputs.evaluated)
+        if seen_s:
+            yield (
+                f"{name}: was trained on {seen_s:.4g} s of the {total_s:.4g} s that are evaluated, so it looks better "
+                "here than on new data; evaluate what was held out"
+            )
+        unlike = filter_mismatch(extra, inputs.recording)
+        if unlike:
+            yield f"{name}: {unlike}"
 
 
 def fit_linear(

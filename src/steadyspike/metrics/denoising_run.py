@@ -75,6 +75,7 @@ class Evaluation:
     bad: np.ndarray
     folder: Path
     progress_bar: bool
+    cautions: tuple[str, ...] = ()
 
     @cached_property
     def rate(self) -> float:
@@ -298,7 +299,7 @@ class Evaluation:
             templates=self._templates(gathered, units, references),
             excerpt=self._excerpt(methods, units, references),
             settings=self._described(methods),
-            notes=tuple(notes),
+            notes=(*self.cautions, *notes),
         )
 
     def _quiet_noise(

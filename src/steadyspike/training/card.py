@@ -91,9 +91,20 @@ def _recordings(recordings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _preprocessing(recordings: Sequence[Mapping[str, Any]]) -> list[str]:
-    chains = list(dict.fromkeys(one.get("preprocessing", "") for one in recordings))
-    done = " and ".join(f"`{chain}`" if chain else "no step that the recording knew of" for chain in chains)
-    return ["## Preprocessing", "", f"Trained after: {done}. Recordings to denoise need the same.", ""]
+    done = " and ".join(dict.fromkeys(_chain_in_words(one) for one in recordings))
+    return [
+        "## Preprocessing expected",
+        "",
+        f"Trained after: {done}. Recordings to denoise need the same.",
+        "",
+    ]
+
+
+def _chain_in_words(recording: Mapping[str, Any]) -> str:
+    if recording["preprocessing"]:
+        return f"`{recording['preprocessing']}`"
+    filtered = ", of a recording marked as filtered" if recording["is_filtered"] else ""
+    return f"no step that is known{filtered}"
 
 
 def _scores(scores: Mapping[str, Mapping[str, float] | None]) -> list[str]:

@@ -235,6 +235,7 @@ def train_deepinterpolation(
         test_windows=test_windows or defaults.test_windows,
         batch_size=batch_size,
         seed=seed,
+        trained_before=chosen.trained_before,
     )
     plans.check_windows(plan)
     if max_steps is None and max_time_s is None:

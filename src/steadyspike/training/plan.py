@@ -65,6 +65,8 @@ class Plan:
     test_windows: int
     batch_size: int
     seed: int
+    trained_before: Sequence[Any] = ()
+    """Stretches that the model it starts from was trained on."""
 
     def windows(self, sources: Sequence[Source], test: bool = False) -> Windows:
         """Make the windows that are trained on, or those that are held out."""
@@ -149,12 +151,13 @@ def own_random_numbers(seed: int) -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class ChosenNetwork:
-    """A network with its first weights; `start` names the model that they are from."""
+    """A network with its first weights; `start` names the model that they are from, which saw `trained_before`."""
 
     network: nn.Module
     layout_type: LayoutType
     normalization: str
     start: str | None = None
+    trained_before: Sequence[Any] = ()
 
     @property
     def name(self) -> str:
@@ -275,7 +278,9 @@ def _start_from(model: Any, recordings: Sequence[Any]) -> ChosenNetwork:
             f"{recordings[0].sampling_frequency:g} Hz: it will see {1 / ratio:.2g} times as many ms as it did",
             stacklevel=4,
         )
-    return ChosenNetwork(copy.deepcopy(model.network).cpu(), layout_type, config.normalization.method, name)
+    network, before = copy.deepcopy(model.network).cpu(), config.extra.get("trained_on")
+    seen = before if isinstance(before, list) else []
+    return ChosenNetwork(network, layout_type, config.normalization.method, name, seen)
 
 
 def choose_layers(network: nn.Module, train_layers: str | Sequence[str]) -> list[str]:

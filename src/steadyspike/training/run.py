@@ -30,6 +30,7 @@ from steadyspike.training.devices import FabricRuntime, Runtime, find_precision
 from steadyspike.training.log import FIGURE, LOG, TrainingLog, save_loss_figure
 from steadyspike.training.loop import LoopSettings, fit
 from steadyspike.training.plan import Plan, own_random_numbers
+from steadyspike.training.provenance import chain_of, note_stretches
 from steadyspike.training.windows import Batch, Source, Windows
 
 SETTINGS = "settings.json"
@@ -243,6 +244,7 @@ class Run:
             "num_parameters": num_parameters(network),
             "training": training,
             "recordings": described,
+            "trained_on": [*plan.trained_before, *note_stretches(plan.recordings, plan.train)],
             "versions": versions(),
             **notes,
         }
@@ -279,28 +281,12 @@ def _described(source: Source, index: int, train: list[Any], test: list[Any]) ->
     return {
         "description": str(source.recording.name),
         "preprocessing": chain_of(source.recording),
+        "is_filtered": bool(source.recording.is_filtered()),
         "num_channels": source.recording.get_num_channels(),
         "dead_channels": int(source.layout.dead.sum()),
         "segments": source.recording.get_num_segments(),
         **{"train_s": round(seconds[0], 3), "test_s": round(seconds[1], 3)},
     }
-
-
-def chain_of(recording: Any) -> str:
-    """Name the preprocessing steps of a lazy recording with their plain parameters, the first one first."""
-    from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor
-
-    steps = []
-    while isinstance(recording, BasePreprocessor):
-        plain = [f"{name}={value}" for name, value in recording._kwargs.items() if _is_plain(value)]
-        steps.append(f"{type(recording).__name__.removesuffix('Recording')}({', '.join(plain)})")
-        recording = recording.get_parent()
-    return " -> ".join(reversed(steps))
-
-
-def _is_plain(value: Any) -> bool:
-    # a path is nobody else's affair
-    return isinstance(value, int | float) or (isinstance(value, str) and not {"/", "\\"} & set(value))
 
 
 def _sha256(network: nn.Module) -> str:
