@@ -1,0 +1,250 @@
+"""Exact medians, quantiles and median absolute deviations of the columns of an array.
+
+A few columns at a time are copied side by side to rows, so that each is contiguous in the cache. There a value of a
+wanted rank is found as Floyd and Rivest do: a sample of the column tells two values between which it almost certainly
+lies, one pass counts the values below and keeps the few between, and only these are searched. If it does not lie
+between, the whole column is searched. Which values the sample holds changes the time, never the result.
+
+References
+----------
+Floyd R. W., Rivest R. L. (1975) Expected time bounds for selection. Communications of the ACM 18: 165-172.
+"""
+
+from collections.abc import Callable
+
+import numba
+import numpy as np
+
+from steadyspike.kernels.biquads import as_kernel_array, unsigned
+
+# Columns that are copied together: those of one cache line, as long as values have four bytes.
+TOGETHER = 16
+# Values of a column that are looked at to find the bounds; shorter columns are searched without bounds.
+SAMPLE = 4096
+# Distance of the bounds from the wanted rank, in standard deviations of the rank in the sample.
+BOUND = 3.5
+
+
+def _one_range(work: Callable[[int, int], None], size: int, smallest: int, multiple: int) -> None:
+    work(0, size)
+
+
+def column_medians(traces, over_ranges: Callable = _one_range) -> np.ndarray:
+    """Median of each column, as `numpy.median(traces, axis=0)`.
+
+    Parameters
+    ----------
+    traces : array, (num_samples, num_channels)
+        Integers, float32 or float64, with one sample at least.
+    over_ranges : callable, optional
+        `over_ranges(work, size, smallest, multiple)` calls `work(start, stop)` for ranges that cover all columns,
+        possibly in threads, which do not change the result.
+
+    Returns
+    -------
+    medians : array, (num_channels,)
+        float64 for integers, else of the type of the traces. NaN for columns that hold a NaN.
+    """
+    size = len(traces)
+    pairs, _ = _pairs_of_columns(traces, [(size - 1) // 2], False, over_ranges)
+    return _middle(pairs[0], size, traces.dtype)
+
+
+def column_median_deviations(traces, over_ranges: Callable = _one_range) -> tuple[np.ndarray, np.ndarray]:
+    """Median of each column, and the median of the absolute differences from it.
+
+    Parameters
+    ----------
+    traces, over_ranges
+        See `column_medians`.
+
+    Returns
+    -------
+    medians, deviations : array, (num_channels,)
+        `medians = numpy.median(traces, axis=0)` and `numpy.median(numpy.abs(traces - medians), axis=0)`, of types as
+        of `column_medians`.
+    """
+    size = len(traces)
+    pairs, deviations = _pairs_of_columns(traces, [(size - 1) // 2], True, over_ranges)
+    return _middle(pairs[0], size, traces.dtype), _middle(deviations, size, traces.dtype)
+
+
+def column_quantiles(traces, quantiles, over_ranges: Callable = _one_range) -> np.ndarray:
+    """Quantiles of each column, as `numpy.quantile(traces, quantiles, axis=0)`, interpolated linearly.
+
+    Parameters
+    ----------
+    traces, over_ranges
+        See `column_medians`.
+    quantiles : sequence of float, (num_quantiles,)
+        Between 0 and 1.
+
+    Returns
+    -------
+    values : array of float64, (num_quantiles, num_channels)
+        NaN for columns that hold a NaN.
+    """
+    quantiles = np.asarray(quantiles, dtype="float64")
+    if not ((quantiles >= 0) & (quantiles <= 1)).all():
+        raise ValueError(f"quantiles={quantiles.tolist()}; allowed: values from 0 to 1")
+    ranks = quantiles * (len(traces) - 1)
+    lower_ranks = np.floor(ranks).astype("int64")
+    pairs, _ = _pairs_of_columns(traces, lower_ranks, False, over_ranges)
+    lower, upper = pairs[:, :, 0], pairs[:, :, 1]
+    share = (ranks - lower_ranks)[:, None]
+    with np.errstate(invalid="ignore"):
+        step = upper - lower
+        # from the nearer of the two, so that no digits are lost
+        return np.where(share < 0.5, lower + step * share, upper - step * (1 - share))
+
+
+def _middle(pairs: np.ndarray, size: int, dtype: np.dtype) -> np.ndarray:
+    """Median from the value at the lower of the two middle ranks, and the next one."""
+    medians = pairs[:, 0] if size % 2 else (pairs[:, 0] + pairs[:, 1]) / pairs.dtype.type(2)
+    return medians.astype("float64" if dtype.kind in "iu" else dtype)
+
+
+def _pairs_of_columns(traces, ranks, deviations, over_ranges):
+    """Values at each rank and the next one, for each column, and such a pair for the deviations from the median."""
+    if len(traces) == 0:
+        raise ValueError("traces of 0 samples; allowed: 1 sample at least")
+    traces = as_kernel_array(traces)
+    precision = "float64" if traces.dtype == "float64" else "float32"
+    ranks = np.asarray(ranks, dtype="int64")
+    num_samples, num_columns = traces.shape
+    pairs = np.empty((len(ranks), num_columns, 2), dtype=precision)
+    of_deviations = np.empty((num_columns, 2), dtype=precision)
+
+    def work(start: int, stop: int) -> None:
+        together = min(TOGETHER, stop - start)
+        rows = np.empty((together, num_samples), dtype=precision)
+        room = np.empty(num_samples + 1, dtype=precision)
+        _find_pairs(traces, start, stop, ranks, deviations, rows, room, pairs, of_deviations)
+
+    if num_columns:
+        over_ranges(work, num_columns, 1, TOGETHER)
+    return pairs, of_deviations
+
+
+@numba.njit(nogil=True, cache=True)
+def _find_pairs(traces, start, stop, ranks, deviations, rows, room, pairs, of_deviations):
+    """Fill the pairs of a range of columns. The only rank for the deviations is the median's."""
+    size = unsigned(traces.shape[0])
+    together = rows.shape[0]
+    half = rows.dtype.type(0.5)
+    for first in range(start, stop, together):
+        count = min(together, stop - first)
+        _copy_columns(traces, first, count, rows)
+        for column in range(count):
+            values = rows[column]
+            nan = _has_nan(values)
+            for index in range(ranks.size):
+                _store_pair(values, ranks[index], nan, room, pairs[index, first + column])
+            if deviations:
+                lower, upper = pairs[0, first + column]
+                median = lower if traces.shape[0] % 2 else (lower + upper) * half
+                for sample in range(size):
+                    values[sample] = abs(values[sample] - median)
+                _store_pair(values, ranks[0], _has_nan(values), room, of_deviations[first + column])
+
+
+@numba.njit(nogil=True, cache=True)
+def _copy_columns(traces, first, count, rows):
+    """Copy columns to rows, by square tiles, so that whole cache lines are read and written."""
+    tile = np.empty(TOGETHER * TOGETHER, dtype=rows.dtype)
+    for begin in range(0, traces.shape[0], TOGETHER):
+        height = unsigned(min(TOGETHER, traces.shape[0] - begin))
+        for sample in range(height):
+            for column in range(unsigned(count)):
+                tile[sample * unsigned(TOGETHER) + column] = traces[
+                    unsigned(begin) + sample, unsigned(first) + column
+                ]
+        for column in range(unsigned(count)):
+            for sample in range(height):
+                rows[column, unsigned(begin) + sample] = tile[sample * unsigned(TOGETHER) + column]
+
+
+@numba.njit(nogil=True, cache=True)
+def _has_nan(values):
+    """Tell whether there is a NaN."""
+    nan = False
+    for index in range(unsigned(values.size)):
+        nan |= values[index] != values[index]
+    return nan
+
+
+@numba.njit(nogil=True, cache=True)
+def _store_pair(values, rank, nan, room, pair):
+    """Find the value at a rank, and the next one or, at the end, the same."""
+    if nan:
+        pair[0] = pair[1] = np.nan
+        return
+    size = values.size
+    below, kept = 0, 0
+    if size > 4 * SAMPLE:
+        lower, upper = _bounds(values, rank, room)
+        for index in range(unsigned(size)):
+            below += values[index] < lower
+        place = unsigned(0)
+        for index in range(unsigned(size)):
+            value = values[index]
+            room[place] = value
+            place += unsigned((value >= lower) & (value <= upper))
+        kept = np.int64(place)
+    if not (below <= rank and min(rank + 1, size - 1) < below + kept):
+        below, kept = 0, size
+        room[:size] = values
+    inner = rank - below
+    _partition(room, 0, kept - 1, inner)
+    pair[0] = room[inner]
+    following = room[inner]
+    if inner + 1 < kept:
+        following = room[inner + 1]
+        for index in range(inner + 2, kept):
+            following = min(following, room[index])
+    pair[1] = following
+
+
+@numba.njit(nogil=True, cache=True)
+def _bounds(values, rank, room):
+    """Two values between which the one at a rank lies almost certainly, from a sample of all."""
+    size = values.size
+    for index in range(SAMPLE):
+        room[index] = values[index * size // SAMPLE]
+    share = rank / size
+    middle = share * SAMPLE
+    distance = BOUND * np.sqrt(share * (1.0 - share) * SAMPLE) + 2.0
+    low, high = int(middle - distance), int(np.ceil(middle + distance))
+    lower, upper = room.dtype.type(-np.inf), room.dtype.type(np.inf)
+    if middle - distance > 0:
+        _partition(room, 0, SAMPLE - 1, low)
+        lower = room[low]
+    if high < SAMPLE - 1:
+        _partition(room, max(low, 0), SAMPLE - 1, high)
+        upper = room[high]
+    return lower, upper
+
+
+@numba.njit(nogil=True, cache=True)
+def _partition(values, left, right, rank):
+    """Swap values between two places until the one at a rank is in its place, smaller ones before it (Hoare)."""
+    while left < right:
+        middle = (left + right) // 2
+        first, second, third = values[left], values[middle], values[right]
+        pivot = max(min(first, second), min(max(first, second), third))
+        low, high = left, right
+        while low <= high:
+            while values[low] < pivot:
+                low += 1
+            while values[high] > pivot:
+                high -= 1
+            if low <= high:
+                values[low], values[high] = values[high], values[low]
+                low += 1
+                high -= 1
+        if rank <= high:
+            right = high
+        elif rank >= low:
+            left = low
+        else:
+            return
