@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from steadyspike.benchmark import speed, speed_parts
+from steadyspike.benchmark import accelerated_parts, speed, speed_parts
 from steadyspike.benchmark.objective import monopolar_objective
 from steadyspike.benchmark.simulate_peaks import simulate_peaks
 from steadyspike.benchmark.speed_parts import Data, Pair
 
-TINY = dict(channels=(16,), dtypes=("float32",), duration_s=2.0, whole_duration_s=None, repeats=1)
+TINY = dict(calls=(), channels=(16,), dtypes=("float32",), duration_s=2.0, whole_duration_s=None, repeats=1)
 
 
 def fake_pair(calls, agreement="same"):
@@ -161,12 +161,40 @@ def test_command_writes_json_and_markdown(tmp_path):
     from steadyspike.cli import app
 
     arguments = ["--channels", "16", "--duration", "2", "--repeats", "1", "--no-whole", "--parts", "bandpass"]
-    outputs = ["-o", str(tmp_path / "speed.json"), "-o", str(tmp_path / "speed.md")]
+    arguments += ["--calls", "notch"]
+    outputs = [text for end in ("json", "md", "png") for text in ("-o", str(tmp_path / f"speed.{end}"))]
     result = CliRunner().invoke(app, ["benchmark", "speed", *arguments, *outputs])
     assert result.exit_code == 0, result.output
     rows = json.loads((tmp_path / "speed.json").read_text())["rows"]
-    assert [(row["part"], row["dtype"]) for row in rows] == [("bandpass", "float32"), ("bandpass", "int16")]
+    assert [(row["part"], row["dtype"]) for row in rows] == [
+        (part, dtype) for part in ("bandpass", "notch_filter") for dtype in ("float32", "int16")
+    ]
+    assert (tmp_path / "speed.png").stat().st_size > 5000
     assert (tmp_path / "speed.md").read_text() in result.output
+
+
+def test_unknown_calls_are_refused():
+    from steadyspike.cli import app
+
+    result = CliRunner().invoke(app, ["benchmark", "speed", "--calls", "bandpas_filter"])
+    assert result.exit_code == 2
+    assert "bandpas_filter is unknown; allowed: bandpass_filter" in " ".join(result.output.split())
+
+
+@pytest.mark.usefixtures("quick_twins")
+@pytest.mark.parametrize("name", accelerated_parts.CALLS)
+def test_accelerated_calls_agree_with_themselves(monkeypatch, name):
+    monkeypatch.setattr(accelerated_parts, "SLOWEST_PEAKS", 20)
+    monkeypatch.setattr(accelerated_parts, "ESTIMATION_S", 20.0)
+    pair = accelerated_parts.accelerated_pair(name, accelerated_parts.Material(8, 1.0, "float32", 0))
+    row = speed.measure(pair, 1)
+    # what tells the agreement depends on what the call returns
+    assert row.get("largest_difference", 0.0) < 1e-4
+    assert row.get("largest_difference_um", 0.0) < 0.1
+    assert row.get("share_identical", 1.0) >= 0.999
+    assert row.get("share_near", 1.0) >= 0.99
+    assert row["agreement"]
+    assert row["threaded_s"] > 0
 
 
 def test_objective_against_a_loop():

@@ -18,6 +18,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from steadyspike.benchmark import accelerated_parts
+from steadyspike.benchmark.accelerated_parts import CALLS, Material, accelerated_pair
 from steadyspike.benchmark.speed_parts import ONE_JOB, PARTS, Data, Pair, whole_pair
 from steadyspike.environment import job_defaults, machine, versions
 
@@ -41,6 +43,8 @@ class Settings:
         Types of the raw samples.
     parts : tuple of str
         Which of `PARTS`.
+    calls : tuple of str
+        Which of SpikeInterface's own calls to time as they are and with acceleration on; of `CALLS`.
     duration_s : float, default: 20.0
         Length of the recording that the parts read.
     whole_duration_s : float or None, default: 30.0
@@ -54,6 +58,7 @@ class Settings:
     channels: tuple[int, ...] = (128, 384)
     dtypes: tuple[str, ...] = ("float32", "int16")
     parts: tuple[str, ...] = tuple(PARTS)
+    calls: tuple[str, ...] = tuple(CALLS)
     duration_s: float = 20.0
     whole_duration_s: float | None = 30.0
     repeats: int = 5
@@ -118,20 +123,24 @@ def measure(pair: Pair, repeats: int) -> dict[str, Any]:
         Names, medians in s (elapsed, and of the CPU), ratios, repeats, and what `pair.compare` tells.
     """
     pair.warm_up()
-    times: dict[str, list[float]] = {"upstream": [], "steady": []}
-    processor_times: dict[str, list[float]] = {"upstream": [], "steady": []}
+    sides = {"upstream": pair.upstream, "steady": pair.steady}
+    if pair.threaded is not None:
+        sides["threaded"] = pair.threaded
+    times: dict[str, list[float]] = {side: [] for side in sides}
+    processor_times: dict[str, list[float]] = {side: [] for side in sides}
     outputs: dict[str, Any] = {}
     for _ in range(repeats):
-        for side, function in (("upstream", pair.upstream), ("steady", pair.steady)):
+        for side, function in sides.items():
             spent = times[side]
             if spent and spent[0] > SLOW_S and len(spent) >= min(repeats, MOST_SLOW_REPEATS):
                 continue
             if spent and spent[0] > 6 * SLOW_S:
                 continue
-            start, processor_start = time.perf_counter(), time.process_time()
-            outputs[side] = function()
-            spent.append(time.perf_counter() - start)
-            processor_times[side].append(time.process_time() - processor_start)
+            with pair.around(side):
+                start, processor_start = time.perf_counter(), time.process_time()
+                outputs[side] = function()
+                spent.append(time.perf_counter() - start)
+                processor_times[side].append(time.process_time() - processor_start)
     upstream_s, steady_s = median(times["upstream"]), median(times["steady"])
     upstream_cpu_s, steady_cpu_s = median(processor_times["upstream"]), median(processor_times["steady"])
     return {
@@ -143,6 +152,7 @@ def measure(pair: Pair, repeats: int) -> dict[str, Any]:
         "upstream_cpu_s": upstream_cpu_s,
         "steady_cpu_s": steady_cpu_s,
         "cpu_ratio": upstream_cpu_s / max(steady_cpu_s, 1e-9),
+        **({"threaded_s": median(times["threaded"])} if "threaded" in times else {}),
         "repeats": {side: len(spent) for side, spent in times.items()},
         **pair.compare(outputs["upstream"], outputs["steady"]),
     }
@@ -168,7 +178,7 @@ def one_thread() -> Iterator[None]:
 
 
 def format_speed_table(results: dict[str, Any]) -> str:
-    """Write results as a Markdown table with versions and machine below.
+    """Write results as Markdown tables, of parts and of accelerated calls, with versions and machine below.
 
     Parameters
     ----------
@@ -179,27 +189,14 @@ def format_speed_table(results: dict[str, Any]) -> str:
     -------
     text : str
     """
-    lines = [
-        "| part | channels | input | SpikeInterface (s) | steadyspike (s) | ratio | ratio, CPU | agreement |",
-        "|---|---:|---|---:|---:|---:|---:|---|",
-    ]
-    for row in results["rows"]:
-        cells = [
-            f"{row['part']}: {row['upstream']} / {row['steady']}",
-            str(row["num_channels"]),
-            row["dtype"],
-            _seconds(row["upstream_s"]),
-            _seconds(row["steady_s"]),
-            f"{row['ratio']:.1f}",
-            f"{row['cpu_ratio']:.1f}",
-            row.get("agreement", ""),
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
+    calls = [row for row in results["rows"] if row["part"] in CALLS]
+    parts = [row for row in results["rows"] if row["part"] not in CALLS]
     numbers = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
     computer = results["machine"]
     settings = results["settings"]
-    lines += [
-        "",
+    lines = [
+        *_parts_table(parts),
+        *_calls_table(calls, computer["cores"]),
         f"Median of up to {settings['repeats']} runs in one process and thread, data in memory, 1 s chunks, "
         f"{settings['duration_s']:g} s of data unless another length is given. On a machine that others use too, the "
         "ratio of CPU times is the steadier one.",
@@ -207,6 +204,45 @@ def format_speed_table(results: dict[str, Any]) -> str:
         f"{computer['processor']}, {computer['cores']} cores, {computer['system']}; {numbers}.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _parts_table(rows: list[dict[str, Any]]) -> list[str]:
+    if not rows:
+        return []
+    lines = [
+        "| part | channels | input | SpikeInterface (s) | steadyspike (s) | ratio | ratio, CPU | agreement |",
+        "|---|---:|---|---:|---:|---:|---:|---|",
+    ]
+    for row in rows:
+        cells = [f"{row['part']}: {row['upstream']} / {row['steady']}", *_common_cells(row)]
+        lines.append("| " + " | ".join([*cells, row.get("agreement", "")]) + " |")
+    return [*lines, ""]
+
+
+def _calls_table(rows: list[dict[str, Any]], cores: int) -> list[str]:
+    if not rows:
+        return []
+    lines = [
+        "| SpikeInterface's call | channels | input | as it is (s) | accelerated (s) | ratio | ratio, CPU | "
+        f"ratio, {cores} threads | agreement |",
+        "|---|---:|---|---:|---:|---:|---:|---:|---|",
+    ]
+    for row in rows:
+        threaded = f"{row['upstream_s'] / row['threaded_s']:.1f}"
+        cells = [row["part"], *_common_cells(row), threaded, row.get("agreement", "")]
+        lines.append("| " + " | ".join(cells) + " |")
+    return [*lines, ""]
+
+
+def _common_cells(row: dict[str, Any]) -> list[str]:
+    return [
+        str(row["num_channels"]),
+        row["dtype"],
+        _seconds(row["upstream_s"]),
+        _seconds(row["steady_s"]),
+        f"{row['ratio']:.1f}",
+        f"{row['cpu_ratio']:.1f}",
+    ]
 
 
 def _plan(settings: Settings) -> Iterator[tuple[tuple[str, int, str], Callable[[], Pair], int]]:
@@ -218,6 +254,12 @@ def _plan(settings: Settings) -> Iterator[tuple[tuple[str, int, str], Callable[[
             for dtype in ("float32",) if part in FLOAT_ONLY else settings.dtypes:
                 prepare = partial(PARTS[part], data[dtype])
                 yield (part, num_channels, dtype), prepare, settings.repeats
+        material = {d: Material(num_channels, settings.duration_s, d, settings.seed) for d in kinds}
+        for name in settings.calls:
+            only_float = name in accelerated_parts.FLOAT_ONLY
+            for dtype in ("float32",) if only_float else settings.dtypes:
+                prepare = partial(accelerated_pair, name, material[dtype])
+                yield (name, num_channels, dtype), prepare, settings.repeats
         if settings.whole_duration_s is not None:
             dtype = settings.dtypes[0]
             whole = Data(num_channels, settings.whole_duration_s, dtype, settings.seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,10 @@ class Pair:
         Runs a little of both, so that compilation is over.
     compare : callable
         Turns what both returned into further entries of the row, "agreement" among them.
+    threaded : callable or None
+        The second one with all cores.
+    around : callable
+        Called with "upstream", "steady" or "threaded" for a context in which that one is run.
     """
 
     upstream: Callable[[], Any]
@@ -49,6 +54,8 @@ class Pair:
     steady_name: str
     warm_up: Callable[[], None]
     compare: Callable[[Any, Any], dict[str, Any]] = lambda upstream, steady: {}
+    threaded: Callable[[], Any] | None = None
+    around: Callable[[str], AbstractContextManager[Any]] = lambda side: nullcontext()
 
 
 @dataclass(frozen=True)

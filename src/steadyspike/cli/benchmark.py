@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -38,6 +39,12 @@ def speed(
     parts: Annotated[
         str, typer.Option("--parts", help="Which parts, with commas; see below. Default: all.")
     ] = "",
+    calls: Annotated[
+        str,
+        typer.Option(
+            "--calls", help="Which of SpikeInterface's own calls to accelerate; see below. Default: all."
+        ),
+    ] = "",
     duration: Annotated[
         float, typer.Option("--duration", min=2, help="Seconds of data for each part.")
     ] = 20.0,
@@ -51,28 +58,31 @@ def speed(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the simulated data.")] = 0,
     output: Annotated[
         list[Path] | None,
-        typer.Option("--output", "-o", help="A .json or .md file; a .json that is there is continued."),
+        typer.Option("--output", "-o", help="A .json, .md or .png file; a .json that is there is continued."),
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Time each part beside its twin in SpikeInterface: same arrays, one process, one thread.
+    """Time each part beside its twin in SpikeInterface, and SpikeInterface's own calls with and without acceleration.
 
-    Data lie in memory and are read in chunks of 1 s; kernels are compiled beforehand.
+    Same arrays, one process, one thread; accelerated calls with all cores too. Data lie in memory and are read in
+    chunks of 1 s; kernels are compiled beforehand.
 
-    Parts: bandpass, reference, chained, interpolate, localize, estimate.
+    Parts: bandpass, reference, chained, interpolate, localize, estimate; or none.
+
+    Calls: bandpass_filter, common_reference, detect_peaks, localize_peaks, ...: all whose name begins so; or none.
     """
     with clear_errors(debug):
         from steadyspike.benchmark import speed as benchmark
 
         files = output or []
-        wrong = [str(file) for file in files if file.suffix not in (".json", ".md")]
+        wrong = [str(file) for file in files if file.suffix not in (".json", ".md", ".png")]
         if wrong:
-            raise UsageError(f"--output {', '.join(wrong)} cannot be written; allowed: .json and .md")
-        names = _split(parts, benchmark.PARTS, "--parts") if parts else list(benchmark.PARTS)
+            raise UsageError(f"--output {', '.join(wrong)} cannot be written; allowed: .json, .md and .png")
         settings = benchmark.Settings(
             channels=tuple(_whole_numbers(channels, "--channels")),
             dtypes=tuple(_split(dtypes, ("float32", "int16"), "--dtype")),
-            parts=tuple(names),
+            parts=tuple(_beginning_with(parts, benchmark.PARTS, "--parts")),
+            calls=tuple(_beginning_with(calls, benchmark.CALLS, "--calls")),
             duration_s=duration,
             whole_duration_s=whole_duration if whole else None,
             repeats=repeats,
@@ -84,7 +94,26 @@ def speed(
         for file in files:
             if file.suffix == ".md":
                 file.write_text(table, encoding="utf8")
+            if file.suffix == ".png":
+                from steadyspike.report.speed_benchmark import plot_accelerated_calls
+
+                shown = [row for row in results["rows"] if row["part"] in benchmark.CALLS]
+                plot_accelerated_calls(shown).savefig(file)
         typer.echo(table)
+
+
+def _beginning_with(text: str, allowed: Iterable[str], option: str) -> list[str]:
+    """Read names with commas, each of which stands for all that begin with it; no text for all, and "none" for none."""
+    names = list(allowed)
+    if text in ("", "none"):
+        return names if not text else []
+    chosen = {
+        part.strip(): [name for name in names if name.startswith(part.strip())] for part in text.split(",")
+    }
+    unknown = [part for part, found in chosen.items() if not found]
+    if unknown:
+        raise UsageError(f"{option} {', '.join(unknown)} is unknown; allowed: {', '.join(names)}, none")
+    return list(dict.fromkeys(name for found in chosen.values() for name in found))
 
 
 @app.command("compile")
