@@ -12,13 +12,11 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from steadyspike.kernels.lanes import add_scaled, load_lanes, num_lanes, store_lanes, zero_lanes
+from steadyspike.kernels.lanes import TILE_LANES, add_scaled, load_lanes, num_lanes, store_tile, zero_tile
 
 # Weights are dropped, smallest first, while those dropped in a row sum to less than this (or than this
 # fraction of the row): a product then moves by less than this fraction of the largest sample it sums.
 DROPPED_FRACTION = 1e-6
-# Samples whose sums are in registers at once: more of them do not fit where registers are short (AVX2).
-TILE_SAMPLES = 4
 # Samples times channels to cast and multiply at once, which stay in the processor's cache.
 CHUNK_VALUES = 100_000
 # Contacts closer than this many pitches count as neighbours when the channels are ordered.
@@ -120,39 +118,24 @@ def band_weights(weights, targets, order, dtype) -> BandWeights:
 @numba.njit(nogil=True, cache=True)
 def _multiply(traces, num_channels, rows, starts, sources, matrix, lanes, tile, corrected):
     """Write the product of traces and weights; `traces`, `matrix`, `tile` and `corrected` are flat."""
-    num_rows, one = unsigned(rows.size), unsigned(1)
+    num_rows, one, height = unsigned(rows.size), unsigned(1), unsigned(TILE_LANES)
     num_samples = unsigned(corrected.size) // num_rows
     for block in range(unsigned(starts.size) - one):
         first = block * lanes
         count = min(lanes, num_rows - first)
         together = count == lanes and rows[first + lanes - one] - rows[first] == lanes - one
-        for t in range(unsigned(0), num_samples, unsigned(TILE_SAMPLES)):
-            # beyond the last sample: the last one again, not written
-            last = num_samples - one
-            at_0 = t * num_channels
-            at_1 = min(t + unsigned(1), last) * num_channels
-            at_2 = min(t + unsigned(2), last) * num_channels
-            at_3 = min(t + unsigned(3), last) * num_channels
-            sum_0 = sum_1 = sum_2 = sum_3 = zero_lanes(matrix)
+        for begin in range(unsigned(0), num_samples, height):
+            # the last tile ends with the last sample, and may repeat some of the one before
+            t = min(begin, num_samples - height)
+            sums = zero_tile(matrix)
             for source in range(starts[block], starts[block + one]):
                 weights = load_lanes(matrix, source * lanes)
-                channel = sources[source]
-                sum_0 = add_scaled(sum_0, weights, traces[at_0 + channel])
-                sum_1 = add_scaled(sum_1, weights, traces[at_1 + channel])
-                sum_2 = add_scaled(sum_2, weights, traces[at_2 + channel])
-                sum_3 = add_scaled(sum_3, weights, traces[at_3 + channel])
-            if together and t + unsigned(TILE_SAMPLES) <= num_samples:
-                target = t * num_rows + rows[first]
-                store_lanes(corrected, target, sum_0)
-                store_lanes(corrected, target + num_rows, sum_1)
-                store_lanes(corrected, target + unsigned(2) * num_rows, sum_2)
-                store_lanes(corrected, target + unsigned(3) * num_rows, sum_3)
+                sums = add_scaled(sums, weights, traces, t * num_channels + sources[source], num_channels)
+            if together:
+                store_tile(corrected, t * num_rows + rows[first], num_rows, sums)
             else:
-                store_lanes(tile, unsigned(0), sum_0)
-                store_lanes(tile, lanes, sum_1)
-                store_lanes(tile, unsigned(2) * lanes, sum_2)
-                store_lanes(tile, unsigned(3) * lanes, sum_3)
-                for s in range(min(unsigned(TILE_SAMPLES), num_samples - t)):
+                store_tile(tile, unsigned(0), lanes, sums)
+                for s in range(height):
                     for i in range(count):
                         corrected[(t + s) * num_rows + rows[first + i]] = tile[s * lanes + i]
 
@@ -160,6 +143,13 @@ def _multiply(traces, num_channels, rows, starts, sources, matrix, lanes, tile, 
 def multiply(traces, weights, corrected) -> None:
     """Write the product of traces and weights, all C-contiguous and of one type."""
     lanes = num_lanes(corrected.dtype)
+    num_samples = len(traces)
+    if num_samples < TILE_LANES:
+        repeated = np.minimum(np.arange(TILE_LANES), num_samples - 1)
+        product = np.empty((TILE_LANES, corrected.shape[1]), dtype=corrected.dtype)
+        multiply(traces[repeated], weights, product)
+        corrected[:] = product[:num_samples]
+        return
     # always read-only, as files are, so that the kernel is not compiled a second time for what is writable
     flat = traces.reshape(-1)
     flat.flags.writeable = False
@@ -171,7 +161,7 @@ def multiply(traces, weights, corrected) -> None:
         weights.sources,
         weights.matrix.reshape(-1),
         unsigned(lanes),
-        np.empty(TILE_SAMPLES * lanes, dtype=corrected.dtype),
+        np.empty(TILE_LANES * lanes, dtype=corrected.dtype),
         corrected.reshape(-1),
     )
 

@@ -2,16 +2,19 @@
 
 The compiler turns a loop over an array into vector instructions, but keeps a sum in a register only if it is
 one number: the sums of a few rows go through memory in each step. A `Lanes` value is 64 bytes of float32 or
-float64, one to four registers, and the functions below are usable in compiled functions only. Products and
+float64, one to four registers, a `Tile` several of them, and the functions below are usable in compiled functions only. Products and
 sums round one after the other, as in numpy: each lane has the digits of the plain loop on any processor.
 """
 
 import numpy as np
+from llvmlite.binding import get_host_cpu_features
 from numba.core import types
 from numba.core.cgutils import ir  # the llvmlite that numba itself uses
 from numba.extending import intrinsic, models, register_model
 
 LANE_BYTES = 64
+# Sums that stay in registers at once: a processor with AVX-512 has 32 of 64 bytes, others the room of 8 of these.
+TILE_LANES = 8 if get_host_cpu_features().get("avx512f") else 4
 
 
 def num_lanes(dtype) -> int:
@@ -42,15 +45,32 @@ def _pointer(context, builder, array_type, array, at, lanes):
     return builder.bitcast(builder.gep(data, [at]), vector.as_pointer())
 
 
+class Tile(types.Type):
+    """Numba type of `TILE_LANES` times 64 bytes of `dtype`."""
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+        super().__init__(name=f"Tile({dtype})")
+
+
+@register_model(Tile)
+class TileModel(models.PrimitiveModel):
+    """`Tile` as LLVM's array of vectors, which it keeps in registers."""
+
+    def __init__(self, manager, fe_type):
+        vector = manager.lookup(Lanes(fe_type.dtype)).get_value_type()
+        super().__init__(manager, fe_type, ir.ArrayType(vector, TILE_LANES))
+
+
 @intrinsic
-def zero_lanes(typingctx, array):
+def zero_tile(typingctx, array):
     """Zeros of the type of an array."""
-    lanes = Lanes(array.dtype)
+    tile = Tile(array.dtype)
 
     def generate(context, builder, signature, arguments):
-        return ir.Constant(context.get_value_type(lanes), None)
+        return ir.Constant(context.get_value_type(tile), None)
 
-    return lanes(array), generate
+    return tile(array), generate
 
 
 @intrinsic
@@ -66,28 +86,38 @@ def load_lanes(typingctx, array, at):
 
 
 @intrinsic
-def store_lanes(typingctx, array, at, values):
-    """`array[at : at + num_lanes] = values`, unchecked as `load_lanes`."""
+def add_scaled(typingctx, sums, values, array, at, step):
+    """Add to each `sums[i]` the product of `values` with the one number `array[at + i * step]`, unchecked."""
 
     def generate(context, builder, signature, arguments):
-        pointer = _pointer(context, builder, array, arguments[0], arguments[1], values)
-        builder.store(arguments[2], pointer, align=array.dtype.bitwidth // 8)
-        return context.get_dummy_value()
+        totals, vectors, factors, place, distance = arguments
+        data = context.make_array(array)(context, builder, factors).data
+        vector = context.get_value_type(values)
+        index = ir.IntType(32)
+        undefined = ir.Constant(vector, ir.Undefined)
+        everywhere = ir.Constant(ir.VectorType(index, vector.count), None)
+        for row in range(TILE_LANES):
+            factor = builder.load(builder.gep(data, [place]))
+            first = builder.insert_element(undefined, factor, index(0))
+            product = builder.fmul(vectors, builder.shuffle_vector(first, undefined, everywhere))
+            total = builder.fadd(builder.extract_value(totals, row), product)
+            totals = builder.insert_value(totals, total, row)
+            place = builder.add(place, distance)
+        return totals
 
-    return types.void(array, at, values), generate
+    return sums(sums, values, array, at, step), generate
 
 
 @intrinsic
-def add_scaled(typingctx, total, values, factor):
-    """`total + values * factor`, with one factor for all lanes."""
+def store_tile(typingctx, array, at, step, sums):
+    """`array[at + i * step :][: num_lanes] = sums[i]`, unchecked as `load_lanes`."""
 
     def generate(context, builder, signature, arguments):
-        vector = context.get_value_type(total)
-        index = ir.IntType(32)
-        undefined = ir.Constant(vector, ir.Undefined)
-        first = builder.insert_element(undefined, arguments[2], index(0))
-        everywhere = ir.Constant(ir.VectorType(index, vector.count), None)
-        factors = builder.shuffle_vector(first, undefined, everywhere)
-        return builder.fadd(arguments[0], builder.fmul(arguments[1], factors))
+        target, place, distance, totals = arguments
+        for row in range(TILE_LANES):
+            pointer = _pointer(context, builder, array, target, place, Lanes(array.dtype))
+            builder.store(builder.extract_value(totals, row), pointer, align=array.dtype.bitwidth // 8)
+            place = builder.add(place, distance)
+        return context.get_dummy_value()
 
-    return total(total, values, total.dtype), generate
+    return types.void(array, at, step, sums), generate
