@@ -29,7 +29,72 @@ PATCHES: tuple[Patch, ...] = (
         "LocallyExclusivePeakDetector.compute",
         "steadyspike.acceleration.detection.locally_exclusive_peaks",
     ),
+    Patch(
+        "motion_histogram",
+        "spikeinterface.sortingcomponents.motion.motion_utils",
+        "make_2d_motion_histogram",
+        "steadyspike.acceleration.histograms.motion_histogram",
+    ),
+    Patch(
+        "motion_histogram",
+        "spikeinterface.sortingcomponents.motion.decentralized",
+        "make_2d_motion_histogram",
+        "steadyspike.acceleration.histograms.motion_histogram",
+    ),
+    Patch(
+        "motion_histogram",
+        "spikeinterface.sortingcomponents.motion.dredge",
+        "make_2d_motion_histogram",
+        "steadyspike.acceleration.histograms.motion_histogram",
+    ),
+    Patch(
+        "motion_histogram",
+        "spikeinterface.sortingcomponents.motion.motion_utils",
+        "make_3d_motion_histograms",
+        "steadyspike.acceleration.histograms.motion_histograms",
+    ),
+    Patch(
+        "motion_histogram",
+        "spikeinterface.sortingcomponents.motion.iterative_template",
+        "make_3d_motion_histograms",
+        "steadyspike.acceleration.histograms.motion_histograms",
+    ),
+    Patch(
+        "decentralized",
+        "spikeinterface.sortingcomponents.motion.decentralized",
+        "DecentralizedRegistration.run",
+        "steadyspike.acceleration.decentralized.run",
+    ),
+    Patch(
+        "iterative_template",
+        "spikeinterface.sortingcomponents.motion.iterative_template",
+        "iterative_template_registration",
+        "steadyspike.acceleration.iterative_template.registration",
+    ),
+    Patch(
+        "dredge_ap",
+        "spikeinterface.sortingcomponents.motion.dredge",
+        "dredge_ap",
+        "steadyspike.acceleration.dredge.registration",
+    ),
+    Patch(
+        "interpolate_motion_arguments",
+        "spikeinterface.sortingcomponents.motion.motion_interpolation",
+        "InterpolateMotionRecording.__init__",
+        "steadyspike.acceleration.repairs.start_interpolation",
+    ),
+    Patch(
+        "medicine",
+        "spikeinterface.sortingcomponents.motion.medicine",
+        "MedicineRegistration.run",
+        "steadyspike.acceleration.repairs.run_medicine",
+    ),
 )
 
-REPAIRS: dict[str, str] = {}
+REPAIRS: dict[str, str] = {
+    "dredge_ap": 'preset="dredge" works: SpikeInterface passes batching_mode="offline", which its estimator refuses',
+    "interpolate_motion_arguments": "interpolate_motion takes several segments with border_mode='remove_channels', and "
+    "integers, which become float32 as its documentation says",
+    "medicine": "method='medicine' gives time bins in the recording's times, and the direction it was asked for",
+}
 """Name of a patch that repairs a defect, to what it repairs in a sentence."""
