@@ -68,8 +68,8 @@ def test_bundled_models_are_trained_by_a_command(tmp_path, monkeypatch, command)
     ("arguments", "message"),
     [
         (("--probe", "np9"), "--probe np9 is not known"),
-        (("--noise", "a"), "write numbers with commas"),
-        (("--noise", "-5"), "allowed are noise above 0"),
+        (("--noise", "a"), "no list of numbers above 0"),
+        (("--noise", "-5"), "no list of numbers above 0"),
         (("--output", "table.txt"), "allowed: .json and .md"),
     ],
 )

@@ -13,6 +13,7 @@ import typer
 from steadyspike.cli import benchmark_classifier, benchmark_denoising, benchmark_neural
 from steadyspike.cli.errors import Debug, UsageError, clear_errors
 from steadyspike.cli.options import Jobs, ProgressBar
+from steadyspike.cli.parsing import positive_numbers, split_names, whole_numbers
 
 app = typer.Typer(help="Measure speed and accuracy against SpikeInterface.", no_args_is_help=True)
 benchmark_classifier.register(app)
@@ -79,8 +80,8 @@ def speed(
         if wrong:
             raise UsageError(f"--output {', '.join(wrong)} cannot be written; allowed: .json, .md and .png")
         settings = benchmark.Settings(
-            channels=tuple(_whole_numbers(channels, "--channels")),
-            dtypes=tuple(_split(dtypes, ("float32", "int16"), "--dtype")),
+            channels=tuple(whole_numbers(channels, "--channels")),
+            dtypes=tuple(split_names(dtypes, ("float32", "int16"), "--dtype")),
             parts=tuple(_beginning_with(parts, benchmark.PARTS, "--parts")),
             calls=tuple(_beginning_with(calls, benchmark.CALLS, "--calls")),
             duration_s=duration,
@@ -194,11 +195,11 @@ def motion(
         from steadyspike.cli.options import job_kwargs
 
         jobs = job_kwargs(n_jobs, "1s", progress_bar)
-        scenarios = _split(scenario, SCENARIOS, "--scenario") if scenario else None
-        probes = _split(probe, PROBES, "--probe")
+        scenarios = split_names(scenario, SCENARIOS, "--scenario") if scenario else None
+        probes = split_names(probe, PROBES, "--probe")
         if not resume and output.is_dir() and any(output.iterdir()):
             raise UsageError(f"{output} holds an earlier study; remove it, or choose another --output")
-        seeds = _whole_numbers(seed, "--seed")
+        seeds = whole_numbers(seed, "--seed")
         from steadyspike.benchmark.motion import StudyOptions, run_motion_benchmark
         from steadyspike.benchmark.motion_report import write_motion_report
 
@@ -210,7 +211,7 @@ def motion(
             estimate_only=estimate_only,
             n_jobs=jobs["n_jobs"],
         )
-        presets = _split(preset, options.presets(), "--preset") if preset else None
+        presets = split_names(preset, options.presets(), "--preset") if preset else None
         if not report_only:
             run_motion_benchmark(
                 output,
@@ -258,8 +259,8 @@ def real_peaks(
         results = benchmark.run_real_peaks_benchmark(
             folder,
             output,
-            estimators=_split(estimators, benchmark.ESTIMATORS, "--estimators") if estimators else None,
-            kinds=_split(kinds, benchmark.KINDS, "--kinds"),
+            estimators=split_names(estimators, benchmark.ESTIMATORS, "--estimators") if estimators else None,
+            kinds=split_names(kinds, benchmark.KINDS, "--kinds"),
             windows=benchmark.Windows(win_step_um=win_step_um, win_scale_um=win_scale_um),
             progress_bar=sys.stderr.isatty() if progress_bar is None else progress_bar,
         )
@@ -340,7 +341,7 @@ def memory(
             measured = motion_costs.measure_costs(), motion_costs.measure_detection()
             typer.echo(motion_costs.format_costs("steady_decentralized", *measured))
             return
-        durations = _positive_numbers(hours, "--hours")
+        durations = positive_numbers(hours, "--hours")
         if not peaks_per_second > 0:
             raise UsageError(f"--peaks-per-second {peaks_per_second} cannot work; allowed: above 0")
         results = benchmark.run_memory_benchmark(
@@ -376,7 +377,7 @@ def long(
     with clear_errors(debug):
         from steadyspike.benchmark import long as benchmark
 
-        durations = _positive_numbers(minutes, "--minutes")
+        durations = positive_numbers(minutes, "--minutes")
         if not peaks_per_second > 0:
             raise UsageError(f"--peaks-per-second {peaks_per_second} cannot work; allowed: above 0")
         names = [name.strip() for name in methods.split(",")]
@@ -398,28 +399,3 @@ def verdicts(
         shown = sys.stderr.isatty() if progress_bar is None else progress_bar
         results = benchmark.run_verdict_study(output, num_seeds=seeds, progress_bar=shown)
         typer.echo(benchmark.format_confusion_table(results))
-
-
-def _split(text: str, allowed: object, option: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    wrong = [name for name in names if name not in allowed]  # type: ignore[operator]
-    if wrong or not names:
-        raise UsageError(f"{option} {text} is not known; allowed: {', '.join(allowed)}")  # type: ignore[arg-type]
-    return names
-
-
-def _whole_numbers(text: str, option: str) -> list[int]:
-    try:
-        return [int(number) for number in text.split(",")]
-    except ValueError:
-        raise UsageError(f"{option} {text} is no list of whole numbers; write such as 1,2,3") from None
-
-
-def _positive_numbers(text: str, option: str) -> list[float]:
-    try:
-        numbers = [float(number) for number in text.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or not all(0 < number < float("inf") for number in numbers):
-        raise UsageError(f"{option} {text} is no list of numbers above 0; write such as 0.5,1,2")
-    return numbers

@@ -11,6 +11,7 @@ import typer
 
 from steadyspike.cli.errors import Debug, UsageError, clear_errors
 from steadyspike.cli.options import Device, ProgressBar
+from steadyspike.cli.parsing import positive_numbers, split_names, whole_numbers
 
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Of torch, on a CPU.")]
 Study = Annotated[
@@ -77,10 +78,9 @@ def denoising(
         from steadyspike.benchmark.denoising import NETWORKS, UNET, StudySettings, run_denoising_benchmark
         from steadyspike.benchmark.denoising_tables import write_denoising_report
         from steadyspike.benchmark.probes import PROBES
-        from steadyspike.cli.benchmark import _positive_numbers, _split, _whole_numbers
 
         rates = {
-            name: tuple(_positive_numbers(text, option))
+            name: tuple(positive_numbers(text, option))
             for name, text, option in (
                 ("blindspot", blindspot_rate, "--blindspot-rate"),
                 (UNET, unet_rate, "--unet-rate"),
@@ -99,8 +99,8 @@ def denoising(
             device=device,
             num_threads=threads,
         )
-        networks = _split(network, NETWORKS, "--network")
-        probes, seeds = _split(probe, PROBES, "--probe"), _whole_numbers(seed, "--seed")
+        networks = split_names(network, NETWORKS, "--network")
+        probes, seeds = split_names(probe, PROBES, "--probe"), whole_numbers(seed, "--seed")
         if not report_only:
             run_denoising_benchmark(
                 output,
@@ -139,14 +139,13 @@ def denoising_speed(
         from steadyspike.benchmark.denoising import NETWORKS
         from steadyspike.benchmark.denoising_speed import SpeedSettings, run_denoising_speed
         from steadyspike.benchmark.denoising_speed_table import format_denoising_speed
-        from steadyspike.cli.benchmark import _split
 
         chosen: dict[str, Any] = (
-            {"networks": tuple(_split(network, NETWORKS, "--network"))} if network else {}
+            {"networks": tuple(split_names(network, NETWORKS, "--network"))} if network else {}
         )
         if devices:
             chosen["devices"] = tuple(name.strip() for name in devices.split(","))
-        chosen["parents"] = tuple(_split(parent, ("memory", "filtered"), "--parent"))
+        chosen["parents"] = tuple(split_names(parent, ("memory", "filtered"), "--parent"))
         settings = SpeedSettings(num_channels=channels, repeats=repeats, seconds=seconds, **chosen)
         files = _checked(output)
         results = run_denoising_speed(settings, _tell)
@@ -176,17 +175,16 @@ def denoising_detection(
         from steadyspike.benchmark.denoising_detection import run_detection_benchmark
         from steadyspike.benchmark.denoising_detection_tables import write_detection_report
         from steadyspike.benchmark.probes import PROBES
-        from steadyspike.cli.benchmark import _positive_numbers, _split, _whole_numbers
 
-        probes = _split(probe, PROBES, "--probe")
+        probes = split_names(probe, PROBES, "--probe")
         if len(probes) > 1:
             raise UsageError(f"--probe {probe} names several; allowed: the one that the model is for")
         results = run_detection_benchmark(
             output,
             model,
             probe=probes[0],
-            noise_factors=_positive_numbers(noise, "--noise"),
-            seeds=_whole_numbers(seed, "--seed"),
+            noise_factors=positive_numbers(noise, "--noise"),
+            seeds=whole_numbers(seed, "--seed"),
             num_channels=channels,
             duration_s=duration,
             device=device,
@@ -216,11 +214,10 @@ def denoising_memory(
     """Measure the memory of bandpass, reference, denoising and motion correction, for several lengths."""
     with clear_errors(debug):
         from steadyspike.benchmark.denoising_memory import format_denoising_memory, run_denoising_memory
-        from steadyspike.cli.benchmark import _positive_numbers
 
         files = _checked(output)
         results = run_denoising_memory(
-            _positive_numbers(seconds, "--seconds"),
+            positive_numbers(seconds, "--seconds"),
             limit_mb=1000.0 * limit_gb,
             tell=_tell,
             num_channels=channels,

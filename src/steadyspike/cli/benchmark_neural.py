@@ -11,6 +11,7 @@ import typer
 
 from steadyspike.cli.errors import Debug, UsageError, clear_errors
 from steadyspike.cli.options import ProgressBar
+from steadyspike.cli.parsing import positive_numbers, split_names, whole_numbers
 
 ModelFolder = Annotated[Path, typer.Option("--output", "-o", help="Folder of the model; must not exist.")]
 Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Default: as the bundled model has.")]
@@ -149,16 +150,10 @@ def _train(
 def _cases(probe: str, noise: str, seed: str) -> tuple[list[str], list[float], list[int]]:
     from steadyspike.benchmark.probes import PROBES
 
-    probes = [name.strip() for name in probe.split(",")]
-    wrong = [name for name in probes if name not in PROBES]
-    if wrong:
-        raise UsageError(f"--probe {', '.join(wrong)} is not known; allowed: {', '.join(PROBES)}")
-    try:
-        levels, seeds = [float(one) for one in noise.split(",")], [int(one) for one in seed.split(",")]
-    except ValueError:
-        raise UsageError(f"--noise {noise} --seed {seed}: write numbers with commas, such as 5,10") from None
-    if not all(0 < level < float("inf") for level in levels) or min(seeds) < 0:
-        raise UsageError(f"--noise {noise} --seed {seed}: allowed are noise above 0 and seeds from 0 on")
+    probes = split_names(probe, PROBES, "--probe")
+    levels, seeds = positive_numbers(noise, "--noise"), whole_numbers(seed, "--seed")
+    if min(seeds) < 0:
+        raise UsageError(f"--seed {seed} cannot work; allowed: seeds from 0 on")
     return probes, levels, seeds
 
 
