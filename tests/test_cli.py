@@ -4,14 +4,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 import spikeinterface.full as si
+import typer
 from cli_runner import assert_nothing_left, run
 
 from steadyspike.benchmark.simulate import build_probe, simulate_drifting_recording
+from steadyspike.cli.errors import clear_errors
 
 
 @pytest.fixture(scope="module")
@@ -322,23 +323,57 @@ def test_debug_shows_where_it_came_from(tmp_path):
     assert "load_recording" in result.output
 
 
+STOPS = """
+import sys
+from steadyspike.cli import app, correction
+estimate = correction.estimate
+def stopping(*args, **kwargs):
+    found = estimate(*args, **kwargs) if {late} else None
+    print("here", flush=True)
+    sys.stdin.read()
+    return found
+correction.estimate = stopping
+app(["correct", *sys.argv[1:]], prog_name="steadyspike")
+"""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_ctrl_c_leaves_nothing_half_done(raw_folder, tmp_path):
+@pytest.mark.parametrize("late", [False, True])
+def test_ctrl_c_leaves_nothing_half_done(raw_folder, tmp_path, late):
+    output = ["-o", str(tmp_path / "out"), "-p", "steady_rigid", "-j", "1"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "steadyspike", "correct", raw_folder, "-o", tmp_path / "out", "-j", "1"],
-        stderr=subprocess.PIPE,
+        [sys.executable, "-c", STOPS.format(late=late), str(raw_folder), *output],
+        **dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE),
         text=True,
         env={**os.environ, "COLUMNS": "200"},
     )
-    deadline = time.monotonic() + 60
-    while not any(tmp_path.iterdir()) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
+    # it waits there, with its folders made and, if late, its peaks found, until the interrupt comes
+    assert process.stdout.readline() == "here\n", process.stderr.read()
+    assert any(path.name.startswith(".out-unfinished-") for path in tmp_path.iterdir())
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "stopped" in errors
     # peaks that were found already are kept
-    assert {path.name for path in tmp_path.iterdir()} <= ({"out.part"} if "kept" in errors else set())
+    assert [path.name for path in tmp_path.iterdir()] == (["out.part"] if late else [])
+    assert ("kept" in errors) == late
+
+
+def test_an_interrupt_that_became_an_error_is_one():
+    def convert():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ImportError("initialization failed") from None
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(typer.Exit) as stopped, clear_errors():
+        convert()
+    assert stopped.value.exit_code == 130
+    assert signal.getsignal(signal.SIGINT) is before
+    with pytest.raises(typer.Exit) as failed, clear_errors():
+        raise ImportError("initialization failed")
+    assert failed.value.exit_code == 1
 
 
 def test_presets_list_and_show():

@@ -36,17 +36,19 @@ def clear_errors(debug: bool = False) -> Iterator[None]:
     from steadyspike.loading import LoadingError
     from steadyspike.preset_files import PresetError
 
-    with _termination_as_interrupt():
+    with _interrupts() as interrupts:
         try:
             yield
         except KeyboardInterrupt:
-            say("[yellow]stopped[/yellow]: nothing half-written was left behind")
-            raise typer.Exit(STOPPED) from None
+            _stop()
         except (typer.Exit, typer.Abort):
             raise
         except (UsageError, LoadingError, PresetError) as error:
             _fail(error, MISUSED, debug)
         except Exception as error:
+            if interrupts:
+                # compiled code, such as a library that is being imported, may turn an interrupt into an error
+                _stop()
             _fail(error, FAILED, debug)
 
 
@@ -110,6 +112,11 @@ def say(message: str) -> None:
     Console(stderr=True, soft_wrap=True).print(printable(message))
 
 
+def _stop() -> NoReturn:
+    say("[yellow]stopped[/yellow]: nothing half-written was left behind")
+    raise typer.Exit(STOPPED) from None
+
+
 def _fail(error: Exception, code: int, debug: bool) -> NoReturn:
     if debug:
         from rich.console import Console
@@ -125,17 +132,20 @@ def _fail(error: Exception, code: int, debug: bool) -> NoReturn:
 
 
 @contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """Clean up on a polite kill, such as a batch system's, as on Ctrl-C."""
+def _interrupts() -> Iterator[list[int]]:
+    """Clean up on a polite kill, such as a batch system's, as on Ctrl-C; the list holds the signals that came."""
+    came: list[int] = []
 
-    def interrupt(*_: Any) -> NoReturn:
+    def interrupt(number: int, _: Any) -> NoReturn:
+        came.append(number)
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield came
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield came
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
