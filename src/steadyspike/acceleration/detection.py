@@ -10,7 +10,6 @@ from steadyspike.acceleration import threads
 from steadyspike.acceleration.calls import NotCoveredError
 from steadyspike.kernels.threshold_peaks import (
     DTYPES,
-    crossing_levels,
     find_extrema,
     flat_rows,
     largest_around,
@@ -31,11 +30,11 @@ def by_channel_peaks(
     sweep = self.exclude_sweep_size
     if sweep < 1:
         raise NotCoveredError("exclude_sweep_ms shorter than a sample")
-    flat, stride = _checked(self, traces)
-    # compared as numpy does: in float64 where float32 does not hold both
+    _check(self, traces)
+    # float64 holds both sides of every comparison
     thresholds = self.abs_thresholds.astype(np.float64)
-    samples, channels = _extrema(self, traces, flat, stride, thresholds, sweep, strict=True)
-    return (_peaks(self, traces, samples, channels, segment_index),)
+    found = _extrema(traces, thresholds, self.peak_sign, sweep, strict=True)
+    return (_peaks(self, *found, segment_index),)
 
 
 def locally_exclusive_peaks(
@@ -45,10 +44,10 @@ def locally_exclusive_peaks(
 
     Covered: traces of up to 32 bits, or float64.
     """
-    flat, stride = _checked(self, traces)
+    _check(self, traces)
     sweep, thresholds = self.exclude_sweep_size, self.abs_thresholds
-    samples, channels = _extrema(self, traces, flat, stride, thresholds, 1, strict=False)
-    sizes = relative_sizes(flat, stride, samples, channels, thresholds)
+    samples, channels, values = _extrema(traces, thresholds, self.peak_sign, 1, strict=False)
+    sizes = relative_sizes(values, channels, thresholds)
     kept = np.empty(samples.size, dtype=bool)
     # those of the margin refuse others, but are not kept
     first, last = np.searchsorted(samples, (sweep + 1, len(traces) - sweep - 1))
@@ -60,10 +59,10 @@ def locally_exclusive_peaks(
         kept[start:stop] = largest_around(samples, channels, sizes, self.neighbours_mask, sweep, start, stop)
 
     threads.over_ranges(judge, int(last - first), FEWEST_EXTREMA)
-    return (_peaks(self, traces, samples[kept], channels[kept], segment_index),)
+    return (_peaks(self, samples[kept], channels[kept], values[kept], segment_index),)
 
 
-def _checked(node: Any, traces: Any) -> tuple[np.ndarray, int]:
+def _check(node: Any, traces: Any) -> None:
     if not isinstance(traces, np.ndarray) or traces.ndim != 2 or traces.dtype not in DTYPES:
         raise NotCoveredError(f"traces of {getattr(traces, 'dtype', type(traces).__name__)}")
     thresholds = node.abs_thresholds
@@ -74,47 +73,32 @@ def _checked(node: Any, traces: Any) -> tuple[np.ndarray, int]:
         or not traces.shape[1]
     ):
         raise NotCoveredError("noise_levels that are not one number for each channel")
-    return flat_rows(traces)
 
 
 def _extrema(
-    node: Any,
-    traces: np.ndarray,
-    flat: np.ndarray,
-    stride: int,
-    thresholds: np.ndarray,
-    sweep: int,
-    strict: bool,
-) -> tuple[np.ndarray, np.ndarray]:
+    traces: np.ndarray, thresholds: np.ndarray, peak_sign: str, sweep: int, strict: bool
+) -> tuple[np.ndarray, ...]:
     """Find the extrema of all rows that have `sweep` rows on both sides."""
-    num_channels = traces.shape[1]
-    lows, highs = crossing_levels(thresholds, traces.dtype)
-    levels = (
-        lows if node.peak_sign in ("neg", "both") else None,
-        highs if node.peak_sign in ("pos", "both") else None,
-    )
-    found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    flat, stride = flat_rows(traces)
+    found: dict[int, tuple[np.ndarray, ...]] = {}
 
     def search(start: int, stop: int) -> None:
         rows = (sweep + start, sweep + stop)
         found[start] = find_extrema(
-            flat, stride, num_channels, *rows, thresholds, *levels, sweep=sweep, strict=strict
+            flat, stride, traces.shape[1], *rows, thresholds, peak_sign, sweep=sweep, strict=strict
         )
 
     threads.over_ranges(search, max(len(traces) - 2 * sweep, 0), FEWEST_ROWS)
     parts = [found[start] for start in sorted(found)]
-    if len(parts) == 1:
-        return parts[0]
-    samples, channels = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return samples, channels
+    return parts[0] if len(parts) == 1 else tuple(map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _peaks(
-    node: Any, traces: np.ndarray, samples: np.ndarray, channels: np.ndarray, segment_index: int
+    node: Any, samples: np.ndarray, channels: np.ndarray, values: np.ndarray, segment_index: int
 ) -> np.ndarray:
     peaks = np.zeros(samples.size, dtype=node.get_dtype())
     peaks["sample_index"] = samples
     peaks["channel_index"] = channels
-    peaks["amplitude"] = traces[samples, channels]
+    peaks["amplitude"] = values
     peaks["segment_index"] = segment_index
     return peaks

@@ -11,6 +11,14 @@ from .spike_candidates import _longer
 
 # what the kernels have been written for: all that float64 holds exactly
 DTYPES = tuple(map(np.dtype, ("float32", "float64", "int8", "int16", "int32", "uint8", "uint16", "uint32")))
+# bytes of traces that are compared in one go: their rows, and those before and after, stay in the nearest cache
+TILE_BYTES = 4096
+# each 6 bits in a row of this number are different, and so tell which bit of a word is set
+DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
+BIT_OF = np.zeros(64, dtype=np.int64)
+BIT_OF[[((int(DE_BRUIJN) << bit) & (2**64 - 1)) >> 58 for bit in range(64)]] = np.arange(64)
+# rows this much wider than what is read are copied first
+WIDEST_GAP = 2
 
 
 def crossing_levels(thresholds, dtype):
@@ -56,14 +64,14 @@ def flat_rows(traces):
     size = traces.itemsize
     rows_apart = traces.strides[0] if num_samples > 1 else num_channels * size
     side_by_side = traces.strides[1] == size or num_channels == 1
-    if not side_by_side or rows_apart % size or rows_apart < num_channels * size:
+    if not side_by_side or rows_apart % size or not 1 <= rows_apart / (num_channels * size) <= WIDEST_GAP:
         traces, rows_apart = np.ascontiguousarray(traces), num_channels * size
     stride = rows_apart // size
     length = (num_samples - 1) * stride + num_channels if traces.size else 0
     return np.lib.stride_tricks.as_strided(traces, (length,), (size,), writeable=False), stride
 
 
-def find_extrema(flat, stride, num_channels, first, last, thresholds, lows, highs, *, sweep, strict):
+def find_extrema(flat, stride, num_channels, first, last, thresholds, signs, *, sweep, strict):
     """Find local extrema beyond the thresholds, ordered by sample, then channel.
 
     A trough at ``(t, c)``: ``v(t, c) <= -threshold(c)``, smaller than the `sweep` samples before it and not larger than
@@ -79,8 +87,8 @@ def find_extrema(flat, stride, num_channels, first, last, thresholds, lows, high
         Rows that are searched; `sweep` rows before the first and after the last exist.
     thresholds : np.ndarray
         Of each channel, shape (num_channels,), float.
-    lows, highs : np.ndarray or None
-        As `crossing_levels` returns them; None: no troughs, or no peaks.
+    signs : "neg" | "pos" | "both"
+        Troughs, peaks, or both.
     sweep : int
         In samples, at least 1.
     strict : bool
@@ -90,59 +98,89 @@ def find_extrema(flat, stride, num_channels, first, last, thresholds, lows, high
     -------
     samples, channels : np.ndarray
         Shape (num_extrema,), int64.
+    values : np.ndarray
+        Of the traces there.
     """
-    none = np.zeros(0, dtype=flat.dtype)
-    lows, highs = (none if levels is None else levels for levels in (lows, highs))
-    return _find(flat, stride, num_channels, first, last, thresholds, lows, highs, sweep, strict)
+    rows = max(1, TILE_BYTES // (flat.itemsize * stride))
+    levels = []
+    for sign, of_channels in zip(("neg", "pos"), crossing_levels(thresholds, flat.dtype), strict=True):
+        tiled = np.zeros((rows if signs in (sign, "both") else 0, stride), dtype=flat.dtype)
+        tiled[:, :num_channels] = of_channels
+        levels.append(tiled.ravel())
+    return _find(flat, stride, num_channels, first, last, thresholds, *levels, sweep, strict)
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def _find(flat, stride, num_channels, first, last, thresholds, lows, highs, sweep, strict):
     size = 1024
-    samples, channels = np.empty(size, np.int64), np.empty(size, np.int64)
+    samples, channels, values = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, flat.dtype)
     number = 0
-    words = np.zeros((num_channels + 7) // 8, np.int64)
-    crossed = words.view(np.int8)
-    for t in range(first, last):
-        start = t * stride
-        _compare(flat[start : start + num_channels], lows, highs, crossed)
-        if not _any(words):
+    tile = max(lows.size, highs.size)
+    # a byte for each sample, so that the compiler packs the comparisons of a whole register
+    words = np.zeros((tile + 63) // 64 * 8, np.uint64)
+    marks = words.view(np.int8)
+    marked = np.empty(8 * words.size, np.int64)
+    for row in range(first, last, tile // stride):
+        start = row * stride
+        count = min(tile, (last - 1 - row) * stride + num_channels)
+        _mark(flat, start, count, stride, lows, highs, marks)
+        marks[count:] = 0
+        num_marked = _list_marked(words, marked)
+        if number + num_marked > size:
+            size = 2 * (size + num_marked)
+            samples, channels = _longer(samples, size), _longer(channels, size)
+            values = _longer(values, size)
+        for m in range(num_marked):
+            i = marked[m]
+            t = i // stride
+            c = i - t * stride
+            if c < num_channels and _is_extremum(
+                flat, start + i, stride, thresholds[c], lows.size > 0, highs.size > 0, sweep, strict
+            ):
+                samples[number], channels[number], values[number] = row + t, c, flat[start + i]
+                number += 1
+    return samples[:number], channels[:number], values[:number]
+
+
+@numba.njit(nogil=True, cache=True)
+def _list_marked(words, marked):
+    """List the bytes that are 1, and return how many; hardly a branch depends on where they are."""
+    count = 0
+    for group in range(0, words.size, 8):
+        together = np.uint64(0)
+        for w in range(8):
+            together |= words[group + w]
+        if together == 0:
             continue
-        for w in range(words.size):
-            if words[w] == 0:
-                continue
-            if number + 8 > size:
-                size *= 2
-                samples, channels = _longer(samples, size), _longer(channels, size)
-            for c in range(8 * w, min(8 * w + 8, num_channels)):
-                if crossed[c] and _is_extremum(
-                    flat, start + c, stride, thresholds[c], lows.size > 0, highs.size > 0, sweep, strict
-                ):
-                    samples[number], channels[number] = t, c
-                    number += 1
-    return samples[:number], channels[:number]
+        bits = np.uint64(0)
+        for w in range(8):
+            # the multiplication brings the lowest bits of 8 bytes together
+            byte = (words[group + w] * np.uint64(0x0102040810204080)) >> np.uint64(56)
+            bits |= byte << np.uint64(8 * w)
+        while bits:
+            lowest = bits & (~bits + np.uint64(1))
+            marked[count] = 8 * group + BIT_OF[(lowest * DE_BRUIJN) >> np.uint64(58)]
+            count += 1
+            bits ^= lowest
+    return count
 
 
 @numba.njit(nogil=True, cache=True)
-def _compare(row, lows, highs, crossed):
-    """Mark the channels that cross; bytes, so that the compiler packs the comparisons of a whole register."""
+def _mark(flat, start, count, stride, lows, highs, marks):
+    """Mark what crosses a level and is an extremum among the two samples beside it."""
+    row, before = flat[start : start + count], flat[start - stride : start - stride + count]
+    after = flat[start + stride : start + stride + count]
     if lows.size and highs.size:
-        for c in range(row.size):
-            crossed[c] = np.int8(row[c] <= lows[c]) | np.int8(row[c] >= highs[c])
+        for i in range(count):
+            trough = np.int8(row[i] <= lows[i]) & np.int8(row[i] < before[i]) & np.int8(row[i] <= after[i])
+            peak = np.int8(row[i] >= highs[i]) & np.int8(row[i] > before[i]) & np.int8(row[i] >= after[i])
+            marks[i] = trough | peak
     elif lows.size:
-        for c in range(row.size):
-            crossed[c] = np.int8(row[c] <= lows[c])
+        for i in range(count):
+            marks[i] = np.int8(row[i] <= lows[i]) & np.int8(row[i] < before[i]) & np.int8(row[i] <= after[i])
     else:
-        for c in range(row.size):
-            crossed[c] = np.int8(row[c] >= highs[c])
-
-
-@numba.njit(nogil=True, cache=True)
-def _any(words):
-    together = np.int64(0)
-    for w in range(words.size):
-        together |= words[w]
-    return together != 0
+        for i in range(count):
+            marks[i] = np.int8(row[i] >= highs[i]) & np.int8(row[i] > before[i]) & np.int8(row[i] >= after[i])
 
 
 @numba.njit(nogil=True, cache=True)
@@ -162,14 +200,12 @@ def _is_extremum(flat, at, stride, threshold, troughs, peaks, sweep, strict):
     return False
 
 
-def relative_sizes(flat, stride, samples, channels, thresholds):
+def relative_sizes(values, channels, thresholds):
     """Size of each extremum in units of its channel's threshold.
 
     Parameters
     ----------
-    flat, stride : np.ndarray, int
-        As `flat_rows` returns them.
-    samples, channels : np.ndarray
+    values, channels : np.ndarray
         As `find_extrema` returns them.
     thresholds : np.ndarray
         Of each channel, shape (num_channels,), float.
@@ -179,14 +215,14 @@ def relative_sizes(flat, stride, samples, channels, thresholds):
     np.ndarray
         Shape (num_extrema,), float64.
     """
-    return _relative_sizes(flat, stride, samples, channels, thresholds)
+    return _relative_sizes(values, channels, thresholds)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _relative_sizes(flat, stride, samples, channels, thresholds):
-    sizes = np.empty(samples.size)
-    for i in range(samples.size):
-        sizes[i] = abs(flat[samples[i] * stride + channels[i]]) / thresholds[channels[i]]
+def _relative_sizes(values, channels, thresholds):
+    sizes = np.empty(values.size)
+    for i in range(values.size):
+        sizes[i] = abs(values[i]) / thresholds[channels[i]]
     return sizes
 
 
@@ -220,20 +256,26 @@ def largest_around(samples, channels, sizes, near, sweep, first, last):
 def _largest_around(samples, channels, sizes, near, sweep, first, last):
     kept = np.empty(last - first, dtype=np.bool_)
     for i in range(first, last):
-        # outwards from the extremum: most are refused by the same spike on the channel beside it
-        kept[i - first] = not (
-            _exceeded(samples, channels, sizes, near, sweep, i, -1)
-            or _exceeded(samples, channels, sizes, near, sweep, i, 1)
-        )
+        kept[i - first] = _is_largest(samples, channels, sizes, near[channels[i]], sweep, i)
     return kept
 
 
 @numba.njit(nogil=True, cache=True)
-def _exceeded(samples, channels, sizes, near, sweep, i, step):
-    j = i + step
-    while 0 <= j < samples.size and abs(samples[i] - samples[j]) <= sweep:
-        if near[channels[i], channels[j]]:
-            if sizes[j] > sizes[i] or (sizes[j] == sizes[i] and samples[i] > samples[j]):
-                return True
-        j += step
-    return False
+def _is_largest(samples, channels, sizes, near, sweep, i):
+    # to both sides in turn: what refuses an extremum is mostly the same spike on a channel beside it, close in time
+    earlier, later = i - 1, i + 1
+    size, start, stop = sizes[i], samples[i] - sweep, samples[i] + sweep
+    more_before = more_after = True
+    while more_before or more_after:
+        more_before = earlier >= 0 and samples[earlier] >= start
+        if more_before:
+            if near[channels[earlier]]:
+                if sizes[earlier] > size or (sizes[earlier] == size and samples[earlier] < samples[i]):
+                    return False
+            earlier -= 1
+        more_after = later < samples.size and samples[later] <= stop
+        if more_after:
+            if near[channels[later]] and sizes[later] > size:
+                return False
+            later += 1
+    return True
