@@ -124,7 +124,7 @@ def cautions_of(sources: Mapping[str, Any], inputs: Inputs) -> Iterator[str]:
             )
         unlike = filter_mismatch(extra, inputs.recording)
         if unlike:
-            yield f"{name}: {unlike}"
+            yield f"{name}: {unlike.removeprefix('the model ')}"
 
 
 def fit_linear(
