@@ -22,10 +22,12 @@ whatever the order of the filter, and wider vectors no longer help: the limit is
 import numba
 import numpy as np
 
+from steadyspike.kernels.filter_passes import SMALLEST_STATE, filter_both_ways, one_range
+from steadyspike.kernels.memory import scratch
+from steadyspike.kernels.parallel_sections import parallel_constants
+
 STEPS = 8
 LANES = 192
-# A decaying state would end in subnormal numbers, which take a processor a hundred times longer.
-SMALLEST_STATE = 1e-100
 KERNEL_DTYPES = ("int16", "float32", "float64")
 
 # Unsigned indices spare the compiled loops a test for indices counted from the end, so that they vectorize.
@@ -76,7 +78,9 @@ def extension_samples(sections):
     return 3 * int(num_coefficients)
 
 
-def filter_zero_phase(traces, sections, start=0, stop=None, dtype="float32"):
+def filter_zero_phase(
+    traces, sections, start=0, stop=None, dtype="float32", extension=None, over_ranges=one_range
+):
     """Filter every channel forward and backward in time.
 
     Parameters
@@ -87,16 +91,18 @@ def filter_zero_phase(traces, sections, start=0, stop=None, dtype="float32"):
         Second-order sections as `scipy.signal` has them; b0 must not be 0.
     start, stop : int, default: all samples
         Range of samples to return; the others are margin, which is filtered but not returned.
-    dtype : "float32" | "float64", default: "float32"
-        Type of the result. The recursion is in float64 either way.
+    dtype : "float32" | "float64" | "int16", default: "float32"
+        Type of the result. The recursion is in float64 either way, and so is for int16 what is kept between the two
+        passes: the result is then rounded once, to the nearest integer, and cut to 16 bits as C does.
+    extension : int or None, default: None
+        Samples by which each end is continued; None: `extension_samples(sections)`. `num_samples - 1` if that is less.
+    over_ranges : callable, optional
+        `over_ranges(work, size, smallest, multiple)` calls `work(start, stop)` for ranges that cover all channels,
+        possibly in threads, which do not change the result.
 
     Returns
     -------
     filtered : array of `dtype`, (stop - start, num_channels)
-
-    Notes
-    -----
-    Each end is continued by `extension_samples(sections)` samples, or by `num_samples - 1` if that is less.
     """
     num_samples, num_channels = traces.shape
     stop = num_samples if stop is None else stop
@@ -104,17 +110,36 @@ def filter_zero_phase(traces, sections, start=0, stop=None, dtype="float32"):
     if filtered.size == 0:
         return filtered
     traces = as_kernel_array(traces)
-    extension = min(extension_samples(sections), num_samples - 1)
+    extension = min(extension_samples(sections) if extension is None else extension, num_samples - 1)
+    constants = parallel_constants(sections)
+    if constants is None:
+        _filter_cascade(traces, sections, start, extension, filtered)
+    else:
+        filter_both_ways(traces, constants, gain_at_0_hz(sections), start, extension, filtered, over_ranges)
+    return filtered
+
+
+def gain_at_0_hz(sections):
+    """Gain of one pass for what does not change."""
+    return float(np.prod(sections[:, :3].sum(axis=1) / sections[:, 3:].sum(axis=1)))
+
+
+def _filter_cascade(traces, sections, start, extension, filtered):
+    """Fill `filtered`, one section after the other."""
+    num_samples, num_channels = traces.shape
     gain = np.prod(sections[:, 0])
     coefficients = _unit_gain_coefficients(sections)
-    b1, b2, minus_a1, minus_a2 = coefficients.T
-    gains = (gain, gain * np.prod((1.0 + b1 + b2) / (1.0 - minus_a1 - minus_a2)))
+    gains = (gain, gain_at_0_hz(sections))
+    wanted = filtered
+    if filtered.dtype.kind == "i":
+        filtered = np.empty(filtered.shape, "float64")
     widest = _whole_vectors(min(LANES, num_channels))
-    forward = np.empty((num_samples + 2 * extension) * widest, dtype=dtype)
+    forward = scratch((num_samples + 2 * extension) * widest, filtered.dtype)
     for first in range(0, num_channels, LANES):
         lanes = _whole_vectors(min(LANES, num_channels - first))
         _filter_block(traces, first, coefficients, gains, extension, lanes, forward, start, filtered)
-    return filtered
+    if wanted is not filtered:
+        wanted[:] = np.rint(filtered, out=filtered)
 
 
 def as_kernel_array(traces):

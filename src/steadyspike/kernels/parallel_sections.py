@@ -1,0 +1,196 @@
+"""A cascade of second-order sections as a sum of them, eight channels at a time in vector registers.
+
+By partial fractions a filter with distinct poles is
+
+    H(z) = d + sum_k (r0_k + r1_k z^-1) / (1 + a1_k z^-1 + a2_k z^-2)
+
+All sections then take the same input: a sample is loaded once, goes through every section in registers, and one sum
+is stored. With S sections that are 4 S + 1 fused multiplications and additions for each sample, and, unlike in a
+cascade, no section waits for another. Where poles nearly coincide the terms of the sum cancel and digits are lost;
+`parallel_constants` tells, and such filters are left to the cascade.
+"""
+
+import numpy as np
+from numba.core import cgutils, types
+from numba.core.cgutils import ir  # the llvmlite that numba itself uses
+from numba.extending import intrinsic
+
+LANES = 8
+STEPS = 16
+# Sections that do nothing are added up to one of these numbers, so that few kinds of code are compiled.
+NUM_SECTIONS = (3, 5, 8)
+# largest error of the sum against the cascade, and largest sum of the terms' gains, both relative to the filter's gain
+MOST_ERROR = 1e-9
+MOST_CANCELLATION = 1e4
+
+
+def parallel_constants(sections):
+    """Constants of the sum of sections that equals a cascade.
+
+    Parameters
+    ----------
+    sections : array of float64, (num_sections, 6)
+        Second-order sections b0, b1, b2, 1, a1, a2.
+
+    Returns
+    -------
+    constants : tuple of float or None
+        d, then -a1, -a2, r0, r1 of each section. None where the sum would lose digits.
+    """
+    if not 0 < len(sections) <= NUM_SECTIONS[-1]:
+        return None
+    frequencies = np.exp(1j * np.concatenate([[0.0], np.geomspace(1e-6, np.pi, 500)]))
+    with np.errstate(all="ignore"):
+        residues = [_residue(sections, index) for index in range(len(sections))]
+        terms = [
+            (r0 + r1 / frequencies) / _polynomial([1.0, *section[4:]], frequencies)
+            for (r0, r1), section in zip(residues, sections, strict=True)
+        ]
+        whole = _response(sections, frequencies)
+        direct = np.prod(sections[:, 0]) - sum(r0 for r0, _ in residues)
+        gain = np.abs(whole).max()
+        error = np.abs(sum(terms) + direct - whole).max()
+        cancellation = sum(np.abs(term).max() for term in terms)
+    # a comparison with NaN is False
+    if not (error <= MOST_ERROR * gain and cancellation <= MOST_CANCELLATION * gain):
+        return None
+    rows = [(-section[4], -section[5], r0, r1) for (r0, r1), section in zip(residues, sections, strict=True)]
+    count = min(number for number in NUM_SECTIONS if number >= len(rows))
+    rows += [(0.0, 0.0, 0.0, 0.0)] * (count - len(rows))
+    return tuple(float(value) for value in (direct, *np.concatenate(rows)))
+
+
+def _polynomial(coefficients, z):
+    b0, b1, b2 = coefficients
+    return b0 + (b1 + b2 / z) / z
+
+
+def _response(sections, z):
+    values = np.ones_like(z)
+    for section in sections:
+        values = values * _polynomial(section[:3], z) / _polynomial(section[3:], z)
+    return values
+
+
+def _residue(sections, index):
+    """r0 and r1 of one section: a line in 1/z through the rest of the filter at the section's two poles."""
+    first, second = np.roots(sections[index, 3:]).astype(complex)
+    others = np.delete(sections, index, axis=0)
+    poles = np.array([first, second])
+    values = _polynomial(sections[index, :3], poles) * _response(others, poles)
+    slope = (values[0] - values[1]) / (1.0 / first - 1.0 / second)
+    return (values[0] - slope / first).real, slope.real
+
+
+def _splat(builder, value):
+    vector = ir.VectorType(value.type, LANES)
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.IntType(32)(0))
+    everywhere = ir.Constant(ir.VectorType(ir.IntType(32), LANES), None)
+    return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), everywhere)
+
+
+_DOUBLES = ir.VectorType(ir.DoubleType(), LANES)
+
+
+def _of_doubles(builder, name, num_arguments):
+    function_type = ir.FunctionType(_DOUBLES, [_DOUBLES] * num_arguments)
+    return cgutils.get_or_insert_function(builder.module, function_type, f"{name}.v{LANES}f64")
+
+
+class _Lanes:
+    """Places of eight neighbouring values of an array, `stride` apart."""
+
+    def __init__(self, context, builder, array_type, array, at, stride=None):
+        self.builder, self.dtype = builder, array_type.dtype
+        self.address = builder.gep(context.make_array(array_type)(context, builder, array).data, [at])
+        self.stride = stride
+        self.vector = ir.VectorType(context.get_data_type(self.dtype), LANES)
+
+    def _pointer(self, offset):
+        return self.builder.bitcast(self.builder.gep(self.address, [offset]), self.vector.as_pointer())
+
+    def offset(self, step):
+        return self.builder.mul(self.stride, ir.IntType(64)(step))
+
+    def load(self, offset):
+        values = self.builder.load(self._pointer(offset), align=self.dtype.bitwidth // 8)
+        if isinstance(self.dtype, types.Integer):
+            return self.builder.sitofp(values, _DOUBLES)
+        return values if self.dtype == types.float64 else self.builder.fpext(values, _DOUBLES)
+
+    def store(self, values, offset):
+        builder = self.builder
+        if isinstance(self.dtype, types.Integer):
+            # to 32 bits and then cut, as C converts
+            values = builder.call(_of_doubles(builder, "llvm.rint", 1), [values])
+            values = builder.fptosi(values, ir.VectorType(ir.IntType(32), LANES))
+            values = builder.trunc(values, self.vector)
+        elif self.dtype != types.float64:
+            values = builder.fptrunc(values, self.vector)
+        builder.store(values, self._pointer(offset), align=self.dtype.bitwidth // 8)
+
+
+def _make_run(num_steps):
+    """Compile all sections for a number of samples of eight channels."""
+
+    @intrinsic
+    def run(
+        typing_context,
+        source,
+        source_at,
+        source_stride,
+        target,
+        target_at,
+        target_stride,
+        constants,
+        room,
+        at,
+    ):
+        num_sections = (len(constants) - 1) // 4
+
+        def generate(context, builder, signature, arguments):
+            source_type, _, _, target_type, _, _, _, room_type, _ = signature.args
+            given = _Lanes(context, builder, source_type, *arguments[:3])
+            wanted = _Lanes(context, builder, target_type, *arguments[3:6])
+            kept = _Lanes(context, builder, room_type, arguments[7], arguments[8])
+            places = [ir.IntType(64)(LANES * row) for row in range(2 * num_sections + 2)]
+            direct, *factors = [
+                _splat(builder, builder.extract_value(arguments[6], index)) for index in range(len(constants))
+            ]
+            multiply_add = _of_doubles(builder, "llvm.fmuladd", 3)
+            level, level_after = kept.load(places[0]), kept.load(places[1])
+            newer = [kept.load(places[2 + 2 * section]) for section in range(num_sections)]
+            older = [kept.load(places[3 + 2 * section]) for section in range(num_sections)]
+            for step in range(num_steps):
+                sample = builder.fsub(given.load(given.offset(step)), level)
+                total = builder.call(multiply_add, [direct, sample, level_after])
+                for section in range(num_sections):
+                    minus_a1, minus_a2, r0, r1 = factors[4 * section : 4 * section + 4]
+                    newest = builder.call(multiply_add, [minus_a2, older[section], sample])
+                    newest = builder.call(multiply_add, [minus_a1, newer[section], newest])
+                    total = builder.call(multiply_add, [r1, newer[section], total])
+                    total = builder.call(multiply_add, [r0, newest, total])
+                    newer[section], older[section] = newest, newer[section]
+                wanted.store(total, wanted.offset(step))
+            for section in range(num_sections):
+                kept.store(newer[section], places[2 + 2 * section])
+                kept.store(older[section], places[3 + 2 * section])
+            return context.get_dummy_value()
+
+        index = types.int64
+        signature = types.void(source, index, index, target, index, index, constants, room, index)
+        return signature, generate
+
+    return run
+
+
+run_steps = _make_run(STEPS)
+"""Filter `STEPS` samples of eight neighbouring channels, for compiled code.
+
+`run_steps(source, source_at, source_stride, target, target_at, target_stride, constants, room, at)` reads the samples
+at `source_at + step * source_stride` of the flat memory of `source`, and writes to `target` likewise. `constants` are
+those of `parallel_constants`, and `room` at `at` holds eight values each of: what is subtracted from the samples, what
+is added to the results, and the two states of every section, which are updated. Nothing is checked.
+"""
+run_step = _make_run(1)
+"""`run_steps` for one sample."""
