@@ -20,8 +20,8 @@ TINY = StudySettings(
     budget_s=5.0,
     max_steps=2,
     train_recordings=1,
-    train_s=3.0,
-    test_s=4.0,
+    train_s=2.0,
+    test_s=2.0,
     num_channels=8,
     learning_rates={"blindspot": (1e-3, 1e-4)},
     device="cpu",
@@ -52,8 +52,8 @@ def test_every_network_is_trained_on_other_seeds_and_judged_against_clean_traces
     assert {result["network"] for result in results} == set(NETWORKS)
     assert len(lines) == 3
     assert sorted(each.name for each in (folder / "recordings").iterdir()) == [
-        "np1-8ch-3s-1000-noisy",
-        "np1-8ch-4s-0",
+        "np1-8ch-2s-0",
+        "np1-8ch-2s-1000-noisy",
     ]
     for result in results:
         assert 0 < result["summary"]["rms_error"] < 5

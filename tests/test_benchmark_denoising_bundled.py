@@ -9,9 +9,9 @@ from steadyspike.models import load_model
 TINY = BundledSettings(
     budget_s=5.0,
     recordings=1,
-    train_s=3.0,
+    train_s=2.0,
     tests=1,
-    test_s=4.0,
+    test_s=2.0,
     num_channels=8,
     network="blindspot-tiny",
     max_steps=2,
@@ -39,7 +39,7 @@ def test_a_model_is_trained_judged_and_written_with_its_card(tmp_path, monkeypat
         "## Simulation",
     ):
         assert card.count(text) == 1
-    for text in ("linear interpolation", "noise of 6 to 10 uV", "simulated: np1-8ch-3s-500000-noisy"):
+    for text in ("linear interpolation", "noise of 6 to 10 uV", "simulated: np1-8ch-2s-500000-noisy"):
         assert text in card
     extra = json.loads((folder / "config.json").read_text())["extra"]
     assert extra["trained_on_simulation_only"] is True

@@ -87,11 +87,11 @@ def test_raising_the_threshold_is_matching_fewer_peaks():
 
 
 def test_study_counts_with_and_without_denoising_and_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(denoising_data, "RIDGE_ROWS", 20_000)
-    trained = simulate_noisy_recording("np1", num_channels=8, duration_s=3.0, seed=77)
+    monkeypatch.setattr(denoising_data, "RIDGE_ROWS", 4_000)
+    trained = simulate_noisy_recording("np1", num_channels=8, duration_s=2.0, seed=77)
     train_ridge([trained.recording], tmp_path / "model")
     lines = []
-    arguments = dict(noise_factors=(1.0,), seeds=(0,), num_channels=8, duration_s=3.0, train_recordings=1)
+    arguments = dict(noise_factors=(1.0,), seeds=(0,), num_channels=8, duration_s=2.0, train_recordings=1)
     arguments |= dict(device="cpu", tell=lines.append, progress_bar=False)
     results = run_detection_benchmark(tmp_path / "study", tmp_path / "model", **arguments)
     assert results == run_detection_benchmark(tmp_path / "study", tmp_path / "model", **arguments)
