@@ -6,6 +6,8 @@ forward pass every sample is kept, in room that is used again for the next block
 one reading and one writing of the traces come from and go to memory.
 """
 
+import itertools
+
 import numba
 import numpy as np
 
@@ -116,7 +118,7 @@ def _columns(num_channels):
 def _blocks(begin, end, most):
     """Ranges of vectors, of about the same size and at most `most`."""
     edges = np.linspace(begin, end, -(-(end - begin) // most) + 1).astype(int)
-    return zip(edges[:-1], edges[1:], strict=True)
+    return itertools.pairwise(edges)
 
 
 @numba.njit(nogil=True, cache=True)

@@ -17,16 +17,30 @@ import numpy as np
 from numba.extending import overload
 
 from steadyspike.kernels.biquads import as_kernel_array, unsigned
-from steadyspike.kernels.small_sets import BLOCK, pack_networks, subtract_small_sets
+from steadyspike.kernels.filter_passes import one_range
+from steadyspike.kernels.small_sets import BLOCK, as_type_of, pack_networks, subtract_small_sets
 
 # above this size counting is faster than a comparator network
 LARGEST_SMALL_SET = 96
 NEWTON_STEPS = 8
+# largest set whose members are counted in 16 bits
+MOST_COUNTED = 32_767
+# samples that are worth a thread
+FEWEST_SAMPLES = 1024
 # share of the newest sample in the running distance between neighbouring values
 ADAPTATION = 0.1
 
 
-def subtract_reference(traces, references, channels=None, which=None, operator="median", dtype="float32"):
+def subtract_reference(
+    traces,
+    references,
+    channels=None,
+    which=None,
+    operator="median",
+    dtype="float32",
+    out=None,
+    over_ranges=one_range,
+):
     """Subtract from each channel the median or the mean of a set of channels, at each sample.
 
     With the set R(c) of the channel c: `out[t, c] = traces[t, c] - median(traces[t, R(c)])`.
@@ -44,8 +58,14 @@ def subtract_reference(traces, references, channels=None, which=None, operator="
     operator : "median" | "average", default: "median"
         What is subtracted. The median of an even number of channels is the mean of the middle two. Medians are
         exact; means are accumulated in float64.
-    dtype : "float32" | "float64", default: "float32"
-        Type of the result.
+    dtype : "float32" | "float64" | "int16", default: "float32"
+        Type of the result. int16 is rounded to nearest, half to even, and cut to 16 bits as C does.
+    out : array or None, default: None
+        Where the result goes, if it is of this type and shape; `traces` itself is allowed if its channels stay in
+        place.
+    over_ranges : callable, optional
+        `over_ranges(work, size, smallest, multiple)` calls `work(start, stop)` for ranges that cover all samples,
+        possibly in threads, which do not change the result.
 
     Returns
     -------
@@ -59,36 +79,42 @@ def subtract_reference(traces, references, channels=None, which=None, operator="
     channels = np.arange(traces.shape[1]) if channels is None else np.asarray(channels, dtype="int64")
     which = np.zeros(len(channels), dtype="int64") if which is None else np.asarray(which, dtype="int64")
     average = operator == "average"
+    sizes = [len(reference) for reference in references]
+    small = max(sizes, default=0) <= LARGEST_SMALL_SET
+    integers = traces.dtype == "int16" and not average and not small and max(sizes) < MOST_COUNTED
+    if traces.dtype == "int16" and not integers and not average and not small:
+        traces = traces.astype("float32")
     precision = "float64" if average or traces.dtype == "float64" else "float32"
     # medians are exact in the type of the traces: no need to compile for another one
-    referenced = np.empty((traces.shape[0], len(channels)), dtype=dtype if average else precision)
+    result = dtype if average or np.dtype(dtype) == "int16" else precision
+    referenced = np.empty((traces.shape[0], len(channels)), dtype=result) if out is None else out
     if referenced.size == 0:
         return referenced.astype(dtype)
     sets = _pack_sets(references)
     columns = (channels, which, _first_if_consecutive(channels) if not which.any() else -1)
-    sizes = [len(reference) for reference in references]
-    if max(sizes, default=0) <= LARGEST_SMALL_SET:
-        tile = np.zeros(traces.shape[1] * BLOCK, dtype=precision)
-        subtract_small_sets(traces, sets[:2], pack_networks(sizes), columns[:2], average, tile, referenced)
-    elif average:
-        _subtract_means(traces, sets, columns, np.empty(traces.shape[1]), referenced)
-    else:
-        _subtract_medians(traces, sets, columns, _workspace(traces.shape[1], precision), referenced)
+    networks = pack_networks(sizes) if small else None
+
+    def work(start, stop):
+        part, target = traces[start:stop], referenced[start:stop]
+        if small:
+            tile = np.zeros(traces.shape[1] * BLOCK, dtype=precision)
+            subtract_small_sets(part, sets[:2], networks, columns[:2], average, tile, target)
+        elif average:
+            _subtract_means(part, sets, columns, np.empty(traces.shape[1]), target)
+        else:
+            values = np.empty(traces.shape[1], dtype="int16" if integers else precision)
+            _subtract_medians(part, sets, columns, _workspace(values, precision), target)
+
+    over_ranges(work, len(traces), FEWEST_SAMPLES, BLOCK)
     return referenced.astype(dtype, copy=False)
 
 
-def _workspace(num_channels, precision):
-    """Room for one sample as floats, as their bits and as keys, for one set, and the limits of the keys."""
-    values = np.empty(num_channels, dtype=precision)
+def _workspace(values, precision):
+    """Room for one sample, as its bits and as keys, for one set, and for the medians; and the limits of the keys."""
     integer = np.dtype(f"int{8 * values.itemsize}").type
     limits = (integer(np.iinfo(integer).min), integer(np.iinfo(integer).max))
-    return (
-        values,
-        values.view(integer),
-        np.empty(values.size, integer),
-        np.empty(values.size, integer),
-        limits,
-    )
+    keys, set_keys = np.empty(values.size, integer), np.empty(values.size, integer)
+    return values, values.view(integer), keys, set_keys, np.zeros(1, precision), limits
 
 
 def _pack_sets(references):
@@ -117,6 +143,8 @@ def _key_of(value, alike):
 
 @overload(_value_of)
 def _value_of_compiled(key):
+    if key.bitwidth == 16:
+        return lambda key: np.float32(key)
     if key.bitwidth == 32:
         return lambda key: np.int32(key ^ ((key >> 31) & 0x7FFFFFFF)).view(np.float32)
     return lambda key: np.int64(key ^ ((key >> 63) & 0x7FFFFFFFFFFFFFFF)).view(np.float64)
@@ -124,6 +152,9 @@ def _value_of_compiled(key):
 
 @overload(_key_of)
 def _key_of_compiled(value, alike):
+    if alike.bitwidth == 16:
+        # rounded down, so that the limits of 16 bits hold all that is outside
+        return lambda value, alike: np.int16(min(max(np.floor(value), -32768.0), 32767.0))
     if alike.bitwidth == 32:
 
         def key_of(value, alike):
@@ -142,14 +173,14 @@ def _key_of_compiled(value, alike):
 def _count_to(keys, base, size, pivot, limits):
     """Count the keys up to the pivot; find the largest of them and the smallest of the others."""
     smallest, largest = limits
-    count = np.int32(0)
+    count = keys.dtype.type(0)
     below, above = smallest, largest
     for index in range(unsigned(size)):
         key = keys[unsigned(base) + index]
-        count = np.int32(count + np.int32(key <= pivot))
+        count = keys.dtype.type(count + keys.dtype.type(key <= pivot))
         below = max(below, key if key <= pivot else smallest)
         above = min(above, largest if key <= pivot else key)
-    return count, below, above
+    return np.int64(count), below, above
 
 
 @numba.njit(nogil=True, cache=True)
@@ -212,11 +243,11 @@ def _subtract_medians(traces, sets, columns, workspace, referenced):
     """Fill `referenced`, one sample after the other."""
     offsets, members, firsts = sets
     channels, which, first = columns
-    values, value_bits, keys, set_keys, limits = workspace
+    values, value_bits, keys, set_keys, typed, limits = workspace
     smallest, largest = limits
     infinity = _key_of(np.inf, smallest)
     sign_shift = keys.dtype.type(8 * keys.itemsize - 1)
-    medians = np.zeros(firsts.size + 1, dtype=values.dtype)
+    medians = np.zeros(firsts.size + 1, dtype=typed.dtype)
     pivots = np.zeros(firsts.size)
     spacings = np.zeros(firsts.size)
     for sample in range(unsigned(traces.shape[0])):
@@ -225,7 +256,7 @@ def _subtract_medians(traces, sets, columns, workspace, referenced):
             values[channel] = traces[sample, channel]
         for channel in range(unsigned(values.size)):
             bits = value_bits[channel]
-            key = keys.dtype.type(bits ^ ((bits >> sign_shift) & largest))
+            key = bits if keys.itemsize == 2 else keys.dtype.type(bits ^ ((bits >> sign_shift) & largest))
             keys[channel] = key
             low, high = min(low, key), max(high, key)
         # the keys of NaN lie beyond those of the infinities
@@ -262,12 +293,15 @@ def _has_nan(values, members, begin, end):
 @numba.njit(nogil=True, cache=True)
 def _write_sample(values, references, channels, which, first, referenced, sample):
     """One row of the result."""
+    to_float = references.dtype.type
     if first >= 0:
         for column in range(unsigned(channels.size)):
-            referenced[sample, column] = values[unsigned(first) + column] - references[0]
+            value = to_float(values[unsigned(first) + column]) - references[0]
+            referenced[sample, column] = as_type_of(value, referenced)
     else:
         for column in range(unsigned(channels.size)):
-            referenced[sample, column] = values[channels[column]] - references[which[column]]
+            value = to_float(values[channels[column]]) - references[which[column]]
+            referenced[sample, column] = as_type_of(value, referenced)
 
 
 # "reassoc" only lets the sum be taken in another order; NaN and infinity keep their meaning

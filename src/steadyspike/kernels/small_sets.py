@@ -15,6 +15,8 @@ import functools
 
 import numba
 import numpy as np
+from numba.core import types
+from numba.extending import overload
 
 from steadyspike.kernels.biquads import unsigned
 
@@ -71,6 +73,18 @@ def pack_networks(sizes):
     return comparators, np.array([ranges[size] for size in sizes], dtype="int64").reshape(-1, 2)
 
 
+def as_type_of(value, array):
+    """Give a float as an array has it: integers are rounded, half to even, and cut to their bits as C does."""
+    raise NotImplementedError("only compiled")
+
+
+@overload(as_type_of)
+def _as_type_of_compiled(value, array):
+    if isinstance(array.dtype, types.Integer):
+        return lambda value, array: array.dtype.type(np.int32(np.rint(value)))
+    return lambda value, array: array.dtype.type(value)
+
+
 @numba.njit(nogil=True, cache=True)
 def subtract_small_sets(traces, sets, networks, columns, average, tile, referenced):
     """Fill `referenced` with the traces less the median or mean of the set of each column.
@@ -88,7 +102,7 @@ def subtract_small_sets(traces, sets, networks, columns, average, tile, referenc
         Whether the mean is subtracted instead of the median.
     tile : array of float32 or float64, (num_channels * BLOCK,)
         Room for a block of samples; its type is that of the calculation.
-    referenced : array of float32 or float64, (num_samples, num_columns)
+    referenced : array of int16, float32 or float64, (num_samples, num_columns)
     """
     offsets, members = sets
     comparators, ranges = networks
@@ -121,7 +135,8 @@ def subtract_small_sets(traces, sets, networks, columns, average, tile, referenc
                 results[target + row] = tile[source + row] - centres[centre + row]
         for row in range(unsigned(count)):
             for column in range(unsigned(channels.size)):
-                referenced[unsigned(begin) + row, column] = results[column * unsigned(BLOCK) + row]
+                value = results[column * unsigned(BLOCK) + row]
+                referenced[unsigned(begin) + row, column] = as_type_of(value, referenced)
 
 
 @numba.njit(nogil=True, cache=True)
