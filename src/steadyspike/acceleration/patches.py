@@ -89,6 +89,24 @@ PATCHES: tuple[Patch, ...] = (
         "MedicineRegistration.run",
         "steadyspike.acceleration.repairs.run_medicine",
     ),
+    Patch(
+        "interpolate_motion",
+        "spikeinterface.sortingcomponents.motion.motion_interpolation",
+        "InterpolateMotionRecordingSegment.get_traces",
+        "steadyspike.acceleration.interpolation.interpolated_traces",
+    ),
+    Patch(
+        "interpolate_motion",
+        "spikeinterface.sortingcomponents.motion.motion_interpolation",
+        "interpolate_motion_on_traces",
+        "steadyspike.acceleration.interpolation.interpolated_array",
+    ),
+    Patch(
+        "interpolate_motion",
+        "spikeinterface.sortingcomponents.motion",
+        "interpolate_motion_on_traces",
+        "steadyspike.acceleration.interpolation.interpolated_array",
+    ),
 )
 
 REPAIRS: dict[str, str] = {

@@ -18,7 +18,7 @@ from steadyspike.kernels.lanes import TILE_LANES, add_scaled, load_lanes, num_la
 # fraction of the row): a product then moves by less than this fraction of the largest sample it sums.
 DROPPED_FRACTION = 1e-6
 # Samples times channels to cast and multiply at once, which stay in the processor's cache.
-CHUNK_VALUES = 100_000
+CHUNK_VALUES = 64_000
 # Contacts closer than this many pitches count as neighbours when the channels are ordered.
 NEIGHBOUR_PITCHES = 5
 # Rows in another order are written one by one: only done if it leaves less than this fraction of the products.
@@ -117,7 +117,11 @@ def band_weights(weights, targets, order, dtype) -> BandWeights:
 
 @numba.njit(nogil=True, cache=True)
 def _multiply(traces, num_channels, rows, starts, sources, matrix, lanes, tile, corrected):
-    """Write the product of traces and weights; `traces`, `matrix`, `tile` and `corrected` are flat."""
+    """Write the product of traces and weights; all arrays are flat. Return whether it is finite.
+
+    NaN or infinity reaches all rows of a block, be it as 0 * NaN, so that one row of each tells.
+    """
+    finite = True
     num_rows, one, height = unsigned(rows.size), unsigned(1), unsigned(TILE_LANES)
     num_samples = unsigned(corrected.size) // num_rows
     for block in range(unsigned(starts.size) - one):
@@ -138,22 +142,25 @@ def _multiply(traces, num_channels, rows, starts, sources, matrix, lanes, tile, 
                 for s in range(height):
                     for i in range(count):
                         corrected[(t + s) * num_rows + rows[first + i]] = tile[s * lanes + i]
+            for s in range(height):
+                finite &= np.isfinite(corrected[(t + s) * num_rows + rows[first]])
+    return finite
 
 
-def multiply(traces, weights, corrected) -> None:
-    """Write the product of traces and weights, all C-contiguous and of one type."""
+def multiply(traces, weights, corrected) -> bool:
+    """Write the product of traces and weights, all C-contiguous and of one type; return whether it is finite."""
     lanes = num_lanes(corrected.dtype)
     num_samples = len(traces)
     if num_samples < TILE_LANES:
         repeated = np.minimum(np.arange(TILE_LANES), num_samples - 1)
         product = np.empty((TILE_LANES, corrected.shape[1]), dtype=corrected.dtype)
-        multiply(traces[repeated], weights, product)
+        finite = multiply(traces[repeated], weights, product)
         corrected[:] = product[:num_samples]
-        return
+        return finite
     # always read-only, as files are, so that the kernel is not compiled a second time for what is writable
     flat = traces.reshape(-1)
     flat.flags.writeable = False
-    _multiply(
+    finite: bool = _multiply(
         flat,
         unsigned(traces.shape[1]),
         weights.rows,
@@ -164,6 +171,7 @@ def multiply(traces, weights, corrected) -> None:
         np.empty(TILE_LANES * lanes, dtype=corrected.dtype),
         corrected.reshape(-1),
     )
+    return finite
 
 
 def multiply_not_finite(traces, weights, corrected) -> None:
@@ -176,11 +184,11 @@ def multiply_not_finite(traces, weights, corrected) -> None:
     corrected[touched > 0] = np.nan
 
 
-def apply_weights(traces, weights, rows, corrected) -> None:
+def apply_weights(traces, weights, rows, corrected, not_finite=multiply_not_finite) -> None:
     """Write `corrected[t, i] = sum_j weights[rows[i], j] * traces[t, j]`.
 
-    A NaN or infinite sample makes NaN of the rows that keep a weight on its channel, and changes no other
-    row.
+    By default a NaN or infinite sample makes NaN of the rows that keep a weight on its channel, and changes no
+    other row.
 
     Parameters
     ----------
@@ -192,17 +200,16 @@ def apply_weights(traces, weights, rows, corrected) -> None:
         Rows of the weights to write; None writes all.
     corrected : array (num_samples, num_rows)
         float32 or float64, C-contiguous; overwritten.
+    not_finite : callable, optional
+        `not_finite(traces, weights, product)` overwrites the product where NaN or infinity has reached any row.
     """
     dtype = corrected.dtype
-    block_starts = weights.rows[:: num_lanes(dtype)]
     size = 1 + CHUNK_VALUES // traces.shape[1]
     for first in range(0, len(traces), size):
         chunk = np.ascontiguousarray(traces[first : first + size], dtype=dtype)
         target = corrected[first : first + size]
         product = target if rows is None else np.empty((len(chunk), len(weights.rows)), dtype=dtype)
-        multiply(chunk, weights, product)
-        # NaN or infinity reaches all rows of a block, be it as 0 * NaN, so that one row of each tells
-        if not np.isfinite(product[:, block_starts]).all():
-            multiply_not_finite(chunk, weights, product)
+        if not multiply(chunk, weights, product):
+            not_finite(chunk, weights, product)
         if rows is not None:
             target[:] = product[:, rows]

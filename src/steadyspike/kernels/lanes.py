@@ -2,8 +2,9 @@
 
 The compiler turns a loop over an array into vector instructions, but keeps a sum in a register only if it is
 one number: the sums of a few rows go through memory in each step. A `Lanes` value is 64 bytes of float32 or
-float64, one to four registers, a `Tile` several of them, and the functions below are usable in compiled functions only. Products and
-sums round one after the other, as in numpy: each lane has the digits of the plain loop on any processor.
+float64, one to four registers, a `Tile` several of them. The functions below are usable in compiled functions
+only. Products and sums round one after the other, as in numpy: each lane has the digits of the plain loop on
+any processor.
 """
 
 import numpy as np

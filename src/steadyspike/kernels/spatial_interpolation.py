@@ -16,7 +16,13 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from steadyspike.kernels.banded_weights import BandWeights, band_weights, drop_small, narrow_order
+from steadyspike.kernels.banded_weights import (
+    DROPPED_FRACTION,
+    BandWeights,
+    band_weights,
+    drop_small,
+    narrow_order,
+)
 
 METHODS = ("kriging", "idw", "nearest")
 
@@ -59,10 +65,21 @@ def bin_runs(times, edges) -> list[tuple[int, int, int]]:
     """
     if len(times) == 0:
         return []
+    if (times[1:] >= times[:-1]).all():
+        return _runs_of_increasing(times, edges)
     bins = np.clip(np.searchsorted(edges, times, side="right") - 1, 0, len(edges) - 2)
     starts = np.concatenate([[0], np.flatnonzero(np.diff(bins)) + 1])
     ends = np.append(starts[1:], len(times))
     return list(zip(starts.tolist(), ends.tolist(), bins[starts].tolist(), strict=True))
+
+
+def _runs_of_increasing(times, edges) -> list[tuple[int, int, int]]:
+    """Look for the few edges among the times, instead of for each time among the edges."""
+    first, last = np.clip(np.searchsorted(edges, times[[0, -1]], side="right") - 1, 0, len(edges) - 2)
+    inner = np.searchsorted(times, edges[first + 1 : last + 1], side="left")
+    borders = [0, *inner.tolist(), len(times)]
+    runs = zip(borders[:-1], borders[1:], range(first, last + 1), strict=True)
+    return [(start, end, int(time_bin)) for start, end, time_bin in runs if start < end]
 
 
 def suitable_sigma(positions) -> float:
@@ -181,18 +198,22 @@ def kriging_weights(sources, targets, inverse, sigma_um, p, sparse_thresh=None) 
     return normalize_rows(weights, is_inside(sources, targets))
 
 
+def closest_sources(sources, targets, num_closest) -> tuple[np.ndarray, np.ndarray]:
+    """Return the closest sources of each target, nearest first, and their distances: (num_targets, num_closest)."""
+    distances = distances_between(sources, targets)
+    closest = np.argsort(distances, axis=0)[:num_closest]
+    return closest.T, np.take_along_axis(distances, closest, axis=0).T
+
+
 def idw_weights(sources, targets, num_closest) -> np.ndarray:
     """Inverse distance weights of the `num_closest` sources, sum 1; a source on the target counts alone."""
-    distances = distances_between(sources, targets)
+    closest, distances = closest_sources(sources, targets, num_closest)
+    nearest = distances[:, :1]
+    # relative to the nearest, because 1 / distance overflows for the tiniest distances
+    closeness = np.divide(nearest, distances, out=np.zeros_like(distances), where=nearest > 0)
+    closeness[nearest[:, 0] == 0, 0] = 1.0
     weights = np.zeros((len(targets), len(sources)))
-    for target, order in enumerate(np.argsort(distances, axis=0).T):
-        closest = order[:num_closest]
-        nearest = distances[closest[0], target]
-        if nearest == 0.0:
-            weights[target, closest[0]] = 1.0
-        else:
-            # relative to the nearest, because 1 / distance overflows for the tiniest distances
-            weights[target, closest] = nearest / distances[closest, target]
+    np.put_along_axis(weights, closest, closeness, axis=1)
     return normalize_rows(weights, np.ones(len(targets), dtype=bool))
 
 
@@ -205,6 +226,8 @@ def nearest_weights(sources, targets) -> np.ndarray:
 
 class DisplacementWeights:
     """Sparse weights for any displacement of the contacts, the latest of them remembered.
+
+    `dropped_fraction` tells `drop_small` what is negligible.
 
     Parameters
     ----------
@@ -225,6 +248,8 @@ class DisplacementWeights:
     dtype : dtype
         Of the weights, float32 or float64.
     """
+
+    dropped_fraction = DROPPED_FRACTION
 
     def __init__(
         self,
@@ -288,5 +313,5 @@ class DisplacementWeights:
         return weights
 
     def _compute(self, displacement_bytes):
-        weights = drop_small(self.dense(np.frombuffer(displacement_bytes)))
+        weights = drop_small(self.dense(np.frombuffer(displacement_bytes)), self.dropped_fraction)
         return band_weights(weights, self.targets, self._order, self.dtype)
