@@ -340,7 +340,7 @@ app(["correct", *sys.argv[1:]], prog_name="steadyspike")
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize("late", [False, True])
 def test_ctrl_c_leaves_nothing_half_done(raw_folder, tmp_path, late):
-    output = ["-o", str(tmp_path / "out"), "-p", "steady_rigid", "-j", "1"]
+    output = ["-o", str(tmp_path / "out"), "-p", "steady_rigid", "-j", "1", "--preprocess", "none"]
     process = subprocess.Popen(
         [sys.executable, "-c", STOPS.format(late=late), str(raw_folder), *output],
         **dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE),
