@@ -18,6 +18,18 @@ PATCHES: tuple[Patch, ...] = (
         ),
     ),
     Patch(
+        "common_reference",
+        "spikeinterface.preprocessing.common_reference",
+        "CommonReferenceRecordingSegment.get_traces",
+        "steadyspike.acceleration.reference.referenced_traces",
+    ),
+    Patch(
+        "get_noise_levels",
+        "spikeinterface.core.recording_tools",
+        "_noise_level_chunk",
+        "steadyspike.acceleration.noise.noise_level_of_chunk",
+    ),
+    Patch(
         "by_channel",
         "spikeinterface.sortingcomponents.peak_detection.by_channel",
         "ByChannelPeakDetector.compute",

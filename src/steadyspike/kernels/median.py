@@ -55,9 +55,10 @@ def subtract_reference(
         The channel in each column of the result.
     which : integer array, (num_out,), default: 0 everywhere
         Index into `references` for each column; `len(references)` leaves a column as it is.
-    operator : "median" | "average", default: "median"
+    operator : "median" | "average" | "products", default: "median"
         What is subtracted. The median of an even number of channels is the mean of the middle two. Medians are
-        exact; means are accumulated in float64.
+        exact; means are accumulated in float64. "products" is the mean as a matrix product gives it: the sum of the
+        products with 1 / size, which rounds otherwise.
     dtype : "float32" | "float64" | "int16", default: "float32"
         Type of the result. int16 is rounded to nearest, half to even, and cut to 16 bits as C does.
     out : array or None, default: None
@@ -78,9 +79,9 @@ def subtract_reference(
     traces = as_kernel_array(traces)
     channels = np.arange(traces.shape[1]) if channels is None else np.asarray(channels, dtype="int64")
     which = np.zeros(len(channels), dtype="int64") if which is None else np.asarray(which, dtype="int64")
-    average = operator == "average"
+    average = {"median": 0, "average": 1, "products": 2}[operator]
     sizes = [len(reference) for reference in references]
-    small = max(sizes, default=0) <= LARGEST_SMALL_SET
+    small = max(sizes, default=0) <= LARGEST_SMALL_SET or operator == "products"
     integers = traces.dtype == "int16" and not average and not small and max(sizes) < MOST_COUNTED
     if traces.dtype == "int16" and not integers and not average and not small:
         traces = traces.astype("float32")
@@ -92,7 +93,7 @@ def subtract_reference(
         return referenced.astype(dtype)
     sets = _pack_sets(references)
     columns = (channels, which, _first_if_consecutive(channels) if not which.any() else -1)
-    networks = pack_networks(sizes) if small else None
+    networks = pack_networks([1] * len(sizes) if average else sizes) if small else None
 
     def work(start, stop):
         part, target = traces[start:stop], referenced[start:stop]

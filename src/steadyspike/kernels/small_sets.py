@@ -98,8 +98,8 @@ def subtract_small_sets(traces, sets, networks, columns, average, tile, referenc
         As `pack_networks` returns them.
     columns : tuple of int64 arrays
         The channel and the set of each column; the number of sets stands for no reference.
-    average : bool
-        Whether the mean is subtracted instead of the median.
+    average : int
+        0: the median is subtracted, 1: the mean, 2: the sum of the products with 1 / size, as a matrix product has it.
     tile : array of float32 or float64, (num_channels * BLOCK,)
         Room for a block of samples; its type is that of the calculation.
     referenced : array of int16, float32 or float64, (num_samples, num_columns)
@@ -123,7 +123,7 @@ def subtract_small_sets(traces, sets, networks, columns, average, tile, referenc
         for index in range(num_sets):
             chosen = members[offsets[index] : offsets[index + 1]]
             if average:
-                _store_mean(tile, chosen, centres, index)
+                _store_mean(tile, chosen, centres, index, average == 2)
             else:
                 _gather(tile, chosen, work, centres, index)
                 _compare(work, comparators, ranges[index, 0], ranges[index, 1])
@@ -179,15 +179,18 @@ def _store_median(work, size, centres, index):
         centres[centre + row] = middle if centres[centre + row] == 0 else centres[centre + row]
 
 
-@numba.njit(nogil=True, cache=True)
-def _store_mean(tile, chosen, centres, index):
+# "contract" only lets a product and a sum round once, as matrix products do
+@numba.njit(nogil=True, cache=True, fastmath={"contract"})
+def _store_mean(tile, chosen, centres, index, products):
     """Mean of the members of a set."""
     centre = unsigned(index * BLOCK)
+    share = centres.dtype.type(1.0 / chosen.size) if products else centres.dtype.type(1.0)
     for row in range(unsigned(BLOCK)):
         centres[centre + row] = 0.0
     for position in range(chosen.size):
         source = unsigned(chosen[position] * BLOCK)
         for row in range(unsigned(BLOCK)):
-            centres[centre + row] += tile[source + row]
-    for row in range(unsigned(BLOCK)):
-        centres[centre + row] /= chosen.size
+            centres[centre + row] += tile[source + row] * share
+    if not products:
+        for row in range(unsigned(BLOCK)):
+            centres[centre + row] /= chosen.size

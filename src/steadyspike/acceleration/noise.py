@@ -1,0 +1,41 @@
+"""`get_noise_levels`: the levels of each of the chunks that SpikeInterface draws."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from steadyspike.acceleration.calls import NotCoveredError
+from steadyspike.acceleration.threads import over_ranges
+from steadyspike.kernels.column_quantiles import column_median_deviations
+from steadyspike.kernels.column_sums import column_standard_deviations, root_mean_squares
+
+# as SpikeInterface has it
+MAD_TO_STD = 0.6744897501960817
+
+
+def noise_level_of_chunk(
+    segment_index: int, start_frame: int, end_frame: int, worker_ctx: dict[str, Any]
+) -> np.ndarray:
+    """Do what `spikeinterface.core.recording_tools._noise_level_chunk` does.
+
+    Covered: all methods, for integers and floats; "rms" for floats only, since squares of integers overflow.
+    """
+    recording, method, in_uv = (worker_ctx[key] for key in ("recording", "method", "return_in_uV"))
+    if method not in ("mad", "std", "rms"):
+        raise NotCoveredError(f"method={method!r}")
+    if end_frame <= start_frame or recording.get_num_channels() == 0:
+        raise NotCoveredError("a chunk without samples or channels")
+    dtype = np.dtype("float32") if in_uv and recording.has_scaleable_traces() else recording.get_dtype()
+    if dtype not in (np.float32, np.float64) and (dtype.kind not in "iu" or method == "rms"):
+        raise NotCoveredError(f"method={method!r} for {dtype}")
+    chunk = recording.get_traces(
+        start_frame=start_frame, end_frame=end_frame, segment_index=segment_index, return_in_uV=in_uv
+    )
+    if method == "mad":
+        _, deviations = column_median_deviations(chunk, over_ranges)
+        return deviations / MAD_TO_STD
+    if method == "std":
+        return column_standard_deviations(chunk, over_ranges)
+    return root_mean_squares(chunk, over_ranges)
