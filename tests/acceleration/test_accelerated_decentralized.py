@@ -160,6 +160,31 @@ def test_correlations_of_pairs(padding, normalized, centered):
             assert values[where[i, j]] == pytest.approx(max(values), abs=1e-9)
 
 
+def test_long_rows_are_correlated_by_their_spectra():
+    rng = np.random.default_rng(0)
+    signals = rng.poisson(0.5, (70, 900)).astype("float64")
+    templates, weights = signals[:9, 100:800] + rng.poisson(0.1, (9, 700)), rng.random(700)
+    templates[3] = 0
+    signals[5] = 0
+    quick = PairCorrelation(templates, signals, weights, 20)
+    assert quick._fft_size is not None
+    slow = PairCorrelation(templates, signals, weights, 20, dtype="float64")
+    assert slow._fft_size is None
+    for rows, columns in ((slice(0, 70), slice(0, 9)), (slice(3, 68), slice(2, 3))):
+        (best, where), (expected, place) = (one.best_lags(rows, columns) for one in (quick, slow))
+        np.testing.assert_allclose(best, expected, atol=2e-5)
+        assert np.mean(where != place) < 0.01
+
+
+@pytest.mark.parametrize("method", ["decentralized", "dredge_ap"])
+def test_number_of_threads_changes_nothing(inputs, method):
+    with steadyspike.accelerate(num_threads=1):
+        one = estimate_motion(*inputs, method=method, bin_s=0.2, bin_um=5.0)
+    with steadyspike.accelerate(num_threads=3):
+        three = estimate_motion(*inputs, method=method, bin_s=0.2, bin_um=5.0)
+    np.testing.assert_array_equal(one.displacement[0], three.displacement[0])
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_counts_are_those_of_numpy(weighted):
     rng = np.random.default_rng(1)

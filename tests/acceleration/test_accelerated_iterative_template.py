@@ -54,9 +54,9 @@ def test_what_cannot_be_aligned_raises_as_before():
 
 def test_no_peaks_raise_as_before(inputs):
     recording, peaks, locations = inputs
-    with pytest.raises(ValueError) as theirs:
+    with pytest.raises(ValueError, match="zero-size") as theirs:
         motion_utils.make_3d_motion_histograms(recording, peaks[:0], locations[:0])
-    with steadyspike.accelerate(), pytest.raises(ValueError) as ours:
+    with steadyspike.accelerate(), pytest.raises(ValueError, match="zero-size") as ours:
         motion_utils.make_3d_motion_histograms(recording, peaks[:0], locations[:0])
     assert str(ours.value) == str(theirs.value)
 

@@ -8,14 +8,17 @@ each other, so that it is reproduced too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from spikeinterface.core.motion import Motion
 from spikeinterface.sortingcomponents.motion import motion_utils
 
+from steadyspike.acceleration import threads
 from steadyspike.acceleration.calls import NotCoveredError
 from steadyspike.acceleration.histograms import motion_histogram
 from steadyspike.kernels import pair_equations
@@ -217,6 +220,17 @@ def tiles(num_times: int, reach: int) -> Iterator[tuple[slice, slice]]:
             yield rows, slice(start, min(start + COLUMNS, end))
 
 
+def correlated(
+    correlation: PairCorrelation, parts: Iterable[tuple[slice, slice]]
+) -> Iterator[tuple[slice, slice, np.ndarray, np.ndarray]]:
+    """Correlate tiles, as many at a time as there are threads; give each with its heights and lags, in order."""
+    parts = iter(parts)
+    while some := list(islice(parts, threads.num_threads())):
+        found = threads.run_all([partial(correlation.best_lags, *part) for part in some])
+        for part, (heights, lags) in zip(some, found, strict=True):
+            yield *part, heights, lags
+
+
 def _equations(
     histogram: np.ndarray, window: np.ndarray, pairs: _Pairs, band: int, everywhere: bool, keep: bool
 ) -> _Window:
@@ -237,8 +251,8 @@ def _equations(
         start=np.zeros(num_times),
         full=np.empty((num_times, num_times), dtype="float32") if keep else None,
     )
-    for rows, columns in tiles(num_times, num_times if everywhere else band):
-        heights, lags = correlation.best_lags(rows, columns)
+    parts = tiles(num_times, num_times if everywhere else band)
+    for rows, columns, heights, lags in correlated(correlation, parts):
         shifts = displacements[lags]
         found.start[rows] += shifts.sum(axis=1)
         if found.full is not None:

@@ -17,7 +17,7 @@ from spikeinterface.sortingcomponents.motion import dredge as upstream
 from spikeinterface.sortingcomponents.motion import motion_utils
 
 from steadyspike.acceleration.calls import NotCoveredError
-from steadyspike.acceleration.decentralized import tiles
+from steadyspike.acceleration.decentralized import correlated, tiles
 from steadyspike.acceleration.histograms import motion_histogram
 from steadyspike.acceleration.patching import original_of
 from steadyspike.kernels import pair_equations
@@ -294,11 +294,10 @@ def _all_pairs(problem: _Problem) -> tuple[np.ndarray, np.ndarray]:
     shifts, heights = np.zeros(shape, dtype="float32"), np.zeros(shape, dtype="float32")
     for index in range(shape[0]):
         correlation, displacements = _correlation(problem, index)
-        for rows, columns in tiles(problem.num_times, problem.num_times):
+        parts = tiles(problem.num_times, problem.num_times)
+        wanted = (part for part in parts if problem.computed(*part).any())
+        for rows, columns, best, where in correlated(correlation, wanted):
             computed = problem.computed(rows, columns)
-            if not computed.any():
-                continue
-            best, where = correlation.best_lags(rows, columns)
             # templates come first there
             shifts[index, columns, rows] = (displacements[where] * computed).T
             heights[index, columns, rows] = (best * computed).T
@@ -334,9 +333,8 @@ def _equations(problem: _Problem, inverse_weights: np.ndarray) -> tuple[np.ndarr
     for index in range(num_windows):
         correlation, displacements = _correlation(problem, index)
         inverse = inverse_weights[index]
-        for rows, columns in tiles(num_times, problem.reach):
+        for rows, columns, best, where in correlated(correlation, tiles(num_times, problem.reach)):
             used = problem.within_horizon(rows, columns)
-            best, where = correlation.best_lags(rows, columns)
             squared = np.square(np.where(used & (best >= problem.mincorr), best, np.float32(0)))
             with np.errstate(divide="ignore"):
                 weights = np.abs(1.0 / (1.0 / squared + (inverse[rows, None] + inverse[columns])))

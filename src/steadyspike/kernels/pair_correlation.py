@@ -6,12 +6,24 @@ those k for which :math:`b_{k+s}` exists, and the weighted means :math:`\bar a(s
 .. math:: C(s) = \frac{\frac{1}{N(s)} \sum_k w_k a_k b_{k+s} - \bar a(s)\, \bar b(s)}
                       {\sqrt{\mathrm{Var}_a(s)\; \mathrm{Var}_b(s)}}, \qquad N(s) = \sum_k w_k
 
-The products of all pairs at one lag are one matrix product, which is nearly all of the work; means and variances
+The products are nearly all of the work. Few lags of short rows are one matrix product of all pairs for each lag; many
+lags of long rows are cut into blocks of depth whose spectra are multiplied, added up, and transformed back once for a
+pair (Stockham 1966, High-speed convolution and correlation), which takes a tenth of the operations. Means and variances
 belong to single rows. Nothing of the size of (pairs x lags) is ever held.
 """
 
 import numba
 import numpy as np
+
+FFT_SIZES = tuple(2**power for power in range(6, 15))
+FFT_SIGNALS, FFT_TEMPLATES = 4, 64
+"""Pairs that are transformed back at once; their spectra and correlations stay in the cache."""
+FLOPS_PER_US = 1e5
+PRODUCT_FLOPS_PER_US = 4e4
+TRANSFORM_US = 1.8e-3
+FFT_OVERHEAD_US = 0.3
+"""What a core does, roughly: in matrix products, in products of spectra; in us, for each place of a transform, for
+each pair."""
 
 
 @numba.njit(nogil=True, cache=True)
@@ -23,6 +35,44 @@ def _keep_larger(products, share, means_x, scales_x, means_t, scales_t, lag, bes
             larger = value > best[i, j]
             best[i, j] = value if larger else best[i, j]
             where[i, j] = lag if larger else where[i, j]
+
+
+# fused multiplications and additions round once in place of twice
+@numba.njit(nogil=True, cache=True, fastmath={"contract"})
+def _multiply_spectra(signals, templates, parts, out):
+    """Add up the products of signals' spectra with templates' conjugate ones over blocks of depth, for each pair."""
+    num_blocks, size = signals.shape[2:]
+    real, imaginary = parts[0], parts[1]
+    for j in range(templates.shape[0]):
+        for i in range(signals.shape[0]):
+            real[:] = 0.0
+            imaginary[:] = 0.0
+            for block in range(num_blocks):
+                a, b = templates[j, 0, block], templates[j, 1, block]
+                c, d = signals[i, 0, block], signals[i, 1, block]
+                for f in range(size):
+                    real[f] += a[f] * c[f] + b[f] * d[f]
+                    imaginary[f] += a[f] * d[f] - b[f] * c[f]
+            for f in range(size):
+                out[i, j, 2 * f] = real[f]
+                out[i, j, 2 * f + 1] = imaginary[f]
+
+
+@numba.njit(nogil=True, cache=True)
+def _largest(products, shares, means_x, scales_x, means_t, scales_t, values, best, where):
+    num_lags = shares.size
+    for i in range(products.shape[0]):
+        for j in range(products.shape[1]):
+            for lag in range(num_lags):
+                values[lag] = (products[i, j, lag] * shares[lag] - means_x[i, lag] * means_t[j, lag]) * (
+                    scales_x[i, lag] * scales_t[j, lag]
+                )
+            largest, place = values[0], 0
+            for lag in range(1, num_lags):
+                if values[lag] > largest:
+                    largest, place = values[lag], lag
+            best[i, j] = largest
+            where[i, j] = place
 
 
 class PairCorrelation:
@@ -66,6 +116,7 @@ class PairCorrelation:
         self._means_t, self._scales_t = _statistics(means_t, squares_t, self._shares, centered, dtype)
         self._means_x, self._scales_x = _statistics(means_x, squares_x, self._shares, centered, dtype)
         self._shares = self._shares.astype(dtype)
+        self._fft_size = _best_fft_size(length, self.num_lags) if np.dtype(dtype) == np.float32 else None
 
     def best_lags(self, rows, columns):
         """Correlate the signals `rows` with the templates `columns`.
@@ -82,11 +133,19 @@ class PairCorrelation:
         where : ndarray of int32, shape (num_rows, num_columns)
             Its lag, in ``[0, num_lags)``; of equal ones, the first.
         """
+        shape = (rows.stop - rows.start, columns.stop - columns.start)
+        best = np.full(shape, -np.inf, dtype=self._templates.dtype)
+        where = np.zeros(shape, dtype="int32")
+        if self._fft_size is None:
+            self._by_products(rows, columns, best, where)
+        else:
+            self._by_spectra(rows, columns, best, where)
+        return best, where
+
+    def _by_products(self, rows, columns, best, where):
         templates = self._templates[columns].T
         signals = self._signals[rows]
-        products = np.empty((signals.shape[0], templates.shape[1]), dtype=self._templates.dtype)
-        best = np.full(products.shape, -np.inf, dtype=products.dtype)
-        where = np.zeros(products.shape, dtype="int32")
+        products = np.empty_like(best)
         for lag in range(self.num_lags):
             np.matmul(signals[:, lag : lag + self._length], templates, out=products)
             _keep_larger(
@@ -100,7 +159,71 @@ class PairCorrelation:
                 best,
                 where,
             )
-        return best, where
+
+    def _by_spectra(self, rows, columns, best, where):
+        from scipy.fft import irfft
+
+        size, block = self._fft_size, self._fft_size - self.num_lags + 1
+        num_blocks = -(-self._length // block)
+        templates = _spectra(self._templates[columns], num_blocks, block, block, size)
+        signals = _spectra(self._signals[rows], num_blocks, block, size, size)
+        statistics_x, statistics_t = (
+            [np.ascontiguousarray(one[:, part].T) for one in pair]
+            for pair, part in (
+                ((self._means_x, self._scales_x), rows),
+                ((self._means_t, self._scales_t), columns),
+            )
+        )
+        parts, values = (
+            np.empty((2, size // 2 + 1), dtype="float32"),
+            np.empty(self.num_lags, dtype="float32"),
+        )
+        for some in _pieces(best.shape[0], FFT_SIGNALS):
+            for others in _pieces(best.shape[1], FFT_TEMPLATES):
+                spectra = np.empty(
+                    (some.stop - some.start, others.stop - others.start, size + 2), dtype="float32"
+                )
+                _multiply_spectra(signals[some], templates[others], parts, spectra)
+                _largest(
+                    irfft(spectra.view("complex64"), size, axis=2),
+                    self._shares,
+                    *(one[some] for one in statistics_x),
+                    *(one[others] for one in statistics_t),
+                    values,
+                    best[some, others],
+                    where[some, others],
+                )
+
+
+def _pieces(size, length):
+    return [slice(start, min(start + length, size)) for start in range(0, size, length)]
+
+
+def _best_fft_size(length, num_lags):
+    """Size of the transforms, or None where matrix products take less time."""
+    least, best = 2.0 * num_lags * length / FLOPS_PER_US, None
+    for size in FFT_SIZES:
+        if size < 2 * num_lags:
+            continue
+        num_blocks = -(-length // (size - num_lags + 1))
+        products_us = 4.0 * size * num_blocks / PRODUCT_FLOPS_PER_US
+        # templates and signals are transformed anew in each tile
+        expected = products_us + TRANSFORM_US * size * (1 + num_blocks / 100) + FFT_OVERHEAD_US
+        if expected < least:
+            least, best = expected, size
+    return best
+
+
+def _spectra(rows, num_blocks, step, width, size):
+    """Spectra of pieces of each row that begin `step` apart: real and imaginary parts, blocks and frequencies."""
+    from scipy.fft import rfft
+
+    padded = np.zeros((rows.shape[0], (num_blocks - 1) * step + width), dtype="float32")
+    kept = min(rows.shape[1], padded.shape[1])
+    padded[:, :kept] = rows[:, :kept]
+    pieces = np.lib.stride_tricks.sliding_window_view(padded, width, axis=1)[:, ::step]
+    spectra = rfft(pieces, size, axis=2)
+    return np.stack([spectra.real, spectra.imag], axis=1)
 
 
 def _between(rows, first, last):
