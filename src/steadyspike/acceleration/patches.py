@@ -119,6 +119,12 @@ PATCHES: tuple[Patch, ...] = (
         "interpolate_motion_on_traces",
         "steadyspike.acceleration.interpolation.interpolated_array",
     ),
+    Patch(
+        "phase_shift",
+        "spikeinterface.preprocessing.phase_shift",
+        "PhaseShiftRecordingSegment.get_traces",
+        "steadyspike.acceleration.phase_shift.shifted_traces",
+    ),
 )
 
 REPAIRS: dict[str, str] = {
