@@ -5,6 +5,7 @@ import hashlib
 import subprocess
 import sys
 import tempfile
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -155,6 +156,25 @@ def test_half_precision_is_near(name):
     half = deepinterpolate(recording, folder, precision="half").get_traces()
     error = np.abs(half - exact).max() / exact.std()
     assert 0 < error < 0.1
+
+
+def test_other_filters_than_in_training_are_warned_of(tmp_path):
+    from steadyspike.training.provenance import ModelUseWarning
+
+    recording = si.generate_recording(num_channels=NUM_CHANNELS, durations=[0.2], seed=0)
+    layout = layout_of(recording)
+    network = make_network("ridge", {**SIZES["ridge"], "unit": layout.type.unit})
+    extra = {"recordings": [{"is_filtered": True}]}
+    config = config_of(network, layout.type, recording.sampling_frequency, extra=extra)
+    model = tmp_path / "model"
+    DeepInterpolationModel(network, config).save(model)
+    recording.annotate(is_filtered=False)
+    with pytest.warns(ModelUseWarning, match="trained on filtered recordings"):
+        deepinterpolate(recording, model)
+    recording.annotate(is_filtered=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ModelUseWarning)
+        deepinterpolate(recording, model)
 
 
 def test_what_overflows_in_half_precision_is_computed_in_float32():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,9 +70,11 @@ def choose_jobs(n_jobs: int | None, device: str) -> int | None:
 def check_fit(recording: BaseRecording, source: ModelSource, settings: dict[str, Any]) -> None:
     """Raise `UsageError` unless a model can denoise a recording with these settings; reads no traces."""
     import steadyspike
+    from steadyspike.training.provenance import ModelUseWarning
 
     unmeasured = np.zeros(recording.get_num_channels())
-    with refusals(*ARGUMENTS):
+    # it is not preprocessed yet; `compare_filtering` tells later
+    with refusals(*ARGUMENTS), warnings.catch_warnings(action="ignore", category=ModelUseWarning):
         steadyspike.deepinterpolate(
             recording, source.saved, center=unmeasured, scale=unmeasured + 1, **settings
         )
@@ -153,10 +156,12 @@ def _denoise(
     recording: BaseRecording, source: ModelSource, request: Request, work: Path, folder: Path
 ) -> Denoised:
     import steadyspike
+    from steadyspike.training.provenance import ModelUseWarning
 
-    denoised = steadyspike.deepinterpolate(
-        recording, source.saved, model_sha256=source.sha256, **request.settings
-    )
+    with warnings.catch_warnings(action="ignore", category=ModelUseWarning):
+        denoised = steadyspike.deepinterpolate(
+            recording, source.saved, model_sha256=source.sha256, **request.settings
+        )
     _check_rounding(denoised, source)
     files = []
     if denoised.check_serializability("json"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -27,6 +28,7 @@ from steadyspike.metrics.denoising_units import (
 from steadyspike.normalization import measure_normalization
 from steadyspike.preprocessing.deepinterpolation import deepinterpolate
 from steadyspike.preprocessing.motion_arguments import contact_positions
+from steadyspike.training.provenance import ModelUseWarning
 
 LEAST_LINEAR_S = 0.2
 NOISE_SAMPLES, LEAST_QUIET = 10_000, 100
@@ -146,8 +148,10 @@ class Evaluation:
                 bad_channel_ids=bad_ids,
                 **{"center": center, "scale": scale, **self.node},
             )
-        for name, source in self.sources.items():
-            methods[name] = deepinterpolate(recording, source.saved, bad_channel_ids=bad_ids, **self.node)
+        # the notes of the evaluation tell it
+        with warnings.catch_warnings(action="ignore", category=ModelUseWarning):
+            for name, source in self.sources.items():
+                methods[name] = deepinterpolate(recording, source.saved, bad_channel_ids=bad_ids, **self.node)
         return methods, notes
 
     def _units(self, rng: np.random.Generator) -> tuple[list[UnitEvents], list[np.ndarray]]:

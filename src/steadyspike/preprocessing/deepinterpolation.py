@@ -1,5 +1,7 @@
 """Lazy DeepInterpolation: each sample predicted from those around it, so that independent noise stays behind."""
 
+import warnings
+
 import numpy as np
 from spikeinterface.core.core_tools import define_function_handling_dict_from_class
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
@@ -114,6 +116,7 @@ class SteadyDeepInterpolateRecording(BasePreprocessor):
         check_unchanged(source, model_sha256)
         contact_positions(recording)
         check_sampling_frequency(source, recording)
+        warn_of_unlike_filters(source, recording)
         layout_for(source, recording, bad)
         center, scale = normalization_for(source, recording, center, scale)
 
@@ -263,6 +266,15 @@ def check_sampling_frequency(source, recording):
             f"model={source.name!r} was trained at {trained:g} Hz and recording has {rate:g} Hz; allowed: within "
             f"{RATE_TOLERANCE:.0%}. Resample the recording, or fine-tune the model on it (init_from=)"
         )
+
+
+def warn_of_unlike_filters(source, recording):
+    """Warn where a model knows filtered recordings and gets one that is not, or the other way round."""
+    from steadyspike.training.provenance import ModelUseWarning, filter_mismatch
+
+    unlike = None if source.keras is not None else filter_mismatch(source.config().extra, recording)
+    if unlike is not None:
+        warnings.warn(f"model={source.name!r}: {unlike}", ModelUseWarning, stacklevel=3)
 
 
 def layout_for(source, recording, dead):
