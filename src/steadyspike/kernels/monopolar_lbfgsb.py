@@ -135,16 +135,22 @@ def _start(raw, xs, ys, max_distance_um, work):
 
 @numba.njit(nogil=True, cache=True)
 def _pairwise_sum(values, start, size):
-    """Add as NumPy does: up to 128 by eight sums side by side, more in halves."""
+    """Add as NumPy does: up to 128 by eight sums side by side, more in halves (here: in two, at most)."""
+    if size <= 128:
+        return _block_sum(values, start, size)
+    half = size // 2
+    half -= half % 8
+    # a function that calls itself cannot be cached
+    return _block_sum(values, start, half) + _block_sum(values, start + half, size - half)
+
+
+@numba.njit(nogil=True, cache=True)
+def _block_sum(values, start, size):
     total = values.dtype.type(0.0)
     if size < 8:
         for k in range(start, start + size):
             total += values[k]
         return total
-    if size > 128:
-        half = size // 2
-        half -= half % 8
-        return _pairwise_sum(values, start, half) + _pairwise_sum(values, start + half, size - half)
     a, b, c, d = values[start], values[start + 1], values[start + 2], values[start + 3]
     e, f, g, h = values[start + 4], values[start + 5], values[start + 6], values[start + 7]
     stop = start + size - size % 8
