@@ -74,21 +74,48 @@ def locate_on_grid(waveforms, channels, columns, locations, prototype, grids, pe
     located = np.empty((num_spikes, 3))
     located[:, :2] = np.asarray(locations)[channels]
     located[:, 2] = grids.planes.min()
-    waveforms = np.ascontiguousarray(waveforms)
+    flat = np.ascontiguousarray(waveforms).reshape(-1)
+    starts = np.arange(num_spikes) * (num_samples * num_columns)
     columns = np.ascontiguousarray(columns, dtype=np.int64)
-    sums = np.empty(grids.planes.size * grids.sizes[:, 1].max())
-    _locate(waveforms, channels, columns, prototype, grids, float((100 - percentile) / 100), sums, located)
+    rank = float((100 - percentile) / 100)
+    _locate(flat, num_columns, starts, channels, columns, prototype, grids, rank, False, located)
     return located
 
 
+def locate_snippets_on_grid(flat, stride, starts, channels, locations, prototype, grids, rank, located):
+    """Locate spikes as `locate_on_grid` does, wherever their samples are.
+
+    Parameters
+    ----------
+    flat : np.ndarray
+        Samples, one-dimensional; sample ``s`` of spike ``i`` on channel ``c`` is ``flat[starts[i] + s * stride + c]``.
+    stride : int
+        Between two samples of a channel.
+    starts, channels : np.ndarray
+        First sample on channel 0, and main channel, of each spike, shape (num_spikes,), int64.
+    locations, prototype, grids : np.ndarray, np.ndarray, LocalGrids
+        As for `locate_on_grid`, the first two float64.
+    rank : float
+        Share of the fits, 0 to 1, below the smallest that counts.
+    located : np.ndarray
+        Filled with x, y and z in um, shape (num_spikes, 3), float64; zero for a spike that fits no template, and for one
+        with a size that is not finite.
+    """
+    located[:, :2] = locations[channels]
+    located[:, 2] = np.nan
+    _locate(flat, stride, starts, channels, grids.contacts, prototype, grids, rank, True, located)
+    located[np.isnan(located[:, 2])] = 0.0
+
+
 @numba.njit(nogil=True, cache=True)
-def _locate(waveforms, channels, columns, prototype, grids, rank, sums, located):
+def _locate(flat, stride, starts, channels, columns, prototype, grids, rank, strict, located):
     products = np.empty(columns.shape[1])
+    sums = np.empty(grids.planes.size * grids.sizes[:, 1].max())
     fits, scratch = np.empty(sums.size, np.float32), np.empty((2, sums.size), np.float32)
-    for i in range(waveforms.shape[0]):
+    for i in range(starts.size):
         grid = grids.grid_index[channels[i]]
         rows, points = grids.sizes[grid, 0], grids.sizes[grid, 1]
-        if not _project(waveforms, i, columns[channels[i]], rows, prototype, products):
+        if not _project(flat, stride, starts[i], columns[channels[i]], rows, prototype, strict, products):
             continue
         _weigh_products(products, rows, points, grids, grid, sums)
         size = grids.planes.size * points
@@ -100,15 +127,19 @@ def _locate(waveforms, channels, columns, prototype, grids, rank, sums, located)
 
 
 @numba.njit(nogil=True, cache=True)
-def _project(waveforms, i, columns, rows, prototype, products):
-    """Project each contact on the prototype; return whether any is not silent."""
+def _project(flat, stride, start, columns, rows, prototype, strict, products):
+    """Project each contact on the prototype; return whether any is not silent (and, if `strict`, all are finite)."""
     largest = 0.0
     for k in range(rows):
         total = 0.0
         if columns[k] >= 0:
             for s in range(prototype.size):
-                total += np.float64(waveforms[i, s, columns[k]]) * prototype[s]
-        products[k] = total if math.isfinite(total) else 0.0
+                total += np.float64(flat[start + s * stride + columns[k]]) * prototype[s]
+        if not math.isfinite(total):
+            if strict:
+                return False
+            total = 0.0
+        products[k] = total
         largest = max(largest, abs(products[k]))
     # a power of two changes no digit, and keeps the float32 fits of any recording in range
     _, exponent = math.frexp(largest)

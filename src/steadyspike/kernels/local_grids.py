@@ -95,6 +95,49 @@ def build_local_grids(locations, weigh, radius_um, upsampling_um, margin_um, rea
     return _pack(grid_index, contacts, blocks)
 
 
+def grids_of_weights(locations, positions, weights, near, planes):
+    """Collect, for each main channel, the templates near it, out of the weights of all templates.
+
+    Parameters
+    ----------
+    locations : np.ndarray
+        Contact positions, shape (num_channels, 2), in um.
+    positions : np.ndarray
+        Of all templates, shape (num_templates, 2), in um.
+    weights : np.ndarray
+        Shape (num_planes, num_channels, num_templates), float32.
+    near : np.ndarray
+        Which templates belong to which main channel, boolean, shape (num_channels, num_templates).
+    planes : np.ndarray
+        Value of each plane, shape (num_planes,).
+
+    Returns
+    -------
+    LocalGrids
+        One local grid for each channel.
+    """
+    first, last = _reach(weights)
+    blocks, contacts = [], []
+    planes = np.asarray(planes, dtype=np.float64)
+    for location, row in zip(locations, near, strict=True):
+        templates = np.flatnonzero(row)
+        reached = np.zeros(0, dtype=np.int64)
+        if templates.size:
+            reached = np.flatnonzero((first <= templates[-1]) & (last >= templates[0]))
+        block = weights[np.ix_(np.arange(len(weights)), reached, templates)].transpose(1, 0, 2)
+        used = (block > 0).any(axis=(1, 2))
+        blocks.append((used, np.ascontiguousarray(block[used]), positions[templates] - location, planes))
+        contacts.append(reached[used])
+    return _pack(np.arange(len(locations)), contacts, blocks)
+
+
+def _reach(weights):
+    """Return the first and the last template with a weight for each contact."""
+    any_plane = (weights > 0).any(axis=0)
+    last = any_plane.shape[1] - 1 - any_plane[:, ::-1].argmax(axis=1)
+    return any_plane.argmax(axis=1), np.where(any_plane.any(axis=1), last, -1)
+
+
 def _grid_axis(coordinates, upsampling_um, margin_um):
     first, last = coordinates.min() - margin_um, coordinates.max() + margin_um
     # a tenth of a step more, so that rounding does not lose the last point

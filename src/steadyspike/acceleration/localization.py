@@ -1,0 +1,184 @@
+"""Localization of peaks: "center_of_mass", "monopolar_triangulation" and "grid_convolution"."""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from steadyspike.acceleration import patching, threads
+from steadyspike.acceleration.calls import NotCoveredError
+from steadyspike.acceleration.snippets import Snippets, checked_channels, in_waveforms, neighbours_of
+from steadyspike.kernels.grid_convolution import locate_snippets_on_grid
+from steadyspike.kernels.local_grids import LocalGrids, grids_of_weights
+from steadyspike.kernels.monopolar_lbfgsb import solve_monopolar_lbfgsb
+from steadyspike.kernels.spike_snippets import center_sums, snippet_features
+
+FEWEST_SPIKES = 50
+OPTIMIZER = "minimize_with_log_penality"
+
+
+def center_of_mass(self: Any, traces: np.ndarray, peaks: np.ndarray, waveforms: np.ndarray) -> np.ndarray:
+    """Do what `LocalizeCenterOfMass.compute` does.
+
+    Covered: dense waveforms of int16, uint16, int32, float32 or float64.
+    """
+    return center_of_mass_of(self, peaks, in_waveforms(waveforms))
+
+
+def monopolar_triangulation(
+    self: Any, traces: np.ndarray, peaks: np.ndarray, waveforms: np.ndarray
+) -> np.ndarray:
+    """Do what `LocalizeMonopolarTriangulation.compute` does.
+
+    Covered: dense waveforms of int16, uint16, int32, float32 or float64; the optimizer "minimize_with_log_penality".
+    """
+    return monopolar_triangulation_of(self, peaks, in_waveforms(waveforms))
+
+
+def grid_convolution(self: Any, traces: np.ndarray, peaks: np.ndarray, waveforms: np.ndarray) -> np.ndarray:
+    """Do what `LocalizeGridConvolution.compute` does.
+
+    Covered: dense waveforms of int16, uint16, int32, float32 or float64.
+    """
+    return grid_convolution_of(self, peaks, in_waveforms(waveforms))
+
+
+def center_of_mass_of(node: Any, peaks: np.ndarray, spikes: Snippets) -> np.ndarray:
+    """Localize spikes by the center of mass, wherever their samples are."""
+    channels = checked_channels(peaks["channel_index"], spikes.num_channels)
+    neighbours, counts = neighbours_of(node, spikes.num_channels)
+    contacts = _contacts(node)
+    peak_index = _peak_index(node, spikes)
+    sums = np.empty((channels.size, 3))
+
+    def add(first: int, last: int) -> None:
+        part = slice(first, last)
+        layout = (channels[part], neighbours, counts)
+        features = snippet_features(
+            spikes.flat,
+            spikes.stride,
+            spikes.starts[part],
+            *layout,
+            spikes.num_samples,
+            node.feature,
+            peak_index,
+        )
+        sums[part] = center_sums(features, *layout, contacts)
+
+    threads.over_ranges(add, channels.size, FEWEST_SPIKES)
+    centers = sums[:, :2] / sums[:, 2:]
+    located = np.zeros(channels.size, dtype=node._dtype)
+    located["x"], located["y"] = centers.T
+    return located
+
+
+def monopolar_triangulation_of(node: Any, peaks: np.ndarray, spikes: Snippets) -> np.ndarray:
+    """Localize spikes as monopoles, wherever their samples are."""
+    check_solver(node.max_distance_um, node.optimizer)
+    channels = checked_channels(peaks["channel_index"], spikes.num_channels)
+    neighbours, counts = neighbours_of(node, spikes.num_channels)
+    contacts = _contacts(node)
+    peak_index = _peak_index(node, spikes)
+    solved = np.empty((channels.size, 4))
+
+    def solve(first: int, last: int) -> None:
+        part = slice(first, last)
+        layout = (channels[part], neighbours, counts)
+        features = snippet_features(
+            spikes.flat,
+            spikes.stride,
+            spikes.starts[part],
+            *layout,
+            spikes.num_samples,
+            node.feature,
+            peak_index,
+        )
+        if node.feature == "peak_voltage":
+            np.abs(features, out=features)
+        solved[part] = solve_monopolar_lbfgsb(features, *layout, contacts, node.max_distance_um)
+        for i in np.flatnonzero(np.isnan(solved[part, 0])):
+            main = channels[first + i]
+            count = counts[main]
+            solved[first + i] = _theirs()(
+                features[i, :count], contacts[neighbours[main, :count]], node.max_distance_um, node.optimizer
+            )
+
+    threads.over_ranges(solve, channels.size, FEWEST_SPIKES)
+    located = np.zeros(channels.size, dtype=node._dtype)
+    for field, values in zip(("x", "y", "z", "alpha"), solved.T, strict=True):
+        located[field] = values
+    return located
+
+
+def check_solver(max_distance_um: Any, optimizer: Any) -> None:
+    """Refuse what the solver of monopoles does not cover."""
+    if optimizer != OPTIMIZER:
+        raise NotCoveredError(f"optimizer={optimizer!r}")
+    if not 0.1 <= max_distance_um < np.inf:
+        raise NotCoveredError(f"max_distance_um={max_distance_um}")
+
+
+def _theirs() -> Any:
+    return patching.original_of(
+        "spikeinterface.postprocessing.localization_tools", "solve_monopolar_triangulation"
+    )
+
+
+def grid_convolution_of(node: Any, peaks: np.ndarray, spikes: Snippets) -> np.ndarray:
+    """Localize spikes on a grid of templates, wherever their samples are."""
+    channels = checked_channels(peaks["channel_index"], spikes.num_channels)
+    contacts = _contacts(node)
+    prototype = np.ascontiguousarray(node.prototype, dtype=np.float64).ravel()
+    if prototype.size != spikes.num_samples:
+        raise NotCoveredError("prototype of another length than the waveforms")
+    if node.weights.shape[1] != spikes.num_channels:
+        raise NotCoveredError("another number of channels than the node's")
+    grids = _grids_of(node, contacts)
+    located = np.empty((channels.size, 3))
+
+    def locate(first: int, last: int) -> None:
+        part = slice(first, last)
+        locate_snippets_on_grid(
+            spikes.flat,
+            spikes.stride,
+            spikes.starts[part],
+            channels[part],
+            contacts,
+            prototype,
+            grids,
+            node.percentile / 100,
+            located[part],
+        )
+
+    threads.over_ranges(locate, channels.size, FEWEST_SPIKES)
+    positions = np.zeros(channels.size, dtype=node._dtype)
+    for field, values in zip("xyz", located.T, strict=True):
+        positions[field] = values
+    return positions
+
+
+_grids: WeakKeyDictionary[Any, LocalGrids] = WeakKeyDictionary()
+
+
+def _grids_of(node: Any, contacts: np.ndarray) -> LocalGrids:
+    """Collect the templates around each channel; once for each node."""
+    if node not in _grids:
+        _grids[node] = grids_of_weights(
+            contacts, node.template_positions, node.weights, node.nearest_template_mask, node.z_factors
+        )
+    return _grids[node]
+
+
+def _contacts(node: Any) -> np.ndarray:
+    contacts = np.ascontiguousarray(node.contact_locations, dtype=np.float64)
+    if contacts.shape[1] != 2 or not np.isfinite(contacts).all():
+        raise NotCoveredError("contact positions in 3D, or not finite")
+    return contacts
+
+
+def _peak_index(node: Any, spikes: Snippets) -> int:
+    if node.feature == "peak_voltage" and not 0 <= node.nbefore < spikes.num_samples:
+        raise NotCoveredError("waveforms without a sample at the peak")
+    return int(node.nbefore)
