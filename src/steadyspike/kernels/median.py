@@ -18,7 +18,7 @@ from numba.extending import overload
 
 from steadyspike.kernels.biquads import as_kernel_array, unsigned
 from steadyspike.kernels.filter_passes import one_range
-from steadyspike.kernels.small_sets import BLOCK, as_type_of, pack_networks, subtract_small_sets
+from steadyspike.kernels.small_sets import BLOCK, pack_networks, subtract_small_sets, write_rows
 
 # above this size counting is faster than a comparator network
 LARGEST_SMALL_SET = 96
@@ -99,23 +99,23 @@ def subtract_reference(
         part, target = traces[start:stop], referenced[start:stop]
         if small:
             tile = np.zeros(traces.shape[1] * BLOCK, dtype=precision)
-            subtract_small_sets(part, sets[:2], networks, columns[:2], average, tile, target)
+            subtract_small_sets(part, sets[:2], networks, columns, average, tile, target)
         elif average:
             _subtract_means(part, sets, columns, np.empty(traces.shape[1]), target)
         else:
             values = np.empty(traces.shape[1], dtype="int16" if integers else precision)
-            _subtract_medians(part, sets, columns, _workspace(values, precision), target)
+            _subtract_medians(part, sets, columns, _workspace(values, sets, precision), target)
 
     over_ranges(work, len(traces), FEWEST_SAMPLES, BLOCK)
     return referenced.astype(dtype, copy=False)
 
 
-def _workspace(values, precision):
-    """Room for one sample, as its bits and as keys, for one set, and for the medians; and the limits of the keys."""
+def _workspace(values, sets, precision):
+    """Room for one sample, as its bits and as keys with those of one set after them; limits of the keys."""
     integer = np.dtype(f"int{8 * values.itemsize}").type
     limits = (integer(np.iinfo(integer).min), integer(np.iinfo(integer).max))
-    keys, set_keys = np.empty(values.size, integer), np.empty(values.size, integer)
-    return values, values.view(integer), keys, set_keys, np.zeros(1, precision), limits
+    keys = np.empty(values.size + np.diff(sets[0]).max(), integer)
+    return values, values.view(integer), keys, np.zeros(1, precision), limits
 
 
 def _pack_sets(references):
@@ -170,7 +170,7 @@ def _key_of_compiled(value, alike):
     return key_of
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, inline="always")
 def _count_to(keys, base, size, pivot, limits):
     """Count the keys up to the pivot; find the largest of them and the smallest of the others."""
     smallest, largest = limits
@@ -184,7 +184,7 @@ def _count_to(keys, base, size, pivot, limits):
     return np.int64(count), below, above
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, inline="always")
 def _middle_keys(keys, base, size, low, high, value, spacing, limits):
     """Keys of the two middle values (the same twice for an odd size), and the first pivot's error in ranks.
 
@@ -226,7 +226,7 @@ def _middle_keys(keys, base, size, low, high, value, spacing, limits):
             pivot = keys.dtype.type((low >> 1) + (high >> 1) + (low & high & 1))
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, inline="always")
 def _median(keys, base, size, low, high, first_pivot, spacing, limits):
     """Median of one set, and the distance of neighbouring values for the next sample."""
     lower, upper, error = _middle_keys(keys, base, size, low, high, first_pivot, spacing, limits)
@@ -244,14 +244,15 @@ def _subtract_medians(traces, sets, columns, workspace, referenced):
     """Fill `referenced`, one sample after the other."""
     offsets, members, firsts = sets
     channels, which, first = columns
-    values, value_bits, keys, set_keys, typed, limits = workspace
+    values, value_bits, keys, typed, limits = workspace
     smallest, largest = limits
     infinity = _key_of(np.inf, smallest)
     sign_shift = keys.dtype.type(8 * keys.itemsize - 1)
-    medians = np.zeros(firsts.size + 1, dtype=typed.dtype)
+    medians = np.zeros((BLOCK, firsts.size + 1), dtype=typed.dtype)
     pivots = np.zeros(firsts.size)
     spacings = np.zeros(firsts.size)
-    for sample in range(unsigned(traces.shape[0])):
+    for sample in range(traces.shape[0]):
+        row = sample % BLOCK
         low, high = largest, smallest
         for channel in range(unsigned(values.size)):
             values[channel] = traces[sample, channel]
@@ -265,21 +266,22 @@ def _subtract_medians(traces, sets, columns, workspace, referenced):
         for index in range(firsts.size):
             begin, end = offsets[index], offsets[index + 1]
             if any_nan and _has_nan(values, members, begin, end):
-                medians[index] = np.nan
+                medians[row, index] = np.nan
                 continue
-            base, chosen = firsts[index], keys
+            base = firsts[index]
             if base < 0:
-                base, chosen = 0, set_keys
+                base = values.size
                 for position in range(unsigned(end - begin)):
-                    set_keys[position] = keys[members[unsigned(begin) + position]]
+                    keys[unsigned(base) + position] = keys[members[unsigned(begin) + position]]
             median, spacing = _median(
-                chosen, base, end - begin, low, high, pivots[index], spacings[index], limits
+                keys, base, end - begin, low, high, pivots[index], spacings[index], limits
             )
-            medians[index] = median
+            medians[row, index] = median
             spacings[index] = spacing
             if np.isfinite(median):
                 pivots[index] = median
-        _write_sample(values, medians, channels, which, first, referenced, sample)
+        if row == BLOCK - 1 or sample == traces.shape[0] - 1:
+            write_rows(traces, sample - row, row + 1, medians, channels, which, first, referenced)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -289,20 +291,6 @@ def _has_nan(values, members, begin, end):
     for position in range(begin, end):
         nan |= np.isnan(values[members[position]])
     return nan
-
-
-@numba.njit(nogil=True, cache=True)
-def _write_sample(values, references, channels, which, first, referenced, sample):
-    """One row of the result."""
-    to_float = references.dtype.type
-    if first >= 0:
-        for column in range(unsigned(channels.size)):
-            value = to_float(values[unsigned(first) + column]) - references[0]
-            referenced[sample, column] = as_type_of(value, referenced)
-    else:
-        for column in range(unsigned(channels.size)):
-            value = to_float(values[channels[column]]) - references[which[column]]
-            referenced[sample, column] = as_type_of(value, referenced)
 
 
 # "reassoc" only lets the sum be taken in another order; NaN and infinity keep their meaning
@@ -320,8 +308,9 @@ def _subtract_means(traces, sets, columns, values, referenced):
     """Fill `referenced`, one sample after the other."""
     offsets, members, firsts = sets
     channels, which, first = columns
-    means = np.zeros(firsts.size + 1)
-    for sample in range(unsigned(traces.shape[0])):
+    means = np.zeros((BLOCK, firsts.size + 1))
+    for sample in range(traces.shape[0]):
+        row = sample % BLOCK
         for channel in range(unsigned(values.size)):
             values[channel] = traces[sample, channel]
         for index in range(firsts.size):
@@ -332,5 +321,6 @@ def _subtract_means(traces, sets, columns, values, referenced):
             else:
                 for position in range(unsigned(begin), unsigned(end)):
                     total += values[members[position]]
-            means[index] = total / (end - begin)
-        _write_sample(values, means, channels, which, first, referenced, sample)
+            means[row, index] = total / (end - begin)
+        if row == BLOCK - 1 or sample == traces.shape[0] - 1:
+            write_rows(traces, sample - row, row + 1, means, channels, which, first, referenced)

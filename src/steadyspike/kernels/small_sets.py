@@ -19,6 +19,7 @@ from numba.core import types
 from numba.extending import overload
 
 from steadyspike.kernels.biquads import unsigned
+from steadyspike.kernels.transposition import turn
 
 # samples that are processed together
 BLOCK = 64
@@ -96,47 +97,64 @@ def subtract_small_sets(traces, sets, networks, columns, average, tile, referenc
         Where each set begins in the second array, with the end of the last; the members of all sets.
     networks : tuple of int64 arrays
         As `pack_networks` returns them.
-    columns : tuple of int64 arrays
-        The channel and the set of each column; the number of sets stands for no reference.
+    columns : tuple of int64 arrays, and an int
+        The channel and the set of each column, where the number of sets stands for no reference; and the first channel
+        if the channels are consecutive and all have the first set, else -1.
     average : int
         0: the median is subtracted, 1: the mean, 2: the sum of the products with 1 / size, as a matrix product has it.
     tile : array of float32 or float64, (num_channels * BLOCK,)
         Room for a block of samples; its type is that of the calculation.
     referenced : array of int16, float32 or float64, (num_samples, num_columns)
+        May be `traces`, if the channels stay in place.
     """
     offsets, members = sets
     comparators, ranges = networks
-    channels, which = columns
-    num_samples, num_channels = traces.shape
+    channels, which, first = columns
+    num_samples = traces.shape[0]
     num_sets = len(ranges)
     largest = 0
     for index in range(num_sets):
         largest = max(largest, offsets[index + 1] - offsets[index])
     work = np.zeros(largest * BLOCK, dtype=tile.dtype)
-    centres = np.zeros((num_sets + 1) * BLOCK, dtype=tile.dtype)
-    results = np.zeros(channels.size * BLOCK, dtype=tile.dtype)
+    # the last is no reference
+    centres = np.zeros((num_sets + 1, BLOCK), dtype=tile.dtype)
+    flat_centres = centres.reshape(-1)
+    rows = np.zeros((BLOCK, num_sets + 1), dtype=tile.dtype)
     for begin in range(0, num_samples, BLOCK):
         count = min(BLOCK, num_samples - begin)
-        for row in range(unsigned(count)):
-            for channel in range(unsigned(num_channels)):
-                tile[channel * unsigned(BLOCK) + row] = traces[unsigned(begin) + row, channel]
+        block = traces[begin : begin + count]
+        turn(block, tile, BLOCK)
         for index in range(num_sets):
             chosen = members[offsets[index] : offsets[index + 1]]
             if average:
-                _store_mean(tile, chosen, centres, index, average == 2)
+                _store_mean(tile, chosen, flat_centres, index, average == 2)
             else:
-                _gather(tile, chosen, work, centres, index)
+                _gather(tile, chosen, work, flat_centres, index)
                 _compare(work, comparators, ranges[index, 0], ranges[index, 1])
-                _store_median(work, chosen.size, centres, index)
-        for column in range(channels.size):
-            target, source = unsigned(column * BLOCK), unsigned(channels[column] * BLOCK)
-            centre = unsigned(which[column] * BLOCK)
-            for row in range(unsigned(BLOCK)):
-                results[target + row] = tile[source + row] - centres[centre + row]
-        for row in range(unsigned(count)):
+                _store_median(work, chosen.size, flat_centres, index)
+        turn(centres, rows.reshape(-1), num_sets + 1)
+        write_rows(traces, begin, count, rows, channels, which, first, referenced)
+
+
+@numba.njit(nogil=True, cache=True)
+def write_rows(traces, begin, count, references, channels, which, first, referenced):
+    """Rows of the result: values less their references, in the type of the references, then in its own.
+
+    The rows of `references` are those of the traces from `begin` on.
+    """
+    for row in range(unsigned(count)):
+        sample = unsigned(begin) + row
+        if first >= 0:
+            reference = references[row, 0]
             for column in range(unsigned(channels.size)):
-                value = results[column * unsigned(BLOCK) + row]
-                referenced[unsigned(begin) + row, column] = as_type_of(value, referenced)
+                value = references.dtype.type(traces[sample, unsigned(first) + column]) - reference
+                referenced[sample, column] = as_type_of(value, referenced)
+        else:
+            for column in range(unsigned(channels.size)):
+                value = (
+                    references.dtype.type(traces[sample, channels[column]]) - references[row, which[column]]
+                )
+                referenced[sample, column] = as_type_of(value, referenced)
 
 
 @numba.njit(nogil=True, cache=True)
