@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from motion_inputs import assert_same, assert_same_extra, both, drifting_peaks
-from spikeinterface.sortingcomponents.motion import iterative_template, motion_utils
+from spikeinterface.sortingcomponents.motion import estimate_motion, iterative_template, motion_utils
 
 import steadyspike
 from steadyspike.kernels.rolled_covariance import covariances, rolled
@@ -50,6 +50,20 @@ def test_what_cannot_be_aligned_raises_as_before():
     theirs = iterative_template.iterative_template_registration(images, windows)
     for mine, other in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(mine, other)
+
+
+def test_windows_outside_the_probe_raise_as_before(inputs):
+    arguments = {
+        "method": "iterative_template",
+        "win_shape": "rect",
+        "win_margin_um": 200.0,
+        "win_scale_um": 60.0,
+    }
+    with pytest.raises(IndexError) as theirs:
+        estimate_motion(*inputs, **arguments)
+    with steadyspike.accelerate(), pytest.raises(IndexError) as ours:
+        estimate_motion(*inputs, **arguments)
+    assert str(ours.value) == str(theirs.value)
 
 
 def test_no_peaks_raise_as_before(inputs):

@@ -31,9 +31,11 @@ def registration(
     images = np.asarray(spikecounts_hist_images)
     if non_rigid_windows is None or num_iterations < 1 or images.ndim != 3 or images.shape[0] < 2:
         raise NotCoveredError("no windows, no iteration, or fewer than two time bins")
-    slices = [np.flatnonzero(np.asarray(window) > 1e-5)[[0, -1]] for window in non_rigid_windows]
-    if any(stop <= start for start, stop in slices):
-        raise NotCoveredError("a window of one depth bin")
+    inside = [np.flatnonzero(np.asarray(window) > 1e-5) for window in non_rigid_windows]
+    if any(bins.size < 2 for bins in inside):
+        raise NotCoveredError("a window of fewer than two depth bins")
+    # SpikeInterface leaves out the last bin
+    slices = [(bins[0], bins[-1]) for bins in inside]
     aligned, target, rigid_shifts = _align(images, num_shifts_global, num_iterations)
     shifts = np.arange(-num_shifts_block, num_shifts_block + 1)
     block = np.empty((shifts.size, images.shape[0], len(slices)))
