@@ -22,7 +22,12 @@ def test_script_runs_accelerated_in_a_process_of_its_own(tmp_path):
     assert told["displacement"].shape[0] == told["times"].size > 0
     assert set(told["steps_s"]) == set(whole_scripts.STEPS)
     assert told["total_s"] >= sum(told["steps_s"].values()) - 1e-6
-    with pytest.raises(RuntimeError, match="accelerated=False"):
+
+
+def test_script_that_fails_is_told(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("raise KeyError('a reason')")
+    with pytest.raises(RuntimeError, match="accelerated=False: .*\n.*\n.*a reason"):
         run_script(script, tmp_path / "nothing", "rigid_fast", accelerated=False)
 
 
