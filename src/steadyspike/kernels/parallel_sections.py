@@ -74,8 +74,12 @@ def _response(sections, z):
 
 def _residue(sections, index):
     """r0 and r1 of one section: a line in 1/z through the rest of the filter at the section's two poles."""
-    first, second = np.roots(sections[index, 3:]).astype(complex)
     others = np.delete(sections, index, axis=0)
+    if sections[index, 5] == 0:
+        # of the first order: one pole, and r1 = 0
+        pole = np.array([complex(-sections[index, 4])])
+        return (_polynomial(sections[index, :3], pole) * _response(others, pole))[0].real, 0.0
+    first, second = np.roots(sections[index, 3:]).astype(complex)
     poles = np.array([first, second])
     values = _polynomial(sections[index, :3], poles) * _response(others, poles)
     slope = (values[0] - values[1]) / (1.0 / first - 1.0 / second)
