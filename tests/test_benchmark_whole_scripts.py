@@ -27,7 +27,7 @@ def test_script_runs_accelerated_in_a_process_of_its_own(tmp_path):
 def test_script_that_fails_is_told(tmp_path):
     script = tmp_path / "script.py"
     script.write_text("raise KeyError('a reason')")
-    with pytest.raises(RuntimeError, match="accelerated=False: .*\n.*\n.*a reason"):
+    with pytest.raises(RuntimeError, match=r"accelerated=False: .*\n.*\n.*a reason"):
         run_script(script, tmp_path / "nothing", "rigid_fast", accelerated=False)
 
 
