@@ -12,11 +12,16 @@ from steadyspike.acceleration.calls import NotCoveredError
 from steadyspike.acceleration.snippets import Snippets, checked_channels, in_waveforms, neighbours_of
 from steadyspike.kernels.grid_convolution import locate_snippets_on_grid
 from steadyspike.kernels.local_grids import LocalGrids, grids_of_weights
-from steadyspike.kernels.monopolar_lbfgsb import solve_monopolar_lbfgsb
+from steadyspike.kernels.monopolar_lbfgsb import solve_monopolar_lbfgsb, solve_monopolar_least_squares
 from steadyspike.kernels.spike_snippets import center_sums, snippet_features
 
 FEWEST_SPIKES = 50
-OPTIMIZER = "minimize_with_log_penality"
+# z starts at 20 and ends below ten times this
+MINIMAL_DISTANCE_UM = 2.0
+SOLVERS = {
+    "minimize_with_log_penality": solve_monopolar_lbfgsb,
+    "least_square": solve_monopolar_least_squares,
+}
 
 
 def center_of_mass(self: Any, traces: np.ndarray, peaks: np.ndarray, waveforms: np.ndarray) -> np.ndarray:
@@ -32,7 +37,7 @@ def monopolar_triangulation(
 ) -> np.ndarray:
     """Do what `LocalizeMonopolarTriangulation.compute` does.
 
-    Covered: dense waveforms of int16, uint16, int32, float32 or float64; the optimizer "minimize_with_log_penality".
+    Covered: dense waveforms of int16, uint16, int32, float32 or float64.
     """
     return monopolar_triangulation_of(self, peaks, in_waveforms(waveforms))
 
@@ -97,7 +102,7 @@ def monopolar_triangulation_of(node: Any, peaks: np.ndarray, spikes: Snippets) -
         )
         if node.feature == "peak_voltage":
             np.abs(features, out=features)
-        solved[part] = solve_monopolar_lbfgsb(features, *layout, contacts, node.max_distance_um)
+        solved[part] = solved_monopoles(features, layout, contacts, node.max_distance_um, node.optimizer)
         for i in np.flatnonzero(np.isnan(solved[part, 0])):
             main = channels[first + i]
             count = counts[main]
@@ -114,10 +119,26 @@ def monopolar_triangulation_of(node: Any, peaks: np.ndarray, spikes: Snippets) -
 
 def check_solver(max_distance_um: Any, optimizer: Any) -> None:
     """Refuse what the solver of monopoles does not cover."""
-    if optimizer != OPTIMIZER:
+    if optimizer not in SOLVERS:
         raise NotCoveredError(f"optimizer={optimizer!r}")
-    if not 0.1 <= max_distance_um < np.inf:
+    if not MINIMAL_DISTANCE_UM < max_distance_um < np.inf:
         raise NotCoveredError(f"max_distance_um={max_distance_um}")
+
+
+def solved_monopoles(
+    features: np.ndarray,
+    layout: tuple[np.ndarray, np.ndarray, np.ndarray],
+    contacts: np.ndarray,
+    max_distance_um: float,
+    optimizer: str,
+) -> np.ndarray:
+    """Return x, y, z and alpha of each spike; NaN for those that only SpikeInterface's own solver can tell about."""
+    solved = SOLVERS[optimizer](features, *layout, contacts, max_distance_um)
+    if optimizer == "least_square":
+        # its amplitude has a bound too
+        bounds = features.max(axis=1, initial=0.0) * max_distance_um
+        solved[solved[:, 3] > bounds] = np.nan
+    return solved
 
 
 def _theirs() -> Any:

@@ -68,8 +68,8 @@ PATCHES: tuple[Patch, ...] = (
     Patch(
         "node_pipeline",
         "spikeinterface.core.node_pipeline",
-        "ExtractDenseWaveforms.compute",
-        "steadyspike.acceleration.waveforms.dense_waveforms",
+        "_init_peak_pipeline",
+        "steadyspike.acceleration.pipeline.started_pipeline",
     ),
     Patch(
         "node_pipeline",
@@ -144,6 +144,24 @@ PATCHES: tuple[Patch, ...] = (
         "steadyspike.acceleration.repairs.start_interpolation",
     ),
     Patch(
+        "compute_motion",
+        "spikeinterface.preprocessing.motion",
+        "compute_motion",
+        "steadyspike.acceleration.repairs.compute_motion",
+    ),
+    Patch(
+        "compute_motion",
+        "spikeinterface.preprocessing",
+        "compute_motion",
+        "steadyspike.acceleration.repairs.compute_motion",
+    ),
+    Patch(
+        "compute_motion",
+        "spikeinterface.full",
+        "compute_motion",
+        "steadyspike.acceleration.repairs.compute_motion",
+    ),
+    Patch(
         "medicine",
         "spikeinterface.sortingcomponents.motion.medicine",
         "MedicineRegistration.run",
@@ -179,6 +197,8 @@ REPAIRS: dict[str, str] = {
     "dredge_ap": 'preset="dredge" works: SpikeInterface passes batching_mode="offline", which its estimator refuses',
     "interpolate_motion_arguments": "interpolate_motion takes several segments with border_mode='remove_channels', and "
     "integers, which become float32 as its documentation says",
+    "compute_motion": "compute_motion and correct_motion take select_kwargs: SpikeInterface calls detect_peaks with an "
+    "argument that it has no more",
     "medicine": "method='medicine' gives time bins in the recording's times, and the direction it was asked for",
 }
 """Name of a patch that repairs a defect, to what it repairs in a sentence."""

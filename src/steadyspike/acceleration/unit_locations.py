@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from steadyspike.acceleration.calls import NotCoveredError
-from steadyspike.acceleration.localization import check_solver
-from steadyspike.kernels.monopolar_lbfgsb import solve_monopolar_lbfgsb
+from steadyspike.acceleration.localization import check_solver, solved_monopoles
 
 
 def solved_monopole(
@@ -16,21 +15,19 @@ def solved_monopole(
 ) -> tuple[Any, ...]:
     """Do what `solve_monopolar_triangulation` does.
 
-    Covered: the optimizer "minimize_with_log_penality".
+    Covered: templates of float32 or float64 that are finite and not all zero.
     """
     check_solver(max_distance_um, optimizer)
     features = np.asarray(wf_data)
     if features.dtype not in (np.float32, np.float64) or features.ndim != 1 or not features.size:
         raise NotCoveredError(f"features of {features.dtype}")
-    contacts = np.arange(features.size)[np.newaxis]
-    solved = solve_monopolar_lbfgsb(
-        features[np.newaxis],
+    layout = (
         np.zeros(1, dtype=np.int64),
-        contacts,
+        np.arange(features.size)[np.newaxis],
         np.array([features.size]),
-        np.asarray(local_contact_locations, dtype=np.float64),
-        max_distance_um,
-    )[0]
+    )
+    contacts = np.asarray(local_contact_locations, dtype=np.float64)
+    solved = solved_monopoles(features[np.newaxis], layout, contacts, max_distance_um, optimizer)[0]
     if np.isnan(solved[0]):
-        raise NotCoveredError("a unit without a positive, finite template")
+        raise NotCoveredError("features that are not finite, all zero, or without a bounded solution")
     return tuple(solved)

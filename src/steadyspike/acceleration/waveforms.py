@@ -10,25 +10,9 @@ import numpy as np
 from steadyspike.acceleration import threads
 from steadyspike.acceleration.calls import NotCoveredError
 from steadyspike.acceleration.snippets import checked_channels, in_traces, neighbours_of
-from steadyspike.kernels.spike_snippets import copy_neighbours, copy_snippets, main_values
+from steadyspike.kernels.spike_snippets import copy_neighbours, main_values
 
 FEWEST_SPIKES = 50
-
-
-def dense_waveforms(self: Any, traces: np.ndarray, peaks: np.ndarray) -> np.ndarray:
-    """Do what `ExtractDenseWaveforms.compute` does.
-
-    Covered: traces of int16, uint16, int32, float32 or float64; spikes that are wholly inside.
-    """
-    spikes = in_traces(traces, peaks["sample_index"], self.nbefore, self.nafter)
-    shape = (spikes.starts.size, spikes.num_samples, spikes.num_channels)
-    waveforms = np.empty(shape, dtype=traces.dtype)
-
-    def copy(first: int, last: int) -> None:
-        copy_snippets(spikes.flat, spikes.stride, spikes.starts[first:last], *shape[1:], waveforms[first:last])
-
-    threads.over_ranges(copy, shape[0], FEWEST_SPIKES)
-    return waveforms
 
 
 def sparse_waveforms(self: Any, traces: np.ndarray, peaks: np.ndarray) -> np.ndarray:

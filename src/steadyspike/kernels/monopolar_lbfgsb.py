@@ -30,7 +30,8 @@ from .monopolar import PENALTY_RATE, PENALTY_WEIGHT, START_Z_UM
 
 GRADIENT_TOLERANCE = 1e-5
 GAIN_TOLERANCE = 2.2204460492503131e-09
-MOST_ITERATIONS = 15000
+FINE_GRADIENT_TOLERANCE = 1e-12
+MOST_ITERATIONS = 1000
 MOST_TRIALS = 20
 # gradients that are taken by differences
 NUM_DIFFERENCES = 2
@@ -67,16 +68,42 @@ def solve_monopolar_lbfgsb(features, channels, neighbours, counts, locations, ma
         Shape (num_spikes, 4), float64: x, y, z (um), alpha (feature times um); NaN where features are not finite,
         negative, or all zero.
     """
+    rules = (PENALTY_WEIGHT, GRADIENT_TOLERANCE, GAIN_TOLERANCE, NUM_DIFFERENCES)
+    return _checked_solve(features, channels, neighbours, counts, locations, max_distance_um, rules)
+
+
+def solve_monopolar_least_squares(features, channels, neighbours, counts, locations, max_distance_um=1000.0):
+    """Position and amplitude of the point source behind each spike, by plain least squares.
+
+    As `solve_monopolar_lbfgsb`, but ``mean((w - a q)^2)`` alone is minimized, and as far as float64 allows.
+
+    Parameters
+    ----------
+    features, channels, neighbours, counts, locations : np.ndarray
+        As for `solve_monopolar_lbfgsb`.
+    max_distance_um : float, default: 1000.0
+        Half width of the box, in um.
+
+    Returns
+    -------
+    np.ndarray
+        Shape (num_spikes, 4), as from `solve_monopolar_lbfgsb`.
+    """
+    rules = (0.0, FINE_GRADIENT_TOLERANCE, 0.0, 0)
+    return _checked_solve(features, channels, neighbours, counts, locations, max_distance_um, rules)
+
+
+def _checked_solve(features, channels, neighbours, counts, locations, max_distance_um, rules):
     if features.dtype != np.float32:
         features = features.astype(np.float64, copy=False)
     features = np.ascontiguousarray(features)
     channels = checked_channels(channels, features.shape[0], counts)
     locations = np.ascontiguousarray(locations, dtype=np.float64)
-    return _solve(features, channels, neighbours, counts, locations, float(max_distance_um))
+    return _solve(features, channels, neighbours, counts, locations, float(max_distance_um), rules)
 
 
 @numba.njit(nogil=True, cache=True)
-def _solve(features, channels, neighbours, counts, locations, max_distance_um):
+def _solve(features, channels, neighbours, counts, locations, max_distance_um, rules):
     width = (features.shape[1] + LANES - 1) // LANES * LANES
     contacts = np.zeros((3, width))
     scratch = np.empty((2, width))
@@ -94,7 +121,7 @@ def _solve(features, channels, neighbours, counts, locations, max_distance_um):
         used = (count + LANES - 1) // LANES * LANES
         w, xs, ys = contacts[0, :used], contacts[1, :used], contacts[2, :used]
         _start(raw, xs, ys, max_distance_um, work)
-        _descend(raw, largest, w, xs, ys, work, matrix, steps, changes, search, scratch)
+        _descend(raw, largest, w, xs, ys, rules, work, matrix, steps, changes, search, scratch)
         x = work[0]
         wq, qq = _sums(x, w, xs, ys)[:2]
         out[i, 0], out[i, 1], out[i, 2], out[i, 3] = x[0], x[1], x[2], wq / qq * largest
@@ -221,29 +248,34 @@ def _sums(x, w, xs, ys):
 
 
 @numba.njit(nogil=True, cache=True)
-def _evaluate(x, w, xs, ys, count, power, g):
+def _evaluate(x, w, xs, ys, count, power, penalty, g):
     """Return the objective, and write its gradient; `power` is sum(w^2)."""
     wq, qq, s, sx, sy, u, ux, uy = _sums(x, w, xs, ys)
     a = wq / qq
     scale = 2.0 * a / count
     g[0] = scale * (sx - a * ux)
     g[1] = scale * (sy - a * uy)
-    g[2] = scale * x[2] * (s - a * u) - PENALTY_WEIGHT * PENALTY_RATE / (1.0 + PENALTY_RATE * x[2])
-    return (power - a * wq) / count - PENALTY_WEIGHT * math.log1p(PENALTY_RATE * x[2])
+    g[2] = scale * x[2] * (s - a * u) - penalty * PENALTY_RATE / (1.0 + PENALTY_RATE * x[2])
+    return (power - a * wq) / count - penalty * math.log1p(PENALTY_RATE * x[2])
 
 
 @numba.njit(nogil=True, cache=True)
-def _descend(raw, largest, w, xs, ys, work, matrix, steps, changes, search, scratch):
+def _descend(raw, largest, w, xs, ys, rules, work, matrix, steps, changes, search, scratch):
     """Move ``work[0]`` from the start to where L-BFGS-B stops, in the box ``work[1]`` to ``work[2]``."""
     x, low, high, g, before, g_before = work[0], work[1], work[2], work[3], work[4], work[5]
     z, free, d, other = work[6], work[7], work[8], work[9]
     count, power = raw.size, 0.0
     for k in range(count):
         power += w[k] * w[k]
-    value = _take_differences(x, high, raw, largest, w, xs, ys, g, scratch)
+    penalty, gradient_tolerance, gain_tolerance, num_differences = rules
     kept, theta = 0, 1.0
-    differences = 1
-    if largest_slope(x, g, low, high) <= GRADIENT_TOLERANCE:
+    differences = 0
+    if differences < num_differences:
+        value = _take_differences(x, high, raw, largest, w, xs, ys, g, scratch)
+        differences += 1
+    else:
+        value = _evaluate(x, w, xs, ys, count, power, penalty, g)
+    if largest_slope(x, g, low, high) <= gradient_tolerance:
         return
     iteration = 0
     while iteration < MOST_ITERATIONS:
@@ -263,11 +295,11 @@ def _descend(raw, largest, w, xs, ys, work, matrix, steps, changes, search, scra
             for _ in range(MOST_TRIALS):
                 for k in range(3):
                     x[k] = z[k] if search[STEP] == 1.0 else before[k] + search[STEP] * d[k]
-                if differences < NUM_DIFFERENCES:
+                if differences < num_differences:
                     value = _take_differences(x, high, raw, largest, w, xs, ys, g, scratch)
                     differences += 1
                 else:
-                    value = _evaluate(x, w, xs, ys, count, power, g)
+                    value = _evaluate(x, w, xs, ys, count, power, penalty, g)
                 end_slope = g[0] * d[0] + g[1] * d[1] + g[2] * d[2]
                 found = continue_search(search, value, end_slope)
                 if found:
@@ -282,9 +314,9 @@ def _descend(raw, largest, w, xs, ys, work, matrix, steps, changes, search, scra
             continue
         iteration += 1
         gain = value_before - value
-        if largest_slope(x, g, low, high) <= GRADIENT_TOLERANCE:
+        if largest_slope(x, g, low, high) <= gradient_tolerance:
             return
-        if gain <= GAIN_TOLERANCE * max(abs(value_before), abs(value), 1.0):
+        if gain <= gain_tolerance * max(abs(value_before), abs(value), 1.0):
             return
         step = search[STEP]
         curvature = (end_slope - slope) * step

@@ -147,30 +147,6 @@ def _center_sums(features, channels, neighbours, counts, locations):
     return out
 
 
-def copy_snippets(flat, stride, starts, num_samples, num_channels, out):
-    """Copy the samples of each spike on all channels.
-
-    Parameters
-    ----------
-    flat, stride, starts : np.ndarray, int, np.ndarray
-        As for `snippet_features`.
-    num_samples, num_channels : int
-        Of each spike.
-    out : np.ndarray
-        Filled; shape (num_spikes, num_samples, num_channels), of the type of `flat`.
-    """
-    _copy(flat, stride, starts, num_samples, num_channels, out)
-
-
-@numba.njit(nogil=True, cache=True)
-def _copy(flat, stride, starts, num_samples, num_channels, out):
-    for i in range(starts.size):
-        for s in range(num_samples):
-            start = starts[i] + s * stride
-            for c in range(num_channels):
-                out[i, s, c] = flat[start + c]
-
-
 def copy_neighbours(flat, stride, starts, channels, neighbours, counts, out):
     """Copy the samples of each spike on the neighbours of its main channel; the rest of `out` stays as it is.
 
