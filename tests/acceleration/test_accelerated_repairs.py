@@ -123,3 +123,44 @@ def test_medicine_keeps_the_direction(medicine):
         motion = estimate_motion(*inputs, method="medicine")
         assert "nothing to repair" in steadyspike.accelerated()["medicine"].fell_back
     assert motion == estimate_motion(*inputs, method="medicine")
+
+
+@pytest.fixture(scope="module")
+def spiking():
+    return si.generate_ground_truth_recording(durations=[4.0], num_channels=16, num_units=15, seed=0)[0]
+
+
+SELECTED = dict(
+    preset="rigid_fast",
+    select_kwargs={"method": "uniform", "n_peaks": 5, "seed": 0},
+    n_jobs=1,
+    progress_bar=False,
+)
+
+
+def test_peaks_are_selected(spiking, tmp_path):
+    with pytest.raises(TypeError, match="pipeline_nodes"):
+        si.correct_motion(spiking, **SELECTED)
+    with steadyspike.accelerate():
+        corrected, info = si.correct_motion(
+            spiking, output_motion_info=True, folder=tmp_path / "motion", **SELECTED
+        )
+        motion = si.compute_motion(spiking, **SELECTED)
+    assert corrected.get_traces(end_frame=100).shape[0] == 100
+    assert 0 < info["peaks"].size <= 5 * 16
+    assert info["peak_locations"].size == info["peaks"].size
+    assert set(info["run_times"]) == {"detect_peaks", "select_peaks", "localize_peaks", "estimate_motion"}
+    assert si.load_motion_info(tmp_path / "motion")["motion"] == info["motion"]
+    assert motion.displacement[0].shape == info["motion"].displacement[0].shape
+
+
+def test_errors_after_selection_are_spikeinterfaces(spiking, tmp_path):
+    wrong = {**SELECTED, "estimate_motion_kwargs": {"no_such": 1}}
+    with steadyspike.accelerate():
+        with pytest.raises(RuntimeError, match=r"Motion estimation failed. Error given: .*no_such"):
+            si.compute_motion(spiking, **wrong)
+        with pytest.warns(UserWarning, match="Motion estimation failed"):
+            assert si.compute_motion(spiking, raise_error=False, **wrong) is None
+        (tmp_path / "there").mkdir()
+        with pytest.raises(AssertionError, match="already exists"):
+            si.compute_motion(spiking, folder=tmp_path / "there", **SELECTED)

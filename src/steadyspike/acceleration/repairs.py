@@ -5,6 +5,11 @@ What was right before stays as it is: every repair is of calls that raise, or of
 
 from __future__ import annotations
 
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -128,3 +133,100 @@ def run_medicine(
     indices = np.clip(np.round(bins_s * frequency).astype("int64"), 0, recording.get_num_samples() - 1)
     times_s = recording.sample_index_to_time(indices) + (bins_s - indices / frequency)
     return Motion(motion.displacement, [times_s], motion.spatial_bins_um, direction=direction)
+
+
+def compute_motion(
+    recording: Any,
+    preset: str = "dredge_fast",
+    detect_kwargs: dict[str, Any] = {},  # noqa: B006  (as SpikeInterface has it)
+    select_kwargs: dict[str, Any] = {},  # noqa: B006
+    localize_peaks_kwargs: dict[str, Any] = {},  # noqa: B006
+    estimate_motion_kwargs: dict[str, Any] = {},  # noqa: B006
+    output_motion_info: bool = False,
+    folder: Any = None,
+    overwrite: bool = False,
+    raise_error: bool = True,
+    **job_kwargs: Any,
+) -> Any:
+    """Do what `compute_motion` does, where peaks are selected before they are localized."""
+    from spikeinterface.preprocessing import motion as upstream
+    from spikeinterface.sortingcomponents.peak_localization import localize_peaks
+    from spikeinterface.sortingcomponents.peak_selection import select_peaks
+
+    chosen = upstream._update_motion_kwargs(
+        preset, detect_kwargs, select_kwargs, localize_peaks_kwargs, estimate_motion_kwargs
+    )
+    if not chosen[1]:
+        raise NotCoveredError("nothing to repair")
+    if folder is not None and not overwrite:
+        assert not Path(folder).is_dir(), f"Folder {folder} already exists"
+    detection, selection, localization, estimation = chosen
+    job_kwargs = upstream.fix_job_kwargs(job_kwargs)
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "detect_peaks"):
+        peaks = _detected(recording, detection, job_kwargs)
+    with _timed(seconds, "select_peaks"):
+        peaks = select_peaks(peaks, **selection)
+    with _timed(seconds, "localize_peaks"):
+        locations = localize_peaks(recording, peaks, method_kwargs=localization, job_kwargs=job_kwargs)
+    with _timed(seconds, "estimate_motion"):
+        motion = _estimated(recording, peaks, locations, estimation, job_kwargs, raise_error)
+    info = dict(
+        parameters=dict(
+            preset=preset,
+            detect_kwargs=detection,
+            select_kwargs=selection,
+            localize_peaks_kwargs=localization,
+            estimate_motion_kwargs=estimation,
+            job_kwargs=job_kwargs,
+            sampling_frequency=recording.sampling_frequency,
+        ),
+        run_times=seconds,
+        peaks=peaks,
+        peak_locations=locations,
+        motion=motion,
+    )
+    if folder is not None:
+        upstream.save_motion_info(info, folder, overwrite=overwrite)
+    return (motion, info) if output_motion_info else motion
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[step] = time.perf_counter() - start
+
+
+def _detected(recording: Any, settings: dict[str, Any], job_kwargs: dict[str, Any]) -> np.ndarray:
+    from spikeinterface.core import get_noise_levels
+    from spikeinterface.sortingcomponents.peak_detection import detect_peak_methods, detect_peaks
+
+    settings = dict(settings)
+    if detect_peak_methods[settings["method"]].need_noise_levels:
+        settings["noise_levels"] = get_noise_levels(recording, return_in_uV=False)
+    # SpikeInterface calls this with an argument that it has no more
+    peaks: np.ndarray = detect_peaks(recording, method_kwargs=settings, job_kwargs=job_kwargs)
+    return peaks
+
+
+def _estimated(
+    recording: Any,
+    peaks: np.ndarray,
+    locations: np.ndarray,
+    settings: dict[str, Any],
+    job_kwargs: dict[str, Any],
+    raise_error: bool,
+) -> Motion | None:
+    from spikeinterface.sortingcomponents.motion.motion_estimation import estimate_motion
+
+    try:
+        return estimate_motion(
+            recording, peaks, locations, progress_bar=job_kwargs.get("progress_bar", False), **settings
+        )
+    except Exception as error:
+        message = f"Motion estimation failed. Error given: {error}."
+        if raise_error:
+            raise RuntimeError(message) from error
+        warnings.warn(message, stacklevel=3)
+        return None
