@@ -14,8 +14,6 @@ from steadyspike.acceleration.filters import check_channels
 from steadyspike.acceleration.threads import over_ranges
 from steadyspike.kernels.median import subtract_reference
 
-# integers that float32 holds, and half of their sums
-_SMALL = (np.int16, np.uint16, np.int8, np.uint8)
 _neighbours: weakref.WeakKeyDictionary[Any, list[np.ndarray]] = weakref.WeakKeyDictionary()
 
 
@@ -70,22 +68,22 @@ def _subtracted(
     overwrite: bool = False,
 ) -> np.ndarray:
     """Subtract in the types that SpikeInterface subtracts in, and round integers."""
-    wanted = segment.dtype
-    precision = traces.dtype.name if traces.dtype in (np.float32, np.float64) else "float64"
-    dtype = precision
-    # differences of 16-bit integers and their medians are exact in 32 bits
-    exact = traces.dtype in _SMALL and segment.operator == "median"
-    if wanted == np.float32 or (wanted == np.int16 and (exact or traces.dtype == np.int16)):
-        dtype = wanted.name
-    out = (
-        traces
-        if overwrite and _is_whole(traces, channels) and traces.dtype == dtype and dtype != "int16"
-        else None
+    dtype = _kernel_dtype(traces.dtype, segment.dtype)
+    in_place = (
+        overwrite and traces.dtype == dtype and traces.dtype.kind == "f" and _is_whole(traces, channels)
     )
+    out = traces if in_place else None
     referenced = subtract_reference(
         traces, sets, channels, which, segment.operator, dtype, out=out, over_ranges=over_ranges
     )
-    return _converted(referenced, wanted)
+    return _converted(referenced, segment.dtype)
+
+
+def _kernel_dtype(given: np.dtype, wanted: np.dtype) -> str:
+    """SpikeInterface subtracts in the type of floats, and integers in float64; the kernel converts what is common."""
+    if given == np.int16 and wanted in (np.int16, np.float32):
+        return wanted.name
+    return "float32" if given == np.float32 else "float64"
 
 
 def _is_whole(traces: np.ndarray, channels: np.ndarray) -> bool:
@@ -148,10 +146,12 @@ def _local(segment: Any, traces: np.ndarray, channels: np.ndarray) -> np.ndarray
     places = np.full(len(sets), len(needed))
     places[needed] = np.arange(len(needed))
     average = segment.operator == "average"
-    # SpikeInterface keeps float32 for medians, whatever it is given
-    dtype = "float32" if not average or segment.dtype == np.float32 else "float64"
-    if segment.dtype == np.int16 and (average or traces.dtype in _SMALL):
-        dtype = "int16"
+    dtype = _kernel_dtype(traces.dtype, segment.dtype)
+    if dtype != "int16" and not average:
+        # SpikeInterface keeps float32 for medians, whatever it is given
+        dtype = "float32"
+    if dtype == "float32" and average and segment.dtype != np.float32:
+        dtype = "float64"
     referenced = subtract_reference(
         traces,
         [sets[index] for index in needed],
