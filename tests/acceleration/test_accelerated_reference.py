@@ -78,8 +78,11 @@ def test_every_form_and_type(form, operator, dtype):
                 continue
             recording = recording_of(traces_of(dtype))
             referenced = si.common_reference(recording, operator=operator, dtype=wanted, **FORMS[form])
-            compare(referenced)
-            compare(referenced, start_frame=70, end_frame=71, channel_ids=[IDS[9], IDS[2], IDS[23]])
+            ties = form.startswith("local") and operator == "average" and referenced.dtype.kind == "i"
+            tolerance = 1 if ties else 1e-4
+            compare(referenced, tolerance=tolerance)
+            some = [IDS[9], IDS[2], IDS[23]]
+            compare(referenced, tolerance=tolerance, start_frame=70, end_frame=71, channel_ids=some)
 
 
 @pytest.mark.parametrize("form", ["global", "groups", "single", "local"])
