@@ -66,8 +66,7 @@ class LocalizerInTraces(PipelineNode):
 
     def __init__(self, localizer: Any, extractor: Any, parents: list[PipelineNode]):
         super().__init__(localizer.time_series, return_output=localizer.return_output, parents=parents)
-        self.localizer = localizer
-        self.before, self.after = extractor.nbefore, extractor.nafter
+        self.localizer, self.extractor = localizer, extractor
 
     def get_dtype(self) -> Any:
         """Return the type of the locations."""
@@ -76,9 +75,15 @@ class LocalizerInTraces(PipelineNode):
     def compute(self, traces: np.ndarray, peaks: np.ndarray, waveforms: None) -> np.ndarray:  # type: ignore[override]
         """Localize the peaks of a chunk."""
         name = self.localizer.name
-        with measured(name):
-            spikes = in_traces(traces, peaks["sample_index"], self.before, self.after)
-            return LOCALIZERS[name](self.localizer, peaks, spikes)
+        with measured(name) as outcome:
+            try:
+                spikes = in_traces(
+                    traces, peaks["sample_index"], self.extractor.nbefore, self.extractor.nafter
+                )
+                return LOCALIZERS[name](self.localizer, peaks, spikes)
+            except NotCoveredError as reason:
+                outcome.reason = str(reason)
+            return self.localizer.compute(traces, peaks, self.extractor.compute(traces, peaks))
 
 
 def started_pipeline(time_series: Any, nodes: list[Any], skip_after_n_peaks_per_worker: float | None) -> dict:
@@ -127,7 +132,13 @@ def _is_lean(node: Any, extractor: Any) -> bool:
     plain = len(node.parents) == 2 and node.parents[1] is extractor and extractor.parents == [node.parents[0]]
     fits = extractor.nbefore + extractor.nafter > 0 and node.contact_locations.shape[1] == 2
     usual = node.time_series.get_dtype() in DTYPES and node.time_series.get_num_channels() == num_channels
-    return bool(plain and fits and usual and np.isfinite(node.contact_locations).all() and _is_covered(node, extractor))
+    return bool(
+        plain
+        and fits
+        and usual
+        and np.isfinite(node.contact_locations).all()
+        and _is_covered(node, extractor)
+    )
 
 
 def _is_covered(node: Any, extractor: Any) -> bool:

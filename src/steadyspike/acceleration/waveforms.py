@@ -28,7 +28,13 @@ def sparse_waveforms(self: Any, traces: np.ndarray, peaks: np.ndarray) -> np.nda
     def copy(first: int, last: int) -> None:
         part = slice(first, last)
         copy_neighbours(
-            spikes.flat, spikes.stride, spikes.starts[part], channels[part], neighbours, counts, waveforms[part]
+            spikes.flat,
+            spikes.stride,
+            spikes.starts[part],
+            channels[part],
+            neighbours,
+            counts,
+            waveforms[part],
         )
 
     threads.over_ranges(copy, spikes.starts.size, FEWEST_SPIKES)

@@ -26,17 +26,14 @@ def largest_slope(x, g, low, high):
     largest = 0.0
     for k in range(3):
         slope = g[k]
-        if slope < 0.0:
-            slope = max(x[k] - high[k], slope)
-        else:
-            slope = min(x[k] - low[k], slope)
+        slope = max(x[k] - high[k], slope) if slope < 0.0 else min(x[k] - low[k], slope)
         largest = max(largest, abs(slope))
     return largest
 
 
 @numba.njit(nogil=True, cache=True)
 def approximate_hessian(steps, changes, count, theta, B):
-    """Fill `B` (3, 3): `theta` times the identity, updated with each kept step and the change of the gradient over it."""
+    """Fill `B`, (3, 3): `theta` times the identity, updated with each kept step and the gradient's change over it."""
     for i in range(3):
         for j in range(3):
             B[i, j] = theta if i == j else 0.0

@@ -98,8 +98,8 @@ def locate_snippets_on_grid(flat, stride, starts, channels, locations, prototype
     rank : float
         Share of the fits, 0 to 1, below the smallest that counts.
     located : np.ndarray
-        Filled with x, y and z in um, shape (num_spikes, 3), float64; zero for a spike that fits no template, and for one
-        with a size that is not finite.
+        Filled with x, y and z in um, shape (num_spikes, 3), float64; zero for a spike that fits no template, and for
+        one with a size that is not finite.
     """
     located[:, :2] = locations[channels]
     located[:, 2] = np.nan

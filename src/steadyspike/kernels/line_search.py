@@ -21,13 +21,15 @@ LEAST_STRETCH, MOST_STRETCH = 1.1, 4.0
 SHRINK = 0.66
 
 # places in the state of a search
-(STEP, FULL, BRACKET, STAGE, F0, G0, BEST, FBEST, GBEST, END, FEND, GEND, LOW, HIGH, WIDTH, WIDTH_BEFORE) = range(16)
+(STEP, FULL, BRACKET, STAGE, F0, G0, BEST, FBEST, GBEST, END, FEND, GEND, LOW, HIGH, WIDTH, WIDTH_BEFORE) = (
+    range(16)
+)
 SIZE = 16
 
 
 @numba.njit(nogil=True, cache=True)
 def start_search(state, value, slope, longest):
-    """Begin a search with a step of 1 from a point with this value and this (negative) slope; `state` has `SIZE` places."""
+    """Begin a search with a step of 1 from a point with this value and (negative) slope; `state` has `SIZE` places."""
     state[STEP], state[FULL], state[BRACKET], state[STAGE] = 1.0, longest, 0.0, 1.0
     state[F0], state[G0] = value, slope
     state[BEST], state[FBEST], state[GBEST] = 0.0, value, slope
@@ -149,10 +151,9 @@ def _trial_beyond(state, value, slope):
     if step > best:
         gamma = -gamma
     ratio = ((gamma - slope) + theta) / ((gamma + (g - slope)) + gamma)
+    cubic = state[HIGH] if step > best else state[LOW]
     if ratio < 0.0 and gamma != 0.0:
         cubic = step + ratio * (best - step)
-    else:
-        cubic = state[HIGH] if step > best else state[LOW]
     secant = step + slope / (slope - g) * (best - step)
     cubic_nearer = abs(cubic - step) < abs(secant - step)
     if state[BRACKET]:

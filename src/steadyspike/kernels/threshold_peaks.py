@@ -238,7 +238,7 @@ def largest_around(samples, channels, sizes, near, sweep, first, last):
     sizes : np.ndarray
         Shape (num_extrema,), float64.
     near : np.ndarray
-        Whether a channel (second axis) is a neighbour of another (first axis), boolean, shape (num_channels, num_channels).
+        Whether a channel (second axis) is a neighbour of another (first axis), boolean, square.
     sweep : int
         In samples.
     first, last : int
@@ -269,9 +269,9 @@ def _is_largest(samples, channels, sizes, near, sweep, i):
     while more_before or more_after:
         more_before = earlier >= 0 and samples[earlier] >= start
         if more_before:
-            if near[channels[earlier]]:
-                if sizes[earlier] > size or (sizes[earlier] == size and samples[earlier] < samples[i]):
-                    return False
+            larger = sizes[earlier] > size or (sizes[earlier] == size and samples[earlier] < samples[i])
+            if near[channels[earlier]] and larger:
+                return False
             earlier -= 1
         more_after = later < samples.size and samples[later] <= stop
         if more_after:
