@@ -10,7 +10,7 @@ from spikeinterface.core.motion import ensure_time_bins
 
 from steadyspike.acceleration.calls import NotCoveredError
 from steadyspike.acceleration.threads import over_ranges
-from steadyspike.kernels.banded_weights import BandWeights, apply_weights
+from steadyspike.kernels.banded_weights import apply_like_dense
 from steadyspike.kernels.spatial_interpolation import (
     METHODS,
     DisplacementWeights,
@@ -222,20 +222,11 @@ def _apply(
 ) -> None:
     """Write the product of the samples of one time bin."""
     band = weights.at(displacement)
-    silent = np.setdiff1d(np.arange(traces.shape[1]), band.sources)
 
-    def not_finite(some: np.ndarray, band: BandWeights, product: np.ndarray) -> None:
-        # as in a product with all weights, where also 0 times NaN is NaN
-        bad = ~np.isfinite(some).all(axis=1)
-        product[bad] = some[bad] @ weights.dense(displacement).T.astype(weights.dtype)
+    def dense() -> np.ndarray:
+        return weights.dense(displacement).T.astype(weights.dtype)
 
     def work(start: int, stop: int) -> None:
-        some, target = traces[start:stop], corrected[start:stop]
-        apply_weights(some, band, rows, target, not_finite)
-        if silent.size and not np.isfinite(some[:, silent]).all():
-            bad = np.flatnonzero(~np.isfinite(some[:, silent]).all(axis=1))
-            dense = weights.dense(displacement).T.astype(weights.dtype)
-            product = some[bad].astype(weights.dtype) @ dense
-            target[bad] = product if rows is None else product[:, rows]
+        apply_like_dense(traces[start:stop], band, dense, rows, corrected[start:stop])
 
     over_ranges(work, len(traces), THREAD_SAMPLES)

@@ -191,6 +191,59 @@ PATCHES: tuple[Patch, ...] = (
         "PhaseShiftRecordingSegment.get_traces",
         "steadyspike.acceleration.phase_shift.shifted_traces",
     ),
+    Patch(
+        "whiten",
+        "spikeinterface.preprocessing.whiten",
+        "WhitenRecordingSegment.get_traces",
+        "steadyspike.acceleration.whitening.whitened_traces",
+    ),
+    Patch(
+        "whiten",
+        "spikeinterface.preprocessing.whiten",
+        "compute_whitening_matrix",
+        "steadyspike.acceleration.whitening.whitening_matrix",
+    ),
+    Patch(
+        "whiten",
+        "spikeinterface.preprocessing.preprocessing_classes",
+        "compute_whitening_matrix",
+        "steadyspike.acceleration.whitening.whitening_matrix",
+    ),
+    Patch(
+        "whiten",
+        "spikeinterface.preprocessing",
+        "compute_whitening_matrix",
+        "steadyspike.acceleration.whitening.whitening_matrix",
+    ),
+    Patch(
+        "scale",
+        "spikeinterface.preprocessing.normalize_scale",
+        "ScaleRecordingSegment.get_traces",
+        "steadyspike.acceleration.scaling.scaled_traces",
+        by_class=(
+            ("CenterRecording", "center"),
+            ("NormalizeByQuantileRecording", "normalize_by_quantile"),
+            ("ZScoreRecording", "zscore"),
+        ),
+    ),
+    Patch(
+        "zscore",
+        "spikeinterface.preprocessing.normalize_scale",
+        "ZScoreRecording.__init__",
+        "steadyspike.acceleration.scaling.start_zscore",
+    ),
+    Patch(
+        "normalize_by_quantile",
+        "spikeinterface.preprocessing.normalize_scale",
+        "NormalizeByQuantileRecording.__init__",
+        "steadyspike.acceleration.scaling.start_normalization",
+    ),
+    Patch(
+        "center",
+        "spikeinterface.preprocessing.normalize_scale",
+        "CenterRecording.__init__",
+        "steadyspike.acceleration.scaling.start_centering",
+    ),
 )
 
 REPAIRS: dict[str, str] = {

@@ -64,16 +64,27 @@ def drop_small(weights, dropped_fraction=DROPPED_FRACTION) -> np.ndarray:
 
 def narrow_order(positions) -> np.ndarray | None:
     """Order of the contacts that brings neighbours close together; None if they are well ordered already."""
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import reverse_cuthill_mckee
     from scipy.spatial.distance import cdist
 
     distances = cdist(positions, positions)
     neighbour = min(1, len(positions) - 1)
     pitch = np.median(np.partition(distances, neighbour, axis=1)[:, neighbour])
-    near = distances <= NEIGHBOUR_PITCHES * pitch
+    return order_of_pattern(distances <= NEIGHBOUR_PITCHES * pitch)
+
+
+def order_of_pattern(near) -> np.ndarray | None:
+    """Order of channels that brings those close together that are related; None if they are well ordered already.
+
+    Parameters
+    ----------
+    near : array of bool (num_channels, num_channels)
+        Which channels are related; symmetric.
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import reverse_cuthill_mckee
+
     order = reverse_cuthill_mckee(csr_array(near), symmetric_mode=True)
-    channels = np.arange(len(positions))
+    channels = np.arange(len(near))
     as_they_are, reordered = (
         len(band_weights(near, channels, some_order, "float32").sources) for some_order in (None, order)
     )
@@ -213,3 +224,29 @@ def apply_weights(traces, weights, rows, corrected, not_finite=multiply_not_fini
             not_finite(chunk, weights, product)
         if rows is not None:
             target[:] = product[:, rows]
+
+
+def apply_like_dense(traces, weights, dense, rows, corrected) -> None:
+    """Write what `apply_weights` does, but NaN and infinite samples as a product with all weights has them.
+
+    There 0 times NaN is NaN: in every row, whatever its weight.
+
+    Parameters
+    ----------
+    traces, weights, rows, corrected
+        See `apply_weights`.
+    dense : callable
+        Returns all weights, (num_channels, num_all_rows), in the type of `corrected`; called only if needed.
+    """
+
+    def not_finite(some, weights, product):
+        bad = ~np.isfinite(some).all(axis=1)
+        product[bad] = some[bad] @ dense()
+
+    apply_weights(traces, weights, rows, corrected, not_finite)
+    silent = np.setdiff1d(np.arange(traces.shape[1]), weights.sources)
+    if silent.size and traces.dtype.kind == "f":
+        bad = np.flatnonzero(~np.isfinite(traces[:, silent]).all(axis=1))
+        if bad.size:
+            product = traces[bad].astype(corrected.dtype) @ dense()
+            corrected[bad] = product if rows is None else product[:, rows]
