@@ -31,10 +31,8 @@ def by_channel_peaks(
     if sweep < 1:
         raise NotCoveredError("exclude_sweep_ms shorter than a sample")
     _check(self, traces)
-    # float64 holds both sides of every comparison
-    thresholds = self.abs_thresholds.astype(np.float64)
-    found = _extrema(traces, thresholds, self.peak_sign, sweep, strict=True)
-    return (_peaks(self, *found, segment_index),)
+    samples, channels, values = _extrema(traces, self.abs_thresholds, self.peak_sign, sweep, strict=True)
+    return (_peaks(self, samples, channels, values, segment_index),)
 
 
 def locally_exclusive_peaks(
@@ -42,10 +40,12 @@ def locally_exclusive_peaks(
 ) -> tuple[np.ndarray]:
     """Do what `LocallyExclusivePeakDetector.compute` does.
 
-    Covered: traces of up to 32 bits, or float64.
+    Covered: traces of up to 32 bits, or float64; thresholds that are finite and not 0.
     """
     _check(self, traces)
     sweep, thresholds = self.exclude_sweep_size, self.abs_thresholds
+    if not (np.isfinite(thresholds) & (thresholds != 0)).all():
+        raise NotCoveredError("a threshold that is 0 or not finite")
     samples, channels, values = _extrema(traces, thresholds, self.peak_sign, 1, strict=False)
     sizes = relative_sizes(values, channels, thresholds)
     kept = np.empty(samples.size, dtype=bool)
@@ -80,6 +80,8 @@ def _extrema(
 ) -> tuple[np.ndarray, ...]:
     """Find the extrema of all rows that have `sweep` rows on both sides."""
     flat, stride = flat_rows(traces)
+    # float64 holds both sides of every comparison
+    thresholds = thresholds.astype(np.float64)
     found: dict[int, tuple[np.ndarray, ...]] = {}
 
     def search(start: int, stop: int) -> None:

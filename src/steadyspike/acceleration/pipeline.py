@@ -47,7 +47,7 @@ class NoWaveforms(PipelineNode):
         """Samples that are read beyond each end of a chunk."""
         return int(self.extractor.get_margin())
 
-    def compute(self, traces: np.ndarray, peaks: np.ndarray) -> None:  # type: ignore[override]
+    def compute(self, traces: np.ndarray, peaks: np.ndarray) -> None:
         """Make no waveforms."""
 
 
@@ -72,7 +72,7 @@ class LocalizerInTraces(PipelineNode):
         """Return the type of the locations."""
         return self.localizer.get_dtype()
 
-    def compute(self, traces: np.ndarray, peaks: np.ndarray, waveforms: None) -> np.ndarray:  # type: ignore[override]
+    def compute(self, traces: np.ndarray, peaks: np.ndarray, waveforms: None) -> np.ndarray:
         """Localize the peaks of a chunk."""
         name = self.localizer.name
         with measured(name) as outcome:

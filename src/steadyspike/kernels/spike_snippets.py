@@ -1,7 +1,8 @@
 """Sizes of spikes on the contacts around them, read where the samples are: in waveforms or in the traces themselves.
 
 Both are given as one line of samples: sample ``s`` of spike ``i`` on channel ``c`` is
-``flat[starts[i] + s * stride + c]``. Sums are taken in the type and the order of NumPy, where SpikeInterface's results depend on their last digits.
+``flat[starts[i] + s * stride + c]``. Sums are taken in the type and the order of NumPy, since where a descent ends
+depends on the last digits of its start.
 """
 
 import math
