@@ -113,8 +113,9 @@ def test_nan_infinite_and_constant_traces(kind, sign):
     detector = kind(on_probe(traces), peak_sign=sign, detect_threshold=2.0, noise_levels=levels)
     with np.errstate(invalid="ignore"):
         theirs, ours = both_ways(detector, traces)
-    assert theirs.size > 20
-    assert_same(theirs, ours)
+    assert ours.size > 20
+    # with "both", SpikeInterface's compiled comparisons take NaN itself for peaks
+    assert_same(theirs[~np.isnan(theirs["amplitude"])], ours)
 
 
 @pytest.mark.parametrize("kind", DETECTORS)

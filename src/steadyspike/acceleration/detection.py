@@ -40,7 +40,8 @@ def locally_exclusive_peaks(
 ) -> tuple[np.ndarray]:
     """Do what `LocallyExclusivePeakDetector.compute` does.
 
-    Covered: traces of up to 32 bits, or float64; thresholds that are finite and not 0.
+    Covered: traces of up to 32 bits, or float64; thresholds that are finite and not 0. Samples that are NaN are never
+    peaks; with ``peak_sign="both"`` SpikeInterface, whose kernel is compiled as if there were none, takes them for such.
     """
     _check(self, traces)
     sweep, thresholds = self.exclude_sweep_size, self.abs_thresholds
