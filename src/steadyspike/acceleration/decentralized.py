@@ -153,32 +153,35 @@ def run(
         len(windows) > 1 and not force_spatial_median_continuity and reference_displacement != "time"
     )
     offsets_matter |= reference_displacement == "mode_search"
-    equations = []
+    prior = (temporal_prior, spatial_prior, robust_regression_sigma, lsqr_robust_n_iter)
+    joined, solved, full = [], [], []
     for index in _progress(range(len(windows)), progress_bar):
         if verbose:
             print(f"Computing pairwise displacement: {index + 1} / {len(windows)}")
-        equations.append(
-            _equations(
-                histogram[:, slices[index]],
-                windows[index][slices[index]],
-                pairs,
-                band,
-                everywhere=offsets_matter or extra is not None,
-                keep=extra is not None,
-            )
+        equations = _equations(
+            histogram[:, slices[index]],
+            windows[index][slices[index]],
+            pairs,
+            band,
+            everywhere=offsets_matter or extra is not None,
+            keep=extra is not None,
         )
+        full.append(equations.full)
+        if spatial_prior:
+            joined.append(equations)
+        else:
+            # one window's pairs at a time are in memory
+            solved.append(_solve([equations], *prior))
     if verbose:
         print("Computing global displacement")
-    prior = (temporal_prior, spatial_prior, robust_regression_sigma, lsqr_robust_n_iter)
-    groups = [equations] if spatial_prior else [[one] for one in equations]
-    displacement = np.concatenate([_solve(group, *prior) for group in groups]).T.copy()
+    displacement = np.concatenate([_solve(joined, *prior)] if spatial_prior else solved).T.copy()
     if not spatial_prior and force_spatial_median_continuity:
         for index in range(len(windows) - 1):
             displacement[:, index + 1] -= np.median(displacement[:, index + 1] - displacement[:, index])
     _refer(displacement, reference_displacement, reference_displacement_time_s, edges_s)
     if extra is not None:
         extra["motion_histogram"] = histogram
-        extra["pairwise_displacement_list"] = [one.full for one in equations]
+        extra["pairwise_displacement_list"] = full
         extra["temporal_hist_bin_edges"] = edges_s
         extra["spatial_hist_bin_edges"] = edges_um
     np.nan_to_num(displacement, copy=False)
