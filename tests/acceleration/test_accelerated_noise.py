@@ -6,6 +6,7 @@ import spikeinterface.full as si
 
 import steadyspike
 from steadyspike.acceleration import calls
+from steadyspike.kernels.column_deviations import median_deviations
 from steadyspike.kernels.column_sums import column_standard_deviations, root_mean_squares
 
 FS = 30_000.0
@@ -79,3 +80,33 @@ def test_sums_are_numpys(dtype, shape):
     np.testing.assert_allclose(column_standard_deviations(traces), np.std(traces, axis=0), rtol=1e-6)
     wide = traces.astype("float64")
     np.testing.assert_allclose(root_mean_squares(traces), np.sqrt(np.mean(wide**2, axis=0)), rtol=1e-5)
+
+
+NASTY = {
+    "normal": lambda rng, shape: rng.normal(5.0, 20.0, size=shape),
+    "ties": lambda rng, shape: rng.integers(-2, 3, size=shape),
+    "two values": lambda rng, shape: rng.choice([-1e30, 1e30], size=shape),
+    "many scales": lambda rng, shape: (
+        10.0 ** rng.uniform(-30, 30, size=shape) * rng.choice([-1, 1], size=shape)
+    ),
+    "skewed": lambda rng, shape: rng.exponential(size=shape) ** 4,
+    "constant": lambda rng, shape: np.full(shape, 3.25),
+    "infinite": lambda rng, shape: np.where(rng.uniform(size=shape) < 0.2, np.inf, rng.normal(size=shape)),
+    "nan": lambda rng, shape: np.where(rng.uniform(size=shape) < 0.002, np.nan, rng.normal(size=shape)),
+    "subnormal": lambda rng, shape: rng.choice([-0.0, 0.0, 1e-45, -1e-45], size=shape),
+}
+
+
+@pytest.mark.parametrize("kind", NASTY)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "int32"])
+def test_median_deviations_are_numpys_to_the_last_bit(kind, dtype):
+    for shape in ((1, 1), (2, 3), (15, 20), (16, 16), (801, 5), (1000, 37)):
+        traces = NASTY[kind](np.random.default_rng(3), shape)
+        if np.dtype(dtype).kind == "i":
+            traces = np.nan_to_num(traces).clip(-32_768, 32_767).round()
+        traces = traces.astype(dtype)
+        with np.errstate(all="ignore"):
+            expected = np.median(np.abs(traces - np.median(traces, axis=0)), axis=0)
+        value = median_deviations(traces)
+        assert value.dtype == expected.dtype
+        np.testing.assert_array_equal(value, expected)

@@ -8,7 +8,7 @@ import numpy as np
 
 from steadyspike.acceleration.calls import NotCoveredError
 from steadyspike.acceleration.threads import over_ranges
-from steadyspike.kernels.column_quantiles import column_median_deviations
+from steadyspike.kernels.column_deviations import median_deviations
 from steadyspike.kernels.column_sums import column_standard_deviations, root_mean_squares
 
 # as SpikeInterface has it
@@ -34,8 +34,7 @@ def noise_level_of_chunk(
         start_frame=start_frame, end_frame=end_frame, segment_index=segment_index, return_in_uV=in_uv
     )
     if method == "mad":
-        _, deviations = column_median_deviations(chunk, over_ranges)
-        return deviations / MAD_TO_STD
+        return median_deviations(chunk, over_ranges) / MAD_TO_STD
     if method == "std":
         return column_standard_deviations(chunk, over_ranges)
     return root_mean_squares(chunk, over_ranges)
