@@ -15,7 +15,7 @@ belong to single rows. Nothing of the size of (pairs x lags) is ever held.
 import numba
 import numpy as np
 
-FFT_SIZES = tuple(2**power for power in range(6, 15))
+FFT_SIZES = tuple(sorted(factor * 2**power for factor in (2, 3) for power in range(5, 14)))
 FFT_SIGNALS, FFT_TEMPLATES = 4, 64
 """Pairs that are transformed back at once; their spectra and correlations stay in the cache."""
 FLOPS_PER_US = 1e5
@@ -203,7 +203,7 @@ def _best_fft_size(length, num_lags):
     """Size of the transforms, or None where matrix products take less time."""
     least, best = 2.0 * num_lags * length / FLOPS_PER_US, None
     for size in FFT_SIZES:
-        if size < 2 * num_lags:
+        if size < 1.4 * num_lags:
             continue
         num_blocks = -(-length // (size - num_lags + 1))
         products_us = 4.0 * size * num_blocks / PRODUCT_FLOPS_PER_US
