@@ -16,6 +16,7 @@ import numba
 import numpy as np
 
 FFT_SIZES = tuple(sorted(factor * 2**power for factor in (2, 3) for power in range(5, 14)))
+ROWS = 512
 FFT_SIGNALS, FFT_TEMPLATES = 4, 64
 """Pairs that are transformed back at once; their spectra and correlations stay in the cache."""
 FLOPS_PER_US = 1e5
@@ -96,26 +97,36 @@ class PairCorrelation:
     """
 
     def __init__(self, templates, signals, weights, padding, normalized=True, centered=True, dtype="float32"):
-        length = templates.shape[1]
+        length, length_x = templates.shape[1], signals.shape[1]
         weights = np.asarray(weights, dtype="float64")
-        self.num_lags = signals.shape[1] + 2 * padding - length + 1
-        self._signals = np.pad(np.asarray(signals, dtype=dtype), ((0, 0), (padding, padding)))
-        self._templates = np.ascontiguousarray(templates * weights, dtype=dtype)
+        self.num_lags = length_x + 2 * padding - length + 1
         self._length = length
         # the part of each template that lies on the signal
         first = np.clip(padding - np.arange(self.num_lags), 0, length)
-        last = np.clip(signals.shape[1] + padding - np.arange(self.num_lags), 0, length)
+        last = np.clip(length_x + padding - np.arange(self.num_lags), 0, length)
         totals = _between(weights[None, :], first, last)[0]
-        self._shares = np.divide(1.0, totals, out=np.ones_like(totals), where=totals > 0)
-        sliding = _sliding(weights, self.num_lags)
-        means_t = _between(templates * weights, first, last)
-        squares_t = _between(np.square(templates) * weights, first, last) if normalized else None
-        padded = np.pad(np.asarray(signals, dtype="float64"), ((0, 0), (padding, padding)))
-        means_x = padded @ sliding
-        squares_x = np.square(padded) @ sliding if normalized else None
-        self._means_t, self._scales_t = _statistics(means_t, squares_t, self._shares, centered, dtype)
-        self._means_x, self._scales_x = _statistics(means_x, squares_x, self._shares, centered, dtype)
-        self._shares = self._shares.astype(dtype)
+        shares = np.divide(1.0, totals, out=np.ones_like(totals), where=totals > 0)
+        sliding = _sliding(weights, self.num_lags)[padding : padding + length_x]
+        self._shares = shares.astype(dtype)
+        self._templates = np.empty(templates.shape, dtype=dtype)
+        self._signals = np.zeros((signals.shape[0], length_x + 2 * padding), dtype=dtype)
+        self._means_t, self._scales_t = np.empty((2, self.num_lags, templates.shape[0]), dtype=dtype)
+        self._means_x, self._scales_x = np.empty((2, self.num_lags, signals.shape[0]), dtype=dtype)
+        # sums are in double precision, of some rows at a time
+        for rows in _pieces(templates.shape[0], ROWS):
+            weighted = templates[rows] * weights
+            self._templates[rows] = weighted
+            squares = _between(weighted * templates[rows], first, last) if normalized else None
+            self._means_t[:, rows], self._scales_t[:, rows] = _statistics(
+                _between(weighted, first, last), squares, shares, centered
+            )
+        for rows in _pieces(signals.shape[0], ROWS):
+            signal = np.asarray(signals[rows], dtype="float64")
+            self._signals[rows, padding : padding + length_x] = signal
+            squares = np.square(signal) @ sliding if normalized else None
+            self._means_x[:, rows], self._scales_x[:, rows] = _statistics(
+                signal @ sliding, squares, shares, centered
+            )
         self._fft_size = _best_fft_size(length, self.num_lags) if np.dtype(dtype) == np.float32 else None
 
     def best_lags(self, rows, columns):
@@ -241,7 +252,7 @@ def _sliding(weights, num_lags):
     return matrix
 
 
-def _statistics(sums, squares, shares, centered, dtype):
+def _statistics(sums, squares, shares, centered):
     """Means and reciprocal standard deviations, each of shape (num_lags, num_rows)."""
     means = sums * shares if centered else np.zeros_like(sums)
     scales = np.ones_like(sums)
@@ -250,4 +261,4 @@ def _statistics(sums, squares, shares, centered, dtype):
         # differences of sums: what is left of equal numbers is no variance
         variances[variances <= 1e-13 * np.abs(squares).max(axis=1, initial=0.0, keepdims=True)] = 1.0
         scales = 1.0 / np.sqrt(variances)
-    return np.ascontiguousarray(means.T, dtype=dtype), np.ascontiguousarray(scales.T, dtype=dtype)
+    return means.T, scales.T
