@@ -41,7 +41,7 @@ def locally_exclusive_peaks(
     """Do what `LocallyExclusivePeakDetector.compute` does.
 
     Covered: traces of up to 32 bits, or float64; thresholds that are finite and not 0. Samples that are NaN are never
-    peaks; with ``peak_sign="both"`` SpikeInterface, whose kernel is compiled as if there were none, takes them for such.
+    peaks. SpikeInterface's kernel is compiled as if there were none, and takes them for peaks if `peak_sign` is "both".
     """
     _check(self, traces)
     sweep, thresholds = self.exclude_sweep_size, self.abs_thresholds

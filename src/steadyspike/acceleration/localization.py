@@ -12,6 +12,7 @@ from steadyspike.acceleration.calls import NotCoveredError
 from steadyspike.acceleration.snippets import Snippets, checked_channels, in_waveforms, neighbours_of
 from steadyspike.kernels.grid_convolution import locate_snippets_on_grid
 from steadyspike.kernels.local_grids import LocalGrids, grids_of_weights
+from steadyspike.kernels.monopolar import START_Z_UM
 from steadyspike.kernels.monopolar_lbfgsb import solve_monopolar_lbfgsb, solve_monopolar_least_squares
 from steadyspike.kernels.spike_snippets import center_sums, snippet_features
 
@@ -135,10 +136,24 @@ def solved_monopoles(
     """Return x, y, z and alpha of each spike; NaN for those that only SpikeInterface's own solver can tell about."""
     solved = SOLVERS[optimizer](features, *layout, contacts, max_distance_um)
     if optimizer == "least_square":
-        # its amplitude has a bound too
+        # its amplitude has a bound too, and it refuses to start beyond
         bounds = features.max(axis=1, initial=0.0) * max_distance_um
-        solved[solved[:, 3] > bounds] = np.nan
+        refused = _first_distances(features, layout, contacts) >= max_distance_um * (1 - 1e-5)
+        solved[refused | (solved[:, 3] > bounds)] = np.nan
     return solved
+
+
+def _first_distances(
+    features: np.ndarray, layout: tuple[np.ndarray, np.ndarray, np.ndarray], contacts: np.ndarray
+) -> np.ndarray:
+    """Distance from the start, the center of mass at z = 20, to the contact with the largest feature."""
+    channels, neighbours, _ = layout
+    positions = contacts[neighbours[channels]]
+    weights = features.astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        centers = (weights[:, :, np.newaxis] * positions).sum(axis=1) / weights.sum(axis=1)[:, np.newaxis]
+    largest = positions[np.arange(len(positions)), weights.argmax(axis=1)]
+    return np.sqrt(((centers - largest) ** 2).sum(axis=1) + START_Z_UM**2)
 
 
 def _theirs() -> Any:
