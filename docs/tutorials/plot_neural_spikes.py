@@ -2,15 +2,16 @@
 Small spikes: detect, denoise and localize them with networks
 =============================================================
 
-A threshold takes noise for spikes and misses small ones, and noise pulls the locations of those that it finds. This tutorial finds
-the spikes of a simulated recording with `steady_neural`, looks at what the denoiser makes of their waveforms, and localizes them
-with `steady_denoised_monopolar`. The truth is known, so that all of it can be judged.
+A threshold takes noise for spikes and misses small ones, and noise pulls the locations of those that it finds. This
+tutorial finds the spikes of a simulated recording with `steady_neural`, looks at what the denoiser makes of their
+waveforms, and localizes them with `steady_denoised_monopolar`. The truth is known, so that all of it can be judged.
 """
 
 # %%
 # A noisy recording
 # -----------------
-# Two seconds or more of a filtered recording are enough for the networks, which were trained before: they come with steadyspike.
+# A few seconds of a filtered recording are enough for the networks, which were trained before: they come with
+# steadyspike.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -116,5 +117,5 @@ axes.set(xlim=(0, 60), xlabel="distance from the unit (um)", ylabel="share of sp
 axes.legend()
 
 # %%
-# For motion correction all of this is one preset: ``si.correct_motion(recording, preset="steady_denoised")``. To train the
-# networks on recordings of your own, see the page on networks for spikes.
+# For motion correction all of this is one preset: ``si.correct_motion(recording, preset="steady_denoised")``. To train
+# the networks on recordings of your own, see the page on networks for spikes.
