@@ -23,7 +23,7 @@ import numba
 import numpy as np
 
 from steadyspike.kernels.filter_passes import SMALLEST_STATE, filter_both_ways, one_range
-from steadyspike.kernels.memory import scratch
+from steadyspike.kernels.memory import result, scratch
 from steadyspike.kernels.parallel_sections import parallel_constants
 
 STEPS = 8
@@ -106,7 +106,7 @@ def filter_zero_phase(
     """
     num_samples, num_channels = traces.shape
     stop = num_samples if stop is None else stop
-    filtered = np.empty((stop - start, num_channels), dtype=dtype)
+    filtered = result((stop - start, num_channels), dtype)
     if filtered.size == 0:
         return filtered
     traces = as_kernel_array(traces)

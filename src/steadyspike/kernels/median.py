@@ -16,6 +16,7 @@ import numba
 import numpy as np
 from numba.extending import overload
 
+from steadyspike.kernels import memory
 from steadyspike.kernels.biquads import as_kernel_array, unsigned
 from steadyspike.kernels.filter_passes import one_range
 from steadyspike.kernels.small_sets import BLOCK, pack_networks, subtract_small_sets, write_rows
@@ -88,7 +89,7 @@ def subtract_reference(
     precision = "float64" if average or traces.dtype == "float64" else "float32"
     # medians are exact in the type of the traces: no need to compile for another one
     result = dtype if average or np.dtype(dtype) == "int16" else precision
-    referenced = np.empty((traces.shape[0], len(channels)), dtype=result) if out is None else out
+    referenced = memory.result((traces.shape[0], len(channels)), result) if out is None else out
     if referenced.size == 0:
         return referenced.astype(dtype)
     sets = _pack_sets(references)

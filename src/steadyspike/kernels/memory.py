@@ -1,5 +1,12 @@
-"""Memory that kernels use again, and lines of it fetched before they are needed."""
+"""Memory that kernels use again, and lines of it fetched before they are needed.
 
+The system clears every page that a process gets, which takes a third of a nanosecond for a float32: as long as a
+kernel needs to compute it. Memory of large arrays is therefore kept for the next ones.
+"""
+
+import collections
+import os
+import sys
 import threading
 
 import numpy as np
@@ -9,6 +16,9 @@ from numba.extending import intrinsic
 
 LINE_BYTES = 64
 MOST_KEPT_BYTES = 2**26
+# Memory of results that is kept, as many as a loop over chunks holds at a time, unless it is little.
+MOST_IDLE = 2
+FEWEST_KEPT_BYTES = 2**20
 
 _kept = threading.local()
 
@@ -16,8 +26,7 @@ _kept = threading.local()
 def scratch(size, dtype):
     """Give uninitialised room that belongs to the calling thread until it asks for room again.
 
-    The system clears every page that a process gets, which takes as long as a kernel needs for it. Room of up to
-    `MOST_KEPT_BYTES` is therefore kept for the next call.
+    Room of up to `MOST_KEPT_BYTES` is kept for the next call.
 
     Parameters
     ----------
@@ -39,6 +48,72 @@ def scratch(size, dtype):
         _kept.room = None  # the old room goes before the new one comes
         room = _kept.room = np.empty(num_bytes, "uint8")
     return room[:num_bytes].view(dtype)
+
+
+# filled and emptied without a lock, since the end of an array may come at any instruction
+_idle: collections.deque[np.ndarray] = collections.deque()
+
+
+def _keep(memory):
+    """Keep memory that nobody looks into; the oldest goes when there is too much."""
+    _idle.append(memory)
+    if len(_idle) > MOST_IDLE:
+        _idle.popleft()
+
+
+def _take(num_bytes):
+    """Give kept memory of a size that fits, or none."""
+    others = []
+    taken = None
+    while _idle and taken is None:
+        memory = _idle.pop()
+        if num_bytes <= memory.nbytes <= 2 * num_bytes:
+            taken = memory
+        else:
+            others.append(memory)
+    _idle.extendleft(others)
+    return taken
+
+
+class _Lent:
+    """Holds the memory of a result as long as an array looks into it, and keeps it for the next afterwards."""
+
+    def __init__(self, memory, shape, dtype):
+        self.memory = memory
+        data = (memory.__array_interface__["data"][0], False)
+        self.__array_interface__ = dict(shape=shape, typestr=np.dtype(dtype).str, data=data, version=3)
+
+    def __del__(self, keep=_keep, ending=sys.is_finalizing):
+        if not ending():
+            keep(self.memory)
+
+
+def result(shape, dtype):
+    """Give an uninitialised array to be returned, in memory of an earlier one that nobody holds any more.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : dtype or str
+        A type of numbers.
+
+    Returns
+    -------
+    array : array
+        C-contiguous and writeable. It does not own its memory, which is kept when the last view of it is gone.
+    """
+    num_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    if not FEWEST_KEPT_BYTES <= num_bytes <= MOST_KEPT_BYTES:
+        return np.empty(shape, dtype)
+    memory = _take(num_bytes)
+    if memory is None:
+        memory = np.empty(num_bytes, "uint8")
+    return np.asarray(_Lent(memory, tuple(shape), dtype))
+
+
+if hasattr(os, "register_at_fork"):
+    # a forked process would copy every page that it writes to
+    os.register_at_fork(after_in_child=_idle.clear)
 
 
 def _make_prefetch(to_write):

@@ -10,6 +10,8 @@ cascade, no section waits for another. Where poles nearly coincide the terms of 
 `parallel_constants` tells, and such filters are left to the cascade.
 """
 
+import functools
+
 import numpy as np
 from numba.core import cgutils, types
 from numba.core.cgutils import ir  # the llvmlite that numba itself uses
@@ -37,8 +39,12 @@ def parallel_constants(sections):
     constants : tuple of float or None
         d, then -a1, -a2, r0, r1 of each section. None where the sum would lose digits.
     """
-    if not 0 < len(sections) <= NUM_SECTIONS[-1]:
-        return None
+    return _constants_of(sections.tobytes()) if 0 < len(sections) <= NUM_SECTIONS[-1] else None
+
+
+@functools.lru_cache(64)
+def _constants_of(coefficients):
+    sections = np.frombuffer(coefficients).reshape(-1, 6)
     frequencies = np.exp(1j * np.concatenate([[0.0], np.geomspace(1e-6, np.pi, 500)]))
     with np.errstate(all="ignore"):
         residues = [_residue(sections, index) for index in range(len(sections))]
