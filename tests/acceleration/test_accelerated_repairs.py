@@ -75,6 +75,24 @@ def test_integers_become_float32(tmp_path):
     np.testing.assert_allclose(again.get_traces(), expected.get_traces(), atol=1e-5)
 
 
+def test_bins_of_a_size_with_a_time_vector(tmp_path):
+    (shifted, motion), (vector, _) = still_and_moving(1), still_and_moving(1)
+    motion = Motion(motion.displacement, [motion.temporal_bins_s[0] + 10.0], motion.spatial_bins_um)
+    shifted.shift_times(10.0)
+    vector.set_times(vector.get_times() + 10.0)
+    with pytest.raises(IndexError):
+        interpolate_motion(vector, motion, interpolation_time_bin_size_s=0.5)
+    expected = interpolate_motion(shifted, motion, interpolation_time_bin_size_s=0.5)
+    with steadyspike.accelerate():
+        ours = interpolate_motion(vector, motion, interpolation_time_bin_size_s=0.5)
+        ours.dump(tmp_path / "corrected.pickle")
+    edges, theirs = (one.segments[0].interpolation_time_bin_edges_s for one in (ours, expected))
+    np.testing.assert_allclose(edges, theirs)
+    again = si.load(tmp_path / "corrected.pickle")
+    for one in (ours, again):
+        np.testing.assert_allclose(one.get_traces(), expected.get_traces(), atol=1e-5)
+
+
 def test_what_needs_no_repair_is_left_alone():
     recording, motion = still_and_moving(1)
     with steadyspike.accelerate():

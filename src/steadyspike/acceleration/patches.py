@@ -248,8 +248,8 @@ PATCHES: tuple[Patch, ...] = (
 
 REPAIRS: dict[str, str] = {
     "dredge_ap": 'preset="dredge" works: SpikeInterface passes batching_mode="offline", which its estimator refuses',
-    "interpolate_motion_arguments": "interpolate_motion takes several segments with border_mode='remove_channels', and "
-    "integers, which become float32 as its documentation says",
+    "interpolate_motion_arguments": "interpolate_motion takes several segments with border_mode='remove_channels', "
+    "interpolation_time_bin_size_s with a time vector, and integers, which become float32 as its documentation says",
     "compute_motion": "compute_motion and correct_motion take select_kwargs: SpikeInterface calls detect_peaks with an "
     "argument that it has no more",
     "medicine": "method='medicine' gives time bins in the recording's times, and the direction it was asked for",

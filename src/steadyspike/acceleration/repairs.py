@@ -53,12 +53,22 @@ def start_interpolation(
     dtype: Any = None,
     **spatial_interpolation_kwargs: Any,
 ) -> None:
-    """Do what `InterpolateMotionRecording.__init__` does, for several segments and for integers too."""
+    """Do what `InterpolateMotionRecording.__init__` does; also for several segments, integers and time vectors."""
     several = border_mode == "remove_channels" and recording.get_num_segments() > 1
     # this is what its documentation says
     integers = dtype is None and recording.dtype.kind in "iu"
-    if not several and not integers:
+    sized = interpolation_time_bin_centers_s is None and interpolation_time_bin_edges_s is None
+    segments = recording.segments if sized and interpolation_time_bin_size_s is not None else []
+    vectors = any(recording.has_time_vector(index) for index in range(len(segments)))
+    if not (several or integers or vectors):
         raise NotCoveredError("nothing to repair")
+    if vectors:
+        # SpikeInterface looks for the time of a sample after the last
+        bins = [
+            _time_bins(segment, recording.sampling_frequency, interpolation_time_bin_size_s)
+            for segment in segments
+        ]
+        interpolation_time_bin_centers_s, interpolation_time_bin_edges_s = map(list, zip(*bins, strict=True))
     known = motion
     if several:
         known = _SegmentsKnown(
@@ -89,6 +99,13 @@ def start_interpolation(
             segment.motion = motion
         # SpikeInterface alone could not make it again
         self._serializability["pickle"] = False
+
+
+def _time_bins(segment: Any, frequency: float, size_s: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Centers and edges of bins that cover a segment."""
+    first_s, last_s = segment.sample_index_to_time(np.array([0, segment.get_num_samples() - 1]))
+    centers_s = np.arange(first_s + 0.5 * size_s, last_s + 1.0 / frequency, size_s)
+    return centers_s, first_s + size_s * np.arange(centers_s.size + 1)
 
 
 def run_medicine(
