@@ -30,11 +30,24 @@ def noise_level_of_chunk(
     dtype = np.dtype("float32") if in_uv and recording.has_scaleable_traces() else recording.get_dtype()
     if dtype not in (np.float32, np.float64) and (dtype.kind not in "iu" or method == "rms"):
         raise NotCoveredError(f"method={method!r} for {dtype}")
+    scales = _scales(recording) if in_uv and method == "mad" else None
     chunk = recording.get_traces(
-        start_frame=start_frame, end_frame=end_frame, segment_index=segment_index, return_in_uV=in_uv
+        start_frame=start_frame,
+        end_frame=end_frame,
+        segment_index=segment_index,
+        return_in_uV=in_uv and scales is None,
     )
+    if scales is not None and chunk.dtype != np.int16:
+        chunk = chunk.astype("float32", copy=False)
     if method == "mad":
-        return median_deviations(chunk, over_ranges) / MAD_TO_STD
+        return median_deviations(chunk, over_ranges, scales) / MAD_TO_STD
     if method == "std":
         return column_standard_deviations(chunk, over_ranges)
     return root_mean_squares(chunk, over_ranges)
+
+
+def _scales(recording: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """Gains and offsets with which the kernel turns samples to uV, as `get_traces` does; None where it has to."""
+    if recording.get_dtype() not in (np.int16, np.float32) or not recording.has_scaleable_traces():
+        return None
+    return tuple(recording.get_property(key).astype("float32") for key in ("gain_to_uV", "offset_to_uV"))

@@ -21,7 +21,7 @@ MEDIAN_DEVIATION_PER_STD = 0.6745
 SPACING, SPACING_OF_DEVIATIONS = 2.5066, 1.5733
 
 
-def median_deviations(traces, over_ranges=one_range):
+def median_deviations(traces, over_ranges=one_range, scales=None):
     """Median of the absolute differences from the median, of each column.
 
     Parameters
@@ -31,6 +31,9 @@ def median_deviations(traces, over_ranges=one_range):
     over_ranges : callable, optional
         `over_ranges(work, size, smallest, multiple)` calls `work(start, stop)` for ranges that cover all columns,
         possibly in threads, which do not change the result.
+    scales : (array, array) of float32, (num_channels,) each, or None, default: None
+        What each column is multiplied with, and what is then added, both in float32, before anything else; for int16
+        and float32 only.
 
     Returns
     -------
@@ -39,6 +42,7 @@ def median_deviations(traces, over_ranges=one_range):
         type of the traces; NaN for columns that hold a NaN.
     """
     dtype = "float64" if traces.dtype.kind in "iu" else traces.dtype.newbyteorder("=")
+    dtype = dtype if scales is None else "float32"
     traces = as_kernel_array(traces)
     precision = "float64" if traces.dtype == "float64" else "float32"
     num_samples, num_channels = traces.shape
@@ -46,10 +50,12 @@ def median_deviations(traces, over_ranges=one_range):
     integer = np.dtype(f"int{8 * deviations.itemsize}").type
     limits = (integer(np.iinfo(integer).min), integer(np.iinfo(integer).max))
 
+    factors, offsets = (np.empty(0, "float32"),) * 2 if scales is None else scales
+
     def work(start, stop):
         rows = np.empty((TILE, num_samples), precision)
         keys = np.empty(num_samples, integer)
-        _fill_deviations(traces, start, stop, rows, keys, limits, deviations)
+        _fill_deviations(traces, start, stop, (factors, offsets), rows, keys, limits, deviations)
 
     over_ranges(work, num_channels, TILE, TILE)
     return deviations.astype(dtype)
@@ -106,9 +112,10 @@ def _median_of(values, bits, keys, limits, first_pivot, spacing):
 
 
 @numba.njit(nogil=True, cache=True)
-def _fill_deviations(traces, start, stop, rows, keys, limits, deviations):
+def _fill_deviations(traces, start, stop, scales, rows, keys, limits, deviations):
     num_samples, num_columns = traces.shape
     bits = rows.view(keys.dtype)
+    factors, offsets = scales
     for begin in range(start, stop, TILE):
         first = begin
         if num_columns >= TILE:
@@ -117,6 +124,10 @@ def _fill_deviations(traces, start, stop, rows, keys, limits, deviations):
         _turn_columns(traces, first, count, rows)
         for column in range(begin - first, min(count, stop - first)):
             values = rows[column]
+            if factors.size:
+                factor, offset = factors[first + column], offsets[first + column]
+                for index in range(unsigned(num_samples)):
+                    values[index] = values[index] * factor + offset
             mean, std = _mean_and_std(values)
             median = _median_of(values, bits[column], keys, limits, mean, SPACING * std / num_samples)
             for index in range(unsigned(num_samples)):
