@@ -99,6 +99,26 @@ def test_large_offset_and_artefact():
     check(shifted(traces).get_traces)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+@pytest.mark.parametrize("num_channels", [1, 20, 37, 96])
+def test_lengths_of_small_factors(dtype, num_channels):
+    # with 40 samples of margin on either side: 480, 1080 and 30 * 45 samples
+    for frames in ((500, 900), (0, 1000), (220, 1490)):
+        recording = shifted(noise(1500, num_channels, dtype))
+        check(lambda made=recording, at=frames: made.get_traces(start_frame=at[0], end_frame=at[1]))
+
+
+def test_channels_of_unlike_size():
+    traces = noise(1000, 24)
+    traces[:, 3:9] = 0.0
+    traces[:, 9:11] *= 1e-4
+    traces[:, 12] = 1.0
+    recording = shifted(traces)
+    for channel in range(24):
+        calls.forget()
+        check(lambda one=channel: recording.get_traces(start_frame=0, end_frame=1000)[:, [one]])
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_not_finite_stays_in_its_channel(value):
     for dtype in ("float32", "float64"):

@@ -3,15 +3,17 @@
 The compiler turns a loop over an array into vector instructions, but keeps a sum in a register only if it is
 one number: the sums of a few rows go through memory in each step. A `Lanes` value is 64 bytes of float32 or
 float64, one to four registers, a `Tile` several of them. The functions below are usable in compiled functions
-only. Products and sums round one after the other, as in numpy: each lane has the digits of the plain loop on
-any processor.
+only. In a tile, products and sums round one after the other, as in numpy: each lane has the digits of the
+plain loop on any processor.
 """
+
+import operator
 
 import numpy as np
 from llvmlite.binding import get_host_cpu_features
 from numba.core import types
 from numba.core.cgutils import ir  # the llvmlite that numba itself uses
-from numba.extending import intrinsic, models, register_model
+from numba.extending import intrinsic, models, overload, register_model
 
 LANE_BYTES = 64
 # Sums that stay in registers at once: a processor with AVX-512 has 32 of 64 bytes, others the room of 8 of these.
@@ -122,3 +124,61 @@ def store_tile(typingctx, array, at, step, sums):
         return context.get_dummy_value()
 
     return types.void(array, at, step, sums), generate
+
+
+def _binary(instruction: str):
+    """Intrinsic of two `Lanes`, lane by lane; a product and a sum that takes it may round once."""
+
+    @intrinsic
+    def combine(typingctx, one, other):
+        def generate(context, builder, signature, arguments):
+            return getattr(builder, instruction)(*arguments, flags=("contract",))
+
+        return one(one, other), generate
+
+    return combine
+
+
+_add, _subtract, _multiply = (_binary(name) for name in ("fadd", "fsub", "fmul"))
+
+
+def _overload_operator(function, combine):
+    @overload(function)
+    def of_lanes(one, other):
+        if isinstance(one, Lanes) and one == other:
+            return lambda one, other: combine(one, other)
+        return None
+
+
+_overload_operator(operator.add, _add)
+_overload_operator(operator.sub, _subtract)
+_overload_operator(operator.mul, _multiply)
+
+
+@intrinsic
+def fill_lanes(typingctx, array, at):
+    """Lanes that all hold `array[at]`, unchecked."""
+    lanes = Lanes(array.dtype)
+
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        vector = context.get_value_type(lanes)
+        index = ir.IntType(32)
+        undefined = ir.Constant(vector, ir.Undefined)
+        first = builder.insert_element(undefined, builder.load(builder.gep(data, [arguments[1]])), index(0))
+        everywhere = ir.Constant(ir.VectorType(index, vector.count), None)
+        return builder.shuffle_vector(first, undefined, everywhere)
+
+    return lanes(array, at), generate
+
+
+@intrinsic
+def store_lanes(typingctx, array, at, values):
+    """`array[at : at + num_lanes] = values`, unchecked as `load_lanes`."""
+
+    def generate(context, builder, signature, arguments):
+        pointer = _pointer(context, builder, array, arguments[0], arguments[1], values)
+        builder.store(arguments[2], pointer, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, at, values), generate

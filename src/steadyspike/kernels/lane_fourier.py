@@ -1,0 +1,437 @@
+"""Delay channels by fractions of a sample: Fourier transforms of many channels side by side in vector registers.
+
+Two real channels of the same delay are the real and the imaginary part of one complex signal, since the delay's
+impulse response is real. As many such pairs as a vector register has lanes are transformed together. A length
+n = n1 n2 is split once: transforms of length n1 over every n2-th sample, factors exp(-2j pi j2 k1 / n), and transforms
+of length n2 over neighbours. The short transforms fit the first-level cache, so that the samples pass through memory
+only three times: the rotation of the phases, and the first half of the way back, are done while a row of the middle
+step is in the cache. The spectrum stays in the order that the split leaves.
+
+Short transforms are done in steps of 2, 3, 4 or 5 between two rooms, which leaves them sorted (Stockham). The
+transform back is the same with real and imaginary parts exchanged.
+
+References
+----------
+Gentleman W. M., Sande G. (1966) Fast Fourier transforms: for fun and profit. AFIPS Fall Joint Computer Conference
+29: 563-578.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numba.core import types
+from numba.extending import overload
+
+from steadyspike.kernels.biquads import as_kernel_array
+from steadyspike.kernels.lanes import fill_lanes, load_lanes, num_lanes, store_lanes
+
+unsigned = np.uint64
+RADICES = (4, 2, 3, 5)
+# Adding and subtracting it rounds a float64 to an integer, halves to even.
+ROUNDING = 6755399441055744.0
+
+
+class Plan(NamedTuple):
+    """Everything that depends on the length and the precision only.
+
+    `factors_1`, `factors_2` are the steps of the short transforms and `turns_1`, `turns_2` their factors, one step
+    after the other; `turns` those between the two, (n1, n2). All complex numbers are pairs of real ones.
+    """
+
+    length_1: int
+    length_2: int
+    factors_1: np.ndarray
+    factors_2: np.ndarray
+    turns_1: np.ndarray
+    turns_2: np.ndarray
+    turns: np.ndarray
+
+
+def split_length(length) -> tuple[int, int] | None:
+    """Two factors of a length, as equal as possible, with prime factors up to 5; None if there are none."""
+    rest = length
+    for prime in (2, 3, 5):
+        while rest % prime == 0:
+            rest //= prime
+    if rest != 1 or length < 16:
+        return None
+    small = max(first for first in range(1, int(length**0.5) + 1) if length % first == 0)
+    return (length // small, small) if small > 1 else None
+
+
+@lru_cache(4)
+def make_plan(length, precision) -> Plan:
+    """Plan for a length that `split_length` can split."""
+    length_1, length_2 = split_length(length)  # type: ignore[misc]
+    factors_1, turns_1 = _steps(length_1, precision)
+    factors_2, turns_2 = _steps(length_2, precision)
+    products = np.arange(length_1)[:, None] * np.arange(length_2)[None, :]
+    return Plan(
+        length_1, length_2, factors_1, factors_2, turns_1, turns_2, _as_pairs(products / length, precision)
+    )
+
+
+def _steps(length, precision):
+    """Steps of a short transform, and their factors exp(-2j pi j r / m) for r = 1 ... radix - 1."""
+    factors, turns, rest = [], [np.zeros(0)], length
+    while rest > 1:
+        radix = next(one for one in RADICES if rest % one == 0)
+        factors.append(radix)
+        step = np.arange(rest // radix)[:, None] * np.arange(1, radix)[None, :] / rest
+        turns.append(step.ravel())
+        rest //= radix
+    return np.array(factors, dtype="int64"), _as_pairs(np.concatenate(turns), precision)
+
+
+def _as_pairs(turns, precision):
+    """Real and imaginary parts of exp(-2j pi turns), flat."""
+    angles = -2 * np.pi * np.asarray(turns, dtype="float64").ravel()
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1).ravel().astype(precision)
+
+
+def shift_pairs(traces, pairs, shifts, window, pads, plan, shifted) -> None:
+    """Delay pairs of channels.
+
+    Parameters
+    ----------
+    traces : array, (num_samples, num_channels)
+        int16, float32 or float64, finite.
+    pairs : array of int64, (num_pairs, 2)
+        Channels that make one complex signal; the same twice for one by itself.
+    shifts : array of float64, (num_pairs,)
+        Delay of each pair in samples.
+    window : array of the plan's precision, (length,)
+        Factor of each sample, zeros before and after the traces included. Divide it by the length: no transform does.
+    pads : tuple of int
+        Zeros before the traces; samples at the begin of the result that are not written.
+    plan : Plan
+    shifted : array, (num_out, num_channels)
+        The columns of the channels are overwritten; integers are rounded.
+    """
+    precision = plan.turns.dtype
+    lanes = num_lanes(precision)
+    traces = as_kernel_array(traces)
+    length = plan.length_1 * plan.length_2
+    buffer = np.empty(length * 2 * lanes, dtype=precision)
+    rooms = np.empty((2, max(plan.length_1, plan.length_2) * 2 * lanes), dtype=precision)
+    for first in range(0, len(pairs), lanes):
+        # lanes without a pair repeat the last one
+        some = np.minimum(np.arange(first, first + lanes), len(pairs) - 1)
+        rotations = _rotations(shifts[some], plan, precision)
+        _shift_block(traces, pairs[some], window, pads, tuple(plan), rotations, buffer, rooms, shifted)
+
+
+def _rotations(shifts, plan, precision):
+    """Rotation of each lane at k1, and at n1 k2 on either side of half the length; its last is that at the half."""
+    length = plan.length_1 * plan.length_2
+
+    def of(turns):
+        angles = -2 * np.pi * turns[:, None] * shifts[None, :]
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(precision).ravel()
+
+    steps = plan.length_1 * np.arange(plan.length_2) / length
+    half = np.stack([np.cos(np.pi * shifts), np.zeros(len(shifts))]).astype(precision).ravel()
+    return of(np.arange(plan.length_1) / length), of(steps), of(steps - 1), half
+
+
+@numba.njit(nogil=True, cache=True)
+def _step_2(source, target, turns, base, rest, done, lanes, real, imaginary):
+    size = rest // unsigned(2)
+    width = lanes * unsigned(2)
+    for j in range(size):
+        w_re = fill_lanes(turns, base + j * unsigned(2))
+        w_im = fill_lanes(turns, base + j * unsigned(2) + unsigned(1))
+        for q in range(done):
+            at = (q + done * j) * width
+            a_re, a_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
+            at = (q + done * (j + size)) * width
+            b_re, b_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
+            to = (q + done * unsigned(2) * j) * width
+            store_lanes(target, to + real, a_re + b_re)
+            store_lanes(target, to + imaginary, a_im + b_im)
+            c_re, c_im = a_re - b_re, a_im - b_im
+            to += done * width
+            store_lanes(target, to + real, c_re * w_re - c_im * w_im)
+            store_lanes(target, to + imaginary, c_re * w_im + c_im * w_re)
+
+
+@numba.njit(nogil=True, cache=True)
+def _step_3(source, target, turns, base, rest, done, lanes, real, imaginary, constants):
+    size = rest // unsigned(3)
+    width = lanes * unsigned(2)
+    half, sine = fill_lanes(constants, unsigned(0)), fill_lanes(constants, unsigned(1))
+    for j in range(size):
+        at = base + j * unsigned(4)
+        w1_re, w1_im = fill_lanes(turns, at), fill_lanes(turns, at + unsigned(1))
+        w2_re, w2_im = fill_lanes(turns, at + unsigned(2)), fill_lanes(turns, at + unsigned(3))
+        for q in range(done):
+            at = (q + done * j) * width
+            jump = done * size * width
+            a_re, a_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
+            at += jump
+            b_re, b_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
+            at += jump
+            c_re, c_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
+            s_re, s_im = b_re + c_re, b_im + c_im
+            d_re, d_im = (b_re - c_re) * sine, (b_im - c_im) * sine
+            m_re, m_im = a_re - s_re * half, a_im - s_im * half
+            to = (q + done * unsigned(3) * j) * width
+            store_lanes(target, to + real, a_re + s_re)
+            store_lanes(target, to + imaginary, a_im + s_im)
+            # exp(-2j pi / 3) = -1/2 - j sine
+            e_re, e_im = m_re + d_im, m_im - d_re
+            to += done * width
+            store_lanes(target, to + real, e_re * w1_re - e_im * w1_im)
+            store_lanes(target, to + imaginary, e_re * w1_im + e_im * w1_re)
+            e_re, e_im = m_re - d_im, m_im + d_re
+            to += done * width
+            store_lanes(target, to + real, e_re * w2_re - e_im * w2_im)
+            store_lanes(target, to + imaginary, e_re * w2_im + e_im * w2_re)
+
+
+@numba.njit(nogil=True, cache=True)
+def _step_4(source, target, turns, base, rest, done, lanes, real, imaginary):
+    size = rest // unsigned(4)
+    width = lanes * unsigned(2)
+    for j in range(size):
+        at = base + j * unsigned(6)
+        w1_re, w1_im = fill_lanes(turns, at), fill_lanes(turns, at + unsigned(1))
+        w2_re, w2_im = fill_lanes(turns, at + unsigned(2)), fill_lanes(turns, at + unsigned(3))
+        w3_re, w3_im = fill_lanes(turns, at + unsigned(4)), fill_lanes(turns, at + unsigned(5))
+        for q in range(done):
+            at = (q + done * j) * width
+            jump = done * size * width
+            a_re, a_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
+            at += jump
+            b_re, b_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
+            at += jump
+            c_re, c_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
+            at += jump
+            d_re, d_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
+            p_re, p_im, m_re, m_im = a_re + c_re, a_im + c_im, a_re - c_re, a_im - c_im
+            s_re, s_im, t_re, t_im = b_re + d_re, b_im + d_im, b_re - d_re, b_im - d_im
+            to = (q + done * unsigned(4) * j) * width
+            store_lanes(target, to + real, p_re + s_re)
+            store_lanes(target, to + imaginary, p_im + s_im)
+            e_re, e_im = m_re + t_im, m_im - t_re
+            to += done * width
+            store_lanes(target, to + real, e_re * w1_re - e_im * w1_im)
+            store_lanes(target, to + imaginary, e_re * w1_im + e_im * w1_re)
+            e_re, e_im = p_re - s_re, p_im - s_im
+            to += done * width
+            store_lanes(target, to + real, e_re * w2_re - e_im * w2_im)
+            store_lanes(target, to + imaginary, e_re * w2_im + e_im * w2_re)
+            e_re, e_im = m_re - t_im, m_im + t_re
+            to += done * width
+            store_lanes(target, to + real, e_re * w3_re - e_im * w3_im)
+            store_lanes(target, to + imaginary, e_re * w3_im + e_im * w3_re)
+
+
+@numba.njit(nogil=True, cache=True)
+def _step_5(source, target, turns, base, rest, done, lanes, real, imaginary, constants):
+    size = rest // unsigned(5)
+    width = lanes * unsigned(2)
+    c1, c2 = fill_lanes(constants, unsigned(2)), fill_lanes(constants, unsigned(3))
+    s1, s2 = fill_lanes(constants, unsigned(4)), fill_lanes(constants, unsigned(5))
+    for j in range(size):
+        at = base + j * unsigned(8)
+        for q in range(done):
+            place = (q + done * j) * width
+            jump = done * size * width
+            a_re, a_im = load_lanes(source, place + real), load_lanes(source, place + imaginary)
+            place += jump
+            b_re, b_im = load_lanes(source, place + real), load_lanes(source, place + imaginary)
+            place += jump
+            c_re, c_im = load_lanes(source, place + real), load_lanes(source, place + imaginary)
+            place += jump
+            d_re, d_im = load_lanes(source, place + real), load_lanes(source, place + imaginary)
+            place += jump
+            e_re, e_im = load_lanes(source, place + real), load_lanes(source, place + imaginary)
+            p_re, p_im, m_re, m_im = b_re + e_re, b_im + e_im, b_re - e_re, b_im - e_im
+            r_re, r_im, n_re, n_im = c_re + d_re, c_im + d_im, c_re - d_re, c_im - d_im
+            to = (q + done * unsigned(5) * j) * width
+            store_lanes(target, to + real, a_re + p_re + r_re)
+            store_lanes(target, to + imaginary, a_im + p_im + r_im)
+            x_re, x_im = a_re + p_re * c1 + r_re * c2, a_im + p_im * c1 + r_im * c2
+            y_re, y_im = m_re * s1 + n_re * s2, m_im * s1 + n_im * s2
+            w_re, w_im = fill_lanes(turns, at), fill_lanes(turns, at + unsigned(1))
+            z_re, z_im = x_re + y_im, x_im - y_re
+            to += done * width
+            store_lanes(target, to + real, z_re * w_re - z_im * w_im)
+            store_lanes(target, to + imaginary, z_re * w_im + z_im * w_re)
+            w_re, w_im = fill_lanes(turns, at + unsigned(6)), fill_lanes(turns, at + unsigned(7))
+            z_re, z_im = x_re - y_im, x_im + y_re
+            last = to + unsigned(3) * done * width
+            store_lanes(target, last + real, z_re * w_re - z_im * w_im)
+            store_lanes(target, last + imaginary, z_re * w_im + z_im * w_re)
+            x_re, x_im = a_re + p_re * c2 + r_re * c1, a_im + p_im * c2 + r_im * c1
+            y_re, y_im = m_re * s2 - n_re * s1, m_im * s2 - n_im * s1
+            w_re, w_im = fill_lanes(turns, at + unsigned(2)), fill_lanes(turns, at + unsigned(3))
+            z_re, z_im = x_re + y_im, x_im - y_re
+            to += done * width
+            store_lanes(target, to + real, z_re * w_re - z_im * w_im)
+            store_lanes(target, to + imaginary, z_re * w_im + z_im * w_re)
+            w_re, w_im = fill_lanes(turns, at + unsigned(4)), fill_lanes(turns, at + unsigned(5))
+            z_re, z_im = x_re - y_im, x_im + y_re
+            to += done * width
+            store_lanes(target, to + real, z_re * w_re - z_im * w_im)
+            store_lanes(target, to + imaginary, z_re * w_im + z_im * w_re)
+
+
+@numba.njit(nogil=True, cache=True)
+def _transform(rooms, now, length, factors, turns, lanes, back, constants):
+    """Transform what is in a room; return the room that holds the result."""
+    real, imaginary = (lanes, unsigned(0)) if back else (unsigned(0), lanes)
+    rest, done, base = unsigned(length), unsigned(1), unsigned(0)
+    for step in range(factors.size):
+        radix = unsigned(factors[step])
+        source, target = rooms[now], rooms[1 - now]
+        if radix == 4:
+            _step_4(source, target, turns, base, rest, done, lanes, real, imaginary)
+        elif radix == 2:
+            _step_2(source, target, turns, base, rest, done, lanes, real, imaginary)
+        elif radix == 3:
+            _step_3(source, target, turns, base, rest, done, lanes, real, imaginary, constants)
+        else:
+            _step_5(source, target, turns, base, rest, done, lanes, real, imaginary, constants)
+        now = 1 - now
+        rest //= radix
+        base += rest * (radix - unsigned(1)) * unsigned(2)
+        done *= radix
+    return now
+
+
+@numba.njit(nogil=True, cache=True)
+def _load_sample(traces, sample, pairs, factor, room, at):
+    """Put the two channels of each pair side by side, times a factor."""
+    lanes = len(pairs)
+    for lane in range(unsigned(lanes)):
+        room[at + lane] = traces[sample, unsigned(pairs[lane, 0])] * factor
+        room[at + unsigned(lanes) + lane] = traces[sample, unsigned(pairs[lane, 1])] * factor
+
+
+def _store(room, at, pairs, shifted, sample):
+    """Write the channels of each pair, rounded if the result holds integers."""
+    raise NotImplementedError("only compiled")
+
+
+@overload(_store)
+def _store_compiled(room, at, pairs, shifted, sample):
+    if isinstance(shifted.dtype, types.Integer):
+
+        def store(room, at, pairs, shifted, sample):
+            lanes = unsigned(len(pairs))
+            for lane in range(lanes):
+                one, other = np.float64(room[at + lane]), np.float64(room[at + lanes + lane])
+                shifted[sample, unsigned(pairs[lane, 0])] = np.int64((one + ROUNDING) - ROUNDING)
+                shifted[sample, unsigned(pairs[lane, 1])] = np.int64((other + ROUNDING) - ROUNDING)
+    else:
+
+        def store(room, at, pairs, shifted, sample):
+            lanes = unsigned(len(pairs))
+            for lane in range(lanes):
+                shifted[sample, unsigned(pairs[lane, 0])] = room[at + lane]
+                shifted[sample, unsigned(pairs[lane, 1])] = room[at + lanes + lane]
+
+    return store
+
+
+@numba.njit(nogil=True, cache=True)
+def _rotate_row(rooms, now, k1, sizes, rotations, lanes):
+    """Multiply the spectrum of one row, every n1-th frequency from k1 on, with the rotations."""
+    first, below, above, half = rotations
+    length_1, length_2 = sizes
+    length = length_1 * length_2
+    width = unsigned(2) * lanes
+    room = rooms[now]
+    r_re, r_im = load_lanes(first, k1 * width), load_lanes(first, k1 * width + lanes)
+    for k2 in range(length_2):
+        k = k1 + length_1 * k2
+        at = k2 * width
+        z_re, z_im = load_lanes(room, at), load_lanes(room, at + lanes)
+        if unsigned(2) * k == length:
+            w_re, w_im = load_lanes(half, unsigned(0)), load_lanes(half, lanes)
+        else:
+            table = below if unsigned(2) * k < length else above
+            s_re, s_im = load_lanes(table, at), load_lanes(table, at + lanes)
+            w_re, w_im = r_re * s_re - r_im * s_im, r_re * s_im + r_im * s_re
+        store_lanes(room, at, z_re * w_re - z_im * w_im)
+        store_lanes(room, at + lanes, z_re * w_im + z_im * w_re)
+
+
+@numba.njit(nogil=True, cache=True)
+def _middle(buffer, plan, rotations, rooms, lanes, constants):
+    """Rows: the second half of the transform, the rotation, and the first half of the way back."""
+    length_1, length_2 = unsigned(plan[0]), unsigned(plan[1])
+    factors, turns, between = plan[3], plan[5], plan[6]
+    width = unsigned(2) * lanes
+    for k1 in range(length_1):
+        room = rooms[0]
+        for j2 in range(length_2):
+            place = k1 * length_2 + j2
+            w_re, w_im = (
+                fill_lanes(between, unsigned(2) * place),
+                fill_lanes(between, unsigned(2) * place + unsigned(1)),
+            )
+            z_re, z_im = load_lanes(buffer, place * width), load_lanes(buffer, place * width + lanes)
+            store_lanes(room, j2 * width, z_re * w_re - z_im * w_im)
+            store_lanes(room, j2 * width + lanes, z_re * w_im + z_im * w_re)
+        now = _transform(rooms, 0, length_2, factors, turns, lanes, False, constants)
+        _rotate_row(rooms, now, k1, (length_1, length_2), rotations, lanes)
+        now = _transform(rooms, now, length_2, factors, turns, lanes, True, constants)
+        room = rooms[now]
+        for j2 in range(length_2):
+            place = k1 * length_2 + j2
+            w_re, w_im = (
+                fill_lanes(between, unsigned(2) * place),
+                fill_lanes(between, unsigned(2) * place + unsigned(1)),
+            )
+            z_re, z_im = load_lanes(room, j2 * width), load_lanes(room, j2 * width + lanes)
+            store_lanes(buffer, place * width, z_re * w_re + z_im * w_im)
+            store_lanes(buffer, place * width + lanes, z_im * w_re - z_re * w_im)
+
+
+@numba.njit(nogil=True, cache=True)
+def _copy(source, source_at, source_step, target, target_at, target_step, count, lanes):
+    """Copy complex numbers that are steps apart."""
+    for index in range(unsigned(count)):
+        at, to = source_at + index * source_step, target_at + index * target_step
+        store_lanes(target, to, load_lanes(source, at))
+        store_lanes(target, to + lanes, load_lanes(source, at + lanes))
+
+
+@numba.njit(nogil=True, cache=True)
+def _shift_block(traces, pairs, window, pads, plan, rotations, buffer, rooms, shifted):
+    """All three steps for as many pairs as there are lanes."""
+    length_1, length_2 = unsigned(plan[0]), unsigned(plan[1])
+    lanes = unsigned(len(pairs))
+    width = unsigned(2) * lanes
+    sixth, fifth = 2.0 * np.pi / 3.0, 2.0 * np.pi / 5.0
+    constants = np.empty(6, dtype=buffer.dtype)
+    constants[0], constants[1] = 0.5, np.sin(sixth)
+    constants[2], constants[3] = np.cos(fifth), np.cos(2.0 * fifth)
+    constants[4], constants[5] = np.sin(fifth), np.sin(2.0 * fifth)
+    before, margin = pads
+    num_samples, num_out = traces.shape[0], shifted.shape[0]
+    for j2 in range(length_2):
+        room = rooms[0]
+        for j1 in range(length_1):
+            place = j1 * length_2 + j2
+            sample = np.int64(place) - before
+            if 0 <= sample < num_samples:
+                _load_sample(traces, unsigned(sample), pairs, window[place], room, j1 * width)
+            else:
+                for lane in range(width):
+                    room[j1 * width + lane] = 0
+        now = _transform(rooms, 0, length_1, plan[2], plan[4], lanes, False, constants)
+        _copy(rooms[now], unsigned(0), width, buffer, j2 * width, length_2 * width, length_1, lanes)
+    _middle(buffer, plan, rotations, rooms, lanes, constants)
+    for j2 in range(length_2):
+        _copy(buffer, j2 * width, length_2 * width, rooms[0], unsigned(0), width, length_1, lanes)
+        now = _transform(rooms, 0, length_1, plan[2], plan[4], lanes, True, constants)
+        for j1 in range(length_1):
+            sample = np.int64(j1 * length_2 + j2) - margin
+            if 0 <= sample < num_out:
+                _store(rooms[now], j1 * width, pairs, shifted, unsigned(sample))
