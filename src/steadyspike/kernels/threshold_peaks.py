@@ -101,17 +101,27 @@ def find_extrema(flat, stride, num_channels, first, last, thresholds, signs, *, 
     values : np.ndarray
         Of the traces there.
     """
+    # with a sweep of one sample, marking tells all, if the levels are as exact as the thresholds
+    sure = sweep == 1 and not strict
     rows = max(1, TILE_BYTES // (flat.itemsize * stride))
     levels = []
     for sign, of_channels in zip(("neg", "pos"), crossing_levels(thresholds, flat.dtype), strict=True):
+        sure &= _same_levels(of_channels, -thresholds if sign == "neg" else thresholds)
         tiled = np.zeros((rows if signs in (sign, "both") else 0, stride), dtype=flat.dtype)
         tiled[:, :num_channels] = of_channels
         levels.append(tiled.ravel())
-    return _find(flat, stride, num_channels, first, last, thresholds, *levels, sweep, strict)
+    return _find(flat, stride, num_channels, first, last, thresholds, *levels, sweep, strict, bool(sure))
+
+
+def _same_levels(levels, thresholds):
+    if levels.dtype.kind == "f":
+        return (levels == thresholds).all()
+    limits = np.iinfo(levels.dtype)
+    return (np.abs(thresholds) < limits.max).all() and limits.min < 0
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _find(flat, stride, num_channels, first, last, thresholds, lows, highs, sweep, strict):
+def _find(flat, stride, num_channels, first, last, thresholds, lows, highs, sweep, strict, sure):
     size = 1024
     samples, channels, values = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, flat.dtype)
     number = 0
@@ -134,11 +144,13 @@ def _find(flat, stride, num_channels, first, last, thresholds, lows, highs, swee
             i = marked[m]
             t = i // stride
             c = i - t * stride
-            if c < num_channels and _is_extremum(
-                flat, start + i, stride, thresholds[c], lows.size > 0, highs.size > 0, sweep, strict
-            ):
-                samples[number], channels[number], values[number] = row + t, c, flat[start + i]
+            samples[number], channels[number], values[number] = row + t, c, flat[start + i]
+            if sure and stride == num_channels:
                 number += 1
+            else:
+                number += c < num_channels and _is_extremum(
+                    flat, start + i, stride, thresholds[c], lows.size > 0, highs.size > 0, sweep, strict
+                )
     return samples[:number], channels[:number], values[:number]
 
 
