@@ -281,9 +281,11 @@ def _step_5(source, target, turns, base, rest, done, lanes, real, imaginary, con
 
 
 @numba.njit(nogil=True, cache=True)
-def _transform(rooms, now, length, factors, turns, lanes, back, constants):
-    """Transform what is in a room; return the room that holds the result."""
-    real, imaginary = (lanes, unsigned(0)) if back else (unsigned(0), lanes)
+def _transform(rooms, now, length, factors, turns, lanes, real, imaginary, constants):
+    """Transform what is in a room; return the room that holds the result.
+
+    The transform back is the one with the places of real and imaginary parts exchanged.
+    """
     rest, done, base = unsigned(length), unsigned(1), unsigned(0)
     for step in range(factors.size):
         radix = unsigned(factors[step])
@@ -367,6 +369,8 @@ def _middle(buffer, plan, rotations, rooms, lanes, constants):
     length_1, length_2 = unsigned(plan[0]), unsigned(plan[1])
     factors, turns, between = plan[3], plan[5], plan[6]
     width = unsigned(2) * lanes
+    # variables, because constants would be compiled apart
+    start, none = np.int64(0), unsigned(0)
     for k1 in range(length_1):
         room = rooms[0]
         for j2 in range(length_2):
@@ -378,9 +382,9 @@ def _middle(buffer, plan, rotations, rooms, lanes, constants):
             z_re, z_im = load_lanes(buffer, place * width), load_lanes(buffer, place * width + lanes)
             store_lanes(room, j2 * width, z_re * w_re - z_im * w_im)
             store_lanes(room, j2 * width + lanes, z_re * w_im + z_im * w_re)
-        now = _transform(rooms, 0, length_2, factors, turns, lanes, False, constants)
+        now = _transform(rooms, start, length_2, factors, turns, lanes, none, lanes, constants)
         _rotate_row(rooms, now, k1, (length_1, length_2), rotations, lanes)
-        now = _transform(rooms, now, length_2, factors, turns, lanes, True, constants)
+        now = _transform(rooms, now, length_2, factors, turns, lanes, lanes, none, constants)
         room = rooms[now]
         for j2 in range(length_2):
             place = k1 * length_2 + j2
@@ -414,6 +418,8 @@ def _shift_block(traces, pairs, window, pads, plan, rotations, buffer, rooms, sh
     constants[2], constants[3] = np.cos(fifth), np.cos(2.0 * fifth)
     constants[4], constants[5] = np.sin(fifth), np.sin(2.0 * fifth)
     before, margin = pads
+    # variables, because constants would be compiled apart
+    start, none = np.int64(0), unsigned(0)
     num_samples, num_out = traces.shape[0], shifted.shape[0]
     for j2 in range(length_2):
         room = rooms[0]
@@ -425,12 +431,12 @@ def _shift_block(traces, pairs, window, pads, plan, rotations, buffer, rooms, sh
             else:
                 for lane in range(width):
                     room[j1 * width + lane] = 0
-        now = _transform(rooms, 0, length_1, plan[2], plan[4], lanes, False, constants)
+        now = _transform(rooms, start, length_1, plan[2], plan[4], lanes, none, lanes, constants)
         _copy(rooms[now], unsigned(0), width, buffer, j2 * width, length_2 * width, length_1, lanes)
     _middle(buffer, plan, rotations, rooms, lanes, constants)
     for j2 in range(length_2):
         _copy(buffer, j2 * width, length_2 * width, rooms[0], unsigned(0), width, length_1, lanes)
-        now = _transform(rooms, 0, length_1, plan[2], plan[4], lanes, True, constants)
+        now = _transform(rooms, start, length_1, plan[2], plan[4], lanes, lanes, none, constants)
         for j1 in range(length_1):
             sample = np.int64(j1 * length_2 + j2) - margin
             if 0 <= sample < num_out:
