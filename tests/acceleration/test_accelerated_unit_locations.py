@@ -116,7 +116,8 @@ def test_spike_locations(analyzer, method, kwargs):
 
     theirs, ours = both_ways(compute)
     counted = steadyspike.accelerated()[method]
-    assert counted.taken == 6
+    # each chunk, and the weights of the templates
+    assert counted.taken == 6 + (method == "grid_convolution")
     assert not counted.fell_back
     assert ours.dtype == theirs.dtype
     fields = [name for name in theirs.dtype.names if name != "alpha"]
@@ -124,3 +125,45 @@ def test_spike_locations(analyzer, method, kwargs):
     assert distances.size > 200
     assert np.mean(distances < 0.1) >= 0.98
     assert np.median(distances) < 0.01
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {},
+        {"percentile": 40.0, "invert_prototype_waveform": False},
+        {"weight_method": {"mode": "gaussian_2d"}, "upsampling_um": 9.0},
+    ],
+)
+def test_units_on_the_grid(analyzer, kwargs):
+    theirs, ours = both_ways(
+        lambda: analyzer.compute("unit_locations", save=False, method="grid_convolution", **kwargs).get_data()
+    )
+    counted = steadyspike.accelerated()["grid_convolution"]
+    assert counted.taken == 1
+    assert not counted.fell_back
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "reason"),
+    [
+        ({}, None),
+        ({"z_list_um": [1.0, 90.0, 400.0], "sigma_3d": 7.0}, None),
+        ({"sigma_3d": 60.0, "sparsity_threshold": 1e-3}, None),
+        ({"mode": "gaussian_2d", "sigma_list_um": np.array([4.0, 33.0])}, None),
+        ({"sparsity_threshold": 0.0}, "sparsity_threshold=0.0"),
+        ({"sigma_3d": 0.0}, "scales that are not above 0"),
+    ],
+)
+def test_weights_of_templates(kwargs, reason):
+    distances = np.random.default_rng(0).uniform(0, 900, (60, 333))
+    distances[:, 5] = 0.0
+    distances[:, 6] = 1e5
+    theirs, ours = both_ways(lambda: localization_tools.get_convolution_weights(distances, **kwargs))
+    counted = steadyspike.accelerated()["grid_convolution"]
+    assert dict(counted.fell_back) == ({reason: 1} if reason else {})
+    assert counted.taken == (0 if reason else 1)
+    assert ours[0].dtype == theirs[0].dtype
+    np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-6, atol=0)
+    assert ours[1] is theirs[1]

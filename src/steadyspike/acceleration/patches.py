@@ -60,6 +60,12 @@ PATCHES: tuple[Patch, ...] = (
         "steadyspike.acceleration.localization.grid_convolution",
     ),
     Patch(
+        "grid_convolution",
+        "spikeinterface.postprocessing.localization_tools",
+        "get_convolution_weights",
+        "steadyspike.acceleration.grid_weights.convolution_weights",
+    ),
+    Patch(
         "monopolar_triangulation",
         "spikeinterface.postprocessing.localization_tools",
         "solve_monopolar_triangulation",
