@@ -13,10 +13,11 @@ about its last sample, and each pass starts as if its first value had lasted for
 subtracted, the difference filtered from rest, and the level times the gain at 0 Hz added: a large offset then
 costs no digits, however low the corner.
 
-A recursion cannot be vectorized over time, but channels are independent: eight samples of up to 192 channels
-are copied to a float64 tile that stays in the first-level cache, every section runs over the tile with the
-channels side by side in vector registers, and the tile is written back. The signal is read and written twice,
-whatever the order of the filter, and wider vectors no longer help: the limit is the traffic with the caches.
+A recursion cannot be vectorized over time, but channels are independent. Filters with distinct poles go as sums of
+sections through vector registers (`parallel_sections`, `filter_passes`). Of the others, which are filters with very
+low corners or of high orders, eight samples of up to 192 channels are copied to a float64 tile that stays in the
+first-level cache, every section runs over the tile with the channels side by side in vector registers, and the tile
+is written back. The signal is read and written twice either way, whatever the order of the filter.
 """
 
 import numba

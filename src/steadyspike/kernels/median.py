@@ -7,9 +7,9 @@ the missing count times the usual distance between neighbouring values. The medi
 first pivot, and four or five passes are enough; should a distribution defeat the steps, bisection ends the search.
 Small sets of channels take the comparator networks of `small_sets` instead.
 
-Floating-point numbers are compared as integers of the same order (the bits, with all but the sign bit flipped
-for negative numbers), because the compiler can vectorize the minimum and maximum of integers without assuming
-that there is no NaN.
+Samples of 16 bits are counted as they are, twice as many in a register. Floating-point numbers are compared as
+integers of the same order (the bits, with all but the sign bit flipped for negative numbers), because the compiler
+can vectorize the minimum and maximum of integers without assuming that there is no NaN.
 """
 
 import numba
@@ -93,7 +93,9 @@ def subtract_reference(
     if referenced.size == 0:
         return referenced.astype(dtype)
     sets = _pack_sets(references)
-    columns = (channels, which, _first_if_consecutive(channels) if not which.any() else -1)
+    in_turn = bool((which == np.arange(len(which))).all())
+    first = _first_if_consecutive(channels) if in_turn or not which.any() else -1
+    columns = (channels, which, first, in_turn and len(which) > 1)
     networks = pack_networks([1] * len(sizes) if average else sizes) if small else None
 
     def work(start, stop):
@@ -244,7 +246,7 @@ def _median(keys, base, size, low, high, first_pivot, spacing, limits):
 def _subtract_medians(traces, sets, columns, workspace, referenced):
     """Fill `referenced`, one sample after the other."""
     offsets, members, firsts = sets
-    channels, which, first = columns
+    channels, which, first, in_turn = columns
     values, value_bits, keys, typed, limits = workspace
     smallest, largest = limits
     infinity = _key_of(np.inf, smallest)
@@ -282,7 +284,7 @@ def _subtract_medians(traces, sets, columns, workspace, referenced):
             if np.isfinite(median):
                 pivots[index] = median
         if row == BLOCK - 1 or sample == traces.shape[0] - 1:
-            write_rows(traces, sample - row, row + 1, medians, channels, which, first, referenced)
+            write_rows(traces, sample - row, row + 1, medians, channels, which, first, in_turn, referenced)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -308,7 +310,7 @@ def _sum_range(values, first, size):
 def _subtract_means(traces, sets, columns, values, referenced):
     """Fill `referenced`, one sample after the other."""
     offsets, members, firsts = sets
-    channels, which, first = columns
+    channels, which, first, in_turn = columns
     means = np.zeros((BLOCK, firsts.size + 1))
     for sample in range(traces.shape[0]):
         row = sample % BLOCK
@@ -324,4 +326,4 @@ def _subtract_means(traces, sets, columns, values, referenced):
                     total += values[members[position]]
             means[row, index] = total / (end - begin)
         if row == BLOCK - 1 or sample == traces.shape[0] - 1:
-            write_rows(traces, sample - row, row + 1, means, channels, which, first, referenced)
+            write_rows(traces, sample - row, row + 1, means, channels, which, first, in_turn, referenced)

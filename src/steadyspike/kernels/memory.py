@@ -10,8 +10,8 @@ import sys
 import threading
 
 import numpy as np
-from llvmlite import ir
 from numba.core import types
+from numba.core.cgutils import ir  # the llvmlite that numba itself uses
 from numba.extending import intrinsic
 
 LINE_BYTES = 64

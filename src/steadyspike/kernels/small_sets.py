@@ -97,9 +97,9 @@ def subtract_small_sets(traces, sets, networks, columns, average, tile, referenc
         Where each set begins in the second array, with the end of the last; the members of all sets.
     networks : tuple of int64 arrays
         As `pack_networks` returns them.
-    columns : tuple of int64 arrays, and an int
-        The channel and the set of each column, where the number of sets stands for no reference; and the first channel
-        if the channels are consecutive and all have the first set, else -1.
+    columns : tuple of two int64 arrays, an int and a bool
+        The channel and the set of each column, where the number of sets stands for no reference; the first channel if
+        the channels are consecutive and have one set each, in turn, or all the first set, else -1; and which of both.
     average : int
         0: the median is subtracted, 1: the mean, 2: the sum of the products with 1 / size, as a matrix product has it.
     tile : array of float32 or float64, (num_channels * BLOCK,)
@@ -109,7 +109,7 @@ def subtract_small_sets(traces, sets, networks, columns, average, tile, referenc
     """
     offsets, members = sets
     comparators, ranges = networks
-    channels, which, first = columns
+    channels, which, first, in_turn = columns
     num_samples = traces.shape[0]
     num_sets = len(ranges)
     largest = 0
@@ -133,18 +133,24 @@ def subtract_small_sets(traces, sets, networks, columns, average, tile, referenc
                 _compare(work, comparators, ranges[index, 0], ranges[index, 1])
                 _store_median(work, chosen.size, flat_centres, index)
         turn(centres, rows.reshape(-1), num_sets + 1)
-        write_rows(traces, begin, count, rows, channels, which, first, referenced)
+        write_rows(traces, begin, count, rows, channels, which, first, in_turn, referenced)
 
 
 @numba.njit(nogil=True, cache=True)
-def write_rows(traces, begin, count, references, channels, which, first, referenced):
+def write_rows(traces, begin, count, references, channels, which, first, in_turn, referenced):
     """Rows of the result: values less their references, in the type of the references, then in its own.
 
     The rows of `references` are those of the traces from `begin` on.
     """
     for row in range(unsigned(count)):
         sample = unsigned(begin) + row
-        if first >= 0:
+        if first >= 0 and in_turn:
+            for column in range(unsigned(channels.size)):
+                value = (
+                    references.dtype.type(traces[sample, unsigned(first) + column]) - references[row, column]
+                )
+                referenced[sample, column] = as_type_of(value, referenced)
+        elif first >= 0:
             reference = references[row, 0]
             for column in range(unsigned(channels.size)):
                 value = references.dtype.type(traces[sample, unsigned(first) + column]) - reference
