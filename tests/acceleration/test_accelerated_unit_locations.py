@@ -116,8 +116,8 @@ def test_spike_locations(analyzer, method, kwargs):
 
     theirs, ours = both_ways(compute)
     counted = steadyspike.accelerated()[method]
-    # each chunk, and the weights of the templates
-    assert counted.taken == 6 + (method == "grid_convolution")
+    # each chunk, and once the weights of templates, or the order of contacts
+    assert counted.taken == 6 + (method != "center_of_mass")
     assert not counted.fell_back
     assert ours.dtype == theirs.dtype
     fields = [name for name in theirs.dtype.names if name != "alpha"]
@@ -143,6 +143,24 @@ def test_units_on_the_grid(analyzer, kwargs):
     assert counted.taken == 1
     assert not counted.fell_back
     np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("radius_um", [10.0, 45.0, 200.0])
+@pytest.mark.parametrize("jumps", [{}, {"n_jumps_per_growth": 2, "n_jumps_parent": 1}])
+def test_order_of_contacts(radius_um, jumps):
+    generator = np.random.default_rng(1)
+    regular = np.array([[16.0 * ((3 * i) % 4), 20.0 * (i // 2)] for i in range(40)])
+    for geom in (regular, generator.uniform(0, 100, (25, 2)), regular[generator.permutation(40)]):
+        mask = np.linalg.norm(geom[:, np.newaxis] - geom, axis=2) <= radius_um
+        theirs, ours = both_ways(
+            lambda geom=geom, mask=mask: localization_tools.make_radial_order_parents(geom, mask, **jumps)
+        )
+        assert len(ours) == len(theirs)
+        for one, other in zip(ours, theirs, strict=True):
+            assert [contact for contact, _ in one] == [contact for contact, _ in other]
+            for (_, before), (_, expected) in zip(one, other, strict=True):
+                np.testing.assert_array_equal(before, expected)
+    assert steadyspike.accelerated()[MONOPOLAR].taken == 3
 
 
 @pytest.mark.parametrize(

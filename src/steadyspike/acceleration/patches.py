@@ -68,6 +68,18 @@ PATCHES: tuple[Patch, ...] = (
     Patch(
         "monopolar_triangulation",
         "spikeinterface.postprocessing.localization_tools",
+        "make_radial_order_parents",
+        "steadyspike.acceleration.shells.radial_order_parents",
+    ),
+    Patch(
+        "monopolar_triangulation",
+        "spikeinterface.sortingcomponents.peak_localization.monopolar",
+        "make_radial_order_parents",
+        "steadyspike.acceleration.shells.radial_order_parents",
+    ),
+    Patch(
+        "monopolar_triangulation",
+        "spikeinterface.postprocessing.localization_tools",
         "solve_monopolar_triangulation",
         "steadyspike.acceleration.unit_locations.solved_monopole",
     ),

@@ -13,8 +13,8 @@ BLOCK = 128
 def sparse_weights(distances, planes, decay, spread, threshold):
     """Weigh contacts by their distance from each template, and drop weights that are small in their template.
 
-    The weight of contact ``c`` in template ``t`` of a plane is ``exp(-e)``, with ``e = sqrt(d^2 + plane^2) / decay`` or,
-    if `spread`, ``e = d^2 / (2 plane^2)``. Each template is divided by its norm, weights below `threshold` are set to
+    The weight of contact ``c`` in template ``t`` of a plane is ``exp(-e)``, ``e = sqrt(d^2 + plane^2) / decay`` or, if
+    `spread`, ``e = d^2 / (2 plane^2)``. Each template is divided by its norm, weights below `threshold` are set to
     zero, and it is divided by its norm again; a template without a norm is zero.
 
     Parameters
