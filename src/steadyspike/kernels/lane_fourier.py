@@ -7,9 +7,6 @@ of length n2 over neighbours. The short transforms fit the first-level cache, so
 only three times: the rotation of the phases, and the first half of the way back, are done while a row of the middle
 step is in the cache. The spectrum stays in the order that the split leaves.
 
-Short transforms are done in steps of 2, 3, 4 or 5 between two rooms, which leaves them sorted (Stockham). The
-transform back is the same with real and imaginary parts exchanged.
-
 References
 ----------
 Gentleman W. M., Sande G. (1966) Fast Fourier transforms: for fun and profit. AFIPS Fall Joint Computer Conference
@@ -26,9 +23,14 @@ from numba.extending import overload
 
 from steadyspike.kernels.biquads import as_kernel_array
 from steadyspike.kernels.lanes import fill_lanes, load_lanes, num_lanes, store_lanes
+from steadyspike.kernels.short_transforms import (
+    radix_constants,
+    short_steps,
+    short_transform,
+    turns_as_pairs,
+)
 
 unsigned = np.uint64
-RADICES = (4, 2, 3, 5)
 # Adding and subtracting it rounds a float64 to an integer, halves to even.
 ROUNDING = 6755399441055744.0
 
@@ -65,30 +67,18 @@ def split_length(length) -> tuple[int, int] | None:
 def make_plan(length, precision) -> Plan:
     """Plan for a length that `split_length` can split."""
     length_1, length_2 = split_length(length)  # type: ignore[misc]
-    factors_1, turns_1 = _steps(length_1, precision)
-    factors_2, turns_2 = _steps(length_2, precision)
+    factors_1, turns_1 = short_steps(length_1, precision)
+    factors_2, turns_2 = short_steps(length_2, precision)
     products = np.arange(length_1)[:, None] * np.arange(length_2)[None, :]
     return Plan(
-        length_1, length_2, factors_1, factors_2, turns_1, turns_2, _as_pairs(products / length, precision)
+        length_1,
+        length_2,
+        factors_1,
+        factors_2,
+        turns_1,
+        turns_2,
+        turns_as_pairs(products / length, precision),
     )
-
-
-def _steps(length, precision):
-    """Steps of a short transform, and their factors exp(-2j pi j r / m) for r = 1 ... radix - 1."""
-    factors, turns, rest = [], [np.zeros(0)], length
-    while rest > 1:
-        radix = next(one for one in RADICES if rest % one == 0)
-        factors.append(radix)
-        step = np.arange(rest // radix)[:, None] * np.arange(1, radix)[None, :] / rest
-        turns.append(step.ravel())
-        rest //= radix
-    return np.array(factors, dtype="int64"), _as_pairs(np.concatenate(turns), precision)
-
-
-def _as_pairs(turns, precision):
-    """Real and imaginary parts of exp(-2j pi turns), flat."""
-    angles = -2 * np.pi * np.asarray(turns, dtype="float64").ravel()
-    return np.stack([np.cos(angles), np.sin(angles)], axis=1).ravel().astype(precision)
 
 
 def shift_pairs(traces, pairs, shifts, window, pads, plan, shifted) -> None:
@@ -134,175 +124,6 @@ def _rotations(shifts, plan, precision):
     steps = plan.length_1 * np.arange(plan.length_2) / length
     half = np.stack([np.cos(np.pi * shifts), np.zeros(len(shifts))]).astype(precision).ravel()
     return of(np.arange(plan.length_1) / length), of(steps), of(steps - 1), half
-
-
-@numba.njit(nogil=True, cache=True)
-def _step_2(source, target, turns, base, rest, done, lanes, real, imaginary):
-    size = rest // unsigned(2)
-    width = lanes * unsigned(2)
-    for j in range(size):
-        w_re = fill_lanes(turns, base + j * unsigned(2))
-        w_im = fill_lanes(turns, base + j * unsigned(2) + unsigned(1))
-        for q in range(done):
-            at = (q + done * j) * width
-            a_re, a_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
-            at = (q + done * (j + size)) * width
-            b_re, b_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
-            to = (q + done * unsigned(2) * j) * width
-            store_lanes(target, to + real, a_re + b_re)
-            store_lanes(target, to + imaginary, a_im + b_im)
-            c_re, c_im = a_re - b_re, a_im - b_im
-            to += done * width
-            store_lanes(target, to + real, c_re * w_re - c_im * w_im)
-            store_lanes(target, to + imaginary, c_re * w_im + c_im * w_re)
-
-
-@numba.njit(nogil=True, cache=True)
-def _step_3(source, target, turns, base, rest, done, lanes, real, imaginary, constants):
-    size = rest // unsigned(3)
-    width = lanes * unsigned(2)
-    half, sine = fill_lanes(constants, unsigned(0)), fill_lanes(constants, unsigned(1))
-    for j in range(size):
-        at = base + j * unsigned(4)
-        w1_re, w1_im = fill_lanes(turns, at), fill_lanes(turns, at + unsigned(1))
-        w2_re, w2_im = fill_lanes(turns, at + unsigned(2)), fill_lanes(turns, at + unsigned(3))
-        for q in range(done):
-            at = (q + done * j) * width
-            jump = done * size * width
-            a_re, a_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
-            at += jump
-            b_re, b_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
-            at += jump
-            c_re, c_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
-            s_re, s_im = b_re + c_re, b_im + c_im
-            d_re, d_im = (b_re - c_re) * sine, (b_im - c_im) * sine
-            m_re, m_im = a_re - s_re * half, a_im - s_im * half
-            to = (q + done * unsigned(3) * j) * width
-            store_lanes(target, to + real, a_re + s_re)
-            store_lanes(target, to + imaginary, a_im + s_im)
-            # exp(-2j pi / 3) = -1/2 - j sine
-            e_re, e_im = m_re + d_im, m_im - d_re
-            to += done * width
-            store_lanes(target, to + real, e_re * w1_re - e_im * w1_im)
-            store_lanes(target, to + imaginary, e_re * w1_im + e_im * w1_re)
-            e_re, e_im = m_re - d_im, m_im + d_re
-            to += done * width
-            store_lanes(target, to + real, e_re * w2_re - e_im * w2_im)
-            store_lanes(target, to + imaginary, e_re * w2_im + e_im * w2_re)
-
-
-@numba.njit(nogil=True, cache=True)
-def _step_4(source, target, turns, base, rest, done, lanes, real, imaginary):
-    size = rest // unsigned(4)
-    width = lanes * unsigned(2)
-    for j in range(size):
-        at = base + j * unsigned(6)
-        w1_re, w1_im = fill_lanes(turns, at), fill_lanes(turns, at + unsigned(1))
-        w2_re, w2_im = fill_lanes(turns, at + unsigned(2)), fill_lanes(turns, at + unsigned(3))
-        w3_re, w3_im = fill_lanes(turns, at + unsigned(4)), fill_lanes(turns, at + unsigned(5))
-        for q in range(done):
-            at = (q + done * j) * width
-            jump = done * size * width
-            a_re, a_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
-            at += jump
-            b_re, b_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
-            at += jump
-            c_re, c_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
-            at += jump
-            d_re, d_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
-            p_re, p_im, m_re, m_im = a_re + c_re, a_im + c_im, a_re - c_re, a_im - c_im
-            s_re, s_im, t_re, t_im = b_re + d_re, b_im + d_im, b_re - d_re, b_im - d_im
-            to = (q + done * unsigned(4) * j) * width
-            store_lanes(target, to + real, p_re + s_re)
-            store_lanes(target, to + imaginary, p_im + s_im)
-            e_re, e_im = m_re + t_im, m_im - t_re
-            to += done * width
-            store_lanes(target, to + real, e_re * w1_re - e_im * w1_im)
-            store_lanes(target, to + imaginary, e_re * w1_im + e_im * w1_re)
-            e_re, e_im = p_re - s_re, p_im - s_im
-            to += done * width
-            store_lanes(target, to + real, e_re * w2_re - e_im * w2_im)
-            store_lanes(target, to + imaginary, e_re * w2_im + e_im * w2_re)
-            e_re, e_im = m_re - t_im, m_im + t_re
-            to += done * width
-            store_lanes(target, to + real, e_re * w3_re - e_im * w3_im)
-            store_lanes(target, to + imaginary, e_re * w3_im + e_im * w3_re)
-
-
-@numba.njit(nogil=True, cache=True)
-def _step_5(source, target, turns, base, rest, done, lanes, real, imaginary, constants):
-    size = rest // unsigned(5)
-    width = lanes * unsigned(2)
-    c1, c2 = fill_lanes(constants, unsigned(2)), fill_lanes(constants, unsigned(3))
-    s1, s2 = fill_lanes(constants, unsigned(4)), fill_lanes(constants, unsigned(5))
-    for j in range(size):
-        at = base + j * unsigned(8)
-        for q in range(done):
-            place = (q + done * j) * width
-            jump = done * size * width
-            a_re, a_im = load_lanes(source, place + real), load_lanes(source, place + imaginary)
-            place += jump
-            b_re, b_im = load_lanes(source, place + real), load_lanes(source, place + imaginary)
-            place += jump
-            c_re, c_im = load_lanes(source, place + real), load_lanes(source, place + imaginary)
-            place += jump
-            d_re, d_im = load_lanes(source, place + real), load_lanes(source, place + imaginary)
-            place += jump
-            e_re, e_im = load_lanes(source, place + real), load_lanes(source, place + imaginary)
-            p_re, p_im, m_re, m_im = b_re + e_re, b_im + e_im, b_re - e_re, b_im - e_im
-            r_re, r_im, n_re, n_im = c_re + d_re, c_im + d_im, c_re - d_re, c_im - d_im
-            to = (q + done * unsigned(5) * j) * width
-            store_lanes(target, to + real, a_re + p_re + r_re)
-            store_lanes(target, to + imaginary, a_im + p_im + r_im)
-            x_re, x_im = a_re + p_re * c1 + r_re * c2, a_im + p_im * c1 + r_im * c2
-            y_re, y_im = m_re * s1 + n_re * s2, m_im * s1 + n_im * s2
-            w_re, w_im = fill_lanes(turns, at), fill_lanes(turns, at + unsigned(1))
-            z_re, z_im = x_re + y_im, x_im - y_re
-            to += done * width
-            store_lanes(target, to + real, z_re * w_re - z_im * w_im)
-            store_lanes(target, to + imaginary, z_re * w_im + z_im * w_re)
-            w_re, w_im = fill_lanes(turns, at + unsigned(6)), fill_lanes(turns, at + unsigned(7))
-            z_re, z_im = x_re - y_im, x_im + y_re
-            last = to + unsigned(3) * done * width
-            store_lanes(target, last + real, z_re * w_re - z_im * w_im)
-            store_lanes(target, last + imaginary, z_re * w_im + z_im * w_re)
-            x_re, x_im = a_re + p_re * c2 + r_re * c1, a_im + p_im * c2 + r_im * c1
-            y_re, y_im = m_re * s2 - n_re * s1, m_im * s2 - n_im * s1
-            w_re, w_im = fill_lanes(turns, at + unsigned(2)), fill_lanes(turns, at + unsigned(3))
-            z_re, z_im = x_re + y_im, x_im - y_re
-            to += done * width
-            store_lanes(target, to + real, z_re * w_re - z_im * w_im)
-            store_lanes(target, to + imaginary, z_re * w_im + z_im * w_re)
-            w_re, w_im = fill_lanes(turns, at + unsigned(4)), fill_lanes(turns, at + unsigned(5))
-            z_re, z_im = x_re - y_im, x_im + y_re
-            to += done * width
-            store_lanes(target, to + real, z_re * w_re - z_im * w_im)
-            store_lanes(target, to + imaginary, z_re * w_im + z_im * w_re)
-
-
-@numba.njit(nogil=True, cache=True)
-def _transform(rooms, now, length, factors, turns, lanes, real, imaginary, constants):
-    """Transform what is in a room; return the room that holds the result.
-
-    The transform back is the one with the places of real and imaginary parts exchanged.
-    """
-    rest, done, base = unsigned(length), unsigned(1), unsigned(0)
-    for step in range(factors.size):
-        radix = unsigned(factors[step])
-        source, target = rooms[now], rooms[1 - now]
-        if radix == 4:
-            _step_4(source, target, turns, base, rest, done, lanes, real, imaginary)
-        elif radix == 2:
-            _step_2(source, target, turns, base, rest, done, lanes, real, imaginary)
-        elif radix == 3:
-            _step_3(source, target, turns, base, rest, done, lanes, real, imaginary, constants)
-        else:
-            _step_5(source, target, turns, base, rest, done, lanes, real, imaginary, constants)
-        now = 1 - now
-        rest //= radix
-        base += rest * (radix - unsigned(1)) * unsigned(2)
-        done *= radix
-    return now
 
 
 @numba.njit(nogil=True, cache=True)
@@ -382,9 +203,9 @@ def _middle(buffer, plan, rotations, rooms, lanes, constants):
             z_re, z_im = load_lanes(buffer, place * width), load_lanes(buffer, place * width + lanes)
             store_lanes(room, j2 * width, z_re * w_re - z_im * w_im)
             store_lanes(room, j2 * width + lanes, z_re * w_im + z_im * w_re)
-        now = _transform(rooms, start, length_2, factors, turns, lanes, none, lanes, constants)
+        now = short_transform(rooms, start, length_2, factors, turns, lanes, none, lanes, constants)
         _rotate_row(rooms, now, k1, (length_1, length_2), rotations, lanes)
-        now = _transform(rooms, now, length_2, factors, turns, lanes, lanes, none, constants)
+        now = short_transform(rooms, now, length_2, factors, turns, lanes, lanes, none, constants)
         room = rooms[now]
         for j2 in range(length_2):
             place = k1 * length_2 + j2
@@ -412,11 +233,7 @@ def _shift_block(traces, pairs, window, pads, plan, rotations, buffer, rooms, sh
     length_1, length_2 = unsigned(plan[0]), unsigned(plan[1])
     lanes = unsigned(len(pairs))
     width = unsigned(2) * lanes
-    sixth, fifth = 2.0 * np.pi / 3.0, 2.0 * np.pi / 5.0
-    constants = np.empty(6, dtype=buffer.dtype)
-    constants[0], constants[1] = 0.5, np.sin(sixth)
-    constants[2], constants[3] = np.cos(fifth), np.cos(2.0 * fifth)
-    constants[4], constants[5] = np.sin(fifth), np.sin(2.0 * fifth)
+    constants = radix_constants(buffer)
     before, margin = pads
     # variables, because constants would be compiled apart
     start, none = np.int64(0), unsigned(0)
@@ -431,12 +248,12 @@ def _shift_block(traces, pairs, window, pads, plan, rotations, buffer, rooms, sh
             else:
                 for lane in range(width):
                     room[j1 * width + lane] = 0
-        now = _transform(rooms, start, length_1, plan[2], plan[4], lanes, none, lanes, constants)
+        now = short_transform(rooms, start, length_1, plan[2], plan[4], lanes, none, lanes, constants)
         _copy(rooms[now], unsigned(0), width, buffer, j2 * width, length_2 * width, length_1, lanes)
     _middle(buffer, plan, rotations, rooms, lanes, constants)
     for j2 in range(length_2):
         _copy(buffer, j2 * width, length_2 * width, rooms[0], unsigned(0), width, length_1, lanes)
-        now = _transform(rooms, start, length_1, plan[2], plan[4], lanes, lanes, none, constants)
+        now = short_transform(rooms, start, length_1, plan[2], plan[4], lanes, lanes, none, constants)
         for j1 in range(length_1):
             sample = np.int64(j1 * length_2 + j2) - margin
             if 0 <= sample < num_out:
