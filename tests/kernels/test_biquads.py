@@ -166,3 +166,25 @@ def test_extension_is_the_one_of_scipy():
         signal.sosfiltfilt(sections, traces, axis=0)
         with pytest.raises(ValueError, match="greater than padlen"):
             signal.sosfiltfilt(sections, traces[:-1], axis=0)
+
+
+def test_16_bits_are_rounded_once():
+    traces = noise(900, 11, "int16")
+    expected = np.rint(signal.sosfiltfilt(BANDPASS, traces.astype("float64"), axis=0))
+    np.testing.assert_array_equal(filter_zero_phase(traces, BANDPASS, dtype="int16"), expected)
+    low = butterworth_sections(FS, 0.1, None, order=4)
+    expected = np.rint(signal.sosfiltfilt(low, traces.astype("float64"), axis=0))
+    np.testing.assert_array_equal(filter_zero_phase(traces, low, dtype="int16"), expected)
+
+
+def test_ranges_of_channels_and_another_extension():
+    traces = noise(400, 75)
+
+    def in_ranges(work, size, smallest=1, multiple=1):
+        for start in range(0, size, 3):
+            work(start, min(start + 3, size))
+
+    value = filter_zero_phase(traces, BANDPASS, extension=20, over_ranges=in_ranges)
+    np.testing.assert_array_equal(value, filter_zero_phase(traces, BANDPASS, extension=20))
+    expected = signal.sosfiltfilt(BANDPASS, traces.astype("float64"), axis=0, padlen=20)
+    np.testing.assert_allclose(value, expected, atol=1e-4)

@@ -165,3 +165,35 @@ def test_nothing_in_nothing_out(operator):
     assert none_chosen.shape == (5, 0)
     unreferenced = subtract_reference(np.ones((5, 4)), [], which=[0, 0, 0, 0], operator=operator)
     np.testing.assert_array_equal(unreferenced, np.ones((5, 4)))
+
+
+@pytest.mark.parametrize("operator", ["median", "average", "products"])
+@pytest.mark.parametrize("num_channels", [6, 97, 130])
+def test_integers_are_rounded_half_to_even(operator, num_channels):
+    traces = np.random.default_rng(8).integers(-99, 99, size=(150, num_channels)).astype("int16")
+    centre = np.median(traces, axis=1) if operator == "median" else traces.mean(axis=1)
+    expected = np.rint(traces - centre[:, None])
+    references = [np.arange(num_channels)]
+    value = subtract_reference(traces, references, operator=operator, dtype="int16")
+    assert value.dtype == np.int16
+    if operator == "products":
+        # halves may come out a little more or less
+        assert np.abs(value - expected).max() <= 1
+    else:
+        np.testing.assert_array_equal(value, expected)
+
+
+@pytest.mark.parametrize("operator", ["median", "average"])
+@pytest.mark.parametrize("num_channels", [6, 130])
+def test_in_place_and_in_ranges(operator, num_channels):
+    traces = np.random.default_rng(9).normal(size=(301, num_channels)).astype("float32")
+    references = [np.arange(num_channels)]
+    expected = subtract_reference(traces, references, operator=operator)
+
+    def in_ranges(work, size, smallest, multiple):
+        for start in range(0, size, multiple):
+            work(start, min(start + multiple, size))
+
+    value = subtract_reference(traces, references, operator=operator, out=traces, over_ranges=in_ranges)
+    assert value is traces
+    np.testing.assert_array_equal(value, expected)
