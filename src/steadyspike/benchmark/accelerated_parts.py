@@ -17,7 +17,7 @@ from steadyspike.benchmark.speed_parts import BAND, CONVERTER_STEP_UV, ONE_JOB, 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
 
-SLOWEST_PEAKS = 500
+SLOWEST_PEAKS = 1_000
 """Peaks for monopolar triangulation, of which SpikeInterface's takes milliseconds each."""
 OTHER_PEAKS = 5_000
 ESTIMATION_S = 100.0
@@ -208,6 +208,47 @@ def localization(method: str) -> Callable[[Material], Callable[[], Any]]:
     return prepare
 
 
+def detection_only(method: str) -> Callable[[Material], Callable[[], Any]]:
+    """What the detector computes on one chunk, without SpikeInterface's reading and bookkeeping around it."""
+
+    def prepare(material: Material) -> Callable[[], Any]:
+        from spikeinterface.sortingcomponents.peak_detection.method_list import detect_peak_methods
+
+        traces, levels = _first_second(material.filtered)
+        detector = detect_peak_methods[method](material.filtered, noise_levels=levels)
+        return lambda: detector.compute(traces, 0, len(traces), 0, 0)[0]
+
+    return prepare
+
+
+def localization_only(method: str) -> Callable[[Material], Callable[[], Any]]:
+    """What the localizer computes on the peaks of one chunk and their waveforms."""
+
+    def prepare(material: Material) -> Callable[[], Any]:
+        from spikeinterface.core.node_pipeline import ExtractDenseWaveforms, PeakRetriever
+        from spikeinterface.sortingcomponents.peak_localization.method_list import peak_localization_methods
+
+        recording = material.filtered
+        traces, _ = _first_second(recording)
+        most = SLOWEST_PEAKS if method == "monopolar_triangulation" else OTHER_PEAKS
+        inside = (material.peaks["sample_index"] > 100) & (material.peaks["sample_index"] < len(traces) - 100)
+        peaks = material.peaks[inside][:most]
+        source = PeakRetriever(recording, peaks)
+        extractor = ExtractDenseWaveforms(recording, parents=[source], ms_before=0.5, ms_after=0.5)
+        waveforms = extractor.compute(traces, peaks)
+        localizer = peak_localization_methods[method](recording, parents=[source, extractor])
+        return lambda: localizer.compute(traces, peaks, waveforms)
+
+    return prepare
+
+
+def _first_second(recording: BaseRecording) -> tuple[np.ndarray, np.ndarray]:
+    import spikeinterface.full as si
+
+    stop = min(int(recording.sampling_frequency), recording.get_num_samples())
+    return recording.get_traces(end_frame=stop), si.get_noise_levels(recording, return_in_uV=False)
+
+
 def unit_locations(method: str) -> Callable[[Material], Callable[[], Any]]:
     """Locations of units from their templates."""
 
@@ -259,13 +300,22 @@ CALLS: dict[str, Callable[[Material], Callable[[], Any]]] = {
     "localize_peaks center_of_mass": localization("center_of_mass"),
     "localize_peaks monopolar_triangulation": localization("monopolar_triangulation"),
     "localize_peaks grid_convolution": localization("grid_convolution"),
+    "locally_exclusive (compute)": detection_only("locally_exclusive"),
+    "by_channel (compute)": detection_only("by_channel"),
+    "center_of_mass (compute)": localization_only("center_of_mass"),
+    "monopolar_triangulation (compute)": localization_only("monopolar_triangulation"),
+    "grid_convolution (compute)": localization_only("grid_convolution"),
     "unit_locations monopolar_triangulation": unit_locations("monopolar_triangulation"),
     "unit_locations grid_convolution": unit_locations("grid_convolution"),
     "estimate_motion decentralized": estimation(method="decentralized", rigid=False),
     "estimate_motion iterative_template": estimation(method="iterative_template", rigid=False),
     "estimate_motion dredge_ap": estimation(method="dredge_ap", rigid=False),
 }
-FLOAT_ONLY = tuple(name for name in CALLS if name.startswith(("interpolate", "estimate", "unit", "localize")))
+FLOAT_ONLY = tuple(
+    name
+    for name in CALLS
+    if name.startswith(("interpolate", "estimate", "unit", "localize", "center", "monopolar", "grid"))
+)
 """Calls that take no integers, or whose time does not depend on them."""
 
 
