@@ -37,7 +37,7 @@ def whitened_traces(self: Any, start_frame: int, end_frame: int, channel_indices
     """
     matrix, means, dtype = np.asarray(self.W), self.M, np.dtype(self.dtype)
     check_channels(channel_indices)
-    if matrix.ndim != 2 or not np.isfinite(matrix).all():
+    if matrix.ndim != 2 or (_bands.get(self, (None,))[0] is not self.W and not np.isfinite(matrix).all()):
         raise NotCoveredError("W that is not a matrix of finite numbers")
     if means is not None and np.size(means) != len(matrix):
         raise NotCoveredError("M of a size other than the number of channels")
@@ -60,6 +60,9 @@ def whitened_traces(self: Any, start_frame: int, end_frame: int, channel_indices
     dense = matrix.astype(precision, copy=False)
 
     def work(start: int, stop: int) -> None:
+        if band is not None and directly and means is None:
+            apply_like_dense(traces[start:stop], band, lambda: dense, rows, whitened[start:stop])
+            return
         size = 1 + BLOCK_VALUES // len(matrix) if band is not None else BLAS_SAMPLES
         for first in range(start, stop, size):
             some = traces[first : min(first + size, stop)]
