@@ -120,8 +120,8 @@ def scripts(
 ) -> None:
     """Run a script of SpikeInterface as it is and with acceleration.
 
-    It filters, references, corrects motion, and reads the corrected traces once. Each run in a process of its own, with one thread; the script is the same, and acceleration is asked for by the
-    environment.
+    It filters, references, corrects motion, and reads the corrected traces once. Each run is in a process of its own,
+    with one thread; the script is the same, and acceleration is asked for by the environment.
     """
     with clear_errors(debug):
         from steadyspike.benchmark import whole_scripts as benchmark
