@@ -128,7 +128,10 @@ def test_a_newer_schema_says_what_to_upgrade(folder):
         ({"layout__unit": [[2]]}, "layout.unit"),
         ({"layout__arrangement": "packed"}, "layout.arrangement is 'packed'"),
         ({"layout__pattern": "round"}, "layout.pattern"),
-        ({"network__name": "resnet"}, "network.name: 'resnet' is none of kind 'deepinterpolation'; allowed: blindspot"),
+        (
+            {"network__name": "resnet"},
+            "network.name: 'resnet' is none of kind 'deepinterpolation'; allowed: blindspot",
+        ),
         ({"network__sizes": {"depth": 3}}, "cannot have the sizes"),
         ({"network__sizes__features": -1}, "features=-1"),
         ({"network__sizes__features": "many"}, "network"),
