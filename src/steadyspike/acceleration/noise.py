@@ -8,7 +8,7 @@ import numpy as np
 
 from steadyspike.acceleration.calls import NotCoveredError
 from steadyspike.acceleration.threads import over_ranges
-from steadyspike.kernels.column_deviations import median_deviations
+from steadyspike.kernels.column_deviations import column_median_deviations
 from steadyspike.kernels.column_sums import column_standard_deviations, root_mean_squares
 
 # as SpikeInterface has it
@@ -40,7 +40,7 @@ def noise_level_of_chunk(
     if scales is not None and chunk.dtype != np.int16:
         chunk = chunk.astype("float32", copy=False)
     if method == "mad":
-        return median_deviations(chunk, over_ranges, scales) / MAD_TO_STD
+        return column_median_deviations(chunk, over_ranges, scales)[1] / MAD_TO_STD
     if method == "std":
         return column_standard_deviations(chunk, over_ranges)
     return root_mean_squares(chunk, over_ranges)

@@ -12,11 +12,8 @@ from steadyspike.acceleration.calls import NotCoveredError
 from steadyspike.acceleration.filters import check_channels
 from steadyspike.acceleration.patching import original_of
 from steadyspike.acceleration.threads import over_ranges
-from steadyspike.kernels.column_quantiles import (
-    column_median_deviations,
-    column_medians,
-    column_quantiles,
-)
+from steadyspike.kernels.column_deviations import column_median_deviations
+from steadyspike.kernels.column_quantiles import column_medians, column_quantiles
 from steadyspike.kernels.gain_and_offset import scale_channels
 
 MODULE = "spikeinterface.preprocessing.normalize_scale"

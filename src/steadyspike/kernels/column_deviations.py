@@ -1,4 +1,4 @@
-"""Median absolute deviations of the columns of an array, by counting.
+"""Medians and median absolute deviations of the columns of an array, by counting.
 
 Sixteen columns at a time are turned to rows, so that each is contiguous. The middle values of one are then found as
 those of a sample are in `median`: whole vector registers count the values up to a pivot, which Newton steps lead to
@@ -21,8 +21,8 @@ MEDIAN_DEVIATION_PER_STD = 0.6745
 SPACING, SPACING_OF_DEVIATIONS = 2.5066, 1.5733
 
 
-def median_deviations(traces, over_ranges=one_range, scales=None):
-    """Median of the absolute differences from the median, of each column.
+def column_median_deviations(traces, over_ranges=one_range, scales=None):
+    """Median of each column, and the median of the absolute differences from it.
 
     Parameters
     ----------
@@ -37,16 +37,18 @@ def median_deviations(traces, over_ranges=one_range, scales=None):
 
     Returns
     -------
-    deviations : array, (num_channels,)
-        `numpy.median(numpy.abs(traces - numpy.median(traces, axis=0)), axis=0)`: float64 for integers, else of the
-        type of the traces; NaN for columns that hold a NaN.
+    medians, deviations : array, (num_channels,)
+        `medians = numpy.median(traces, axis=0)` and `numpy.median(numpy.abs(traces - medians), axis=0)`: float64 for
+        integers, else of the type of the traces; NaN for columns that hold a NaN.
     """
+    if len(traces) == 0:
+        raise ValueError("traces of 0 samples; allowed: 1 sample at least")
     dtype = "float64" if traces.dtype.kind in "iu" else traces.dtype.newbyteorder("=")
     dtype = dtype if scales is None else "float32"
     traces = as_kernel_array(traces)
     precision = "float64" if traces.dtype == "float64" else "float32"
     num_samples, num_channels = traces.shape
-    deviations = np.empty(num_channels, precision)
+    medians, deviations = np.empty(num_channels, precision), np.empty(num_channels, precision)
     integer = np.dtype(f"int{8 * deviations.itemsize}").type
     limits = (integer(np.iinfo(integer).min), integer(np.iinfo(integer).max))
 
@@ -55,10 +57,11 @@ def median_deviations(traces, over_ranges=one_range, scales=None):
     def work(start, stop):
         rows = np.empty((TILE, num_samples), precision)
         keys = np.empty(num_samples, integer)
-        _fill_deviations(traces, start, stop, (factors, offsets), rows, keys, limits, deviations)
+        _fill_deviations(traces, start, stop, (factors, offsets), rows, keys, limits, medians, deviations)
 
-    over_ranges(work, num_channels, TILE, TILE)
-    return deviations.astype(dtype)
+    if num_channels:
+        over_ranges(work, num_channels, TILE, TILE)
+    return medians.astype(dtype), deviations.astype(dtype)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -112,7 +115,7 @@ def _median_of(values, bits, keys, limits, first_pivot, spacing):
 
 
 @numba.njit(nogil=True, cache=True)
-def _fill_deviations(traces, start, stop, scales, rows, keys, limits, deviations):
+def _fill_deviations(traces, start, stop, scales, rows, keys, limits, medians, deviations):
     num_samples, num_columns = traces.shape
     bits = rows.view(keys.dtype)
     factors, offsets = scales
@@ -130,6 +133,7 @@ def _fill_deviations(traces, start, stop, scales, rows, keys, limits, deviations
                     values[index] = values[index] * factor + offset
             mean, std = _mean_and_std(values)
             median = _median_of(values, bits[column], keys, limits, mean, SPACING * std / num_samples)
+            medians[first + column] = median
             for index in range(unsigned(num_samples)):
                 values[index] = abs(values[index] - median)
             pivot, spacing = MEDIAN_DEVIATION_PER_STD * std, SPACING_OF_DEVIATIONS * std / num_samples

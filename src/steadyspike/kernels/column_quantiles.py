@@ -1,4 +1,4 @@
-"""Exact medians, quantiles and median absolute deviations of the columns of an array.
+"""Exact medians and quantiles of the columns of an array.
 
 A few columns at a time are copied side by side to rows, so that each is contiguous in the cache. There a value of a
 wanted rank is found as Floyd and Rivest do: a sample of the column tells two values between which it almost certainly
@@ -16,6 +16,7 @@ import numba
 import numpy as np
 
 from steadyspike.kernels.biquads import as_kernel_array, unsigned
+from steadyspike.kernels.filter_passes import one_range
 
 # Columns that are copied together: those of one cache line, as long as values have four bytes.
 TOGETHER = 16
@@ -25,11 +26,7 @@ SAMPLE = 4096
 BOUND = 3.5
 
 
-def _one_range(work: Callable[[int, int], None], size: int, smallest: int, multiple: int) -> None:
-    work(0, size)
-
-
-def column_medians(traces, over_ranges: Callable = _one_range) -> np.ndarray:
+def column_medians(traces, over_ranges: Callable = one_range) -> np.ndarray:
     """Median of each column, as `numpy.median(traces, axis=0)`.
 
     Parameters
@@ -46,30 +43,11 @@ def column_medians(traces, over_ranges: Callable = _one_range) -> np.ndarray:
         float64 for integers, else of the type of the traces. NaN for columns that hold a NaN.
     """
     size = len(traces)
-    pairs, _ = _pairs_of_columns(traces, [(size - 1) // 2], False, over_ranges)
+    pairs = _pairs_of_columns(traces, [(size - 1) // 2], over_ranges)
     return _middle(pairs[0], size, traces.dtype)
 
 
-def column_median_deviations(traces, over_ranges: Callable = _one_range) -> tuple[np.ndarray, np.ndarray]:
-    """Median of each column, and the median of the absolute differences from it.
-
-    Parameters
-    ----------
-    traces, over_ranges
-        See `column_medians`.
-
-    Returns
-    -------
-    medians, deviations : array, (num_channels,)
-        `medians = numpy.median(traces, axis=0)` and `numpy.median(numpy.abs(traces - medians), axis=0)`, of types as
-        of `column_medians`.
-    """
-    size = len(traces)
-    pairs, deviations = _pairs_of_columns(traces, [(size - 1) // 2], True, over_ranges)
-    return _middle(pairs[0], size, traces.dtype), _middle(deviations, size, traces.dtype)
-
-
-def column_quantiles(traces, quantiles, over_ranges: Callable = _one_range) -> np.ndarray:
+def column_quantiles(traces, quantiles, over_ranges: Callable = one_range) -> np.ndarray:
     """Quantiles of each column, as `numpy.quantile(traces, quantiles, axis=0)`, interpolated linearly.
 
     Parameters
@@ -89,7 +67,7 @@ def column_quantiles(traces, quantiles, over_ranges: Callable = _one_range) -> n
         raise ValueError(f"quantiles={quantiles.tolist()}; allowed: values from 0 to 1")
     ranks = quantiles * (len(traces) - 1)
     lower_ranks = np.floor(ranks).astype("int64")
-    pairs, _ = _pairs_of_columns(traces, lower_ranks, False, over_ranges)
+    pairs = _pairs_of_columns(traces, lower_ranks, over_ranges)
     lower, upper = pairs[:, :, 0], pairs[:, :, 1]
     share = (ranks - lower_ranks)[:, None]
     with np.errstate(invalid="ignore"):
@@ -104,8 +82,8 @@ def _middle(pairs: np.ndarray, size: int, dtype: np.dtype) -> np.ndarray:
     return medians.astype("float64" if dtype.kind in "iu" else dtype)
 
 
-def _pairs_of_columns(traces, ranks, deviations, over_ranges):
-    """Values at each rank and the next one, for each column, and such a pair for the deviations from the median."""
+def _pairs_of_columns(traces, ranks, over_ranges):
+    """Values at each rank and the next one, for each column."""
     if len(traces) == 0:
         raise ValueError("traces of 0 samples; allowed: 1 sample at least")
     traces = as_kernel_array(traces)
@@ -113,25 +91,22 @@ def _pairs_of_columns(traces, ranks, deviations, over_ranges):
     ranks = np.asarray(ranks, dtype="int64")
     num_samples, num_columns = traces.shape
     pairs = np.empty((len(ranks), num_columns, 2), dtype=precision)
-    of_deviations = np.empty((num_columns, 2), dtype=precision)
 
     def work(start: int, stop: int) -> None:
         together = min(TOGETHER, stop - start)
         rows = np.empty((together, num_samples), dtype=precision)
         room = np.empty(num_samples + 1, dtype=precision)
-        _find_pairs(traces, start, stop, ranks, deviations, rows, room, pairs, of_deviations)
+        _find_pairs(traces, start, stop, ranks, rows, room, pairs)
 
     if num_columns:
         over_ranges(work, num_columns, 1, TOGETHER)
-    return pairs, of_deviations
+    return pairs
 
 
 @numba.njit(nogil=True, cache=True)
-def _find_pairs(traces, start, stop, ranks, deviations, rows, room, pairs, of_deviations):
-    """Fill the pairs of a range of columns. The only rank for the deviations is the median's."""
-    size = unsigned(traces.shape[0])
+def _find_pairs(traces, start, stop, ranks, rows, room, pairs):
+    """Fill the pairs of a range of columns."""
     together = rows.shape[0]
-    half = rows.dtype.type(0.5)
     for first in range(start, stop, together):
         count = min(together, stop - first)
         _copy_columns(traces, first, count, rows)
@@ -140,12 +115,6 @@ def _find_pairs(traces, start, stop, ranks, deviations, rows, room, pairs, of_de
             nan = _has_nan(values)
             for index in range(ranks.size):
                 _store_pair(values, ranks[index], nan, room, pairs[index, first + column])
-            if deviations:
-                lower, upper = pairs[0, first + column]
-                median = lower if traces.shape[0] % 2 else (lower + upper) * half
-                for sample in range(size):
-                    values[sample] = abs(values[sample] - median)
-                _store_pair(values, ranks[0], _has_nan(values), room, of_deviations[first + column])
 
 
 @numba.njit(nogil=True, cache=True)
