@@ -197,6 +197,17 @@ def test_accelerated_calls_agree_with_themselves(monkeypatch, name):
     assert row["threaded_s"] > 0
 
 
+def test_limits_of_kernels_are_told():
+    from steadyspike.benchmark.kernel_limits import KERNELS, format_kernel_limits, run_kernel_limits
+
+    results = run_kernel_limits(num_channels=16, duration_s=1.0, repeats=1)
+    assert [row["call"] for row in results["rows"]] == [kernel.call for kernel in KERNELS]
+    assert all(row["reached_ns"] > 0 and row["memory_ns"] > 0 for row in results["rows"])
+    table = format_kernel_limits(results)
+    assert table.count("\n|") == len(KERNELS) + 1
+    assert "GB/s" in table
+
+
 def test_objective_against_a_loop():
     data = Data(16, 2.0, "float32", 0)
     contacts = data.raw.get_channel_locations()

@@ -1,4 +1,4 @@
-"""``steadyspike benchmark speed``, ``scripts`` and ``compile``: how fast, against SpikeInterface."""
+"""``steadyspike benchmark speed``, ``scripts``, ``limits`` and ``compile``: how fast, against SpikeInterface."""
 
 from __future__ import annotations
 
@@ -145,10 +145,23 @@ def scripts(
         typer.echo(table)
 
 
+def limits(
+    channels: Annotated[int, typer.Option("--channels", min=2, help="Contacts.")] = 384,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Measurements; the median counts.")] = 5,
+    debug: Debug = False,
+) -> None:
+    """Print what accelerated kernels reach beside what memory and arithmetic of this machine would allow."""
+    with clear_errors(debug):
+        from steadyspike.benchmark.kernel_limits import format_kernel_limits, run_kernel_limits
+
+        typer.echo(format_kernel_limits(run_kernel_limits(channels, repeats=repeats, tell=tell)))
+
+
 def register(app: typer.Typer) -> None:
     """Add these commands to ``steadyspike benchmark``."""
     app.command(epilog=SPEED_EXAMPLES)(speed)
     app.command()(scripts)
+    app.command()(limits)
     app.command("compile")(compile_command)
 
 
