@@ -152,8 +152,8 @@ def format_kernel_limits(results: dict[str, Any]) -> str:
     lines += [
         "",
         f"For each sample of each of {results['num_channels']} channels; median of processor times, one thread, data "
-        f"in memory, chunks of 1 s. Memory: {1 / results['copy_ns_per_byte']:.1f} GB/s, read and written, when an array "
-        f"is copied. Arithmetic: {rates}, in a large product of matrices. {computer['processor']}, "
+        f"in memory, chunks of 1 s. Memory: {1 / results['copy_ns_per_byte']:.1f} GB/s, read and written, when an "
+        f"array is copied. Arithmetic: {rates}, in a large product of matrices. {computer['processor']}, "
         f"{computer['system']}.",
     ]
     return "\n".join(lines) + "\n"
