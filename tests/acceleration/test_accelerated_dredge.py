@@ -58,6 +58,7 @@ def test_same_estimates(inputs, arguments):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
+        ({"max_disp_um": 5000.0}, "max_disp_um as long as the probe"),
         ({"batching_mode": "online", "chunk_len_s": 20}, "batching_mode='online'"),
         ({"mincorr_percentile": 20.0}, "mincorr_percentile"),
         ({"xcorr_kw": {"normalized": False}}, "xcorr_kw with normalized=False"),

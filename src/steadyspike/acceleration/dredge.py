@@ -187,6 +187,9 @@ def _registration(  # the arguments of `dredge_ap`
     largest_um = max_disp_um
     if largest_um is None:
         largest_um = int(np.ptp(edges_um) // 4) if rigid else int(win_scale_um // 4)
+    if largest_um >= np.ptp(edges_um):
+        # the best of lags with hardly any overlap is decided by how their correlations are rounded
+        raise NotCoveredError("max_disp_um as long as the probe")
     # SpikeInterface compares the horizon in s with a number of time bins
     masked = time_horizon_s is not None and 0 < time_horizon_s < len(histogram)
     problem = _Problem(
