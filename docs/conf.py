@@ -43,7 +43,9 @@ numpydoc_show_class_members = False
 # every parameter is documented, none that does not exist, in the order of the signature
 numpydoc_validation_checks = {"GL08", "PR01", "PR02", "PR03"}
 # results: their fields are attributes
-numpydoc_validation_exclude = {r"\.(SimulatedDrift|DriftTruth|SessionMotions|MotionTrust)$"}
+numpydoc_validation_exclude = {
+    r"\.(SimulatedDrift|DriftTruth|SessionMotions|MotionTrust|DetectionScores|DenoisingEvaluation)$"
+}
 
 # Tutorials are scripts that run while the pages are built: their output and figures are never pasted.
 sphinx_gallery_conf = {

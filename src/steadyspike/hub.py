@@ -194,7 +194,20 @@ def pin(ref: Any, form: str) -> Any:
 
 
 def versions(ref: str, *, token: str | None = None) -> dict[str, str]:
-    """List the tags of a repository with the commits that they name."""
+    """List the tags of a repository with the commits that they name.
+
+    Parameters
+    ----------
+    ref : str
+        "hf:owner/name".
+    token : str or None, default: None
+        As `pull_from_hub` takes it.
+
+    Returns
+    -------
+    versions : dict
+        Tag to commit hash.
+    """
     from huggingface_hub import HfApi
 
     asked = HubReference.parse(ref)

@@ -88,7 +88,19 @@ class WaveformDenoiserConfig(FolderConfig):
 
 @dataclass(frozen=True, eq=False)
 class SpikeDetectorModel(SavedModel):
-    """A spike detector; `steadyspike.model_folder.SavedModel` tells its attributes."""
+    """A spike detector, with its weights.
+
+    Parameters
+    ----------
+    network : nn.Module
+        In evaluation mode.
+    config : SpikeDetectorConfig
+        What it was trained for.
+    card : str
+        The model card, Markdown; empty if there is none.
+    folder : Path or None
+        Where it was loaded from.
+    """
 
     config: SpikeDetectorConfig
 
@@ -97,7 +109,19 @@ class SpikeDetectorModel(SavedModel):
 
 @dataclass(frozen=True, eq=False)
 class WaveformDenoiserModel(SavedModel):
-    """A denoiser of waveforms; `steadyspike.model_folder.SavedModel` tells its attributes."""
+    """A denoiser of waveforms, with its weights.
+
+    Parameters
+    ----------
+    network : nn.Module
+        In evaluation mode.
+    config : WaveformDenoiserConfig
+        What it was trained for.
+    card : str
+        The model card, Markdown; empty if there is none.
+    folder : Path or None
+        Where it was loaded from.
+    """
 
     config: WaveformDenoiserConfig
 

@@ -24,7 +24,13 @@ _state = _State(on=False)
 
 
 class Acceleration:
-    """What `accelerate` returns; as a context manager, it takes back at its end what the call changed."""
+    """What `accelerate` returns; as a context manager, it takes back at its end what the call changed.
+
+    Parameters
+    ----------
+    before : object
+        The state to go back to.
+    """
 
     def __init__(self, before: _State):
         self._before = before
