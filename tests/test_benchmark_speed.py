@@ -204,7 +204,9 @@ def test_limits_of_kernels_are_told():
     assert [row["call"] for row in results["rows"]] == [kernel.call for kernel in KERNELS]
     assert all(row["reached_ns"] > 0 and row["memory_ns"] > 0 for row in results["rows"])
     table = format_kernel_limits(results)
-    assert table.count("\n|") == len(KERNELS) + 1
+    assert all(row["reached_ns"] > 0 for row in results["event_rows"])
+    assert [row["operations"] > 0 for row in results["event_rows"]] == [True, False, True, True, True]
+    assert table.count("\n|") == len(KERNELS) + len(results["event_rows"]) + 3
     assert "GB/s" in table
 
 

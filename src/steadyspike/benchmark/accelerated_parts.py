@@ -225,21 +225,29 @@ def localization_only(method: str) -> Callable[[Material], Callable[[], Any]]:
     """What the localizer computes on the peaks of one chunk and their waveforms."""
 
     def prepare(material: Material) -> Callable[[], Any]:
-        from spikeinterface.core.node_pipeline import ExtractDenseWaveforms, PeakRetriever
-        from spikeinterface.sortingcomponents.peak_localization.method_list import peak_localization_methods
-
-        recording = material.filtered
-        traces, _ = _first_second(recording)
-        most = SLOWEST_PEAKS if method == "monopolar_triangulation" else OTHER_PEAKS
-        inside = (material.peaks["sample_index"] > 100) & (material.peaks["sample_index"] < len(traces) - 100)
-        peaks = material.peaks[inside][:most]
-        source = PeakRetriever(recording, peaks)
-        extractor = ExtractDenseWaveforms(recording, parents=[source], ms_before=0.5, ms_after=0.5)
-        waveforms = extractor.compute(traces, peaks)
-        localizer = peak_localization_methods[method](recording, parents=[source, extractor])
+        localizer, traces, peaks, waveforms = localizer_of_first_second(material, method)
         return lambda: localizer.compute(traces, peaks, waveforms)
 
     return prepare
+
+
+def localizer_of_first_second(
+    material: Material, method: str
+) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
+    """Make a localizer, and the traces, peaks and waveforms of one chunk for it."""
+    from spikeinterface.core.node_pipeline import ExtractDenseWaveforms, PeakRetriever
+    from spikeinterface.sortingcomponents.peak_localization.method_list import peak_localization_methods
+
+    recording = material.filtered
+    traces, _ = _first_second(recording)
+    most = SLOWEST_PEAKS if method == "monopolar_triangulation" else OTHER_PEAKS
+    inside = (material.peaks["sample_index"] > 100) & (material.peaks["sample_index"] < len(traces) - 100)
+    peaks = material.peaks[inside][:most]
+    source = PeakRetriever(recording, peaks)
+    extractor = ExtractDenseWaveforms(recording, parents=[source], ms_before=0.5, ms_after=0.5)
+    waveforms = extractor.compute(traces, peaks)
+    localizer = peak_localization_methods[method](recording, parents=[source, extractor])
+    return localizer, traces, peaks, waveforms
 
 
 def _first_second(recording: BaseRecording) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,7 @@
-"""What the machine could do at best, and what the accelerated kernels reach, in ns for a sample of a channel.
+"""What the machine could do at best, and what the accelerated kernels reach.
+
+Filters, references and detectors are told in ns for a sample of a channel, localizers in ns for a spike, and the
+correlation of motion estimators in ns for a pair of time bins.
 
 Memory is measured by copying an array, arithmetic by a product of matrices; both in this process, with one thread. The
 bytes that a kernel moves and the operations that it needs are counted by hand, from how it works.
@@ -15,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from steadyspike.benchmark.accelerated_parts import CALLS, Material
+from steadyspike.benchmark.event_limits import event_rows
 from steadyspike.benchmark.speed import one_thread
 from steadyspike.environment import machine, versions
 
@@ -90,7 +94,7 @@ def run_kernel_limits(
     Returns
     -------
     results : dict
-        "machine", "versions", "copy_ns_per_byte", "ns_per_operation" by precision, and "rows".
+        "machine", "versions", "copy_ns_per_byte", "ns_per_operation" by precision, "rows" and "event_rows".
     """
     import steadyspike
 
@@ -105,7 +109,7 @@ def run_kernel_limits(
             call = CALLS[kernel.call](materials[kernel.dtype])
             with steadyspike.accelerate(num_threads=1):
                 call()
-                seconds = _median_s(call, repeats)
+                seconds = median_s(call, repeats)
             read_s = min(duration_s, 1.0) if "(compute)" in kernel.call else duration_s
             reached = 1e9 * seconds / (read_s * 30_000 * num_channels)
             operations = kernel.operations * (num_channels if kernel.per_channel else 1)
@@ -121,6 +125,13 @@ def run_kernel_limits(
             }
             rows.append(row)
             tell(f"{kernel.call}, {kernel.dtype}: {reached:.2f} ns")
+        with steadyspike.accelerate(num_threads=1):
+            events = [
+                row
+                | {"memory_ns": row["num_bytes"] * copy_ns}
+                | {"arithmetic_ns": row["operations"] * operation_ns[row["precision"]]}
+                for row in event_rows(materials["float32"], lambda call: median_s(call, repeats))
+            ]
     return {
         "machine": machine(),
         "versions": versions(),
@@ -128,6 +139,7 @@ def run_kernel_limits(
         "copy_ns_per_byte": copy_ns,
         "ns_per_operation": operation_ns,
         "rows": rows,
+        "event_rows": events,
     }
 
 
@@ -138,12 +150,13 @@ def format_kernel_limits(results: dict[str, Any]) -> str:
         "arithmetic alone (ns) | reached (ns) |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
-    for row in results["rows"]:
-        operations = f"{row['operations']:g} in {row['precision']}" if row["operations"] else "comparisons"
-        arithmetic = f"{row['arithmetic_ns']:.2f}" if row["operations"] else ""
-        cells = [row["call"], row["dtype"], f"{row['num_bytes']:g}", operations]
-        cells += [f"{row['memory_ns']:.2f}", arithmetic, f"{row['reached_ns']:.2f}"]
-        lines.append("| " + " | ".join(cells) + " |")
+    lines += [_format_row(row, row["dtype"], "comparisons", 2) for row in results["rows"]]
+    lines += [
+        "",
+        "| Kernel | for each | bytes moved | operations | memory alone (ns) | arithmetic alone (ns) | reached (ns) |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    lines += [_format_row(row, row["event"], "divisions, square roots", 0) for row in results["event_rows"]]
     rates = ", ".join(
         f"{1 / ns:.0f} billion operations/s in {precision}"
         for precision, ns in results["ns_per_operation"].items()
@@ -151,15 +164,24 @@ def format_kernel_limits(results: dict[str, Any]) -> str:
     computer = results["machine"]
     lines += [
         "",
-        f"For each sample of each of {results['num_channels']} channels; median of processor times, one thread, data "
-        f"in memory, chunks of 1 s. Memory: {1 / results['copy_ns_per_byte']:.1f} GB/s, read and written, when an "
-        f"array is copied. Arithmetic: {rates}, in a large product of matrices. {computer['processor']}, "
-        f"{computer['system']}.",
+        f"The first table for each sample of each of {results['num_channels']} channels; median of processor times, "
+        f"one thread, data in memory, chunks of 1 s. Memory: {1 / results['copy_ns_per_byte']:.1f} GB/s, read and "
+        f"written, when an array is copied. Arithmetic: {rates}, in a large product of matrices. "
+        f"{computer['processor']}, {computer['system']}.",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _median_s(call: Callable[[], Any], repeats: int) -> float:
+def _format_row(row: dict[str, Any], of: str, without_operations: str, digits: int) -> str:
+    counted = row["operations"] > 0
+    cells = [row["call"], of, f"{row['num_bytes']:.0f}"]
+    cells.append(f"{row['operations']:.0f} in {row['precision']}" if counted else without_operations)
+    cells += [f"{row['memory_ns']:.{digits}f}", f"{row['arithmetic_ns']:.{digits}f}" if counted else ""]
+    return "| " + " | ".join([*cells, f"{row['reached_ns']:.{digits}f}"]) + " |"
+
+
+def median_s(call: Callable[[], Any], repeats: int) -> float:
+    """Time a call some times, and return the median of the processor times."""
     spent = []
     for _ in range(repeats):
         start = time.process_time()
@@ -171,9 +193,9 @@ def _median_s(call: Callable[[], Any], repeats: int) -> float:
 def _copy_ns_per_byte(repeats: int) -> float:
     source = np.ones(16_000_000, dtype="float32")
     target = np.zeros_like(source)
-    return 1e9 * _median_s(lambda: np.copyto(target, source), max(repeats, 5)) / (2 * source.nbytes)
+    return 1e9 * median_s(lambda: np.copyto(target, source), max(repeats, 5)) / (2 * source.nbytes)
 
 
 def _ns_per_operation(precision: str, repeats: int) -> float:
     matrix = np.ones((1024, 1024), dtype=precision)
-    return 1e9 * _median_s(lambda: matrix @ matrix, max(repeats, 3)) / (2 * 1024**3)
+    return 1e9 * median_s(lambda: matrix @ matrix, max(repeats, 3)) / (2 * 1024**3)
