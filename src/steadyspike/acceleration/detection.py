@@ -8,6 +8,7 @@ import numpy as np
 
 from steadyspike.acceleration import threads
 from steadyspike.acceleration.calls import NotCoveredError
+from steadyspike.acceleration.snippets import neighbours_of
 from steadyspike.kernels.threshold_peaks import (
     DTYPES,
     find_extrema,
@@ -48,18 +49,19 @@ def locally_exclusive_peaks(
     if not (np.isfinite(thresholds) & (thresholds != 0)).all():
         raise NotCoveredError("a threshold that is 0 or not finite")
     samples, channels, values = _extrema(traces, thresholds, self.peak_sign, 1, strict=False)
+    neighbours, counts = neighbours_of(self, traces.shape[1])
     sizes = relative_sizes(values, channels, thresholds)
-    kept = np.empty(samples.size, dtype=bool)
     # those of the margin refuse others, but are not kept
     first, last = np.searchsorted(samples, (sweep + 1, len(traces) - sweep - 1))
-    last = max(first, last)
-    kept[:first] = kept[last:] = False
+    found: dict[int, np.ndarray] = {}
 
     def judge(start: int, stop: int) -> None:
-        start, stop = first + start, first + stop
-        kept[start:stop] = largest_around(samples, channels, sizes, self.neighbours_mask, sweep, start, stop)
+        found[start] = largest_around(
+            samples, channels, sizes, neighbours, counts, sweep, first + start, first + stop
+        )
 
-    threads.over_ranges(judge, int(last - first), FEWEST_EXTREMA)
+    threads.over_ranges(judge, max(int(last - first), 0), FEWEST_EXTREMA)
+    kept = np.concatenate([found[start] for start in sorted(found)])
     return (_peaks(self, samples[kept], channels[kept], values[kept], segment_index),)
 
 

@@ -1,22 +1,17 @@
 """Local extrema of traces beyond a threshold, and which of them are the largest in their surroundings.
 
-A row of traces (all channels at one time) is compared with the thresholds in vector registers; only the few samples
+Samples are compared with the thresholds and with those before and after in vector registers, 64 at a time; only the few
 that cross are looked at one by one.
 """
 
 import numba
 import numpy as np
 
+from .extremum_bits import BITS, lowest_bit, peak_bits, trough_bits
 from .spike_candidates import _longer
 
 # what the kernels have been written for: all that float64 holds exactly
 DTYPES = tuple(map(np.dtype, ("float32", "float64", "int8", "int16", "int32", "uint8", "uint16", "uint32")))
-# bytes of traces that are compared in one go: their rows, and those before and after, stay in the nearest cache
-TILE_BYTES = 4096
-# each 6 bits in a row of this number are different, and so tell which bit of a word is set
-DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
-BIT_OF = np.zeros(64, dtype=np.int64)
-BIT_OF[[((int(DE_BRUIJN) << bit) & (2**64 - 1)) >> 58 for bit in range(64)]] = np.arange(64)
 # rows this much wider than what is read are copied first
 WIDEST_GAP = 2
 
@@ -101,15 +96,15 @@ def find_extrema(flat, stride, num_channels, first, last, thresholds, signs, *, 
     values : np.ndarray
         Of the traces there.
     """
-    # with a sweep of one sample, marking tells all, if the levels are as exact as the thresholds
-    sure = sweep == 1 and not strict
-    rows = max(1, TILE_BYTES // (flat.itemsize * stride))
+    # with a sweep of one sample, the bits tell all, if the levels are as exact as the thresholds
+    sure = sweep == 1 and not strict and stride == num_channels
     levels = []
     for sign, of_channels in zip(("neg", "pos"), crossing_levels(thresholds, flat.dtype), strict=True):
         sure &= _same_levels(of_channels, -thresholds if sign == "neg" else thresholds)
-        tiled = np.zeros((rows if signs in (sign, "both") else 0, stride), dtype=flat.dtype)
-        tiled[:, :num_channels] = of_channels
-        levels.append(tiled.ravel())
+        # the samples that are compared in one go may begin at any channel
+        row = np.zeros(stride, dtype=flat.dtype)
+        row[:num_channels] = of_channels
+        levels.append(np.resize(row, stride + BITS if signs in (sign, "both") else 0))
     return _find(flat, stride, num_channels, first, last, thresholds, *levels, sweep, strict, bool(sure))
 
 
@@ -120,79 +115,69 @@ def _same_levels(levels, thresholds):
     return (np.abs(thresholds) < limits.max).all() and limits.min < 0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True)
 def _find(flat, stride, num_channels, first, last, thresholds, lows, highs, sweep, strict, sure):
-    size = 1024
+    size = 16 * BITS
     samples, channels, values = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, flat.dtype)
-    number = 0
-    tile = max(lows.size, highs.size)
-    # a byte for each sample, so that the compiler packs the comparisons of a whole register
-    words = np.zeros((tile + 63) // 64 * 8, np.uint64)
-    marks = words.view(np.int8)
-    marked = np.empty(8 * words.size, np.int64)
-    for row in range(first, last, tile // stride):
-        start = row * stride
-        count = min(tile, (last - 1 - row) * stride + num_channels)
-        _mark(flat, start, count, stride, lows, highs, marks)
-        marks[count:] = 0
-        num_marked = _list_marked(words, marked)
-        if number + num_marked > size:
-            size = 2 * (size + num_marked)
-            samples, channels = _longer(samples, size), _longer(channels, size)
-            values = _longer(values, size)
-        for m in range(num_marked):
-            i = marked[m]
-            t = i // stride
-            c = i - t * stride
-            samples[number], channels[number], values[number] = row + t, c, flat[start + i]
-            if sure and stride == num_channels:
-                number += 1
-            else:
-                number += c < num_channels and _is_extremum(
-                    flat, start + i, stride, thresholds[c], lows.size > 0, highs.size > 0, sweep, strict
-                )
-    return samples[:number], channels[:number], values[:number]
+    at, stop = first * stride, (last - 1) * stride + num_channels
+    number, row, column = 0, first, 0
+    while True:
+        at, row, column, number = _scan(
+            flat, stride, num_channels, at, stop, row, column, thresholds, lows, highs, sweep, strict, sure, samples,
+            channels, values, number
+        )  # fmt: skip
+        if at >= stop:
+            return samples[:number], channels[:number], values[:number]
+        size *= 2
+        samples, channels, values = _longer(samples, size), _longer(channels, size), _longer(values, size)
 
 
+# apart from what lengthens the arrays, without which the compiler keeps all in registers
 @numba.njit(nogil=True, cache=True)
-def _list_marked(words, marked):
-    """List the bytes that are 1, and return how many; hardly a branch depends on where they are."""
-    count = 0
-    for group in range(0, words.size, 8):
-        together = np.uint64(0)
-        for w in range(8):
-            together |= words[group + w]
-        if together == 0:
-            continue
+def _scan(
+    flat, stride, num_channels, at, stop, row, column, thresholds, lows, highs, sweep, strict, sure, samples,
+    channels, values, number
+):  # fmt: skip
+    """Go on from a place until the end, or until there may be no room; return where, and how many were found."""
+    room = samples.size - BITS
+    while at < stop and number <= room:
         bits = np.uint64(0)
-        for w in range(8):
-            # the multiplication brings the lowest bits of 8 bytes together
-            byte = (words[group + w] * np.uint64(0x0102040810204080)) >> np.uint64(56)
-            bits |= byte << np.uint64(8 * w)
+        if at + BITS <= stop:
+            if lows.size:
+                bits |= trough_bits(flat, at, stride, lows, column)
+            if highs.size:
+                bits |= peak_bits(flat, at, stride, highs, column)
+        else:
+            bits = _last_bits(flat, at, stop - at, stride, lows, highs, column)
         while bits:
-            lowest = bits & (~bits + np.uint64(1))
-            marked[count] = 8 * group + BIT_OF[(lowest * DE_BRUIJN) >> np.uint64(58)]
-            count += 1
-            bits ^= lowest
-    return count
+            place = lowest_bit(bits)
+            bits &= bits - np.uint64(1)
+            t, c = row, column + place
+            while c >= stride:
+                t, c = t + 1, c - stride
+            samples[number], channels[number], values[number] = t, c, flat[at + place]
+            number += sure or (
+                c < num_channels
+                and _is_extremum(
+                    flat, at + place, stride, thresholds[c], lows.size > 0, highs.size > 0, sweep, strict
+                )
+            )
+        at, column = at + BITS, column + BITS
+        while column >= stride:
+            row, column = row + 1, column - stride
+    return at, row, column, number
 
 
 @numba.njit(nogil=True, cache=True)
-def _mark(flat, start, count, stride, lows, highs, marks):
-    """Mark what crosses a level and is an extremum among the two samples beside it."""
-    row, before = flat[start : start + count], flat[start - stride : start - stride + count]
-    after = flat[start + stride : start + stride + count]
-    if lows.size and highs.size:
-        for i in range(count):
-            trough = np.int8(row[i] <= lows[i]) & np.int8(row[i] < before[i]) & np.int8(row[i] <= after[i])
-            peak = np.int8(row[i] >= highs[i]) & np.int8(row[i] > before[i]) & np.int8(row[i] >= after[i])
-            marks[i] = trough | peak
-    elif lows.size:
-        for i in range(count):
-            marks[i] = np.int8(row[i] <= lows[i]) & np.int8(row[i] < before[i]) & np.int8(row[i] <= after[i])
-    else:
-        for i in range(count):
-            marks[i] = np.int8(row[i] >= highs[i]) & np.int8(row[i] > before[i]) & np.int8(row[i] >= after[i])
+def _last_bits(flat, at, count, stride, lows, highs, column):
+    """Bits of the last samples, which are too few to be compared in one go."""
+    bits = np.uint64(0)
+    for i in range(count):
+        before, value, after = flat[at + i - stride], flat[at + i], flat[at + i + stride]
+        trough = lows.size > 0 and value <= lows[column + i] and value < before and value <= after
+        peak = highs.size > 0 and value >= highs[column + i] and value > before and value >= after
+        bits |= np.uint64(trough or peak) << np.uint64(i)
+    return bits
 
 
 @numba.njit(nogil=True, cache=True)
@@ -238,8 +223,8 @@ def _relative_sizes(values, channels, thresholds):
     return sizes
 
 
-def largest_around(samples, channels, sizes, near, sweep, first, last):
-    """Tell which extrema no other exceeds, among those of neighbouring channels at most `sweep` samples away.
+def largest_around(samples, channels, sizes, neighbours, counts, sweep, first, last):
+    """Find the extrema that no other exceeds, among those of neighbouring channels at most `sweep` samples away.
 
     Of equal ones the earlier counts; at the same sample both do.
 
@@ -249,8 +234,9 @@ def largest_around(samples, channels, sizes, near, sweep, first, last):
         As `find_extrema` returns them.
     sizes : np.ndarray
         Shape (num_extrema,), float64.
-    near : np.ndarray
-        Whether a channel (second axis) is a neighbour of another (first axis), boolean, square.
+    neighbours, counts : np.ndarray
+        Neighbours of each channel, itself among them, shape (num_channels, most neighbours), and how many there are;
+        of two channels each is the other's neighbour, or neither.
     sweep : int
         In samples.
     first, last : int
@@ -259,35 +245,44 @@ def largest_around(samples, channels, sizes, near, sweep, first, last):
     Returns
     -------
     np.ndarray
-        Boolean, shape (last - first,).
+        Their places, ascending, int64.
     """
-    return _largest_around(samples, channels, sizes, near, sweep, first, last)
+    return _largest_around(samples, channels, sizes, neighbours, counts, sweep, first, last)
 
 
 @numba.njit(nogil=True, cache=True)
-def _largest_around(samples, channels, sizes, near, sweep, first, last):
-    kept = np.empty(last - first, dtype=np.bool_)
+def _largest_around(samples, channels, sizes, neighbours, counts, sweep, first, last):
+    if first >= last:
+        return np.empty(0, np.int64)
+    begin, end = first, last
+    while begin > 0 and samples[begin - 1] >= samples[first] - sweep:
+        begin -= 1
+    while end < samples.size and samples[end] <= samples[last - 1] + sweep:
+        end += 1
+    exceeded = np.zeros(end - begin, np.bool_)
+    _compare_pairs(
+        samples[begin:end], channels[begin:end], sizes[begin:end], neighbours, counts, sweep, exceeded
+    )
+    places = np.empty(last - first, np.int64)
+    number = 0
     for i in range(first, last):
-        kept[i - first] = _is_largest(samples, channels, sizes, near[channels[i]], sweep, i)
-    return kept
+        places[number] = i
+        number += not exceeded[i - begin]
+    return places[:number]
 
 
 @numba.njit(nogil=True, cache=True)
-def _is_largest(samples, channels, sizes, near, sweep, i):
-    # to both sides in turn: what refuses an extremum is mostly the same spike on a channel beside it, close in time
-    earlier, later = i - 1, i + 1
-    size, start, stop = sizes[i], samples[i] - sweep, samples[i] + sweep
-    more_before = more_after = True
-    while more_before or more_after:
-        more_before = earlier >= 0 and samples[earlier] >= start
-        if more_before:
-            larger = sizes[earlier] > size or (sizes[earlier] == size and samples[earlier] < samples[i])
-            if near[channels[earlier]] and larger:
-                return False
-            earlier -= 1
-        more_after = later < samples.size and samples[later] <= stop
-        if more_after:
-            if near[channels[later]] and sizes[later] > size:
-                return False
-            later += 1
-    return True
+def _compare_pairs(samples, channels, sizes, neighbours, counts, sweep, exceeded):
+    """Compare each extremum with those before it, channel by channel."""
+    latest = np.full(counts.size, -1)
+    previous = np.empty(samples.size, np.int64)
+    for i in range(samples.size):
+        sample, size, main = samples[i], sizes[i], channels[i]
+        for k in range(counts[main]):
+            j = latest[neighbours[main, k]]
+            while j >= 0 and samples[j] >= sample - sweep:
+                exceeded[j] |= size > sizes[j]
+                exceeded[i] |= sizes[j] > size or (sizes[j] == size and samples[j] < sample)
+                j = previous[j]
+        previous[i] = latest[main]
+        latest[main] = i

@@ -1,0 +1,61 @@
+"""Compare 64 samples with a level and with the samples beside them, and tell the result as the bits of one number.
+
+The compiler packs the results of a loop's comparisons into bytes in memory, which have to be searched again; as one
+vector they become a number in a register, that is 0 nearly always. Usable in compiled functions only.
+"""
+
+from numba.core import types
+from numba.core.cgutils import ir
+from numba.extending import intrinsic
+
+BITS = 64
+
+
+def _comparing(towards: str, beyond: str):
+    """Intrinsic that compares a row by these two operators; comparisons with NaN are false."""
+
+    @intrinsic
+    def bits_of(typingctx, flat, at, stride, levels, place):
+        dtype = flat.dtype
+
+        def generate(context, builder, signature, arguments):
+            samples, index, apart, bounds, offset = arguments
+            vector = ir.VectorType(context.get_value_type(dtype), BITS)
+            if isinstance(dtype, types.Float):
+                compare = builder.fcmp_ordered
+            else:
+                compare = builder.icmp_signed if dtype.signed else builder.icmp_unsigned
+
+            def load(array_type, array, where):
+                data = context.make_array(array_type)(context, builder, array).data
+                pointer = builder.bitcast(builder.gep(data, [where]), vector.as_pointer())
+                return builder.load(pointer, align=dtype.bitwidth // 8)
+
+            row = load(flat, samples, index)
+            before = load(flat, samples, builder.sub(index, apart))
+            after = load(flat, samples, builder.add(index, apart))
+            reached = compare(towards, row, load(levels, bounds, offset))
+            found = builder.and_(reached, compare(beyond, row, before))
+            found = builder.and_(found, compare(towards, row, after))
+            return builder.bitcast(found, ir.IntType(BITS))
+
+        return types.uint64(flat, at, stride, levels, place), generate
+
+    return bits_of
+
+
+trough_bits = _comparing("<=", "<")
+peak_bits = _comparing(">=", ">")
+for _bits, _what in ((trough_bits, "troughs"), (peak_bits, "peaks")):
+    _bits.__doc__ = f"""Find {_what} in `flat[at : at + 64]`: bit i is set where sample i reaches `levels[place + i]`,
+    exceeds the sample `stride` before, and is not exceeded by the one `stride` after. Unchecked; arrays of one type."""
+
+
+@intrinsic
+def lowest_bit(typingctx, bits):
+    """Place of the lowest bit that is set, of a number that is not 0."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.uint64), generate
