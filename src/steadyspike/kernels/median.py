@@ -82,7 +82,11 @@ def subtract_reference(
     which = np.zeros(len(channels), dtype="int64") if which is None else np.asarray(which, dtype="int64")
     average = {"median": 0, "average": 1, "products": 2}[operator]
     sizes = [len(reference) for reference in references]
+    sets = _pack_sets(references)
     small = max(sizes, default=0) <= LARGEST_SMALL_SET or operator == "products"
+    if operator == "average" and (sets[2] >= 0).all():
+        # channels side by side are added up in registers, however few they are
+        small = False
     integers = traces.dtype == "int16" and not average and not small and max(sizes) < MOST_COUNTED
     if traces.dtype == "int16" and not integers and not average and not small:
         traces = traces.astype("float32")
@@ -92,7 +96,6 @@ def subtract_reference(
     referenced = memory.result((traces.shape[0], len(channels)), result) if out is None else out
     if referenced.size == 0:
         return referenced.astype(dtype)
-    sets = _pack_sets(references)
     in_turn = bool((which == np.arange(len(which))).all())
     first = _first_if_consecutive(channels) if in_turn or not which.any() else -1
     columns = (channels, which, first, in_turn and len(which) > 1)
