@@ -26,6 +26,26 @@ def fake_pair(calls, agreement="same"):
     )
 
 
+@pytest.fixture(autouse=True)
+def no_filling(monkeypatch):
+    monkeypatch.setattr(speed, "SHORT_S", 0.0)
+
+
+def test_short_calls_are_repeated(monkeypatch):
+    monkeypatch.setattr(speed, "SHORT_S", 1.0)
+    now, calls = [0.0], []
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: now[0])
+
+    def spend():
+        # the first call after the other side's takes longer
+        now[0] += 0.1 if calls[-1:] == ["steady"] else 0.3
+        calls.append("steady")
+
+    pair = Pair(lambda: calls.append("upstream"), spend, "theirs", "ours", warm_up=lambda: None)
+    assert speed.measure(pair, 1)["steady_s"] == pytest.approx(0.1)
+    assert calls.count("steady") == 1 + 5
+
+
 def test_both_sides_run_in_turns_after_warming_up():
     calls = []
     row = speed.measure(fake_pair(calls), 3)
