@@ -12,10 +12,13 @@ BITS = 64
 
 
 def _comparing(towards: str, beyond: str):
-    """Intrinsic that compares a row by these two operators; comparisons with NaN are false."""
-
     @intrinsic
     def bits_of(typingctx, flat, at, stride, levels, place):
+        """Compare `flat[at : at + 64]`, unchecked; comparisons with NaN are false.
+
+        Bit i is set where sample i reaches `levels[place + i]`, exceeds the sample `stride` before it, and is not
+        exceeded by the one `stride` after it. Both arrays are of one type.
+        """
         dtype = flat.dtype
 
         def generate(context, builder, signature, arguments):
@@ -46,9 +49,6 @@ def _comparing(towards: str, beyond: str):
 
 trough_bits = _comparing("<=", "<")
 peak_bits = _comparing(">=", ">")
-for _bits, _what in ((trough_bits, "troughs"), (peak_bits, "peaks")):
-    _bits.__doc__ = f"""Find {_what} in `flat[at : at + 64]`: bit i is set where sample i reaches `levels[place + i]`,
-    exceeds the sample `stride` before, and is not exceeded by the one `stride` after. Unchecked; arrays of one type."""
 
 
 @intrinsic

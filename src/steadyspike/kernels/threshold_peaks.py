@@ -8,10 +8,13 @@ import numba
 import numpy as np
 
 from .extremum_bits import BITS, lowest_bit, peak_bits, trough_bits
+from .memory import LINE_BYTES, prefetch_to_read
 from .spike_candidates import _longer
 
 # what the kernels have been written for: all that float64 holds exactly
 DTYPES = tuple(map(np.dtype, ("float32", "float64", "int8", "int16", "int32", "uint8", "uint16", "uint32")))
+# how far ahead samples are fetched: each is compared too soon for the processor to have done so by itself
+AHEAD_BYTES = 16384
 # rows this much wider than what is read are copied first
 WIDEST_GAP = 2
 
@@ -140,9 +143,12 @@ def _scan(
 ):  # fmt: skip
     """Go on from a place until the end, or until there may be no room; return where, and how many were found."""
     room = samples.size - BITS
+    in_line, ahead = LINE_BYTES // flat.itemsize, AHEAD_BYTES // flat.itemsize
     while at < stop and number <= room:
         bits = np.uint64(0)
         if at + BITS <= stop:
+            for line in range(BITS // in_line):
+                prefetch_to_read(flat, at + stride + ahead + line * in_line)
             if lows.size:
                 bits |= trough_bits(flat, at, stride, lows, column)
             if highs.size:
