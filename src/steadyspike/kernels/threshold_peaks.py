@@ -13,7 +13,7 @@ from .spike_candidates import _longer
 
 # what the kernels have been written for: all that float64 holds exactly
 DTYPES = tuple(map(np.dtype, ("float32", "float64", "int8", "int16", "int32", "uint8", "uint16", "uint32")))
-# how far ahead samples are fetched: each is compared too soon for the processor to have done so by itself
+# how far ahead samples are fetched: each is compared sooner than the processor has fetched it by itself
 AHEAD_BYTES = 16384
 # rows this much wider than what is read are copied first
 WIDEST_GAP = 2
@@ -105,10 +105,16 @@ def find_extrema(flat, stride, num_channels, first, last, thresholds, signs, *, 
     for sign, of_channels in zip(("neg", "pos"), crossing_levels(thresholds, flat.dtype), strict=True):
         sure &= _same_levels(of_channels, -thresholds if sign == "neg" else thresholds)
         # the samples that are compared in one go may begin at any channel
-        row = np.zeros(stride, dtype=flat.dtype)
+        row = np.full(stride, _farthest(flat.dtype, sign), dtype=flat.dtype)
         row[:num_channels] = of_channels
         levels.append(np.resize(row, stride + BITS if signs in (sign, "both") else 0))
     return _find(flat, stride, num_channels, first, last, thresholds, *levels, sweep, strict, bool(sure))
+
+
+def _farthest(dtype, sign):
+    """Level for what lies between the rows, which next to nothing reaches."""
+    limits = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
+    return limits.min if sign == "neg" else limits.max
 
 
 def _same_levels(levels, thresholds):
