@@ -37,7 +37,9 @@ def whitened_traces(self: Any, start_frame: int, end_frame: int, channel_indices
     """
     matrix, means, dtype = np.asarray(self.W), self.M, np.dtype(self.dtype)
     check_channels(channel_indices)
-    if matrix.ndim != 2 or (_bands.get(self, (None,))[0] is not self.W and not np.isfinite(matrix).all()):
+    # a matrix whose band is known has been checked
+    known = _bands.get(self, (None,))[0] is self.W
+    if matrix.ndim != 2 or not (known or np.isfinite(matrix).all()):
         raise NotCoveredError("W that is not a matrix of finite numbers")
     if means is not None and np.size(means) != len(matrix):
         raise NotCoveredError("M of a size other than the number of channels")

@@ -83,10 +83,9 @@ def subtract_reference(
     average = {"median": 0, "average": 1, "products": 2}[operator]
     sizes = [len(reference) for reference in references]
     sets = _pack_sets(references)
-    small = max(sizes, default=0) <= LARGEST_SMALL_SET or operator == "products"
-    if operator == "average" and (sets[2] >= 0).all():
-        # channels side by side are added up in registers, however few they are
-        small = False
+    # means of channels side by side are added up in registers, however few they are
+    in_registers = operator == "average" and bool((sets[2] >= 0).all())
+    small = operator == "products" or (max(sizes, default=0) <= LARGEST_SMALL_SET and not in_registers)
     integers = traces.dtype == "int16" and not average and not small and max(sizes) < MOST_COUNTED
     if traces.dtype == "int16" and not integers and not average and not small:
         traces = traces.astype("float32")
