@@ -13,13 +13,6 @@ from steadyspike.acceleration import calls, patching, threads
 from steadyspike.acceleration.patches import PATCHES
 
 
-@pytest.fixture(autouse=True)
-def off_afterwards():
-    calls.forget()
-    yield
-    steadyspike.accelerate(False)
-
-
 @pytest.fixture(scope="module")
 def recording():
     return si.generate_recording(num_channels=6, durations=[1.0, 0.5], seed=0)

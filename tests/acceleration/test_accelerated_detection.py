@@ -13,13 +13,6 @@ DETECTORS = (ByChannelPeakDetector, LocallyExclusivePeakDetector)
 SIGNS = ("neg", "pos", "both")
 
 
-@pytest.fixture(autouse=True)
-def off_afterwards():
-    calls.forget()
-    yield
-    steadyspike.accelerate(False)
-
-
 def on_probe(traces, rate=10_000.0):
     traces = traces if isinstance(traces, list) else [traces]
     recording = si.NumpyRecording(traces, sampling_frequency=rate)

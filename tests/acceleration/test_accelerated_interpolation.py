@@ -12,13 +12,6 @@ from steadyspike.acceleration import calls
 RATE = 1000.0
 
 
-@pytest.fixture(autouse=True)
-def off_afterwards():
-    calls.forget()
-    yield
-    steadyspike.accelerate(False)
-
-
 def positions(num_channels, order=None):
     index = np.arange(num_channels)
     found = np.stack([32.0 * (index % 2), 20.0 * (index // 2)], axis=1)

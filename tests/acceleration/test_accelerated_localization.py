@@ -29,13 +29,6 @@ JOB = {"n_jobs": 1, "chunk_size": 2000, "progress_bar": False}
 MONOPOLAR = "monopolar_triangulation"
 
 
-@pytest.fixture(autouse=True)
-def off_afterwards():
-    calls.forget()
-    yield
-    steadyspike.accelerate(False)
-
-
 def contacts(num_channels):
     return np.array([[16.0 * ((3 * i) % 4), 20.0 * (i // 2)] for i in range(num_channels)])
 

@@ -9,13 +9,6 @@ RATE = 1000.0
 SHIFTS = np.tile(np.repeat(np.arange(6) / 7, 2), 8)
 
 
-@pytest.fixture(autouse=True)
-def off_afterwards():
-    calls.forget()
-    yield
-    steadyspike.accelerate(False)
-
-
 def noise(num_samples=1500, num_channels=37, dtype="float32", offset=0.0, seed=0):
     traces = 30.0 * np.random.default_rng(seed).standard_normal((num_samples, num_channels)) + offset
     return traces.astype(dtype)

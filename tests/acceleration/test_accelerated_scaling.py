@@ -12,13 +12,6 @@ RATE = 1000.0
 TYPES = ["int16", "uint16", "int32", "float32", "float64"]
 
 
-@pytest.fixture(autouse=True)
-def off_afterwards():
-    calls.forget()
-    yield
-    steadyspike.accelerate(False)
-
-
 def recording_of(dtype="float32", num_channels=19, num_samples=900, seed=0):
     rng = np.random.default_rng(seed)
     draw = [

@@ -5,17 +5,9 @@ from spikeinterface.postprocessing import localization_tools
 from spikeinterface.postprocessing.localization_tools import compute_monopolar_triangulation
 
 import steadyspike
-from steadyspike.acceleration import calls
 
 MONOPOLAR = "monopolar_triangulation"
 JOB = {"n_jobs": 1, "chunk_duration": "1s", "progress_bar": False}
-
-
-@pytest.fixture(autouse=True)
-def off_afterwards():
-    calls.forget()
-    yield
-    steadyspike.accelerate(False)
 
 
 @pytest.fixture(scope="module")

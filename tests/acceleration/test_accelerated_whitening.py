@@ -11,13 +11,6 @@ RATE = 1000.0
 CHUNKS = dict(num_chunks_per_segment=3, chunk_size=300, seed=1)
 
 
-@pytest.fixture(autouse=True)
-def off_afterwards():
-    calls.forget()
-    yield
-    steadyspike.accelerate(False)
-
-
 def traces_of(num_samples=1200, num_channels=37, dtype="float32", scale=30.0, offset=0.0, seed=0):
     rng = np.random.default_rng(seed)
     common = rng.standard_normal((num_samples, 1))
