@@ -2,13 +2,10 @@ import pickle
 
 import numpy as np
 import pytest
-import spikeinterface.full as si
-from probeinterface import Probe
+from localization_inputs import contacts, on_probe, simulated
 from spikeinterface.core.node_pipeline import (
     ExtractDenseWaveforms,
-    ExtractSparseWaveforms,
     PeakRetriever,
-    SpikeRetriever,
     run_node_pipeline,
 )
 from spikeinterface.postprocessing import localization_tools
@@ -18,48 +15,8 @@ from spikeinterface.sortingcomponents.peak_localization.method_list import peak_
 import steadyspike
 from steadyspike.acceleration import calls, patching
 
-RATE = 10_000.0
-PEAK_DTYPE = [
-    ("sample_index", "int64"),
-    ("channel_index", "int64"),
-    ("amplitude", "float64"),
-    ("segment_index", "int64"),
-]
 JOB = {"n_jobs": 1, "chunk_size": 2000, "progress_bar": False}
 MONOPOLAR = "monopolar_triangulation"
-
-
-def contacts(num_channels):
-    return np.array([[16.0 * ((3 * i) % 4), 20.0 * (i // 2)] for i in range(num_channels)])
-
-
-def on_probe(traces):
-    recording = si.NumpyRecording(traces if isinstance(traces, list) else [traces], sampling_frequency=RATE)
-    num_channels = recording.get_num_channels()
-    probe = Probe(ndim=2, si_units="um")
-    probe.set_contacts(contacts(num_channels), shapes="circle", shape_params={"radius": 5})
-    probe.set_device_channel_indices(np.arange(num_channels))
-    recording.set_probe(probe)
-    return recording
-
-
-def simulated(num_spikes=120, num_channels=24, dtype="float32", seed=0, length=6000):
-    """Traces with spikes that fall off with the distance from where they are, and the peaks."""
-    generator = np.random.default_rng(seed)
-    where = contacts(num_channels)
-    traces = generator.normal(scale=3.0, size=(length, num_channels))
-    shape = -np.exp(-(np.arange(-8, 9) ** 2) / 6.0)
-    samples = np.sort(generator.choice(np.arange(20, length - 20, 19), num_spikes, replace=False))
-    peaks = np.zeros(num_spikes, dtype=PEAK_DTYPE)
-    for peak, sample in zip(peaks, samples, strict=True):
-        x, y = generator.uniform((-10, 0), (60, where[:, 1].max()))
-        distances = np.sqrt(((where - [x, y]) ** 2).sum(axis=1) + generator.uniform(5, 40) ** 2)
-        size = generator.uniform(1500, 6000) / distances * np.exp(-distances / 100)
-        traces[sample - 8 : sample + 9] += shape[:, np.newaxis] * size
-        peak["sample_index"], peak["channel_index"] = sample, size.argmax()
-    if np.dtype(dtype).kind in "iu":
-        traces = np.round(traces + (1000 if np.dtype(dtype).kind == "u" else 0))
-    return traces.astype(dtype), peaks
 
 
 def node_of(method, recording, peaks, extractor=ExtractDenseWaveforms, **kwargs):
@@ -363,75 +320,15 @@ def test_nodes_are_pickled_as_before():
 # nodes beside
 
 
-@pytest.mark.parametrize("dtype", ["float32", "int16"])
-def test_sparse_waveforms(dtype):
-    traces, peaks = simulated(40, dtype=dtype, seed=14)
-    node = ExtractSparseWaveforms(on_probe(traces), ms_before=0.4, ms_after=0.8, radius_um=45.0)
-    theirs = node.compute(traces, peaks)
-    with steadyspike.accelerate():
-        ours = node.compute(traces, peaks)
-        assert steadyspike.accelerated()["node_pipeline"].taken == 1
-        with pytest.raises(ValueError, match="broadcast"):
-            node.compute(traces[:30], peaks)
-    assert ours.dtype == theirs.dtype
-    np.testing.assert_array_equal(ours, theirs)
-
-
-def test_slices_of_peaks():
-    peaks = np.zeros(500, dtype=PEAK_DTYPE)
-    peaks["sample_index"] = np.sort(np.random.default_rng(0).integers(0, 300, 500))
-    peaks["segment_index"][250:] = 1
-    peaks["sample_index"][250:] -= peaks["sample_index"][250]
-    recordings = on_probe(np.zeros((400, 3), "float32")), on_probe([np.zeros((400, 3), "float32")] * 2)
-    for recording, some in zip(recordings, (peaks[:250], peaks), strict=True):
-        retriever = PeakRetriever(recording, some)
-        for segment in range(recording.get_num_segments()):
-            for start, end in ((0, 0), (0, 400), (100, 101), (50, 120), (399, 1000)):
-                theirs = retriever.get_peak_slice(segment, start, end, 7)
-                with steadyspike.accelerate():
-                    ours = retriever.get_peak_slice(segment, start, end, 7)
-                assert tuple(ours) == tuple(theirs)
-
-
-@pytest.mark.parametrize(
-    "kwargs",
-    [
-        {},
-        {"include_spikes_in_margin": True},
-        *(
-            {"channel_from_template": False, "peak_sign": sign, "radius_um": 45.0}
-            for sign in ("neg", "pos", "both")
-        ),
-    ],
-)
-def test_retrieved_spikes(kwargs):
-    generator = np.random.default_rng(3)
-    traces = generator.normal(size=(2, 3000, 24)).astype("float32")
-    traces[0, 500:900, 4] = np.nan
-    recording = on_probe(list(traces))
-    trains = [{unit: np.sort(generator.choice(3000, 60, replace=False)) for unit in "abc"} for _ in range(2)]
-    sorting = si.NumpySorting.from_unit_dict(trains, RATE)
-    sorting.set_property("main_channel_id", recording.channel_ids[[3, 11, 22]])
-    retriever = SpikeRetriever(sorting, recording, **kwargs)
-    for segment in range(2):
-        frames = (segment, 400, 1000, 30)
-        arguments = (traces[segment, 370:1030], 400, 1000, segment, 30, retriever.get_peak_slice(*frames))
-        (theirs,) = retriever.compute(*arguments)
-        with steadyspike.accelerate():
-            (ours,) = retriever.compute(*arguments)
-        assert theirs.size > 20
-        assert ours.dtype == theirs.dtype
-        for field in theirs.dtype.names:
-            np.testing.assert_array_equal(ours[field], theirs[field])
-    assert steadyspike.accelerated()["node_pipeline"].taken == 2
-
-
 def test_scipys_solver_is_what_is_asked_when_nothing_can_be_solved():
     """The text of a warning, and the NaN that comes with it, are SciPy's own."""
-    solver = patching.original_of(
-        "spikeinterface.postprocessing.localization_tools", "solve_monopolar_triangulation"
-    )
-    assert solver is localization_tools.solve_monopolar_triangulation
+    theirs = localization_tools.solve_monopolar_triangulation
+    with steadyspike.accelerate():
+        assert localization_tools.solve_monopolar_triangulation is not theirs
+        found = patching.original_of(
+            "spikeinterface.postprocessing.localization_tools", "solve_monopolar_triangulation"
+        )
+    assert found is theirs
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -225,15 +225,13 @@ def localization_only(method: str) -> Callable[[Material], Callable[[], Any]]:
     """What the localizer computes on the peaks of one chunk and their waveforms."""
 
     def prepare(material: Material) -> Callable[[], Any]:
-        localizer, traces, peaks, waveforms = localizer_of_first_second(material, method)
-        return lambda: localizer.compute(traces, peaks, waveforms)
+        localizer, *inputs = localizer_of_first_second(material, method)
+        return lambda: localizer.compute(*inputs)
 
     return prepare
 
 
-def localizer_of_first_second(
-    material: Material, method: str
-) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
+def localizer_of_first_second(material: Material, method: str) -> tuple[Any, ...]:
     """Make a localizer, and the traces, peaks and waveforms of one chunk for it."""
     from spikeinterface.core.node_pipeline import ExtractDenseWaveforms, PeakRetriever
     from spikeinterface.sortingcomponents.peak_localization.method_list import peak_localization_methods
