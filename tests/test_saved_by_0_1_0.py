@@ -82,7 +82,7 @@ def assert_none_is_missing(names, files):
 @pytest.mark.parametrize("name", CHAINS)
 def test_lazy_chains(folder, name):
     file = folder / "chains" / f"{name}.json"
-    chain = si.load(file)
+    chain = si.load(file, base_folder=folder)
     frames = json.loads((folder / "chains" / "frames.json").read_text())
     found = np.concatenate([chain.get_traces(segment, first, end) for segment, first, end in frames])
     half = '"precision":"half"' in file.read_text(encoding="utf8")
@@ -104,7 +104,7 @@ def test_a_chain_is_saved_again_as_it_was(folder):
     for name in CHAINS:
         file = folder / "chains" / f"{name}.json"
         before = json.loads(file.read_text(encoding="utf8"))
-        si.load(file).dump_to_json(folder / "again.json")
+        si.load(file, base_folder=folder).dump_to_json(folder / "again.json")
         after = json.loads((folder / "again.json").read_text(encoding="utf8"))
         assert after["kwargs"].keys() >= before["kwargs"].keys()
         for argument in before["kwargs"].keys() - {"recording"}:
@@ -156,9 +156,7 @@ def recording(folder):
     traces = [parent.get_traces(segment_index=segment) - np.int16(150) for segment in range(2)]
     made = si.NumpyRecording(traces, parent.sampling_frequency, channel_ids=parent.channel_ids)
     probe = Probe(ndim=2, si_units="um")
-    probe.set_contacts(
-        positions=parent.get_channel_locations(), shapes="circle", shape_params={"radius": 5}
-    )
+    probe.set_contacts(positions=parent.get_channel_locations(), shapes="circle", shape_params={"radius": 5})
     probe.set_device_channel_indices(np.arange(16))
     made.set_probe(probe)
     made.set_channel_gains(0.195)
