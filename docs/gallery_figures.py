@@ -2,7 +2,7 @@
 
 
 def scrape_report_figure(block, block_vars, gallery_conf):
-    """Save the figure of `steadyspike.report` that a block of a tutorial leaves in the variable "figure"."""
+    """Save the figure of `steadyspike.evaluation.figures` that a block of a tutorial leaves in "figure"."""
     from sphinx_gallery.scrapers import figure_rst
 
     figure = block_vars["example_globals"].pop("figure", None)

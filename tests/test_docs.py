@@ -14,7 +14,7 @@ import spikeinterface.full as si
 from markdown_code import blocks
 
 import steadyspike
-from steadyspike.benchmark.simulate import simulate_drifting_recording
+from steadyspike.simulation.drift import simulate_drifting_recording
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PRESETS = sorted((DOCS.parent / "presets").rglob("*.toml"))

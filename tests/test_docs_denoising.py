@@ -12,7 +12,7 @@ from markdown_code import blocks
 
 import steadyspike
 from steadyspike.cli import app
-from steadyspike.metrics import denoising_methods
+from steadyspike.evaluation.denoising import methods as denoising_methods
 from steadyspike.training import run as training_run
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "denoising.md"

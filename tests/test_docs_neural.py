@@ -9,8 +9,8 @@ import typer
 from markdown_code import blocks
 
 import steadyspike
-from steadyspike.benchmark.neural_recordings import simulate_spiky_recording
 from steadyspike.cli import app
+from steadyspike.simulation.spiky import simulate_spiky_recording
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "neural.md"
 

@@ -20,13 +20,13 @@ def test_import_loads_nothing_heavy():
         "print(*(set(sys.modules) - before))"
     )
     loaded = run(script)
-    assert "steadyspike.register" in loaded
+    assert "steadyspike.integration.register" in loaded
     assert not [name for name in HEAVY if name in loaded]
 
 
 def test_import_alone_loads_nothing_heavy():
     loaded = run("import steadyspike, sys; print(*sys.modules)")
-    assert "steadyspike.register" in loaded
+    assert "steadyspike.integration.register" in loaded
     assert not {"torch", "tensorflow", "matplotlib", "sklearn", "rich", "typer"} & set(loaded)
 
 
@@ -34,7 +34,11 @@ def test_any_part_can_be_imported_first():
     parts = [
         *("steadyspike.preprocessing.bandpass", "steadyspike.preprocessing.common_reference"),
         *("steadyspike.preprocessing.motion_interpolation", "steadyspike.peaks.localization"),
-        *("steadyspike.motion.decentralized", "steadyspike.register", "steadyspike.presets"),
+        *(
+            "steadyspike.motion.decentralized",
+            "steadyspike.integration.register",
+            "steadyspike.library.presets.presets",
+        ),
     ]
     # one process for all: each part is imported into an interpreter that has forgotten the package
     script = f"""

@@ -38,7 +38,11 @@ def wheel_files(tmp_path_factory):
 def test_wheel_holds_every_preset(wheel_files):
     presets = {path.relative_to(ROOT / "presets").as_posix() for path in (ROOT / "presets").rglob("*.toml")}
     assert presets
-    shipped = {name.removeprefix("steadyspike/_presets/") for name in wheel_files if name.endswith(".toml")}
+    shipped = {
+        name.removeprefix("steadyspike/library/presets/bundled/")
+        for name in wheel_files
+        if name.endswith(".toml")
+    }
     assert shipped == presets
 
 
@@ -58,7 +62,7 @@ def test_bundled_models_are_small_and_whole():
 
 
 def _bundled_files():
-    return [path for path in (ROOT / "src/steadyspike/bundled").rglob("*") if path.is_file()]
+    return [path for path in (ROOT / "src/steadyspike/library/models/bundled").rglob("*") if path.is_file()]
 
 
 def test_one_version_everywhere():
@@ -79,7 +83,7 @@ def test_extras_are_the_promised_ones():
 
 
 def test_every_import_is_a_declared_dependency():
-    declared = {"steadyspike"}
+    declared = {"steadyspike", "steadyspike_benchmarks"}
     extras = PROJECT["optional-dependencies"].values()
     for requirement in itertools.chain(PROJECT["dependencies"], *extras):
         name = re.match(r"[\w.-]+", requirement).group().lower()

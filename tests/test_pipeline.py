@@ -11,8 +11,8 @@ from probeinterface.neuropixels_tools import build_neuropixels_probe
 from spikeinterface.core.motion import Motion
 
 import steadyspike
-from steadyspike.benchmark.simulate import simulate_drifting_recording
-from steadyspike.benchmark.truth import motion_error
+from steadyspike.simulation.drift import simulate_drifting_recording
+from steadyspike.simulation.truth import motion_error
 
 NUM_CHANNELS, DEAD, NOISY, GAIN = 32, 10, 21, 2.34375
 JOBS = dict(n_jobs=1, progress_bar=False)

@@ -15,7 +15,7 @@ ZEBRA_FINCH = (
 @pytest.fixture(autouse=True)
 def one_thread():
     """Small networks wait for each other's threads where tests run side by side; import it into a test file."""
-    from steadyspike.inference import torch_threads
+    from steadyspike.library.models.inference import torch_threads
 
     with torch_threads(1):
         yield

@@ -17,10 +17,10 @@ import spikeinterface.full as si
 from spikeinterface.sortingcomponents.peak_detection import detect_peaks
 
 import steadyspike
-from steadyspike.benchmark.embedding import simulate_tetrode
+from steadyspike.evaluation.figures.embedding import plot_embedding
+from steadyspike.evaluation.figures.spike_classifier import plot_classifier_scores
 from steadyspike.peaks.embedding import aligned_waveforms, peak_waveforms
-from steadyspike.report.embedding import plot_embedding
-from steadyspike.report.spike_classifier import plot_classifier_scores
+from steadyspike_benchmarks.embedding import simulate_tetrode
 
 si.set_global_job_kwargs(n_jobs=1, progress_bar=False)
 

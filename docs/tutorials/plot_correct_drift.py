@@ -23,8 +23,8 @@ import spikeinterface.full as si
 from spikeinterface.sortingcomponents.motion import estimate_motion
 
 import steadyspike
-from steadyspike.benchmark.simulate import simulate_drifting_recording
-from steadyspike.benchmark.truth import motion_error, true_motion
+from steadyspike.simulation.drift import simulate_drifting_recording
+from steadyspike.simulation.truth import motion_error, true_motion
 
 si.set_global_job_kwargs(n_jobs=1, progress_bar=False)
 temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)

@@ -23,9 +23,9 @@ import spikeinterface.full as si
 import torch
 
 import steadyspike
-from steadyspike.benchmark.simulate import simulate_drifting_recording
-from steadyspike.benchmark.simulate_denoising import simulate_noisy_recording
-from steadyspike.benchmark.truth import motion_error
+from steadyspike.simulation.drift import simulate_drifting_recording
+from steadyspike.simulation.noisy import simulate_noisy_recording
+from steadyspike.simulation.truth import motion_error
 
 torch.set_num_threads(1)
 si.set_global_job_kwargs(n_jobs=1, progress_bar=False)

@@ -21,7 +21,7 @@ from spikeinterface.sortingcomponents.peak_detection import detect_peaks
 from spikeinterface.sortingcomponents.peak_localization import localize_peaks
 
 import steadyspike
-from steadyspike.benchmark.neural_recordings import simulate_spiky_recording
+from steadyspike.simulation.spiky import simulate_spiky_recording
 
 si.set_global_job_kwargs(n_jobs=1, progress_bar=False)
 simulated = simulate_spiky_recording("np1", noise_uV=15.0, seed=7, duration_s=6.0, num_channels=64)

@@ -19,10 +19,10 @@ import spikeinterface.full as si
 from spikeinterface.core.motion import Motion
 
 import steadyspike
-from steadyspike.benchmark.simulate import simulate_drifting_recording
-from steadyspike.benchmark.truth import true_displacement
+from steadyspike.evaluation.figures import plot_drift_metrics, plot_motion_comparison, plot_motion_trust
 from steadyspike.motion import compare_motions, restrict_motion, smooth_motion
-from steadyspike.report import plot_drift_metrics, plot_motion_comparison, plot_motion_trust
+from steadyspike.simulation.drift import simulate_drifting_recording
+from steadyspike.simulation.truth import true_displacement
 
 si.set_global_job_kwargs(n_jobs=1, progress_bar=False)
 

@@ -15,17 +15,26 @@ from os import environ
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from steadyspike.acceleration.switch import accelerate, accelerated
-    from steadyspike.embedding import align_waveforms, cluster_agreement, cluster_embedding, embed_waveforms
-    from steadyspike.hub import pull_from_hub, push_to_hub
-    from steadyspike.metrics import drift_metrics
-    from steadyspike.metrics.denoising import evaluate_deepinterpolation
-    from steadyspike.metrics.detection import score_detection
-    from steadyspike.metrics.spike_classification import evaluate_spike_classifier
-    from steadyspike.models import DeepInterpolationModel, load_model
+    from steadyspike.evaluation import drift_metrics
+    from steadyspike.evaluation.denoising.evaluate import evaluate_deepinterpolation
+    from steadyspike.evaluation.detection import score_detection
+    from steadyspike.evaluation.spike_classification import evaluate_spike_classifier
+    from steadyspike.integration.acceleration.switch import accelerate, accelerated
+    from steadyspike.integration.register import registered
+    from steadyspike.library.hub.client import pull_from_hub, push_to_hub
+    from steadyspike.library.models.deepinterpolation import DeepInterpolationModel, load_model
+    from steadyspike.library.models.spikes import SpikeDetectorModel, WaveformDenoiserModel
+    from steadyspike.library.models.waveforms import SpikeClassifier, WaveformAutoencoderModel
+    from steadyspike.library.presets.presets import list_presets, load_preset, save_preset
     from steadyspike.motion.sessions import estimate_motion_sessions
     from steadyspike.motion.trust import motion_trust
     from steadyspike.peaks.classification import classify_peaks
+    from steadyspike.peaks.clusters import (
+        align_waveforms,
+        cluster_agreement,
+        cluster_embedding,
+        embed_waveforms,
+    )
     from steadyspike.peaks.embedding import embed_peaks, units_of_peaks
     from steadyspike.peaks.on_disk import compute_peaks
     from steadyspike.peaks.residual import localize_residual
@@ -36,15 +45,11 @@ if TYPE_CHECKING:
     from steadyspike.preprocessing.deepinterpolation import deepinterpolate
     from steadyspike.preprocessing.motion_by_shank import interpolate_motion_by_shank
     from steadyspike.preprocessing.motion_interpolation import interpolate_motion
-    from steadyspike.presets import list_presets, load_preset, save_preset
-    from steadyspike.register import registered
-    from steadyspike.spike_models import SpikeDetectorModel, WaveformDenoiserModel
     from steadyspike.training.autoencoder import train_waveform_autoencoder
     from steadyspike.training.deepinterpolation import train_deepinterpolation
     from steadyspike.training.spike_classifier import train_spike_classifier
     from steadyspike.training.spike_detector import train_spike_detector
     from steadyspike.training.waveform_denoiser import train_waveform_denoiser
-    from steadyspike.waveform_models import SpikeClassifier, WaveformAutoencoderModel
 
 __version__ = "0.1.0"
 
@@ -94,23 +99,23 @@ __all__ = [
 ]
 
 _MODULES = {
-    "accelerate": "steadyspike.acceleration.switch",
-    "accelerated": "steadyspike.acceleration.switch",
-    "SpikeClassifier": "steadyspike.waveform_models",
-    "WaveformAutoencoderModel": "steadyspike.waveform_models",
-    "align_waveforms": "steadyspike.embedding",
+    "accelerate": "steadyspike.integration.acceleration.switch",
+    "accelerated": "steadyspike.integration.acceleration.switch",
+    "SpikeClassifier": "steadyspike.library.models.waveforms",
+    "WaveformAutoencoderModel": "steadyspike.library.models.waveforms",
+    "align_waveforms": "steadyspike.peaks.clusters",
     "classify_peaks": "steadyspike.peaks.classification",
-    "cluster_agreement": "steadyspike.embedding",
-    "cluster_embedding": "steadyspike.embedding",
+    "cluster_agreement": "steadyspike.peaks.clusters",
+    "cluster_embedding": "steadyspike.peaks.clusters",
     "cut_spikes": "steadyspike.peaks.spike_cutouts",
     "embed_peaks": "steadyspike.peaks.embedding",
-    "embed_waveforms": "steadyspike.embedding",
-    "evaluate_spike_classifier": "steadyspike.metrics.spike_classification",
+    "embed_waveforms": "steadyspike.peaks.clusters",
+    "evaluate_spike_classifier": "steadyspike.evaluation.spike_classification",
     "train_spike_classifier": "steadyspike.training.spike_classifier",
     "train_waveform_autoencoder": "steadyspike.training.autoencoder",
     "units_of_peaks": "steadyspike.peaks.embedding",
-    "drift_metrics": "steadyspike.metrics",
-    "evaluate_deepinterpolation": "steadyspike.metrics.denoising",
+    "drift_metrics": "steadyspike.evaluation",
+    "evaluate_deepinterpolation": "steadyspike.evaluation.denoising.evaluate",
     "compute_peaks": "steadyspike.peaks.on_disk",
     "estimate_motion_sessions": "steadyspike.motion.sessions",
     "motion_trust": "steadyspike.motion.trust",
@@ -119,20 +124,20 @@ _MODULES = {
     "deepinterpolate": "steadyspike.preprocessing.deepinterpolation",
     "interpolate_motion_by_shank": "steadyspike.preprocessing.motion_by_shank",
     "interpolate_motion": "steadyspike.preprocessing.motion_interpolation",
-    "DeepInterpolationModel": "steadyspike.models",
-    "load_model": "steadyspike.models",
-    "list_presets": "steadyspike.presets",
-    "load_preset": "steadyspike.presets",
-    "save_preset": "steadyspike.presets",
-    "pull_from_hub": "steadyspike.hub",
-    "push_to_hub": "steadyspike.hub",
-    "registered": "steadyspike.register",
+    "DeepInterpolationModel": "steadyspike.library.models.deepinterpolation",
+    "load_model": "steadyspike.library.models.deepinterpolation",
+    "list_presets": "steadyspike.library.presets.presets",
+    "load_preset": "steadyspike.library.presets.presets",
+    "save_preset": "steadyspike.library.presets.presets",
+    "pull_from_hub": "steadyspike.library.hub.client",
+    "push_to_hub": "steadyspike.library.hub.client",
+    "registered": "steadyspike.integration.register",
     "train_deepinterpolation": "steadyspike.training.deepinterpolation",
     "DenoiseWaveforms": "steadyspike.peaks.waveforms",
-    "SpikeDetectorModel": "steadyspike.spike_models",
-    "WaveformDenoiserModel": "steadyspike.spike_models",
+    "SpikeDetectorModel": "steadyspike.library.models.spikes",
+    "WaveformDenoiserModel": "steadyspike.library.models.spikes",
     "localize_residual": "steadyspike.peaks.residual",
-    "score_detection": "steadyspike.metrics.detection",
+    "score_detection": "steadyspike.evaluation.detection",
     "train_spike_detector": "steadyspike.training.spike_detector",
     "train_waveform_denoiser": "steadyspike.training.waveform_denoiser",
 }
@@ -148,6 +153,6 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-import_module("steadyspike.register").register()
+import_module("steadyspike.integration.register").register()
 if environ.get("STEADYSPIKE_ACCELERATE", "0") not in ("", "0"):
-    import_module("steadyspike.acceleration.switch").accelerate()
+    import_module("steadyspike.integration.acceleration.switch").accelerate()

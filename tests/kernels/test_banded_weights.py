@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from steadyspike.kernels import banded_weights as kernel
+from steadyspike.kernels.channels import banded_weights as kernel
 
 
 def band(num_channels=130, width=6, seed=0):

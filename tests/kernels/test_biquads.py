@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from steadyspike.kernels.biquads import (
+from steadyspike.kernels.filters.biquads import (
     butterworth_sections,
     extension_samples,
     filter_zero_phase,

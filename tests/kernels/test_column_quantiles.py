@@ -3,9 +3,9 @@ import threading
 import numpy as np
 import pytest
 
-from steadyspike.kernels.column_deviations import column_median_deviations
-from steadyspike.kernels.column_quantiles import (
+from steadyspike.kernels.channels.column_statistics import (
     SAMPLE,
+    column_median_deviations,
     column_medians,
     column_quantiles,
 )

@@ -5,7 +5,7 @@ from spikeinterface.postprocessing.localization_tools import (
     make_radial_order_parents,
 )
 
-from steadyspike.kernels.contact_features import (
+from steadyspike.kernels.spikes.contact_features import (
     FEATURES,
     enforce_radial_decrease,
     neighbour_lists,

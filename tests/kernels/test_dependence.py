@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import chatterjeexi, kstest
 
-from steadyspike.kernels.dependence import codec, draw_shifts, nearest_neighbours, p_value, xi
+from steadyspike.kernels.motion.dependence import codec, draw_shifts, nearest_neighbours, p_value, xi
 
 
 def rng(seed=0):

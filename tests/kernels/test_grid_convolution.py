@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from steadyspike.kernels.grid_convolution import _threshold, locate_on_grid
-from steadyspike.kernels.local_grids import build_local_grids
+from steadyspike.kernels.spikes.grid_convolution import _threshold, locate_on_grid
+from steadyspike.kernels.spikes.local_grids import build_local_grids
 
 STAGGERED = np.array([[16.0 * ((3 * i) % 4), 20.0 * (i // 2)] for i in range(24)])
 SCATTERED = np.random.default_rng(0).uniform(0, [60, 200], (20, 2))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
 
-from steadyspike.kernels import held_out, template_registration
+from steadyspike.kernels.motion import held_out, template_registration
 
 RANGE = (-50.0, 250.0)
 

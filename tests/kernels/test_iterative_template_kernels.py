@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import convolve1d
 
-from steadyspike.kernels import iterative_template as kernels
+from steadyspike.kernels.motion import iterative_template as kernels
 
 
 def slow_align_outwards(

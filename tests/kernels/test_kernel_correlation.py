@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from steadyspike.kernels import kernel_correlation as kernels
-from steadyspike.kernels.template_registration import knot_weights
+from steadyspike.kernels.motion import kernel_correlation as kernels
+from steadyspike.kernels.motion.template_registration import knot_weights
 
 
 def clouds(seed, sizes=(40, 35, 0, 1), shift_um=7.3):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from steadyspike.kernels.lane_fourier import make_plan, shift_pairs, split_length
-from steadyspike.kernels.lanes import num_lanes
+from steadyspike.kernels.filters.lane_fourier import make_plan, shift_pairs, split_length
+from steadyspike.kernels.lanes.lanes import num_lanes
 
 
 def slow_shift(signal, shift):

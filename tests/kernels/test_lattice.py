@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from steadyspike.benchmark.simulate import build_probe
-from steadyspike.kernels.lattice import lattice_of, undo_lattice
+from steadyspike.kernels.spikes.lattice import lattice_of, undo_lattice
+from steadyspike.simulation.drift import build_probe
 
 
 @pytest.mark.parametrize(("probe", "expected"), [("np1", (40.0, 2)), ("np2", (15.0, 1))])

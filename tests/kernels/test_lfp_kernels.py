@@ -3,8 +3,8 @@ import pytest
 from scipy.interpolate import CubicSpline
 from scipy.stats import multivariate_normal
 
-from steadyspike.kernels import lfp_covariance as covariance
-from steadyspike.kernels import lfp_registration as kernels
+from steadyspike.kernels.motion import lfp_covariance as covariance
+from steadyspike.kernels.motion import lfp_registration as kernels
 
 
 def smooth_profiles(num_times=8, num_rows=30, seed=0):

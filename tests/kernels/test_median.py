@@ -3,9 +3,9 @@ import itertools
 import numpy as np
 import pytest
 
-from steadyspike.kernels import median
-from steadyspike.kernels.median import subtract_reference
-from steadyspike.kernels.small_sets import median_network
+from steadyspike.kernels.channels import median
+from steadyspike.kernels.channels.median import subtract_reference
+from steadyspike.kernels.channels.small_sets import median_network
 
 # three sizes for the comparator networks, three for counting
 SIZES = [1, 2, 5, 96, 97, 130, 385]

@@ -4,7 +4,7 @@ import threading
 import numpy as np
 import pytest
 
-from steadyspike.kernels import memory
+from steadyspike.kernels.lanes import memory
 
 LARGE = (1024, 512)
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from steadyspike.kernels import monopolar
-from steadyspike.kernels.contact_features import neighbour_lists
-from steadyspike.kernels.monopolar import solve_monopolar
+from steadyspike.kernels.spikes import monopolar
+from steadyspike.kernels.spikes.contact_features import neighbour_lists
+from steadyspike.kernels.spikes.monopolar import solve_monopolar
 
 STAGGERED = np.array([[16.0 * ((3 * i) % 4), 20.0 * (i // 2)] for i in range(40)])
 TWO_COLUMNS = np.array([[32.0 * (i % 2), 15.0 * (i // 2)] for i in range(40)])

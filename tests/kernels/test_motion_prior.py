@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from steadyspike.kernels import motion_prior
+from steadyspike.kernels.motion import motion_prior
 
 
 def slow_solution(target, precision, alpha, kappa, beta, gamma, rho):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from steadyspike.kernels import online_filter, raster
-from steadyspike.kernels.online_registration import OnlineRegistration, OnlineSettings
-from steadyspike.kernels.registration import RegistrationSettings
+from steadyspike.kernels.motion import online_filter, raster
+from steadyspike.kernels.motion.online_registration import OnlineRegistration, OnlineSettings
+from steadyspike.kernels.motion.registration import RegistrationSettings
 
 KNOTS_UM = np.array([70.0, 270.0, 470.0, 670.0, 870.0])
 DEPTHS_UM = np.arange(-40.0, 984.0, 4.0)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from steadyspike.kernels.pairwise_shift import correlate_at_lag, lag_schedule, window_blocks
+from steadyspike.kernels.motion.pairwise_shift import correlate_at_lag, lag_schedule, window_blocks
 
 
 def slow_correlation(a, b, weights, shift):
@@ -77,7 +77,7 @@ def test_known_shift_is_found_between_bins():
 
 
 def test_parts_that_are_moved_out_are_empty_and_inside():
-    from steadyspike.kernels.pairwise_shift import _overlap
+    from steadyspike.kernels.motion.pairwise_shift import _overlap
 
     size = 9
     for start in range(size):

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from steadyspike.kernels.biquads import as_kernel_array, butterworth_sections
-from steadyspike.kernels.filter_passes import filter_one_way
-from steadyspike.kernels.parallel_sections import NUM_SECTIONS, parallel_constants
-from steadyspike.kernels.transposition import turn
+from steadyspike.kernels.filters.biquads import butterworth_sections
+from steadyspike.kernels.filters.filter_passes import filter_one_way
+from steadyspike.kernels.filters.parallel_sections import NUM_SECTIONS, parallel_constants
+from steadyspike.kernels.lanes.arrays import as_kernel_array
+from steadyspike.kernels.lanes.transposition import turn
 
 FS = 30_000.0
 

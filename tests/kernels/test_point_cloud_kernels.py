@@ -1,8 +1,8 @@
 import numpy as np
 
-from steadyspike.kernels import kernel_correlation
-from steadyspike.kernels import point_cloud as kernels
-from steadyspike.kernels.registration import Spikes
+from steadyspike.kernels.motion import kernel_correlation
+from steadyspike.kernels.motion import point_cloud as kernels
+from steadyspike.kernels.motion.registration import Spikes
 
 
 def test_features_are_scaled_by_their_spread():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from steadyspike.kernels.raster import amplitude_marks, spike_raster
+from steadyspike.kernels.motion.raster import amplitude_marks, spike_raster
 
 
 def slow_raster(time_bins, depths_um, marks, first_depth_um, bin_um, shape):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from steadyspike.kernels.refractory import outside_refractory
+from steadyspike.kernels.spikes.event_pairs import outside_refractory
 
 
 def by_hand(samples, groups, period):

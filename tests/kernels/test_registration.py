@@ -6,8 +6,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from steadyspike.kernels import registration
-from steadyspike.kernels.registration import RegistrationSettings, Spikes
+from steadyspike.kernels.motion import registration
+from steadyspike.kernels.motion.registration import RegistrationSettings, Spikes
 
 NUM_TIMES, PER_BIN, LIFE = 4800, 16, 600
 KNOTS_UM = np.array([100.0])

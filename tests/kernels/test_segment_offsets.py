@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from steadyspike.kernels import raster, segment_offsets
-from steadyspike.kernels.registration import Spikes
+from steadyspike.kernels.motion import raster, segment_offsets
+from steadyspike.kernels.motion.registration import Spikes
 
 KNOTS_UM = np.array([0.0, 400.0, 800.0])
 EDGES = np.array([0, 30, 30, 50, 90])

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from steadyspike.kernels import spatial_interpolation as kernel
+from steadyspike.kernels.channels import spatial_interpolation as kernel
 
 
 def two_columns(num_channels=16, pitch_um=20.0):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from steadyspike.kernels.contact_features import neighbour_lists
-from steadyspike.kernels.spike_candidates import find_candidates, keep_strongest
-from steadyspike.kernels.spike_pairs import near_pairs
+from steadyspike.kernels.spikes.contact_features import neighbour_lists
+from steadyspike.kernels.spikes.event_pairs import near_pairs
+from steadyspike.kernels.spikes.spike_candidates import find_candidates, keep_strongest
 
 LOCATIONS = np.array([[x, 20.0 * row] for row in range(4) for x in (0.0, 32.0)])
 

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from steadyspike.kernels.contact_features import neighbour_lists
-from steadyspike.kernels.denoise_waveforms import (
+from steadyspike.kernels.spikes.contact_features import neighbour_lists
+from steadyspike.kernels.spikes.denoise_waveforms import (
     denoise_local,
     denoise_yass,
     gather_waveforms,
     select_waveforms,
 )
-from steadyspike.kernels.spike_network import spike_logits, yass_logits
-from steadyspike.legacy_yass import convert_yass_denoiser, convert_yass_detector
-from steadyspike.model_folder import ModelError
+from steadyspike.kernels.spikes.spike_network import spike_logits, yass_logits
+from steadyspike.library.models.folder import ModelError
+from steadyspike.library.models.legacy.yass import convert_yass_denoiser, convert_yass_detector
+from steadyspike.library.models.spike_finders import nearest, neighbour_weights
 from steadyspike.networks.denoiser import LocalWaveformDenoiser, YassDenoiser
 from steadyspike.networks.detector import LocalSpikeDetector, YassDetector
-from steadyspike.peaks.spike_finders import nearest, neighbour_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = Path(os.environ.get("STEADYSPIKE_DATA", ROOT.parent / "shared" / "data")) / "yass_weights"
@@ -252,7 +252,7 @@ def read(path):
 @pytest.mark.parametrize(("probe", "neighbours"), [("np1", 14), ("np2", 18)])
 def test_published_detectors_as_their_description_has_them(probe, neighbours, tmp_path):
     from steadyspike import load_model
-    from steadyspike.benchmark.probes import build_probe
+    from steadyspike.simulation.probes import build_probe
 
     path = WEIGHTS / f"detect_{probe}.pt"
     model = convert_yass_detector(path)

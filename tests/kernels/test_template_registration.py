@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from steadyspike.kernels import template_registration as kernels
+from steadyspike.kernels.motion import template_registration as kernels
 
 
 def spikes(num_spikes, num_times=6, knots_um=(0.0, 50.0, 120.0), num_marks=3, seed=0):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from steadyspike.kernels.spike_snippets import masked_lists
-from steadyspike.kernels.threshold_peaks import (
+from steadyspike.kernels.spikes.spike_snippets import masked_lists
+from steadyspike.kernels.spikes.threshold_peaks import (
     DTYPES,
     find_extrema,
     flat_rows,

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from steadyspike.kernels import waveform_loss
-from steadyspike.kernels.waveform_loss import waveform_losses
+from steadyspike.kernels.channels import waveform_loss
+from steadyspike.kernels.channels.waveform_loss import waveform_losses
 
 
 def column(pitch_um, num_contacts=40):

@@ -7,7 +7,7 @@ from spikeinterface.core.node_pipeline import base_peak_dtype
 from spikeinterface.generation import NoiseGeneratorRecording
 
 import steadyspike  # noqa: F401  (registers the methods)
-from steadyspike.benchmark.simulate import build_probe
+from steadyspike.simulation.drift import build_probe
 
 RATE_HZ = 30_000.0
 DEPTHS_UM = np.linspace(0, 940, 20)

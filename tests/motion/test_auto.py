@@ -8,7 +8,8 @@ from spikeinterface.generation import NoiseGeneratorRecording
 from test_segments import mean_error, segmented_peaks, segmented_recording, still
 
 import steadyspike  # noqa: F401  (registers the methods)
-from steadyspike.motion.auto import MotionVerdictWarning, plan_estimation
+from steadyspike.motion.auto import MotionVerdictWarning
+from steadyspike.motion.plan import plan_estimation
 
 
 def estimate_motion(*args, **kwargs):

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import spikeinterface.full as si
 
-from steadyspike.benchmark import motion_costs
-from steadyspike.benchmark.memory import simulate_wandering_peaks, unread_recording
-from steadyspike.kernels import registration
+from steadyspike.kernels.motion import registration
 from steadyspike.motion import forecast
-from steadyspike.motion.forecast import Costs, forecast_motion, problem_size
+from steadyspike.motion.costs import Costs, problem_size
+from steadyspike.motion.forecast import forecast_motion, with_defaults
 from steadyspike.peaks.on_disk import compute_peaks
+from steadyspike_benchmarks import motion_costs
+from steadyspike_benchmarks.memory import simulate_wandering_peaks, unread_recording
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def test_sizes_are_those_of_the_registration(simulated, monkeypatch):
     from spikeinterface.sortingcomponents.motion import estimate_motion
 
     estimate_motion(simulated.recording, simulated.peaks, simulated.peak_locations, **arguments)
-    size = problem_size(simulated.recording, simulated.peaks.size, arguments)
+    size = problem_size(simulated.recording, simulated.peaks.size, with_defaults(arguments))
     # borders of the raster, and a window for the whole probe, are not counted to the last
     tolerance = dict(num_depths=2, num_windows=1)
     assert size.num_windows == 4

@@ -11,8 +11,8 @@ from simulated_peaks import (
 )
 from spikeinterface.generation import NoiseGeneratorRecording
 
+from steadyspike.core.probe_layout import shank_of_channels
 from steadyspike.motion.problem import build_problem
-from steadyspike.probe_layout import shank_of_channels
 
 
 def test_segments_are_joined_over_large_offsets():

@@ -7,9 +7,9 @@ from spikeinterface.core.motion import Motion
 from spikeinterface.core.node_pipeline import base_peak_dtype
 from spikeinterface.generation import NoiseGeneratorRecording
 
-from steadyspike.benchmark.simulate import build_probe
 from steadyspike.motion import held_out_evidence
 from steadyspike.motion.trust import VERDICTS, motion_trust
+from steadyspike.simulation.drift import build_probe
 
 DURATION_S, SEGMENT_S = 120.0, 60.0
 RATE_HZ = 30_000.0

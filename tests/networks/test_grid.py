@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from steadyspike.core.probe_layout import layout_of
 from steadyspike.networks.blindspot import BlindSpot
 from steadyspike.networks.grid import gather, scatter
-from steadyspike.probe_layout import layout_of
 
 
 @pytest.fixture

@@ -13,15 +13,15 @@ from spikeinterface.core.node_pipeline import (
 from spikeinterface.sortingcomponents.peak_localization import localize_peaks
 
 import steadyspike
-from steadyspike.benchmark.neural import _matched_peaks
-from steadyspike.benchmark.neural_recordings import simulate_spiky_recording
-from steadyspike.model_folder import ModelError, NetworkConfig
+from steadyspike.library.models.folder import ModelError, NetworkConfig
+from steadyspike.library.models.spikes import WaveformDenoiserConfig, WaveformDenoiserModel
 from steadyspike.networks import make_network
 from steadyspike.peaks.denoised_localization import LocalizeSteadyDenoisedMonopolar
 from steadyspike.peaks.localization import LocalizeSteadyMonopolar
 from steadyspike.peaks.residual import ResidualWaveforms
 from steadyspike.peaks.waveforms import DenoiseWaveforms
-from steadyspike.spike_models import WaveformDenoiserConfig, WaveformDenoiserModel
+from steadyspike.simulation.spiky import simulate_spiky_recording
+from steadyspike_benchmarks.neural import _matched_peaks
 
 JOBS = dict(n_jobs=1, progress_bar=False)
 METHOD = "steady_denoised_monopolar"

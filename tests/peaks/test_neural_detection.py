@@ -8,14 +8,14 @@ import spikeinterface.full as si
 from spikeinterface.sortingcomponents.peak_detection import detect_peak_methods, detect_peaks
 
 import steadyspike
-from steadyspike.benchmark.neural import LEAST_SNR
-from steadyspike.benchmark.neural_recordings import simulate_spiky_recording
-from steadyspike.metrics.detection import score_detection
-from steadyspike.model_folder import ModelError, NetworkConfig
+from steadyspike.evaluation.detection import score_detection
+from steadyspike.library.models.folder import ModelError, NetworkConfig
+from steadyspike.library.models.spike_finders import noise_scales
+from steadyspike.library.models.spikes import SpikeDetectorConfig, SpikeDetectorModel
 from steadyspike.networks import make_network
 from steadyspike.peaks.detection import DetectSteadyNeural
-from steadyspike.peaks.spike_finders import noise_scales
-from steadyspike.spike_models import SpikeDetectorConfig, SpikeDetectorModel
+from steadyspike.simulation.spiky import simulate_spiky_recording
+from steadyspike_benchmarks.neural import LEAST_SNR
 
 JOBS = dict(n_jobs=1, progress_bar=False)
 

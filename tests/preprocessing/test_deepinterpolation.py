@@ -19,15 +19,15 @@ from probeinterface import Probe
 from torch.profiler import ProfilerActivity, profile
 
 import steadyspike
-from steadyspike import inference
-from steadyspike.model_files import find_source
-from steadyspike.model_folder import ModelError, save_model
-from steadyspike.models import DeepInterpolationModel, Normalization, config_of
+from steadyspike.core.normalization import measure_normalization
+from steadyspike.core.probe_layout import layout_of
+from steadyspike.library.models import inference
+from steadyspike.library.models.deepinterpolation import DeepInterpolationModel, Normalization, config_of
+from steadyspike.library.models.folder import ModelError, save_model
+from steadyspike.library.models.references import find_source
 from steadyspike.networks import make_network
 from steadyspike.networks.blindspot import BlindSpot
-from steadyspike.normalization import measure_normalization
 from steadyspike.preprocessing.deepinterpolation import deepinterpolate
-from steadyspike.probe_layout import layout_of
 
 SIZES = {
     "blindspot": {
@@ -159,7 +159,7 @@ def test_half_precision_is_near(name):
 
 
 def test_other_filters_than_in_training_are_warned_of(tmp_path):
-    from steadyspike.training.provenance import ModelUseWarning
+    from steadyspike.library.models.provenance import ModelUseWarning
 
     recording = si.generate_recording(num_channels=NUM_CHANNELS, durations=[0.2], seed=0)
     layout = layout_of(recording)

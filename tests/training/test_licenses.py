@@ -6,7 +6,7 @@ from training_signals import FAST, recording_of
 from waveform_sets import one_thread, spikes_and_noise  # noqa: F401
 
 import steadyspike
-from steadyspike.hub_cards import check_licenses, complete_card, license_of
+from steadyspike.library.hub.cards import check_licenses, complete_card, license_of
 from steadyspike.training import run
 
 TRAINERS = {

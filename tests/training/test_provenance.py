@@ -8,8 +8,8 @@ import spikeinterface.preprocessing as spre
 from spikeinterface.core import NumpyRecording
 from training_signals import RATE, recording_of, traces_of
 
-from steadyspike.training.provenance import chain_of, filter_mismatch, note_stretches, seconds_in_both
-from steadyspike.training.stretches import Stretch
+from steadyspike.core.stretches import Stretch
+from steadyspike.library.models.provenance import chain_of, filter_mismatch, note_stretches, seconds_in_both
 
 
 @pytest.fixture(scope="module")

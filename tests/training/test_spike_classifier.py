@@ -206,7 +206,7 @@ def test_scores():
 def test_evaluation_of_any_classifier_and_its_figure(model, tmp_path):
     from sklearn.linear_model import LogisticRegression
 
-    from steadyspike.report.spike_classifier import plot_classifier_scores
+    from steadyspike.evaluation.figures.spike_classifier import plot_classifier_scores
 
     waveforms, labels = spikes_and_noise(2)
     flat = waveforms[:, :, 0]
@@ -282,7 +282,7 @@ def test_waveforms_of_other_sizes_are_refused(model):
 
 
 def test_on_real_waveforms():
-    from steadyspike.benchmark.classifier import load_channels
+    from steadyspike_benchmarks.classifier import load_channels
 
     folder = need_zebra_finch()
     model = steadyspike.train_spike_classifier(

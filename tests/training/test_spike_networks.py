@@ -5,7 +5,7 @@ import pytest
 import spikeinterface.full as si
 
 import steadyspike
-from steadyspike.spike_models import SpikeDetectorConfig
+from steadyspike.library.models.spikes import SpikeDetectorConfig
 from steadyspike.training.known_spikes import known_spikes
 from steadyspike.training.own_units import group_large_spikes
 from steadyspike.training.spike_detector import label_candidates, train_spike_detector
@@ -42,7 +42,7 @@ def known(recording_and_sorting):
 
 
 def detector_config(**changes):
-    from steadyspike.model_folder import NetworkConfig
+    from steadyspike.library.models.folder import NetworkConfig
 
     values = dict(
         network=NetworkConfig(name="local_spike_detector", sizes=dict(samples_before=15, samples_after=31)),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from training_signals import RATE, recording_of
 
-from steadyspike.training.stretches import Stretch, TimeRange, split_time
+from steadyspike.core.stretches import Stretch, TimeRange, split_time
 
 
 def spans(stretches):

@@ -12,13 +12,13 @@ import pytest
 import torch
 from training_signals import FAST, recording_of, traces_of
 
-from steadyspike.model_folder import ModelError
-from steadyspike.models import load_model
+from steadyspike.core.stretches import Stretch
+from steadyspike.library.models.deepinterpolation import load_model
+from steadyspike.library.models.folder import ModelError
+from steadyspike.library.models.provenance import seconds_in_both
 from steadyspike.training import loop, run
 from steadyspike.training.deepinterpolation import train_deepinterpolation
 from steadyspike.training.plan import choose_layers
-from steadyspike.training.provenance import seconds_in_both
-from steadyspike.training.stretches import Stretch
 
 EVERYTHING = [Stretch(0, 0, 0, 12_000)]
 
@@ -91,8 +91,8 @@ def test_it_learns_and_writes_a_whole_model(whole):
 
 
 def test_the_held_out_loss_is_that_of_the_saved_weights(whole):
+    from steadyspike.core.stretches import TimeRange, split_time
     from steadyspike.training.baseline import score
-    from steadyspike.training.stretches import TimeRange, split_time
     from steadyspike.training.windows import Source, Windows
 
     recording = recording_of()

@@ -8,7 +8,7 @@ import spikeinterface.core as si
 from probeinterface import Probe
 from training_signals import RATE, recording_of, traces_of
 
-from steadyspike.training.stretches import Stretch, segments_of
+from steadyspike.core.stretches import Stretch, segments_of
 from steadyspike.training.windows import Source, Windows
 
 CONTEXT = (5, 3)

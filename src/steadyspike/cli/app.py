@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from steadyspike.cli import benchmark, correct, demo, denoise, evaluate, info, models, presets, train
+from steadyspike.cli import correct, demo, denoise, evaluate, info, models, presets, train
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -35,7 +35,6 @@ app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.add_typer(presets.app, name="presets")
 app.add_typer(models.app, name="models")
 app.command("info")(info.info)
-app.add_typer(benchmark.app, name="benchmark")
 
 
 def _show_version(value: bool) -> None:

@@ -165,7 +165,7 @@ def correct(
     with clear_errors(debug):
         from steadyspike.cli import correction, estimation, reading
         from steadyspike.cli.output import check_output, work_folder
-        from steadyspike.environment import job_defaults
+        from steadyspike.core.environment import job_defaults
 
         # everything that can be known to fail is looked at before any data is read
         check_output(output, overwrite)
@@ -214,7 +214,7 @@ def correct(
 
 def _overrides(settings: dict[str, Any], rigid: bool | None) -> dict[str, dict[str, Any]]:
     """Sort settings such as ``estimate_motion.bin_s`` into the arguments of `correct_motion`."""
-    from steadyspike.presets import TABLES
+    from steadyspike.library.presets.presets import TABLES
 
     steps = {table.removesuffix("_kwargs"): table for table in TABLES}
     overrides: dict[str, dict[str, Any]] = {}

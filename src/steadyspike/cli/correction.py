@@ -12,7 +12,7 @@ import numpy as np
 from steadyspike.cli.errors import UsageError, say
 from steadyspike.cli.estimation import INTERPOLATION, estimate, find_artifacts, peaks_beside
 from steadyspike.cli.output import new_folder, write_marker
-from steadyspike.environment import job_defaults
+from steadyspike.core.environment import job_defaults
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
@@ -57,7 +57,7 @@ def check_preset(preset: str) -> None:
     import spikeinterface.full as si
 
     import steadyspike
-    from steadyspike.preset_files import UnknownPresetError
+    from steadyspike.library.presets.files import UnknownPresetError
 
     if preset in si.get_motion_presets():
         return
@@ -117,7 +117,7 @@ def _correct(recording: BaseRecording, request: Request, work: Path, folder: Pat
         (folder / "motion_info" / "verdict.json").write_text(json.dumps(verdict.to_dict(), indent=1))
         files += _save_recording(corrected, folder, request)
         if request.figures:
-            from steadyspike.report import save_figures
+            from steadyspike.evaluation.figures import save_figures
 
             save_figures(info, recording, folder / "figures", trust=trust, verdict=verdict)
             files.append("figures/")

@@ -37,9 +37,9 @@ def demo(
     judge a correction, and demo.png with the most of it in one picture.
     """
     with clear_errors(debug):
+        from steadyspike.cli.demo_run import run_demo
         from steadyspike.cli.options import job_kwargs
         from steadyspike.cli.output import new_folder, write_marker
-        from steadyspike.demo import run_demo
 
         jobs = job_kwargs(n_jobs, "1s", progress_bar)
         with new_folder(output, overwrite=True) as folder:

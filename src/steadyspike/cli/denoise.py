@@ -129,7 +129,7 @@ def denoise(
     with clear_errors(debug):
         from steadyspike.cli import denoising, reading
         from steadyspike.cli.output import check_output
-        from steadyspike.environment import job_defaults
+        from steadyspike.core.environment import job_defaults
 
         check_output(output, overwrite)
         settings = dict(device=device, precision=precision, memory_limit_mb=memory_limit_mb, dtype=dtype)

@@ -12,12 +12,12 @@ import numpy as np
 
 from steadyspike.cli.errors import UsageError, refusals, say
 from steadyspike.cli.output import new_folder, other_settings, work_beside, write_marker
-from steadyspike.environment import job_defaults
+from steadyspike.core.environment import job_defaults
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
 
-    from steadyspike.model_files import ModelSource
+    from steadyspike.library.models.references import ModelSource
 
 ARGUMENTS = ("model", "device", "precision", "memory_limit_mb", "dtype")
 LEAST_STEPS = 2.0
@@ -52,7 +52,7 @@ class Denoised:
 
 def find_model(model: str) -> ModelSource:
     """Find the files of a model; raises `UsageError`."""
-    from steadyspike.model_files import find_source
+    from steadyspike.library.models.references import find_source
 
     with refusals(*ARGUMENTS):
         return find_source(model)
@@ -60,7 +60,7 @@ def find_model(model: str) -> ModelSource:
 
 def choose_jobs(n_jobs: int | None, device: str) -> int | None:
     """Give the number of workers: one where none is asked for and a GPU computes, as all would share it."""
-    from steadyspike.inference import resolve_device
+    from steadyspike.library.models.inference import resolve_device
 
     with refusals(*ARGUMENTS):
         computes = resolve_device(device)
@@ -70,7 +70,7 @@ def choose_jobs(n_jobs: int | None, device: str) -> int | None:
 def check_fit(recording: BaseRecording, source: ModelSource, settings: dict[str, Any]) -> None:
     """Raise `UsageError` unless a model can denoise a recording with these settings; reads no traces."""
     import steadyspike
-    from steadyspike.training.provenance import ModelUseWarning
+    from steadyspike.library.models.provenance import ModelUseWarning
 
     unmeasured = np.zeros(recording.get_num_channels())
     # it is not preprocessed yet; `compare_filtering` tells later
@@ -111,7 +111,7 @@ def compare_preprocessing(source: ModelSource, chosen: str, steps: list[dict[str
 
 def compare_filtering(source: ModelSource, recording: BaseRecording) -> None:
     """Say so where a model was trained on filtered recordings and this one is not filtered, or the other way round."""
-    from steadyspike.training.provenance import filter_mismatch
+    from steadyspike.library.models.provenance import filter_mismatch
 
     unlike = None if source.keras is not None else filter_mismatch(source.config().extra, recording)
     if unlike:
@@ -134,7 +134,7 @@ def run(recording: BaseRecording, source: ModelSource, request: Request) -> Deno
     -------
     done : Denoised
     """
-    from steadyspike.saving import chunks_written, is_traces_folder
+    from steadyspike.core.saving import chunks_written, is_traces_folder
 
     work_for = work_beside(request.output, is_traces_folder, chunks_written, "traces written so far")
     with work_for as work, new_folder(request.output, request.overwrite) as folder:
@@ -156,7 +156,7 @@ def _denoise(
     recording: BaseRecording, source: ModelSource, request: Request, work: Path, folder: Path
 ) -> Denoised:
     import steadyspike
-    from steadyspike.training.provenance import ModelUseWarning
+    from steadyspike.library.models.provenance import ModelUseWarning
 
     with warnings.catch_warnings(action="ignore", category=ModelUseWarning):
         denoised = steadyspike.deepinterpolate(
@@ -184,8 +184,8 @@ def _denoise(
 
 def _write(denoised: BaseRecording, request: Request, work: Path, folder: Path) -> float:
     """Write the traces, or those that are missing in the work folder; return their seconds."""
-    from steadyspike.peaks.folder_settings import OtherSettingsError
-    from steadyspike.saving import move_into_folder, seconds_written, write_traces
+    from steadyspike.core.folder_settings import OtherSettingsError
+    from steadyspike.core.saving import move_into_folder, seconds_written, write_traces
 
     there_s = 0.0 if request.restart else seconds_written(work, denoised.sampling_frequency)
     if there_s:

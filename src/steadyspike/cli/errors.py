@@ -33,8 +33,8 @@ def clear_errors(debug: bool = False) -> Iterator[None]:
     debug : bool, default: False
         Let exceptions through with their traceback.
     """
-    from steadyspike.loading import LoadingError
-    from steadyspike.preset_files import PresetError
+    from steadyspike.core.loading import LoadingError
+    from steadyspike.library.presets.files import PresetError
 
     with _interrupts() as interrupts:
         try:
@@ -106,7 +106,7 @@ def say(message: str) -> None:
     """Print a message for people on standard error, where it does not mix with results."""
     from rich.console import Console
 
-    from steadyspike.hub_cards import printable
+    from steadyspike.library.hub.cards import printable
 
     # a message can quote what others wrote
     Console(stderr=True, soft_wrap=True).print(printable(message))

@@ -31,7 +31,7 @@ def check_overrides(preset: str, overrides: Overrides) -> None:
     """Raise unless the changes of a preset can work."""
     from spikeinterface.preprocessing import get_motion_parameters_preset
 
-    from steadyspike.preset_checks import OUR_INTERPOLATION, check_motion
+    from steadyspike.library.presets.checks import OUR_INTERPOLATION, check_motion
 
     known = get_motion_parameters_preset(preset)
     for step, changes in overrides.items():
@@ -202,7 +202,7 @@ def _peaks_on_disk(
     restart: bool,
     job_kwargs: dict[str, Any],
 ) -> dict[str, Any]:
-    from steadyspike.peaks.folder_settings import OtherSettingsError
+    from steadyspike.core.folder_settings import OtherSettingsError
     from steadyspike.peaks.on_disk import compute_peaks, finished_blocks, peak_parameters
 
     steps = (overrides.get("detect_kwargs", {}), overrides.get("localize_peaks_kwargs", {}))

@@ -111,9 +111,9 @@ def evaluate(
     with clear_errors(debug):
         from steadyspike.cli import denoising, reading
         from steadyspike.cli.output import check_output, new_folder, write_marker
-        from steadyspike.environment import job_defaults
-        from steadyspike.metrics.denoising import evaluate_deepinterpolation
-        from steadyspike.training.provenance import ModelUseWarning
+        from steadyspike.core.environment import job_defaults
+        from steadyspike.evaluation.denoising.evaluate import evaluate_deepinterpolation
+        from steadyspike.library.models.provenance import ModelUseWarning
 
         if output is not None:
             check_output(output, overwrite)
@@ -177,7 +177,7 @@ def _open_clean(
     path: Path, recording: BaseRecording, trust_pickle: bool, segment: int | None
 ) -> BaseRecording:
     """Open noise-free traces; they lie as those of the recording do."""
-    from steadyspike.loading import load_recording
+    from steadyspike.core.loading import load_recording
 
     clean = load_recording(path, trust_pickle=trust_pickle)
     if segment is not None and clean.get_num_segments() > 1:
@@ -188,7 +188,7 @@ def _open_clean(
 
 
 def _open_sorting(path: Path, recording: BaseRecording, trust_pickle: bool, segment: int | None) -> Any:
-    from steadyspike.loading import load_sorting
+    from steadyspike.core.loading import load_sorting
 
     sorting = load_sorting(path, recording.sampling_frequency, trust_pickle=trust_pickle)
     if segment is not None and sorting.get_num_segments() > 1:

@@ -12,7 +12,7 @@ def info(debug: Debug = False) -> None:
         from rich.table import Table
 
         import steadyspike
-        from steadyspike.environment import machine, versions
+        from steadyspike.core.environment import machine, versions
 
         console = Console()
         table = Table("", "version", title="Versions", title_justify="left")

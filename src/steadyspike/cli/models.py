@@ -34,8 +34,8 @@ def bundled_table(kind: str | None = None) -> Table:
     """Make a table of the bundled models."""
     from rich.table import Table
 
-    from steadyspike.model_files import bundled_models
-    from steadyspike.model_folder import read_config
+    from steadyspike.library.models.folder import read_config
+    from steadyspike.library.models.references import bundled_models
 
     table = Table("model", "kind", "network", title="Bundled", title_justify="left")
     for name, folder in bundled_models().items():
@@ -57,7 +57,7 @@ def list_command(
     """List models: bundled and downloaded ones, or those on the Hugging Face Hub."""
     with clear_errors(debug):
         from steadyspike.cli import sharing
-        from steadyspike.model_folder import KINDS
+        from steadyspike.library.models.folder import KINDS
 
         if kind is not None and kind not in KINDS:
             raise UsageError(f"--kind {kind} is not known; allowed: {', '.join(KINDS)}")
@@ -77,11 +77,11 @@ def show(
     """Print what a model is: its reference, its hash, and its card."""
     with clear_errors(debug):
         from steadyspike.cli.sharing import hub_refusals, shown_versions
-        from steadyspike.hub_cache import reference_of
-        from steadyspike.hub_cards import printable
-        from steadyspike.hub_reference import is_reference
-        from steadyspike.model_files import find_model
-        from steadyspike.model_folder import load_folder
+        from steadyspike.library.hub.cache import reference_of
+        from steadyspike.library.hub.cards import printable
+        from steadyspike.library.hub.reference import is_reference
+        from steadyspike.library.models.folder import load_folder
+        from steadyspike.library.models.references import find_model
 
         with hub_refusals():
             folder = find_model(model)
@@ -157,7 +157,7 @@ def import_command(
     """Convert weights of older works into a model folder. Nothing that the file holds is run."""
     with clear_errors(debug):
         from steadyspike.cli.errors import refusals
-        from steadyspike.legacy_import import ImportOptions, import_model
+        from steadyspike.library.models.legacy.convert import ImportOptions, import_model
 
         options = ImportOptions(
             sampling_frequency=sampling_frequency,

@@ -31,7 +31,7 @@ SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 def job_kwargs(n_jobs: int | None, chunk_duration: str, progress_bar: bool | None) -> dict[str, Any]:
     """Turn the shared options into SpikeInterface's job arguments."""
-    from steadyspike.environment import usable_cores
+    from steadyspike.core.environment import usable_cores
 
     if n_jobs is None:
         n_jobs = min(MOST_JOBS, usable_cores())

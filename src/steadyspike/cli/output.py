@@ -117,7 +117,7 @@ def other_settings(error: Exception) -> UsageError:
 
 def write_marker(folder: Path, content: dict[str, Any]) -> None:
     """Write how `folder` was made into its `MARKER`, with the versions that made it."""
-    from steadyspike.environment import versions
+    from steadyspike.core.environment import versions
 
     text = json.dumps({"versions": versions(), **content}, indent=2, default=str)
     (folder / MARKER).write_text(text + "\n", encoding="utf8")

@@ -62,8 +62,8 @@ def show(
     """
     with clear_errors(debug):
         from steadyspike.cli.sharing import hub_refusals
-        from steadyspike.hub_cards import printable
-        from steadyspike.presets import find_preset
+        from steadyspike.library.hub.cards import printable
+        from steadyspike.library.presets.presets import find_preset
 
         with hub_refusals():
             path = find_preset(preset)
@@ -85,7 +85,7 @@ def validate(
         from rich.markup import escape
 
         import steadyspike
-        from steadyspike.preset_files import PresetError
+        from steadyspike.library.presets.files import PresetError
 
         console = Console(soft_wrap=True)
         wrong = 0
@@ -131,7 +131,7 @@ def push(
     """Share a preset on the Hugging Face Hub. Log in before, with: hf auth login."""
     with clear_errors(debug):
         from steadyspike.cli import sharing
-        from steadyspike.presets import load_preset
+        from steadyspike.library.presets.presets import load_preset
 
         with sharing.hub_refusals():
             load_preset(preset)

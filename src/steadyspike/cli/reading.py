@@ -87,7 +87,7 @@ def open_recording(
     -------
     recording : BaseRecording
     """
-    from steadyspike.loading import load_recording
+    from steadyspike.core.loading import load_recording
 
     recording = load_recording(path, **how)
     if probe is not None:
@@ -105,11 +105,11 @@ def open_recording(
 def pin_preset(preset: str) -> str:
     """Return a preset on the Hub by its commit, so that all of a run uses the same; others as they are."""
     from steadyspike.cli.sharing import hub_refusals
-    from steadyspike.hub_reference import is_reference
+    from steadyspike.library.hub.reference import is_reference
 
     if not is_reference(preset):
         return preset
-    from steadyspike.hub import pin
+    from steadyspike.library.hub.client import pin
 
     with hub_refusals():
         return str(pin(preset, "preset"))

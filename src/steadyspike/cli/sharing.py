@@ -15,7 +15,7 @@ from steadyspike.cli.errors import UsageError, refusals, say
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from steadyspike.hub import Fetched
+    from steadyspike.library.hub.client import Fetched
 
 Reference = Annotated[
     str, typer.Argument(help="hf:owner/name, or hf:owner/name@ with a tag, branch or commit.")
@@ -48,7 +48,7 @@ def hub_refusals(*names: str, **renamed: str) -> Iterator[None]:
 
 def push(shared: str, repo_id: str, **how: Any) -> None:
     """Push a model or a preset, and say what was done."""
-    from steadyspike.hub import push_to_hub
+    from steadyspike.library.hub.client import push_to_hub
 
     with hub_refusals():
         pushed = push_to_hub(shared, repo_id, **how)
@@ -62,9 +62,9 @@ def push(shared: str, repo_id: str, **how: Any) -> None:
 
 def pull(ref: str, form: str, output: Path | None) -> None:
     """Download a model or a preset and check it; write a copy if one is wanted."""
-    from steadyspike.artifacts import load_checked
-    from steadyspike.hub import fetch
-    from steadyspike.hub_reference import is_reference
+    from steadyspike.library.hub.client import fetch
+    from steadyspike.library.hub.reference import is_reference
+    from steadyspike.library.sharing import load_checked
 
     if not is_reference(ref):
         raise UsageError(f"{ref} is not on the Hub; allowed: hf:owner/name")
@@ -83,9 +83,9 @@ def pull(ref: str, form: str, output: Path | None) -> None:
 
 def shown_versions(ref: str) -> str:
     """List the tags of a repository in a line."""
-    from steadyspike.hub import versions
-    from steadyspike.hub_cards import printable
-    from steadyspike.hub_reference import HubError
+    from steadyspike.library.hub.cards import printable
+    from steadyspike.library.hub.client import versions
+    from steadyspike.library.hub.reference import HubError
 
     try:
         tags = versions(ref)
@@ -113,8 +113,8 @@ def found_table(form: str, kind: str | None, words: str | None) -> Table:
     """Make a table of what the Hub has."""
     from rich.table import Table
 
-    from steadyspike.hub import search
-    from steadyspike.hub_cards import printable
+    from steadyspike.library.hub.cards import printable
+    from steadyspike.library.hub.client import search
 
     table = Table(
         form, "kind", "licence", "downloads", "updated", "", title="On the Hub", title_justify="left"
@@ -129,8 +129,8 @@ def downloaded_table(form: str, kind: str | None = None) -> Table:
     """Make a table of what was downloaded before, and loads without a network."""
     from rich.table import Table
 
-    from steadyspike.artifacts import FORMS
-    from steadyspike.hub_cache import cached_file, downloaded
+    from steadyspike.library.hub.cache import cached_file, downloaded
+    from steadyspike.library.sharing import FORMS
 
     table = Table(form, "kind", "commit", "last known as", title="Downloaded", title_justify="left")
     for ref, names in downloaded(FORMS[form].required):

@@ -26,7 +26,7 @@ from steadyspike.cli.reading import (
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
 
-    from steadyspike.models import DeepInterpolationModel
+    from steadyspike.library.models.deepinterpolation import DeepInterpolationModel
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -258,7 +258,7 @@ def train(
     time, beside that of a linear prediction.
     """
     with clear_errors(debug):
-        from steadyspike.environment import job_defaults
+        from steadyspike.core.environment import job_defaults
 
         arguments: dict[str, Any] = dict(
             **dict(train_start_s=train_start, train_end_s=train_end, train_duration_s=train_duration),
@@ -355,7 +355,7 @@ def _kept(output: Path) -> Iterator[None]:
 
 def _note(folder: Path, preprocessing: dict[str, Any]) -> None:
     """Write into the configuration how recordings were preprocessed, for `steadyspike denoise` to compare."""
-    from steadyspike.model_folder import CONFIG
+    from steadyspike.library.models.folder import CONFIG
 
     content = json.loads((folder / CONFIG).read_text(encoding="utf8"))
     content["extra"]["preprocessing"] = preprocessing

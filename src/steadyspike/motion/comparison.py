@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from spikeinterface.core.motion import Motion
 
+from steadyspike.core.arguments import check_choice
 from steadyspike.motion.grids import check_pair, checked_motion, displacement_on
-from steadyspike.preprocessing.motion_arguments import check_choice
 
 OFFSETS = ("per_depth", "global", "none")
 

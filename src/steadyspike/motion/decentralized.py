@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from ..kernels import iterative_template, registration
-from .online_recording import check_warmup, register_online
-from .problem import PEAKS_PARAMS_DOC, build_problem, check_arguments, check_common, finish
+from steadyspike.core.arguments import check_arguments
+from steadyspike.kernels.motion import iterative_template, registration
+from steadyspike.motion.online_recording import check_warmup, register_online
+from steadyspike.motion.problem import PEAKS_PARAMS_DOC, build_problem, check_common, finish
 
 # Units come and go over hours: spikes count in full this far away in the density that a time bin is registered to.
 TEMPLATE_SPAN_S = 3600.0
@@ -15,8 +16,8 @@ class SteadyDecentralizedRegistration:
 
     Pairs of time bins are correlated at a schedule of lags instead of all with all, in each window and on the whole
     probe, robust least squares joins their shifts, and maximum likelihood then registers every time bin to the density
-    of all corrected peaks (see `steadyspike.kernels.registration`). The displacement is linear between the window
-    centers.
+    of all corrected peaks (see `steadyspike.kernels.motion.registration`). The displacement is linear between the
+    window centers.
 
     Used as ``estimate_motion(recording, peaks, peak_locations, method="steady_decentralized", ...)``.
 
@@ -176,7 +177,7 @@ class SteadyDecentralizedRegistration:
             progress_bar=progress_bar,
         )
         if verbose:
-            from .forecast import estimation_in_words
+            from steadyspike.motion.costs import estimation_in_words
 
             told = estimation_in_words(
                 cls.name,

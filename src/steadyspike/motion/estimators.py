@@ -1,5 +1,7 @@
 """Our motion estimators by name."""
 
+from importlib import import_module
+
 ESTIMATORS = {
     "steady_auto": "steadyspike.motion.auto.SteadyAutoRegistration",
     "steady_decentralized": "steadyspike.motion.decentralized.SteadyDecentralizedRegistration",
@@ -8,3 +10,68 @@ ESTIMATORS = {
     "steady_decentralized_lfp": "steadyspike.motion.lfp.SteadyDecentralizedLfpRegistration",
 }
 """Name of each estimator, and the path of its class; all of them take recordings of several segments."""
+
+
+def estimate_motion_of_segments(
+    recording,
+    peaks=None,
+    peak_locations=None,
+    direction="y",
+    rigid=False,
+    win_shape="gaussian",
+    win_step_um=200.0,
+    win_scale_um=300.0,
+    win_margin_um=None,
+    method="steady_decentralized",
+    extra_outputs=False,
+    progress_bar=False,
+    verbose=False,
+    margin_um=None,
+    **method_kwargs,
+):
+    """Estimate the motion of all segments together with one of our estimators.
+
+    Parameters
+    ----------
+    recording, peaks, peak_locations, direction, rigid, win_shape, win_step_um, win_scale_um, win_margin_um
+        As in `spikeinterface.sortingcomponents.motion.estimate_motion`.
+    method, extra_outputs, progress_bar, verbose, margin_um
+        As there.
+    **method_kwargs
+        Arguments of the method.
+
+    Returns
+    -------
+    motion : Motion
+        Of all segments.
+    extra : dict
+        Where ``extra_outputs=True``.
+
+    Raises
+    ------
+    ValueError
+        If the method needs peaks and there are none, or for `margin_um`, which SpikeInterface has removed.
+    """
+    module, _, name = ESTIMATORS[method].rpartition(".")
+    estimator = getattr(import_module(module), name)
+    if margin_um is not None:
+        raise ValueError(f"margin_um={margin_um!r}: use hist_margin_um or win_margin_um")
+    if estimator.need_peak_location and (peaks is None or peak_locations is None):
+        raise ValueError(f"estimate_motion: the method {method} requires peaks and peak_locations")
+    extra: dict | None = {} if extra_outputs else None
+    motion = estimator.run(
+        recording,
+        peaks,
+        peak_locations,
+        direction,
+        rigid,
+        win_shape,
+        win_step_um,
+        win_scale_um,
+        win_margin_um,
+        verbose,
+        progress_bar,
+        extra,
+        **method_kwargs,
+    )
+    return (motion, extra) if extra_outputs else motion

@@ -31,10 +31,11 @@ from typing import Any
 import numpy as np
 from spikeinterface.core.motion import Motion
 
+from steadyspike.core.arguments import check_choice, refuse
 from steadyspike.motion.grids import checked_motion
 from steadyspike.motion.plain_pickle import read_object_npy
 from steadyspike.motion.tools import restrict_motion
-from steadyspike.preprocessing.motion_arguments import MOTION_KEYS, check_choice, refuse
+from steadyspike.preprocessing.motion_arguments import MOTION_KEYS
 
 FORMATS = ("spikeinterface", "dredge", "medicine", "kilosort4")
 

@@ -13,116 +13,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from steadyspike.motion.costs import (
+    MB,
+    MEASURED,
+    _size,
+    _time_and_memory,
+    calibrate,
+    in_words,
+    problem_size,
+)
+
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
 
-MB = 1e6
 SAMPLE_S = 2.0
 NUM_PIECES = 4
 WARM_UP_S = 0.1
 # bytes on disk of a peak, and at most of its location
 PEAK_BYTES, LOCATION_BYTES = 32, 32
 TRACE_BYTES = 4
-NUM_PAIR_MARKS = 2
 
 
-@dataclass(frozen=True)
-class Costs:
-    """What one of each costs.
-
-    Attributes
-    ----------
-    base_mb : float
-        Memory of a process that has imported everything, in MB.
-    bytes_per_peak, bytes_per_cell, bytes_per_pair : float
-        Memory, peaks and locations among it.
-    seconds_per_peak, seconds_per_product, seconds_per_pair : float
-        Time of one round of registration of a peak, of one product of a correlation, of one pair in the solver.
-    calibration_s : float
-        What `calibrate` gave when these times were measured.
-    """
-
-    base_mb: float
-    bytes_per_peak: float
-    bytes_per_cell: float
-    bytes_per_pair: float
-    seconds_per_peak: float
-    seconds_per_product: float
-    seconds_per_pair: float
-    calibration_s: float
-
-
-# printed by: steadyspike benchmark memory --costs
-MEASURED = {
-    "steady_decentralized": Costs(
-        base_mb=205.0,
-        bytes_per_peak=70.1,
-        bytes_per_cell=2.07,
-        bytes_per_pair=27.0,
-        seconds_per_peak=8.7e-08,
-        seconds_per_product=2.09e-10,
-        seconds_per_pair=2.91e-06,
-        calibration_s=0.00279,
-    ),
-}
 # printed by the same: memory of detection and localization beside the base, per byte of a chunk in single precision
 BYTES_PER_CHUNK_BYTE = 2.56
-
-
-@dataclass(frozen=True)
-class ProblemSize:
-    """Numbers of what a registration works on.
-
-    Attributes
-    ----------
-    num_peaks, num_times, num_depths, num_windows, num_lags, num_shifts : int
-        Peaks, time bins, depth bins, windows, lags at which time bins are compared, and shifts of each comparison.
-    num_rounds : int
-        Rounds of registration; the costs count those from other starts in.
-    """
-
-    num_peaks: int
-    num_times: int
-    num_depths: int
-    num_windows: int
-    num_lags: int
-    num_shifts: int
-    num_rounds: int
-
-    @property
-    def num_cells(self) -> int:
-        """Cells of the raster."""
-        return self.num_times * self.num_depths * NUM_PAIR_MARKS
-
-    @property
-    def num_pairs(self) -> int:
-        """Pairs of time bins, in all windows."""
-        return self.num_times * self.num_lags * self.num_windows
-
-    @property
-    def num_products(self) -> int:
-        """Products that the correlations of all pairs sum up."""
-        return self.num_cells * self.num_lags * self.num_shifts
-
-    def memory_features(self) -> np.ndarray:
-        """Give peaks, cells and pairs: memory is linear in them."""
-        return np.array([self.num_peaks, self.num_cells, self.num_pairs], dtype="float64")
-
-    def time_features(self) -> np.ndarray:
-        """Give peaks times rounds, products and pairs: time is linear in them."""
-        return np.array(
-            [self.num_peaks * self.num_rounds, self.num_products, self.num_pairs], dtype="float64"
-        )
-
-    def memory_mb(self, costs: Costs) -> float:
-        """Give the expected peak memory in MB."""
-        weights = np.array([costs.bytes_per_peak, costs.bytes_per_cell, costs.bytes_per_pair])
-        return costs.base_mb + float(weights @ self.memory_features()) / MB
-
-    def seconds(self, costs: Costs, speed: float = 1.0) -> float:
-        """Give the expected time in s on a machine that is `speed` times as fast as that of the costs."""
-        weights = np.array([costs.seconds_per_peak, costs.seconds_per_product, costs.seconds_per_pair])
-        return float(weights @ self.time_features()) / speed
 
 
 @dataclass(frozen=True)
@@ -224,7 +137,7 @@ def forecast_motion(
     """
     from spikeinterface.core.job_tools import fix_job_kwargs
 
-    from ..peaks import on_disk
+    from steadyspike.peaks import on_disk
 
     if peaks_per_s is not None and not 0 <= peaks_per_s < np.inf:
         raise ValueError(f"forecast_motion: peaks_per_s={peaks_per_s!r} must be at least 0")
@@ -257,7 +170,7 @@ def forecast_motion(
     costs = MEASURED.get(estimation["method"])
     if costs is None:
         return forecast
-    size = problem_size(recording, num_peaks, estimation)
+    size = problem_size(recording, num_peaks, with_defaults(estimation))
     return replace(
         forecast,
         estimate_s=size.seconds(costs, costs.calibration_s / calibrate()),
@@ -270,7 +183,7 @@ def _as_decentralized(recording: BaseRecording, num_peaks: int, estimation: dict
 
     The verdict takes little beside the estimate, and is not counted.
     """
-    from .auto import plan_estimation
+    from steadyspike.motion.plan import plan_estimation
 
     if estimation["method"] != "steady_auto":
         return estimation
@@ -289,105 +202,19 @@ def _as_decentralized(recording: BaseRecording, num_peaks: int, estimation: dict
     )
 
 
-def problem_size(recording: BaseRecording, num_peaks: int, estimation: dict[str, Any]) -> ProblemSize:
-    """Give the size of the registration of `steady_decentralized`.
-
-    Parameters
-    ----------
-    recording : BaseRecording
-        Gives durations and contacts.
-    num_peaks : int
-        Number of peaks.
-    estimation : dict
-        Arguments of `estimate_motion`; those that are missing have their defaults.
-
-    Returns
-    -------
-    size : ProblemSize
-    """
+def with_defaults(estimation: dict[str, Any]) -> dict[str, Any]:
+    """Add to arguments of `steady_decentralized` the defaults of those that are missing."""
     import inspect
 
     from spikeinterface.sortingcomponents.motion import estimate_motion
-    from spikeinterface.sortingcomponents.motion.motion_utils import get_spatial_windows
 
-    from ..kernels.pairwise_shift import lag_schedule
-    from .decentralized import SteadyDecentralizedRegistration
-    from .problem import time_bins
+    from steadyspike.motion.decentralized import SteadyDecentralizedRegistration
 
     values: dict[str, Any] = {}
     for function in (estimate_motion, SteadyDecentralizedRegistration.run):
         parameters = inspect.signature(function).parameters.items()
         values.update({name: p.default for name, p in parameters if p.default is not p.empty})
-    values.update(estimation)
-    depths_um = recording.get_channel_locations()[:, "xyz".index(values["direction"])]
-    _, centers_um = get_spatial_windows(
-        depths_um,
-        depths_um,
-        **{
-            key: values[key] for key in ("rigid", "win_shape", "win_step_um", "win_scale_um", "win_margin_um")
-        },
-    )
-    num_depths = int((np.ptp(depths_um) + 2 * values["hist_margin_um"]) / values["bin_um"]) + 2
-    bins = time_bins(recording, values["bin_s"])
-    longest = int(np.diff(bins.segment_edges).max())
-    horizon_s = np.inf if values["time_horizon_s"] is None else values["time_horizon_s"]
-    lags = lag_schedule(longest, int(min(horizon_s / values["bin_s"], bins.num_times)))
-    max_shift = int(np.clip(values["max_displacement_um"] / values["bin_um"], 1, max(num_depths // 2, 1)))
-    return ProblemSize(
-        num_peaks=num_peaks,
-        num_times=bins.num_times,
-        num_depths=num_depths,
-        num_windows=len(centers_um),
-        num_lags=lags.size,
-        num_shifts=2 * max_shift + 1,
-        num_rounds=values["refine_iterations"] + 1,
-    )
-
-
-def calibrate(num_repeats: int = 5) -> float:
-    """Time a piece of work whose duration tells how fast this machine is: some 5 ms, the best of a few."""
-    first, second = np.random.default_rng(0).random((2, 20_000), dtype="float32")
-    product = np.empty_like(first)
-    seconds = []
-    for _ in range(num_repeats):
-        start = time.perf_counter()
-        for _ in range(500):
-            np.multiply(first, second, out=product)
-            product.sum()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
-
-
-def estimation_in_words(method: str, recording: BaseRecording, num_peaks: int, **estimation: Any) -> str:
-    """Say what an estimate will take, from its arguments; see `problem_size`."""
-    size, costs = problem_size(recording, num_peaks, estimation), MEASURED[method]
-    return _time_and_memory(size.seconds(costs, costs.calibration_s / calibrate()), size.memory_mb(costs))
-
-
-def _time_and_memory(seconds: float, megabytes: float) -> str:
-    return f"{about(seconds)}, {_size(megabytes)} of memory"
-
-
-def about(seconds: float) -> str:
-    """Say about how long something takes."""
-    return f"about {in_words(seconds)}" if seconds >= 1 else in_words(seconds)
-
-
-def in_words(seconds: float) -> str:
-    """Say a duration in the units that fit it."""
-    if seconds < 1:
-        return "less than 1 s"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
-
-
-def _size(megabytes: float) -> str:
-    if megabytes < 1:
-        return "less than 1 MB"
-    return f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1000:.1f} GB"
+    return {**values, **estimation}
 
 
 def _estimation_parameters(preset: str, changes: dict[str, Any]) -> dict[str, Any]:
@@ -402,7 +229,7 @@ def _sample_peaks(
     """Find peaks in pieces from all over the recording: seconds of data, number of peaks, time it took."""
     from spikeinterface.core.node_pipeline import run_node_pipeline
 
-    from ..peaks import on_disk
+    from steadyspike.peaks import on_disk
 
     nodes = on_disk.peak_nodes(recording, *steps, on_disk.noise_levels_of(recording, job_kwargs))
     pieces = _pieces(recording)
@@ -431,7 +258,7 @@ def _pieces(recording: BaseRecording) -> list[tuple[int, int, int]]:
 
 
 def _detection_memory_mb(recording: BaseRecording, job_kwargs: dict[str, Any]) -> float:
-    from ..peaks import on_disk
+    from steadyspike.peaks import on_disk
 
     _, chunk_size = on_disk.divide_into_blocks(recording, SAMPLE_S, job_kwargs)
     chunk_mb = chunk_size * recording.get_num_channels() * TRACE_BYTES / MB

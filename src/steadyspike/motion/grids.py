@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from spikeinterface.core.motion import Motion
 
-from steadyspike.preprocessing.motion_arguments import checked_times, refuse
+from steadyspike.core.arguments import checked_times, refuse
 
 # Bins closer than this, in s or um, are one bin when the bins of two motions are joined.
 SAME_BIN = 1e-6

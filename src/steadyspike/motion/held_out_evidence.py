@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from steadyspike.kernels import held_out
-from steadyspike.kernels.lattice import lattice_of, undo_lattice
-from steadyspike.kernels.raster import amplitude_marks
-from steadyspike.kernels.registration import PSEUDO_SPIKES
-from steadyspike.kernels.template_registration import knot_weights
+from steadyspike.kernels.motion import held_out
+from steadyspike.kernels.motion.raster import amplitude_marks
+from steadyspike.kernels.motion.registration import PSEUDO_SPIKES
+from steadyspike.kernels.motion.template_registration import knot_weights
+from steadyspike.kernels.spikes.lattice import lattice_of, undo_lattice
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording

@@ -2,16 +2,17 @@
 
 import numpy as np
 
-from ..kernels import iterative_template, registration
-from .problem import PEAKS_PARAMS_DOC, build_problem, check_arguments, check_common, finish
+from steadyspike.core.arguments import check_arguments
+from steadyspike.kernels.motion import iterative_template, registration
+from steadyspike.motion.problem import PEAKS_PARAMS_DOC, build_problem, check_common, finish
 
 
 class SteadyIterativeTemplateRegistration:
     """Registration of every time bin to the average of all aligned ones, over any range of drift.
 
     Kilosort 2.5's idea: time bins are aligned to a template over depth and amplitude as wholes, the template is
-    averaged again, and so on; then the same window by window (see `steadyspike.kernels.iterative_template`). Maximum
-    likelihood refines the result, as in `steady_decentralized`. Memory and time grow linearly with duration.
+    averaged again, and so on; then the same window by window (see `steadyspike.kernels.motion.iterative_template`).
+    Maximum likelihood refines the result, as in `steady_decentralized`. Memory and time grow linearly with duration.
 
     Used as ``estimate_motion(recording, peaks, peak_locations, method="steady_iterative_template", ...)``.
 

@@ -6,9 +6,10 @@ from itertools import pairwise
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from ..kernels import lfp_covariance, lfp_registration, registration
-from .periods import check_periods, inside_periods
-from .problem import COMMON_PARAMS_DOC, TimeBins, build_problem, check_arguments, check_common
+from steadyspike.core.arguments import check_arguments
+from steadyspike.kernels.motion import lfp_covariance, lfp_registration, registration
+from steadyspike.motion.periods import check_periods, inside_periods
+from steadyspike.motion.problem import COMMON_PARAMS_DOC, TimeBins, build_problem, check_common
 
 # Samples x channels that are read at once.
 CHUNK_VALUES = 4_000_000
@@ -22,10 +23,10 @@ class SteadyDecentralizedLfpRegistration:
     """Decentralized registration of the local field potential, at its own sampling rate.
 
     The potential's profile over depth is correlated between pairs of time bins at a schedule of lags, and robust least
-    squares joins the shifts (see `steadyspike.kernels.lfp_registration`); this sees the heartbeat and breathing, which
-    spikes are too few for. Peaks are not needed. Resample the recording first, to 250 Hz or less, as in
-    ``lfp = si.resample(si.bandpass_filter(recording, 0.5, 100.0), 250)``: its sampling rate is the resolution of the
-    motion, and of its time and memory. Channels that do not record should be removed.
+    squares joins the shifts (see `steadyspike.kernels.motion.lfp_registration`); this sees the heartbeat and
+    breathing, which spikes are too few for. Peaks are not needed. Resample the recording first, to 250 Hz or less,
+    as in ``lfp = si.resample(si.bandpass_filter(recording, 0.5, 100.0), 250)``: its sampling rate is the resolution
+    of the motion, and of its time and memory. Channels that do not record should be removed.
 
     Used as ``estimate_motion(lfp_recording, method="steady_decentralized_lfp", rigid=True, ...)``.
 

@@ -13,13 +13,13 @@ from spikeinterface import BaseRecording
 from spikeinterface.core.motion import Motion
 from spikeinterface.sortingcomponents.motion.motion_utils import get_spatial_windows
 
-from ..kernels.online_registration import OnlineRegistration
-from ..kernels.registration import Registration, RegistrationSettings
-from ..preprocessing.motion_arguments import checked_count, checked_number, refuse
-from ..probe_layout import shank_of_channels
-from .exchange import written_aside
-from .online_recording import KnownBins, check_warmup, online_settings
-from .problem import MIN_EXTENT_UM, check_layout
+from steadyspike.core.arguments import checked_count, checked_number, refuse
+from steadyspike.core.probe_layout import shank_of_channels
+from steadyspike.kernels.motion.online_registration import OnlineRegistration
+from steadyspike.kernels.motion.registration import Registration, RegistrationSettings
+from steadyspike.motion.exchange import written_aside
+from steadyspike.motion.online_recording import KnownBins, check_warmup, online_settings
+from steadyspike.motion.problem import MIN_EXTENT_UM, check_layout
 
 NAME = "OnlineMotionEstimator"
 FORMAT = "steadyspike online motion 1"

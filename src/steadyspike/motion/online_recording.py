@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels.online_registration import OnlineRegistration, OnlineSettings
-from ..kernels.registration import Registration
-from .problem import as_motion, check_arguments
+from steadyspike.core.arguments import check_arguments
+from steadyspike.kernels.motion.online_registration import OnlineRegistration, OnlineSettings
+from steadyspike.kernels.motion.registration import Registration
+from steadyspike.motion.problem import as_motion
 
 FIELDS = ("displacement", "deviation_um", "trust")
 

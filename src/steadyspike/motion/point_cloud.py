@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from ..kernels import kernel_correlation, point_cloud, registration
-from .problem import PEAKS_PARAMS_DOC, build_problem, check_arguments, check_common, finish
+from steadyspike.core.arguments import check_arguments
+from steadyspike.kernels.motion import kernel_correlation, point_cloud, registration
+from steadyspike.motion.problem import PEAKS_PARAMS_DOC, build_problem, check_common, finish
 
 
 class SteadyPointCloudRegistration:
@@ -11,7 +12,7 @@ class SteadyPointCloudRegistration:
 
     Pairs of time bins at a schedule of lags are registered by the kernel correlation of their spikes, without depth
     bins: pairs of spikes of like amplitude (and x) vote for the difference of their depths. Robust least squares joins
-    the shifts (see `steadyspike.kernels.point_cloud`), and maximum likelihood refines the result, as in
+    the shifts (see `steadyspike.kernels.motion.point_cloud`), and maximum likelihood refines the result, as in
     `steady_decentralized`. Memory and time grow linearly with duration.
 
     Used as ``estimate_motion(recording, peaks, peak_locations, method="steady_point_cloud", ...)``.

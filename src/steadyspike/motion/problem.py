@@ -10,10 +10,11 @@ from spikeinterface.core.motion import Motion
 from spikeinterface.sortingcomponents.motion.motion_utils import get_spatial_windows
 from tqdm.auto import tqdm
 
-from ..kernels import registration, segment_offsets
-from ..kernels.spatial_interpolation import distance_to_nearest
-from ..probe_layout import shank_of_channels
-from .periods import check_periods, inside_periods
+from steadyspike.core.arguments import check_arguments
+from steadyspike.core.probe_layout import shank_of_channels
+from steadyspike.kernels.channels.spatial_interpolation import distance_to_nearest
+from steadyspike.kernels.motion import registration, segment_offsets
+from steadyspike.motion.periods import check_periods, inside_periods
 
 COMMON_PARAMS_DOC = """
     bin_s : float, default: 1.0
@@ -40,13 +41,6 @@ PEAKS_PARAMS_DOC = (
         motion at all, since to interpolate would cost more than it brings; in um, at least 0.
 """
 )
-
-
-def check_arguments(name, **arguments):
-    """Refuse arguments outside their range: argument=(value, fine, what is allowed)."""
-    for argument, (value, fine, allowed) in arguments.items():
-        if not fine:
-            raise ValueError(f"{name}: {argument}={value!r} must be {allowed}")
 
 
 def check_common(

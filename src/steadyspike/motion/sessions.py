@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from spikeinterface.core.motion import Motion
 
+from steadyspike.core.probe_layout import shank_of_channels
 from steadyspike.motion.estimators import ESTIMATORS
-from steadyspike.probe_layout import shank_of_channels
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
@@ -60,10 +60,11 @@ class SessionMotions:
     @property
     def recordings_corrected(self) -> list[BaseRecording]:
         """Each session corrected, lazily, by `steadyspike.interpolate_motion` (or `interpolate_motion_by_shank`)."""
-        import steadyspike
+        from steadyspike.preprocessing.motion_by_shank import interpolate_motion_by_shank
+        from steadyspike.preprocessing.motion_interpolation import interpolate_motion
 
         shared = isinstance(self.motions[0], Motion)
-        correct = steadyspike.interpolate_motion if shared else steadyspike.interpolate_motion_by_shank
+        correct = interpolate_motion if shared else interpolate_motion_by_shank
         return [
             correct(recording, motion, **self.interpolate_motion_kwargs)
             for recording, motion in zip(self.recordings, self.motions, strict=True)
@@ -180,12 +181,12 @@ def estimate_motion_sessions(
 def _find_peaks(recording: BaseRecording, folder: str | None, **kwargs: Any) -> tuple[np.ndarray, np.ndarray]:
     import tempfile
 
-    import steadyspike
+    from steadyspike.peaks.on_disk import compute_peaks
 
     if folder is not None:
-        return steadyspike.compute_peaks(recording, folder, **kwargs)
+        return compute_peaks(recording, folder, **kwargs)
     with tempfile.TemporaryDirectory() as aside:
-        peaks, peak_locations = steadyspike.compute_peaks(recording, Path(aside) / "peaks", **kwargs)
+        peaks, peak_locations = compute_peaks(recording, Path(aside) / "peaks", **kwargs)
         return np.array(peaks), np.array(peak_locations)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from spikeinterface.core.motion import Motion
 
+from steadyspike.core.arguments import checked_number, checked_times, refuse
 from steadyspike.motion.grids import (
     check_pair,
     checked_motion,
@@ -23,7 +24,6 @@ from steadyspike.motion.grids import (
     joined_bins,
     joined_windows,
 )
-from steadyspike.preprocessing.motion_arguments import checked_number, checked_times, refuse
 
 # Bins whose widths differ by less than this fraction are regular.
 REGULAR = 1e-3

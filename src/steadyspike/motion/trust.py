@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from steadyspike.kernels.waveform_loss import waveform_losses
+from steadyspike.kernels.channels.waveform_loss import waveform_losses
 from steadyspike.motion.held_out_evidence import Evidence, MotionSpikes, gather_spikes, weigh_evidence
 from steadyspike.motion.periods import check_periods
 
@@ -132,10 +132,10 @@ def motion_trust(
     .. math:: G = \frac{1}{n} \Big( \sum_i \log f(z_i - d_i) - \log f_0(z_i) - p \Big)
 
     where p is the number of parameters that the motion can have fitted to noise
-    (`steadyspike.kernels.held_out.fitted_parameters`): it was estimated from the same spikes. The standard error is the
-    larger one of those over time and over groups of spikes of similar depth and amplitude.
+    (`steadyspike.kernels.motion.held_out.fitted_parameters`): it was estimated from the same spikes. The standard
+    error is the larger one of those over time and over groups of spikes of similar depth and amplitude.
 
-    What the correction can gain follows from the geometry of the probe (`steadyspike.kernels.waveform_loss`).
+    What the correction can gain follows from the geometry of the probe (`steadyspike.kernels.channels.waveform_loss`).
 
     The verdict:
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .folding import Unit, UnitFolding
-from .linear import LinearTaps
+from steadyspike.networks.folding import Unit, UnitFolding
+from steadyspike.networks.linear import LinearTaps
 
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"features": 16, "kernel": 2, "depth_dilations": (1, 2), "centre_features": 4},
@@ -95,7 +95,7 @@ class BlindSpot(nn.Module):
     Parameters
     ----------
     unit : sequence of sequences of {0, 1}, shape (rows of a unit, columns)
-        Where a unit of the grid has contacts (`steadyspike.probe_layout.LayoutType.unit`).
+        Where a unit of the grid has contacts (`steadyspike.core.probe_layout.LayoutType.unit`).
     features : int, default: 32
         For each unit.
     kernel : int, default: 2

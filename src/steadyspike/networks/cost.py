@@ -1,9 +1,10 @@
 """What a network costs: parameters, and multiply-adds for each predicted frame."""
 
 import copy
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -30,3 +31,54 @@ def multiply_adds_per_frame(network: nn.Module, rows: int, columns: int) -> int:
             bare(torch.empty(1, before + time + after, rows, columns, device="meta"))
         counted.append(counter.get_total_flops() // 2)
     return (counted[1] - counted[0]) // 200
+
+
+COUNTED_FRAMES = (4, 8)
+
+
+# what lives at once, in units of input and output of the largest layer: residuals, skipped connections, copies to pad
+ALIVE_AT_ONCE = 10
+
+
+def bytes_needed(network: nn.Module, rows: int, columns: int, images: int = 1) -> tuple[float, float]:
+    """Estimate the memory that a forward pass in float32 takes beyond the weights.
+
+    Parameters
+    ----------
+    network : nn.Module
+        One of `steadyspike.networks`, on any device.
+    rows, columns : int
+        Of an image.
+    images : int, default: 1
+        Predicted at once.
+
+    Returns
+    -------
+    fixed : float
+        Bytes that any call takes.
+    per_frame : float
+        Bytes for each predicted frame: ten times input and output of the largest layer.
+    """
+    # a copy, as other threads may be using the network
+    network = copy.deepcopy(network)
+    largest = [_largest_layer(network, frames, rows, columns) for frames in COUNTED_FRAMES]
+    fewer, more = COUNTED_FRAMES
+    per_frame = (largest[1] - largest[0]) / (more - fewer)
+    fixed = max(0.0, largest[0] - fewer * per_frame)
+    return ALIVE_AT_ONCE * images * fixed, ALIVE_AT_ONCE * images * per_frame
+
+
+def _largest_layer(network: Any, frames: int, rows: int, columns: int) -> int:
+    device = next(network.parameters()).device
+    image = torch.zeros(1, sum(network.context) + frames, rows, columns, device=device)
+    sizes = [2 * image.numel()]
+
+    def count(_layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        sizes.append(sum(one.numel() for one in (*inputs, output) if isinstance(one, Tensor)))
+
+    hooks = [layer.register_forward_hook(count) for layer in network.modules() if layer is not network]
+    with torch.inference_mode():
+        network(image)
+    for hook in hooks:
+        hook.remove()
+    return 4 * max(sizes)

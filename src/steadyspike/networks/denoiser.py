@@ -87,7 +87,7 @@ class LocalWaveformDenoiser(nn.Module):
         return denoised
 
     def arrays(self, rate_ratio: float = 1.0) -> tuple[np.ndarray, ...]:
-        """Weights for `steadyspike.kernels.denoise_waveforms.denoise_local`: float32, C order.
+        """Weights for `steadyspike.kernels.spikes.denoise_waveforms.denoise_local`: float32, C order.
 
         Parameters
         ----------
@@ -163,7 +163,7 @@ class YassDenoiser(nn.Module):
         return denoised
 
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """Weights for `steadyspike.kernels.denoise_waveforms.denoise_yass`: float32, C order.
+        """Weights for `steadyspike.kernels.spikes.denoise_waveforms.denoise_yass`: float32, C order.
 
         First convolution (filters, taps) and bias, second (filters, filters, taps) and bias, output (filters, samples,
         waveform) and bias.

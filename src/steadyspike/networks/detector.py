@@ -84,7 +84,7 @@ class LocalSpikeDetector(nn.Module):
         return logits
 
     def arrays(self, rate_ratio: float = 1.0) -> tuple[np.ndarray, ...]:
-        """Weights for `steadyspike.kernels.spike_network.spike_logits`.
+        """Weights for `steadyspike.kernels.spikes.spike_network.spike_logits`.
 
         Parameters
         ----------
@@ -181,7 +181,7 @@ class YassDetector(nn.Module):
         return logits
 
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """Weights for `steadyspike.kernels.spike_network.yass_logits`: float32, C order.
+        """Weights for `steadyspike.kernels.spikes.spike_network.yass_logits`: float32, C order.
 
         Filters (taps, filters) and bias, 1x1 layer (filters, features) and bias, output (features, neighbours) and
         bias (1,).

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .folding import Unit, UnitFolding
+from steadyspike.networks.folding import Unit, UnitFolding
 
 
 class LinearTaps(nn.Module):

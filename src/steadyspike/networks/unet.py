@@ -41,7 +41,7 @@ class UNetEphys1024(nn.Module):
     width : int, default: 64
         Outputs of the first layer; the others scale with it.
     arrangement : {"interleaved", "packed", "lattice"}, default: "interleaved"
-        Of the contacts in the image (`steadyspike.probe_layout.layout_of`). "interleaved" is the paper's, "packed"
+        Of the contacts in the image (`steadyspike.core.probe_layout.layout_of`). "interleaved" is the paper's, "packed"
         that of SpikeInterface's wrapper. Nothing here depends on it; it is kept for those who make the image.
     """
 

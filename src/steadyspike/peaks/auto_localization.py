@@ -3,12 +3,12 @@
 import numpy as np
 from spikeinterface.sortingcomponents.peak_localization.base import LocalizeBase
 
-from steadyspike.kernels.spatial_interpolation import distance_to_nearest
+from steadyspike.kernels.channels.spatial_interpolation import distance_to_nearest
 from steadyspike.peaks.grid_localization import LocalizeSteadyGridConvolution
 from steadyspike.peaks.localization import LocalizeSteadyMonopolar
 
 # Sparser contacts than this see a unit on two or three of them: templates on a grid snap to the contacts, and the
-# decay with distance tells the depth better (`steadyspike benchmark motion`, probes np1, np2 and linear16).
+# decay with distance tells the depth better (`python -m steadyspike_benchmarks motion`, probes np1, np2 and linear16).
 DENSE_PITCH_UM = 35.0
 
 

@@ -29,9 +29,9 @@ from spikeinterface.core.node_pipeline import (
     run_node_pipeline,
 )
 
-from steadyspike.hub import pin
-from steadyspike.hub_reference import EXAMPLE
-from steadyspike.waveform_models import SpikeClassifier
+from steadyspike.library.hub.client import pin
+from steadyspike.library.hub.reference import EXAMPLE
+from steadyspike.library.models.waveforms import SpikeClassifier
 
 LABEL_DTYPE = np.dtype([("probability", "float32"), ("is_spike", "bool")])
 
@@ -100,7 +100,7 @@ class _ClassifierNode(PipelineNode):
         return waveforms
 
     def _log_odds(self, traces, peaks, others):
-        from steadyspike.inference import torch_threads
+        from steadyspike.library.models.inference import torch_threads
 
         if not len(peaks):
             return np.zeros(0, "float32")

@@ -11,13 +11,19 @@ from spikeinterface.core.node_pipeline import (
 from spikeinterface.postprocessing.unit_locations import dtype_localize_by_method
 from spikeinterface.sortingcomponents.peak_localization.base import LocalizeBase
 
-from ..hub import pin
-from ..kernels.contact_features import FEATURES, waveform_features
-from ..kernels.denoise_waveforms import gather_waveforms, select_waveforms
-from ..kernels.monopolar import solve_monopolar
-from .localization import LARGEST_FLOAT32
-from .spike_denoisers import SpikeDenoiser
-from .waveforms import DEFAULT_DENOISER, check_denoising, check_window, find_denoiser, neighbour_columns
+from steadyspike.kernels.spikes.contact_features import FEATURES, waveform_features
+from steadyspike.kernels.spikes.denoise_waveforms import gather_waveforms, select_waveforms
+from steadyspike.kernels.spikes.monopolar import solve_monopolar
+from steadyspike.library.hub.client import pin
+from steadyspike.library.models.spike_denoisers import SpikeDenoiser
+from steadyspike.peaks.localization import LARGEST_FLOAT32
+from steadyspike.peaks.waveforms import (
+    DEFAULT_DENOISER,
+    check_denoising,
+    check_window,
+    find_denoiser,
+    neighbour_columns,
+)
 
 
 class LocalizeSteadyDenoisedMonopolar(LocalizeBase):

@@ -3,8 +3,8 @@
 import numpy as np
 from spikeinterface.core.node_pipeline import PeakDetector
 
-from ..hub import pin
-from .spike_finders import FINDERS, PEAK_SIGNS, noise_scales
+from steadyspike.library.hub.client import pin
+from steadyspike.library.models.spike_finders import FINDERS, PEAK_SIGNS, noise_scales
 
 DEFAULT_DETECTOR = "steady-detector"
 
@@ -27,7 +27,8 @@ class DetectSteadyNeural(PeakDetector):
     model : str, Path or SpikeDetectorModel, default: "steady-detector"
         The name of a bundled model, a model folder, a reference to the Hugging Face Hub ("hf:owner/name@revision", of
         which the commit is kept), or a loaded model. The published YASS detectors, converted with
-        `steadyspike.legacy_yass.convert_yass_detector`, look at every sample of every contact and take much longer.
+        `steadyspike.library.models.legacy.yass.convert_yass_detector`, look at every sample of every contact and
+        take much longer.
     probability : float | None, default: None
         From which on a candidate is a spike, 0 to 1 exclusive; None: the model's, usually 0.5.
     peak_sign : "neg" | "pos", default: "neg"
@@ -97,7 +98,7 @@ class DetectSteadyNeural(PeakDetector):
             model=model, probability=probability, peak_sign=peak_sign, noise_levels=noise_levels
         )
         # only who uses a model waits for what its files need
-        from steadyspike.spike_models import SpikeDetectorModel, spike_model
+        from steadyspike.library.models.spikes import SpikeDetectorModel, spike_model
 
         model = spike_model(model, SpikeDetectorModel)
         self.finder = FINDERS[model.config.network.name](

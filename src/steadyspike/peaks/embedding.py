@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from spikeinterface.core.node_pipeline import PeakRetriever, PipelineNode, run_node_pipeline
 
-from steadyspike.embedding import WaveformEmbedding, align_waveforms, embed_waveforms
 from steadyspike.peaks.classification import check_order, cut_waveforms, nearest_channels
+from steadyspike.peaks.clusters import WaveformEmbedding, align_waveforms, embed_waveforms
 
 BORDER = 6
 """Samples cut on both sides for the alignment, and dropped behind it."""

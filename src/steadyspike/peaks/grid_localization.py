@@ -9,8 +9,8 @@ from spikeinterface.postprocessing.localization_tools import get_convolution_wei
 from spikeinterface.postprocessing.unit_locations import dtype_localize_by_method
 from spikeinterface.sortingcomponents.peak_localization.base import LocalizeBase
 
-from ..kernels.grid_convolution import locate_on_grid
-from ..kernels.local_grids import build_local_grids
+from steadyspike.kernels.spikes.grid_convolution import locate_on_grid
+from steadyspike.kernels.spikes.local_grids import build_local_grids
 
 PEAK_SIGNS = ("neg", "pos")
 MODES = ("exponential_3d", "gaussian_2d")

@@ -5,14 +5,14 @@ from spikeinterface.core.node_pipeline import PipelineNode, WaveformsNode, find_
 from spikeinterface.postprocessing.unit_locations import dtype_localize_by_method
 from spikeinterface.sortingcomponents.peak_localization.base import LocalizeBase
 
-from ..kernels.contact_features import (
+from steadyspike.kernels.spikes.contact_features import (
     FEATURES,
     enforce_radial_decrease,
     neighbour_lists,
     shell_radii,
     waveform_features,
 )
-from ..kernels.monopolar import solve_monopolar
+from steadyspike.kernels.spikes.monopolar import solve_monopolar
 
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 

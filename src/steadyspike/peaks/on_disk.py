@@ -21,7 +21,7 @@ from spikeinterface.core.job_tools import (
 from spikeinterface.core.node_pipeline import ExtractDenseWaveforms, PipelineNode, run_node_pipeline
 from tqdm.auto import tqdm
 
-from .folder_settings import (
+from steadyspike.core.folder_settings import (
     SETTINGS,
     UNFINISHED,
     check_folder,
@@ -181,7 +181,7 @@ def peak_parameters(
     """
     from spikeinterface.preprocessing import get_motion_parameters_preset
 
-    from steadyspike.preset_checks import check_motion
+    from steadyspike.library.presets.checks import check_motion
 
     parameters = get_motion_parameters_preset(preset)
     if parameters["select_kwargs"]:

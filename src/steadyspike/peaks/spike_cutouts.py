@@ -14,7 +14,7 @@ from spikeinterface.core import get_chunk_with_margin
 from spikeinterface.core.job_tools import TimeSeriesChunkExecutor, fix_job_kwargs
 from spikeinterface.core.node_pipeline import base_peak_dtype
 
-from steadyspike.kernels.refractory import outside_refractory
+from steadyspike.kernels.spikes.event_pairs import outside_refractory
 
 SIGNS = ("neg", "pos", "both")
 ARRAYS = ("peaks", "waveforms")

@@ -3,9 +3,9 @@
 import numpy as np
 from spikeinterface.core.node_pipeline import WaveformsNode, find_parent_of_type
 
-from ..hub import pin
-from ..kernels.denoise_waveforms import select_waveforms
-from .spike_denoisers import SpikeDenoiser, seeded_noise_levels
+from steadyspike.kernels.spikes.denoise_waveforms import select_waveforms
+from steadyspike.library.hub.client import pin
+from steadyspike.library.models.spike_denoisers import SpikeDenoiser, seeded_noise_levels
 
 DEFAULT_DENOISER = "steady-denoiser"
 
@@ -13,7 +13,7 @@ DEFAULT_DENOISER = "steady-denoiser"
 def find_denoiser(model):
     """Return the denoiser that is given or referred to."""
     # only who uses a model waits for what its files need
-    from steadyspike.spike_models import WaveformDenoiserModel, spike_model
+    from steadyspike.library.models.spikes import WaveformDenoiserModel, spike_model
 
     return spike_model(model, WaveformDenoiserModel)
 

@@ -7,7 +7,7 @@ from spikeinterface.core import get_chunk_with_margin
 from spikeinterface.core.core_tools import define_function_handling_dict_from_class
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
 
-from steadyspike.kernels.biquads import butterworth_sections, filter_zero_phase, settling_samples
+from steadyspike.kernels.filters.biquads import butterworth_sections, filter_zero_phase, settling_samples
 from steadyspike.preprocessing.dtypes import cast_traces, resolve_output_dtype
 
 LOWEST_FREQ_MIN = 100.0

@@ -7,7 +7,7 @@ from spikeinterface.core import get_closest_channels
 from spikeinterface.core.core_tools import define_function_handling_dict_from_class
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
 
-from steadyspike.kernels.median import subtract_reference
+from steadyspike.kernels.channels.median import subtract_reference
 from steadyspike.preprocessing.dtypes import cast_traces, resolve_output_dtype
 
 REFERENCES = ("global", "single", "local")

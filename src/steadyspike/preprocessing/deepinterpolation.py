@@ -6,8 +6,8 @@ import numpy as np
 from spikeinterface.core.core_tools import define_function_handling_dict_from_class
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
 
+from steadyspike.core.arguments import contact_positions
 from steadyspike.preprocessing.dtypes import cast_traces, resolve_output_dtype
-from steadyspike.preprocessing.motion_arguments import contact_positions
 
 # a network meets waveforms stretched by this much in any recording
 RATE_TOLERANCE = 0.02
@@ -30,8 +30,9 @@ class SteadyDeepInterpolateRecording(BasePreprocessor):
         Recording with a probe, of any sample type; filtered and referenced as those that the network was trained on.
     model : str, Path, DeepInterpolationModel, KerasModel or dict
         A bundled name, the path of a model folder, a reference to the Hugging Face Hub ("hf:owner/name@revision"), or a
-        model loaded from one of them; the path of a Keras file, or a `steadyspike.keras_model.KerasModel` (or its
-        dict), which tells how to use one. A saved recording holds the commit on the Hub.
+        model loaded from one of them; the path of a Keras file, or a
+        `steadyspike.library.models.keras.model.KerasModel` (or its dict), which tells how to use one. A saved
+        recording holds the commit on the Hub.
     device : {"auto", "cuda", "mps", "cpu"} or str, default: "auto"
         What computes; "cuda:1" for the second GPU. "auto": cuda, else mps, else cpu, chosen where traces are read.
     precision : {"float32", "half"}, default: "float32"
@@ -50,7 +51,8 @@ class SteadyDeepInterpolateRecording(BasePreprocessor):
         Channels to leave as they are and to hide from the network.
     center, scale : array_like of float or None, shape (num_channels,), default: None
         Normalization, in the recording's own units. None: measured on 2 s spread over the recording, as the model
-        asks for it (`steadyspike.normalization.measure_normalization`). Channels with a scale of 0 are treated as bad.
+        asks for it (`steadyspike.core.normalization.measure_normalization`). Channels with a scale of 0 are treated
+        as bad.
     model_sha256 : str or None, default: None
         Refuse the model unless its files have this hash. A saved recording holds it.
 
@@ -101,8 +103,8 @@ class SteadyDeepInterpolateRecording(BasePreprocessor):
         scale=None,
         model_sha256=None,
     ):
-        from steadyspike.inference import resolve_device
-        from steadyspike.model_files import check_unchanged, find_source
+        from steadyspike.library.models.inference import resolve_device
+        from steadyspike.library.models.references import check_unchanged, find_source
 
         check_arguments(precision, memory_limit_mb, num_threads)
         computes = resolve_device(device)
@@ -197,7 +199,12 @@ class SteadyDeepInterpolateRecordingSegment(BasePreprocessorSegment):
 
     def _predicted(self, start, end, read, live):
         """Traces with their first sample, and predictions of the live channels with theirs."""
-        from steadyspike.inference import TraceImages, backend_of, predict_traces, torch_threads
+        from steadyspike.library.models.inference import (
+            TraceImages,
+            backend_of,
+            predict_traces,
+            torch_threads,
+        )
 
         source, device, precision, memory_limit_mb, num_threads = self.settings
         backend = backend_of(source, device, precision)
@@ -221,7 +228,7 @@ class SteadyDeepInterpolateRecordingSegment(BasePreprocessorSegment):
 
 def check_arguments(precision, memory_limit_mb, num_threads):
     """Raise ValueError for values that cannot work."""
-    from steadyspike.inference import PRECISIONS
+    from steadyspike.library.models.inference import PRECISIONS
 
     if precision not in PRECISIONS:
         raise ValueError(f"precision={precision!r} is not known; allowed: {', '.join(PRECISIONS)}")
@@ -270,7 +277,7 @@ def check_sampling_frequency(source, recording):
 
 def warn_of_unlike_filters(source, recording):
     """Warn where a model knows filtered recordings and gets one that is not, or the other way round."""
-    from steadyspike.training.provenance import ModelUseWarning, filter_mismatch
+    from steadyspike.library.models.provenance import ModelUseWarning, filter_mismatch
 
     unlike = None if source.keras is not None else filter_mismatch(source.config().extra, recording)
     if unlike is not None:
@@ -279,7 +286,7 @@ def warn_of_unlike_filters(source, recording):
 
 def layout_for(source, recording, dead):
     """Lay the recording out for the model; refuse one that was trained for other probes."""
-    from steadyspike.probe_layout import layout_of
+    from steadyspike.core.probe_layout import layout_of
 
     if source.keras is not None:
         return source.keras.layout(recording, dead)
@@ -296,7 +303,7 @@ def layout_for(source, recording, dead):
 
 def normalization_for(source, recording, center, scale):
     """Center and scale of each channel: those given, and measured where one is not."""
-    from steadyspike.normalization import measure_normalization
+    from steadyspike.core.normalization import measure_normalization
 
     if center is None or scale is None:
         measured = measure_normalization(recording, source.normalization)

@@ -1,43 +1,12 @@
 """Arguments of the motion interpolation, checked and brought into one form before any data is read."""
 
-import math
-import textwrap
-from numbers import Integral, Real
-
 import numpy as np
 from spikeinterface.core.motion import Motion
 
-from steadyspike.kernels.spatial_interpolation import bin_edges, suitable_sigma
+from steadyspike.core.arguments import check_choice, checked_number, checked_times, refuse
+from steadyspike.kernels.channels.spatial_interpolation import bin_edges, suitable_sigma
 
 MOTION_KEYS = ("displacement", "temporal_bins_s", "spatial_bins_um", "direction", "interpolation_method")
-
-
-def refuse(name, value, allowed):
-    """Raise the error for an argument that can't work, with long values cut short."""
-    with np.printoptions(threshold=6):
-        shown = textwrap.shorten(repr(value), 200, placeholder=" ...")
-    raise ValueError(f"{name}={shown} is not possible here; allowed: {allowed}")
-
-
-def check_choice(name, value, choices) -> None:
-    """Refuse a value that is none of the choices."""
-    if not isinstance(value, str) or value not in choices:
-        refuse(name, value, ", ".join(map(repr, choices)))
-
-
-def checked_number(name, value, zero_allowed=False) -> float:
-    """Return a finite number > 0, or >= 0, as a float."""
-    is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    if not is_number or value < 0 or (value == 0 and not zero_allowed):
-        refuse(name, value, f"a finite number {'>=' if zero_allowed else '>'} 0")
-    return float(value)
-
-
-def checked_count(name, value) -> int:
-    """Return a whole number >= 1 as an int."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        refuse(name, value, "a whole number >= 1")
-    return int(value)
 
 
 def checked_sigma(sigma_um, positions) -> float | list[float]:
@@ -54,32 +23,6 @@ def checked_sigma(sigma_um, positions) -> float | list[float]:
             f"one value, one for each of the probe's {num_dimensions} dimensions, or 'auto'",
         )
     return [checked_number("sigma_um", value) for value in sigma_um]
-
-
-def checked_times(name, times, min_size) -> np.ndarray:
-    """Return increasing times of at least `min_size` values as float64."""
-    times = np.array(times, dtype="float64")
-    if (
-        times.ndim != 1
-        or times.size < min_size
-        or not np.isfinite(times).all()
-        or (np.diff(times) <= 0).any()
-    ):
-        refuse(name, times, f"one row of at least {min_size} finite, strictly increasing times in s")
-    return times
-
-
-def contact_positions(recording) -> np.ndarray:
-    """Contact positions in um, shape (num_channels, 2 or 3), float64."""
-    if not recording.has_probe():
-        raise ValueError(
-            "recording has no probe; allowed: a recording with contact positions, see set_probe()"
-        )
-    axes = "xyz" if recording.is_probe_3d() else "xy"
-    positions = np.array(recording.get_channel_locations(axes=axes), dtype="float64")
-    if not np.isfinite(positions).all():
-        raise ValueError("the contact positions of recording hold NaN or infinity; allowed: finite um")
-    return positions
 
 
 def checked_motion(motion, recording, num_dimensions) -> Motion:

@@ -4,9 +4,9 @@ import numpy as np
 from spikeinterface.core.core_tools import define_function_handling_dict_from_class
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
 
+from steadyspike.core.probe_layout import shank_of_channels
 from steadyspike.preprocessing.dtypes import cast_traces
 from steadyspike.preprocessing.motion_interpolation import SteadyInterpolateMotionRecording, keep_contacts
-from steadyspike.probe_layout import shank_of_channels
 
 
 class SteadyInterpolateMotionByShankRecording(BasePreprocessor):

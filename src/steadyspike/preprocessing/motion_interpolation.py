@@ -4,17 +4,14 @@ import numpy as np
 from spikeinterface.core.core_tools import define_function_handling_dict_from_class
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
 
-from steadyspike.kernels.banded_weights import apply_weights
-from steadyspike.kernels.spatial_interpolation import METHODS, DisplacementWeights, bin_runs
+from steadyspike.core.arguments import check_choice, checked_count, checked_number, contact_positions
+from steadyspike.kernels.channels.banded_weights import apply_weights
+from steadyspike.kernels.channels.spatial_interpolation import METHODS, DisplacementWeights, bin_runs
 from steadyspike.preprocessing.dtypes import cast_traces, resolve_output_dtype
 from steadyspike.preprocessing.motion_arguments import (
-    check_choice,
-    checked_count,
     checked_motion,
-    checked_number,
     checked_sigma,
     checked_time_bins,
-    contact_positions,
     make_interpolators,
 )
 

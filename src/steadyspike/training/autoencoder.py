@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from steadyspike.waveform_models import WaveformAutoencoderModel
+    from steadyspike.library.models.waveforms import WaveformAutoencoderModel
 
 HELD_OUT = 0.1
 LARGEST_HIDDEN = 256
@@ -70,20 +70,20 @@ def train_waveform_autoencoder(
     import numpy as np
     import torch
 
-    from steadyspike.environment import versions
-    from steadyspike.hub_cards import check_licenses
-    from steadyspike.inference import torch_threads
-    from steadyspike.model_folder import NetworkConfig
-    from steadyspike.networks.autoencoder import WaveformAutoencoder
-    from steadyspike.training.labelled_waveforms import check_range
-    from steadyspike.training.plan import own_random_numbers
-    from steadyspike.training.waveform_card import write_autoencoder_card
-    from steadyspike.waveform_models import (
+    from steadyspike.core.environment import versions
+    from steadyspike.library.hub.cards import check_licenses
+    from steadyspike.library.models.folder import NetworkConfig
+    from steadyspike.library.models.inference import torch_threads
+    from steadyspike.library.models.waveforms import (
         WaveformAutoencoderConfig,
         WaveformAutoencoderModel,
         as_waveforms,
         standardize,
     )
+    from steadyspike.networks.autoencoder import WaveformAutoencoder
+    from steadyspike.training.cards import write_autoencoder_card
+    from steadyspike.training.labelled_waveforms import check_range
+    from steadyspike.training.plan import own_random_numbers
 
     check_licenses(license_name, data_license)
     waveforms = as_waveforms(waveforms)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from steadyspike.models import DeepInterpolationModel
+    from steadyspike.library.models.deepinterpolation import DeepInterpolationModel
 
 
 def train_deepinterpolation(
@@ -59,10 +59,10 @@ def train_deepinterpolation(
     """Train a network that predicts each sample from those around it, or fine-tune one.
 
     Windows are read from the lazy recordings in the background, normalized per channel with center and scale measured
-    on each recording, and laid out by the probe (`steadyspike.probe_layout`). Windows never cross borders of segments
-    or recordings. The loss leaves out missing and dead contacts, samples that are not finite, and samples without full
-    context. The linear part of a fresh "blindspot" starts from a ridge regression. AdamW, with a warm-up and then a
-    cosine; the weights with the lowest held-out loss are kept.
+    on each recording, and laid out by the probe (`steadyspike.core.probe_layout`). Windows never cross borders of
+    segments or recordings. The loss leaves out missing and dead contacts, samples that are not finite, and samples
+    without full context. The linear part of a fresh "blindspot" starts from a ridge regression. AdamW, with a
+    warm-up and then a cosine; the weights with the lowest held-out loss are kept.
 
     While it runs, everything is in ``<folder>.training``: checkpoint, log and settings. At the end the model folder
     appears as a whole, with ``log.jsonl`` and ``loss.png`` beside the three files of a model.
@@ -102,7 +102,7 @@ def train_deepinterpolation(
     network_kwargs : dict or None, default: None
         Other arguments of the class of the network, such as ``{"centre": 1}`` or ``{"width": 16}``.
     normalization : {"channel", "global", "none"} or None, default: None
-        `steadyspike.normalization.measure_normalization`; None: "channel".
+        `steadyspike.core.normalization.measure_normalization`; None: "channel".
     loss : {"mse", "mae", "charbonnier"}, default: "mse"
         Squared, absolute, or smoothed absolute error in units of each channel's noise. "mean_squared_error" and
         "mean_absolute_error" mean the first two.
@@ -173,13 +173,13 @@ def train_deepinterpolation(
     Lecoq et al., "Removing independent noise in systems neuroscience data using DeepInterpolation", Nature Methods
     2021, doi:10.1038/s41592-021-01285-2.
     """
-    from steadyspike.hub_cards import check_licenses
-    from steadyspike.inference import resolve_device
+    from steadyspike.core.stretches import TimeRange
+    from steadyspike.library.hub.cards import check_licenses
+    from steadyspike.library.models.inference import resolve_device
     from steadyspike.training import plan as plans
     from steadyspike.training.devices import check_devices, find_precision
     from steadyspike.training.loop import LoopSettings
     from steadyspike.training.run import Run, finished
-    from steadyspike.training.stretches import TimeRange
 
     folder = Path(folder).expanduser().absolute()
     check_licenses(license_name, data_license)

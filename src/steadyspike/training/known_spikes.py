@@ -68,8 +68,8 @@ def known_spikes(
     ValueError
         For several segments, another number of them in `sorting`, or no spikes.
     """
-    from steadyspike.peaks.spike_denoisers import seeded_noise_levels
-    from steadyspike.peaks.spike_finders import noise_scales
+    from steadyspike.library.models.spike_denoisers import seeded_noise_levels
+    from steadyspike.library.models.spike_finders import noise_scales
 
     if recording.get_num_segments() != 1 or sorting.get_num_segments() != 1:
         raise ValueError(

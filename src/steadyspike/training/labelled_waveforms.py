@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from steadyspike.waveform_models import as_waveforms
+from steadyspike.library.models.waveforms import as_waveforms
 
 HELD_OUT = 0.2
 LEAST = 2

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from steadyspike.kernels.contact_features import neighbour_lists
-from steadyspike.kernels.spike_candidates import find_candidates
+from steadyspike.kernels.spikes.contact_features import neighbour_lists
+from steadyspike.kernels.spikes.spike_candidates import find_candidates
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording, BaseSorting
@@ -44,8 +44,8 @@ def group_large_spikes(recording: BaseRecording, threshold: float = 8.0, seed: i
     """
     from spikeinterface.core import NumpySorting
 
-    from steadyspike.peaks.spike_denoisers import seeded_noise_levels
-    from steadyspike.peaks.spike_finders import noise_scales
+    from steadyspike.library.models.spike_denoisers import seeded_noise_levels
+    from steadyspike.library.models.spike_finders import noise_scales
 
     frequency = recording.sampling_frequency
     scales = noise_scales(seeded_noise_levels(recording))

@@ -14,16 +14,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from steadyspike.hub_cache import reference_of
-from steadyspike.model_files import find_model
-from steadyspike.model_folder import ModelError
-from steadyspike.models import DeepInterpolationModel, ModelConfig
+from steadyspike.core.normalization import METHODS
+from steadyspike.core.probe_layout import LayoutType, layout_of
+from steadyspike.core.stretches import Stretch, TimeRange, limited, split_time
+from steadyspike.library.hub.cache import reference_of
+from steadyspike.library.models.deepinterpolation import DeepInterpolationModel, ModelConfig
+from steadyspike.library.models.folder import ModelError
+from steadyspike.library.models.references import find_model
 from steadyspike.networks import network_class
 from steadyspike.networks.blindspot import BlindSpot
-from steadyspike.normalization import METHODS
-from steadyspike.probe_layout import LayoutType, layout_of
 from steadyspike.training.losses import LOSSES
-from steadyspike.training.stretches import Stretch, TimeRange, limited, split_time
 from steadyspike.training.windows import Source, Windows
 
 LOSS_ALIASES = {"mean_absolute_error": "mae", "mean_squared_error": "mse"}

@@ -18,19 +18,24 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from steadyspike.environment import versions
-from steadyspike.model_folder import CONFIG, save_model
-from steadyspike.models import DeepInterpolationModel, ModelConfig, Normalization, config_of
+from steadyspike.core.environment import versions
+from steadyspike.core.probe_layout import ProbeLayout
+from steadyspike.library.models.deepinterpolation import (
+    DeepInterpolationModel,
+    ModelConfig,
+    Normalization,
+    config_of,
+)
+from steadyspike.library.models.folder import CONFIG, save_model
+from steadyspike.library.models.provenance import chain_of, note_stretches
 from steadyspike.networks.cost import num_parameters
-from steadyspike.probe_layout import ProbeLayout
 from steadyspike.training.baseline import fit_ridge, score, start_linear
-from steadyspike.training.card import write_card
+from steadyspike.training.cards import write_card
 from steadyspike.training.checkpoint import CHECKPOINT, Progress, read_checkpoint
 from steadyspike.training.devices import FabricRuntime, Runtime, find_precision
 from steadyspike.training.log import FIGURE, LOG, TrainingLog, save_loss_figure
 from steadyspike.training.loop import LoopSettings, fit
 from steadyspike.training.plan import Plan, own_random_numbers
-from steadyspike.training.provenance import chain_of, note_stretches
 from steadyspike.training.windows import Batch, Source, Windows
 
 SETTINGS = "settings.json"

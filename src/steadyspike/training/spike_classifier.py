@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from steadyspike.waveform_models import SpikeClassifier
+    from steadyspike.library.models.waveforms import SpikeClassifier
 
 NETWORKS = {"discriminant": "waveform_discriminant", "cnn": "waveform_cnn", "gru": "waveform_gru"}
 
@@ -69,7 +69,8 @@ def train_spike_classifier(
         average between them; None: for the share in the validation waveforms.
     decide_on : {"validation", "all"}, default: "validation"
         By which waveforms calibration and threshold are chosen. Where validation is a channel with one unit or two,
-        "all", which adds those trained on, suits other channels better (`steadyspike benchmark classifier --rotate`).
+        "all", which adds those trained on, suits other channels better
+        (`python -m steadyspike_benchmarks classifier --rotate`).
     max_epochs, patience, batch_size : int, default: 30, 6, 256
         Of "cnn" and "gru"; training stops after `patience` epochs without gain.
     learning_rate : float, default: 2e-3
@@ -96,7 +97,7 @@ def train_spike_classifier(
     ValueError
         If a parameter cannot work, waveforms and labels do not fit each other, or there are not two classes.
     """
-    from steadyspike.hub_cards import check_licenses
+    from steadyspike.library.hub.cards import check_licenses
     from steadyspike.training import labelled_waveforms as data
     from steadyspike.training.spike_classifier_run import ClassifierRun
 

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from steadyspike.environment import versions
-from steadyspike.inference import torch_threads
-from steadyspike.model_folder import NetworkConfig
+from steadyspike.core.environment import versions
+from steadyspike.library.models.folder import NetworkConfig
+from steadyspike.library.models.inference import torch_threads
+from steadyspike.library.models.waveforms import SpikeClassifier, SpikeClassifierConfig, standardize
 from steadyspike.networks import make_network
+from steadyspike.training.cards import write_classifier_card
 from steadyspike.training.decisions import choose_threshold, classification_scores, fit_calibration
 from steadyspike.training.labelled_waveforms import LabelledWaveforms, quiet_noise, vary
 from steadyspike.training.plan import own_random_numbers
-from steadyspike.training.waveform_card import write_classifier_card
-from steadyspike.waveform_models import SpikeClassifier, SpikeClassifierConfig, standardize
 
 COMPONENTS = (5, 8, 12, 20)
 SHRINKAGES = (0.1, 0.3, 1.0, 3.0)

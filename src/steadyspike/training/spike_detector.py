@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from steadyspike.hub_cards import check_licenses
-from steadyspike.kernels.contact_features import neighbour_lists
-from steadyspike.kernels.spike_candidates import find_candidates
-from steadyspike.kernels.spike_pairs import near_pairs
-from steadyspike.model_folder import NetworkConfig
+from steadyspike.kernels.spikes.contact_features import neighbour_lists
+from steadyspike.kernels.spikes.event_pairs import near_pairs
+from steadyspike.kernels.spikes.spike_candidates import find_candidates
+from steadyspike.library.hub.cards import check_licenses
+from steadyspike.library.models.folder import NetworkConfig
+from steadyspike.library.models.spikes import SpikeDetectorConfig, SpikeDetectorModel
 from steadyspike.networks import make_network
-from steadyspike.spike_models import SpikeDetectorConfig, SpikeDetectorModel
+from steadyspike.training.cards import detector_card, versions
 from steadyspike.training.known_spikes import KnownSpikes, as_lists, known_spikes
-from steadyspike.training.spike_cards import detector_card, versions
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording, BaseSorting

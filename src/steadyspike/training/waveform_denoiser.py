@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from steadyspike.hub_cards import check_licenses
-from steadyspike.kernels.contact_features import neighbour_lists
-from steadyspike.model_folder import NetworkConfig
+from steadyspike.kernels.spikes.contact_features import neighbour_lists
+from steadyspike.library.hub.cards import check_licenses
+from steadyspike.library.models.folder import NetworkConfig
+from steadyspike.library.models.spikes import WaveformDenoiserConfig, WaveformDenoiserModel
 from steadyspike.networks import make_network
-from steadyspike.spike_models import WaveformDenoiserConfig, WaveformDenoiserModel
+from steadyspike.training.cards import denoiser_card, versions
 from steadyspike.training.known_spikes import KnownSpikes, as_lists, known_spikes
 from steadyspike.training.own_units import group_large_spikes
-from steadyspike.training.spike_cards import denoiser_card, versions
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording, BaseSorting

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from steadyspike.normalization import measure_normalization
-from steadyspike.probe_layout import ProbeLayout, layout_of
-from steadyspike.training.stretches import Stretch
+from steadyspike.core.normalization import measure_normalization
+from steadyspike.core.probe_layout import ProbeLayout, layout_of
+from steadyspike.core.stretches import Stretch
 
 CHUNKS_IN_BLOCK, CHUNKS_IN_ROUND = 4, 32
 ROUNDS_AHEAD = 2
@@ -47,7 +47,7 @@ class Source:
     layout : ProbeLayout
         Channels without a scale are dead in it.
     center, scale : ndarray of float64, shape (num_channels,)
-        ``(traces - center) / scale`` is what a network sees (`steadyspike.normalization`).
+        ``(traces - center) / scale`` is what a network sees (`steadyspike.core.normalization`).
     """
 
     recording: Any

@@ -1,0 +1,1 @@
+"""What every part needs: arguments and their checks, probe layout, loading, saving, the environment."""

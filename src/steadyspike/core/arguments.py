@@ -1,0 +1,72 @@
+"""Arguments checked before any data is read."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Collection
+from numbers import Integral, Real
+from typing import Any, NoReturn
+
+import numpy as np
+
+
+def refuse(name: str, value: Any, allowed: str) -> NoReturn:
+    """Raise the error for an argument that can't work, with long values cut short."""
+    with np.printoptions(threshold=6):
+        shown = textwrap.shorten(repr(value), 200, placeholder=" ...")
+    raise ValueError(f"{name}={shown} is not possible here; allowed: {allowed}")
+
+
+def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
+    """Refuse a value that is none of the choices."""
+    if not isinstance(value, str) or value not in choices:
+        refuse(name, value, ", ".join(map(repr, choices)))
+
+
+def checked_number(name: str, value: Any, zero_allowed: bool = False) -> float:
+    """Return a finite number > 0, or >= 0, as a float."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number or value < 0 or (value == 0 and not zero_allowed):
+        refuse(name, value, f"a finite number {'>=' if zero_allowed else '>'} 0")
+    return float(value)
+
+
+def checked_count(name: str, value: Any) -> int:
+    """Return a whole number >= 1 as an int."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        refuse(name, value, "a whole number >= 1")
+    return int(value)
+
+
+def checked_times(name: str, times: Any, min_size: int) -> np.ndarray:
+    """Return increasing times of at least `min_size` values as float64."""
+    times = np.array(times, dtype="float64")
+    if (
+        times.ndim != 1
+        or times.size < min_size
+        or not np.isfinite(times).all()
+        or (np.diff(times) <= 0).any()
+    ):
+        refuse(name, times, f"one row of at least {min_size} finite, strictly increasing times in s")
+    return times
+
+
+def contact_positions(recording: Any) -> np.ndarray:
+    """Contact positions in um, shape (num_channels, 2 or 3), float64."""
+    if not recording.has_probe():
+        raise ValueError(
+            "recording has no probe; allowed: a recording with contact positions, see set_probe()"
+        )
+    axes = "xyz" if recording.is_probe_3d() else "xy"
+    positions = np.array(recording.get_channel_locations(axes=axes), dtype="float64")
+    if not np.isfinite(positions).all():
+        raise ValueError("the contact positions of recording hold NaN or infinity; allowed: finite um")
+    return positions
+
+
+def check_arguments(name: str, **arguments: tuple[Any, bool, str]) -> None:
+    """Refuse arguments outside their range: argument=(value, fine, what is allowed)."""
+    for argument, (value, fine, allowed) in arguments.items():
+        if not fine:
+            raise ValueError(f"{name}: {argument}={value!r} must be {allowed}")

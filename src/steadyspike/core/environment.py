@@ -1,0 +1,86 @@
+"""Versions and machine, as every stored result names them, and SpikeInterface's job defaults."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+PACKAGES = (
+    "steadyspike",
+    "spikeinterface",
+    "probeinterface",
+    "numpy",
+    "scipy",
+    "numba",
+    "torch",
+    "matplotlib",
+)
+
+
+def own_version() -> str:
+    """Give the version of steadyspike, without importing the package."""
+    return version("steadyspike")
+
+
+def versions() -> dict[str, str]:
+    """Give the versions of Python and of the packages whose results may depend on them."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def machine() -> dict[str, str | int]:
+    """Describe the computer in words that help to compare run times."""
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor_name(),
+        "cores": usable_cores(),
+    }
+
+
+def usable_cores() -> int:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def job_defaults(**job_kwargs: Any) -> Iterator[None]:
+    """Make job arguments SpikeInterface's defaults for a while.
+
+    `correct_motion` estimates noise levels without passing its job arguments on, and would show a progress
+    bar for them whatever it was told.
+
+    Parameters
+    ----------
+    **job_kwargs
+        Such as ``n_jobs`` and ``progress_bar``.
+    """
+    from spikeinterface.core import globals as si_globals
+
+    before, was_set = si_globals.get_global_job_kwargs(), si_globals.is_set_global_job_kwargs_set()
+    si_globals.set_global_job_kwargs(**job_kwargs)
+    try:
+        yield
+    finally:
+        si_globals.reset_global_job_kwargs()
+        si_globals.set_global_job_kwargs(**before)
+        si_globals.global_job_kwargs_set = was_set
+
+
+def _processor_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or "unknown"

@@ -1,0 +1,187 @@
+"""How well a model denoises a recording, beside linear interpolation and no denoising at all."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from steadyspike.core.arguments import checked_count, checked_number, refuse
+from steadyspike.evaluation.denoising.inputs import Inputs, Settings
+from steadyspike.evaluation.denoising.methods import cautions_of, check_models, named_models
+from steadyspike.evaluation.denoising.run import Evaluation
+from steadyspike.library.models.provenance import ModelUseWarning
+
+if TYPE_CHECKING:
+    from spikeinterface import BaseRecording, BaseSorting
+
+    from steadyspike.evaluation.denoising.result import DenoisingEvaluation
+
+
+def evaluate_deepinterpolation(
+    recording: BaseRecording,
+    model: Any,
+    sorting: BaseSorting | None = None,
+    clean: BaseRecording | None = None,
+    *,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    duration_s: float | None = None,
+    ms_before: float = 1.0,
+    ms_after: float = 2.0,
+    radius_um: float = 100.0,
+    quiet_ms: float = 3.0,
+    spike_threshold: float = 2.0,
+    min_spikes: int = 20,
+    snr_classes: tuple[float, float] = (5.0, 10.0),
+    num_noise_times: int = 500,
+    device: str = "auto",
+    precision: str = "float32",
+    memory_limit_mb: float | None = None,
+    num_threads: int = 1,
+    bad_channel_ids: Sequence[Any] | None = None,
+    chunk_s: float = 1.0,
+    seed: int = 0,
+    progress_bar: bool = True,
+) -> DenoisingEvaluation:
+    r"""Measure how well models denoise a recording, beside linear interpolation and no denoising.
+
+    With the traces :math:`x_c(t)`, those of a method :math:`y_c(t)`, the noise :math:`\sigma_c` of each channel (1.4826
+    times the median absolute deviation of 2 s of the recording) and, if given, noise-free traces :math:`s_c(t)`, all
+    less the median of their channel:
+
+    **Held-out loss**: the mean over samples and live channels of :math:`\ell((y_c(t) - x_c(t)) / \sigma_c)`, with
+    :math:`\ell(e) = e^2` ("mse"), :math:`|e|` ("mae") and :math:`\sqrt{e^2 + 0.1^2} - 0.1` ("charbonnier").
+
+    **Error** (`clean`): "rms_error" is :math:`\sqrt{\langle ((y - s) / \sigma)^2 \rangle}` over all samples and
+    channels; "rms_error_in_spikes" over those where :math:`|s| >` `spike_threshold` :math:`\sigma`, and
+    "rms_error_outside" over all others.
+
+    **Noise reduction** (`sorting`): the median over channels of :math:`\nu_c(x) / \nu_c(y)`, where :math:`\nu_c` is
+    1.4826 times the median absolute deviation of 10,000 random samples, of those that lie at least `quiet_ms` from any
+    spike of a unit within `radius_um`.
+
+    **Units** (`sorting`): the template of a unit under a method, :math:`T`, is the average of y around its spikes. The
+    reference :math:`R` is the average of `clean`, or without it of the recording itself. With the channel :math:`c^*`
+    and sample :math:`t^*` where :math:`|R|` is largest:
+
+    - "amplitude_bias": :math:`T(t^*, c^*) / R(t^*, c^*) - 1`
+    - "gain": :math:`\langle T, R \rangle / \langle R, R \rangle`, what T is as a multiple of R by least squares
+    - "shape_bias": :math:`1 - \langle T, R \rangle / (|T|\,|R|)`
+    - "template_snr": :math:`\max_t |T(t, c^*)| / \nu_{c^*}(y)`
+    - "d_prime_self": :math:`d' = (m_1 - m_0) / \sqrt{(v_1 + v_0) / 2}` with mean and variance of the scores
+      :math:`\langle y(t_i + \cdot), W \rangle` at spikes (1) and at random times at least a waveform away from the
+      unit's own spikes (0). The template W is the average of y at the first half of the unit's spikes; spikes of the
+      second half are scored, and times after the first.
+    - "d_prime_true": the same spikes and times, with W = R; only with `clean`.
+
+    Other units fire at the random times and during the spikes as they do, so d' is what a template matcher would meet.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        With a probe; filtered and referenced as those that the model was trained on. Any number of segments.
+    model : reference, list or dict
+        A model as `deepinterpolate` takes it, or loaded and not yet saved. Several: a dict of names to models, or a
+        list, whose names are those of the folders; all meet the same spikes. A Keras model with settings is a
+        `KerasModel`, not a dict.
+    sorting : BaseSorting, SortingAnalyzer or None, default: None
+        Spikes, best of ground truth. None: nothing of units, and no noise reduction.
+    clean : BaseRecording or None, default: None
+        The same traces without noise, in the same units, with the same segments and channels.
+    start_s, end_s, duration_s : float or None, default: None
+        What is evaluated, in s on the time line of all segments one after another. All None: the last 60 s, or the last
+        half of a recording that is shorter than 120 s. Where the model was trained on this recording, give what was
+        held out; a `ModelUseWarning`, which is among the notes of the result too, tells where it was not.
+    ms_before, ms_after : float, default: 1.0, 2.0
+        Extent of a waveform in ms, above 0.
+    radius_um : float, default: 100.0
+        A waveform is measured on the channels within this distance of :math:`c^*`; 0 or more.
+    quiet_ms : float, default: 3.0
+        Distance in ms from spikes at which there is only noise, 0 or more.
+    spike_threshold : float, default: 2.0
+        Where `clean` is within spikes, in units of noise; above 0.
+    min_spikes : int, default: 20
+        Units with fewer spikes have NaN for all measures; 4 or more.
+    snr_classes : tuple of float, default: (5.0, 10.0)
+        Units are small below the first and large from the second, by ``|R(t*, c*)|`` over the noise of the recording.
+    num_noise_times : int, default: 500
+        Random times for each unit, 2 or more.
+    device, precision, memory_limit_mb, num_threads
+        As `deepinterpolate` takes them.
+    bad_channel_ids : sequence or None, default: None
+        Channels that are neither denoised nor evaluated. Those without a signal never are.
+    chunk_s : float, default: 1.0
+        Traces are read in chunks of so many s, above 0. It changes nothing but memory and time.
+    seed : int, default: 0
+        Of all random times, 0 or more.
+    progress_bar : bool, default: True
+        Whether to show one.
+
+    Returns
+    -------
+    evaluation : DenoisingEvaluation
+        Tables for the methods "raw", "center" (each channel's median), "linear" (ridge regression from the 10 samples
+        on each side, fitted on what is not evaluated) and the models.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range, a model does not fit the recording, or recording, sorting and clean differ;
+        before any data is read.
+    FileNotFoundError
+        If a model is a path where there is nothing.
+
+    Notes
+    -----
+    Each sample is read and denoised once. Memory holds a chunk, a few templates for each unit, and 10,000 samples of
+    each channel for each method, whatever the duration. Samples that are not finite are left out of losses and errors
+    and count as the median elsewhere.
+    """
+    from steadyspike.library.models.inference import resolve_device
+    from steadyspike.preprocessing.deepinterpolation import bad_channels, check_arguments
+
+    settings = Settings(
+        ms_before=checked_number("ms_before", ms_before),
+        ms_after=checked_number("ms_after", ms_after),
+        radius_um=checked_number("radius_um", radius_um, zero_allowed=True),
+        quiet_ms=checked_number("quiet_ms", quiet_ms, zero_allowed=True),
+        spike_threshold=checked_number("spike_threshold", spike_threshold),
+        min_spikes=_at_least("min_spikes", min_spikes, 4),
+        snr_classes=_checked_classes(snr_classes),
+        num_noise_times=_at_least("num_noise_times", num_noise_times, 2),
+        chunk_s=checked_number("chunk_s", chunk_s),
+        seed=_at_least("seed", seed, 0),
+    )
+    check_arguments(precision, memory_limit_mb, num_threads)
+    resolve_device(device)
+    node = dict(device=device, precision=precision, memory_limit_mb=memory_limit_mb, num_threads=num_threads)
+    inputs = Inputs.checked(recording, sorting, clean, (start_s, end_s, duration_s))
+    bad = bad_channels(recording, bad_channel_ids)
+    with tempfile.TemporaryDirectory(prefix="steadyspike-evaluation-") as folder:
+        sources = check_models(named_models(model), recording, bad, Path(folder))
+        cautions = tuple(cautions_of(sources, inputs))
+        for caution in cautions:
+            warnings.warn(caution, ModelUseWarning, stacklevel=2)
+        run = Evaluation(inputs, sources, settings, node, bad, Path(folder), bool(progress_bar), cautions)
+        return run.run()
+
+
+def _at_least(name: str, value: Any, least: int) -> int:
+    if least == 0 and value == 0 and not isinstance(value, bool):
+        return 0
+    if checked_count(name, value) < least:
+        refuse(name, value, f"a whole number >= {least}")
+    return int(value)
+
+
+def _checked_classes(snr_classes: Any) -> tuple[float, float]:
+    try:
+        low, high = (checked_number("snr_classes", value) for value in snr_classes)
+    except (TypeError, ValueError):
+        low, high = 1.0, 0.0
+    if low > high:
+        refuse("snr_classes", snr_classes, "two numbers above 0, the second not below the first")
+    return low, high

@@ -1,0 +1,252 @@
+"""What `evaluate_deepinterpolation` returns."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from steadyspike.evaluation.denoising.tables import (
+    ERROR_COLUMNS,
+    LOSS_COLUMNS,
+    MEDIANS,
+    SIZES,
+    markdown_table,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+NAMES = {
+    "mse": "held-out loss: mean squared",
+    "mae": "held-out loss: mean absolute",
+    "charbonnier": "held-out loss: Charbonnier",
+    "rms_error": "error against clean traces (noise = 1)",
+    "rms_error_in_spikes": "... within spikes",
+    "rms_error_outside": "... outside spikes",
+    "noise_reduction": "noise reduction between spikes",
+    "num_units": "units measured",
+    "median_abs_amplitude_bias": "median absolute amplitude bias",
+    "median_amplitude_bias": "median amplitude bias",
+    "median_gain": "median gain of the template",
+    "median_shape_bias": "median shape bias",
+    "median_template_snr": "median template SNR",
+    "median_d_prime_self": "median d', own template",
+    "median_d_prime_true": "median d', true template",
+}
+BY_SIZE = ("median_abs_amplitude_bias", "median_d_prime_self", "median_d_prime_true")
+SETTINGS_FILE, TEXT_FILE = "evaluation.json", "evaluation.md"
+
+
+@dataclass(frozen=True, eq=False)
+class Excerpt:
+    """A few ms of traces.
+
+    Parameters
+    ----------
+    traces : dict of ndarray of float32, shape (num_samples, num_channels)
+        Of each method, and "clean" if it is known; less the center of each channel.
+    segment_index : int
+    start_s : float
+        Of the first sample, in s from the start of the segment.
+    sampling_frequency : float
+        In Hz.
+    noise : ndarray, shape (num_channels,)
+        Of each channel; 0 where it is not evaluated.
+    channel : int or None
+        Index of the extremum channel of the unit that fires in the middle.
+    """
+
+    traces: Mapping[str, np.ndarray]
+    segment_index: int
+    start_s: float
+    sampling_frequency: float
+    noise: np.ndarray
+    channel: int | None = None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class DenoisingEvaluation:
+    """How well models denoise a recording; the measures are defined in `evaluate_deepinterpolation`.
+
+    Attributes
+    ----------
+    summary : pandas.DataFrame
+        One row per method: `method`, the losses `mse`, `mae`, `charbonnier` (NaN for "raw", which would predict
+        itself), `rms_error`, `rms_error_in_spikes`, `rms_error_outside`, `noise_reduction`, `num_units` (measured), and
+        medians over the units: `median_abs_amplitude_bias` and `median_` with each measure of `units`.
+    by_size : pandas.DataFrame
+        One row per method and size of units ("small", "medium", "large"): `num_units` and the same medians.
+    units : pandas.DataFrame
+        One row per unit and method: `unit_id`, `method`, `channel_id` (extremum channel), `num_spikes`, `size`,
+        `reference_amplitude` (in the recording's units), `reference_snr`, `amplitude_bias`, `gain`, `shape_bias`,
+        `template_snr`, `d_prime_self`, `d_prime_true`. NaN where a unit has too few spikes, or where noise-free traces
+        are needed and were not given.
+    templates : dict of ndarray, shape (num_units, num_samples)
+        Template of each unit on its extremum channel, of each method and of "clean".
+    excerpt : Excerpt
+        A few ms of traces to look at.
+    settings : dict
+        What it was computed with.
+    notes : tuple of str
+        What a reader has to know.
+    """
+
+    summary: pd.DataFrame
+    by_size: pd.DataFrame
+    units: pd.DataFrame
+    templates: Mapping[str, np.ndarray]
+    excerpt: Excerpt
+    settings: dict[str, Any]
+    notes: tuple[str, ...] = field(default=())
+
+    def __repr__(self) -> str:
+        methods = ", ".join(self.summary["method"])
+        return f"DenoisingEvaluation of {methods}; print it for its tables"
+
+    def __str__(self) -> str:
+        return self.to_markdown()
+
+    def to_markdown(self) -> str:
+        """Write the tables as Markdown; measures that nobody has are left out."""
+        methods = list(self.summary["method"])
+        rows = []
+        for column in (*LOSS_COLUMNS, *ERROR_COLUMNS, "noise_reduction", "num_units", *MEDIANS):
+            values = self.summary[column].to_numpy(dtype="float64")
+            if column == "num_units" and not values.any():
+                continue
+            if np.isnan(values).all():
+                continue
+            rows.append([NAMES[column], *(_shown(column, value) for value in values)])
+        parts = [markdown_table(["", *methods], rows)]
+        sizes = self._size_rows()
+        if sizes:
+            columns = [name for name in methods if name in set(self.by_size["method"])]
+            parts.append(markdown_table(["", "units", *columns], sizes))
+        span = f"{self.settings['start_s']:g} s to {self.settings['end_s']:g} s were evaluated"
+        parts.append("\n".join(f"- {note}." for note in (span, *self.notes)))
+        return "\n\n".join(parts) + "\n"
+
+    def _size_rows(self) -> list[list[str]]:
+        low, high = self.settings["snr_classes"]
+        ranges = (f"SNR < {low:g}", f"SNR {low:g} to {high:g}", f"SNR >= {high:g}")
+        rows = []
+        for column in BY_SIZE:
+            for size, limits in zip(SIZES, ranges, strict=True):
+                own = self.by_size[self.by_size["size"] == size]
+                values = own[column].to_numpy(dtype="float64")
+                if np.isnan(values).all():
+                    continue
+                label = f"{NAMES[column]}, {size} ({limits})"
+                shown = (_shown(column, value) for value in values)
+                rows.append([label, str(int(own["num_units"].max())), *shown])
+        return rows
+
+    def plot(self) -> Figure:
+        """Draw the measures (`steadyspike.evaluation.figures.plot_denoising_evaluation`)."""
+        from steadyspike.evaluation.figures.denoising import plot_denoising_evaluation
+
+        return plot_denoising_evaluation(self)
+
+    def plot_traces(self) -> Figure:
+        """Draw a few ms of traces (`steadyspike.evaluation.figures.plot_denoised_traces`)."""
+        from steadyspike.evaluation.figures.denoising import plot_denoised_traces
+
+        return plot_denoised_traces(self)
+
+    def plot_templates(self) -> Figure:
+        """Draw templates of some units (`steadyspike.evaluation.figures.plot_denoised_templates`)."""
+        from steadyspike.evaluation.figures.denoising import plot_denoised_templates
+
+        return plot_denoised_templates(self)
+
+    def save(self, folder: str | Path, overwrite: bool = False) -> list[Path]:
+        """Write tables, settings and figures to a folder: whole or not at all.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Where to.
+        overwrite : bool, default: False
+            Whether an evaluation that is already there is replaced. Any other folder is never replaced.
+
+        Returns
+        -------
+        files : list of Path
+            summary.csv, by_size.csv, units.csv, evaluation.json (settings, summary and notes), evaluation.md, and the
+            figures measures.png, traces.png and, where there are units, templates.png.
+
+        Raises
+        ------
+        FileExistsError
+            If `folder` exists, and `overwrite` is False or it is no evaluation.
+        """
+        folder = Path(folder).absolute()
+        ours = (folder / SETTINGS_FILE).is_file()
+        if folder.exists() and not (overwrite and ours):
+            hint = "pass overwrite=True to replace it" if ours else "and is no evaluation"
+            raise FileExistsError(f"{folder} exists already; {hint}")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # a folder of its own, so that the new one inside has the permissions of any new folder
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-unfinished-") as aside:
+            new, replaced = Path(aside) / "new", Path(aside) / "replaced"
+            new.mkdir()
+            self._write(new)
+            if folder.exists():
+                folder.rename(replaced)
+            try:
+                new.rename(folder)
+            except OSError:
+                if replaced.exists():
+                    replaced.rename(folder)
+                raise
+        return sorted(folder.iterdir())
+
+    def _write(self, folder: Path) -> None:
+        from steadyspike.evaluation.figures.save import DOTS_PER_INCH
+
+        for name in ("summary", "by_size", "units"):
+            getattr(self, name).to_csv(folder / f"{name}.csv", index=False)
+        content = {
+            "settings": self.settings,
+            "notes": list(self.notes),
+            "summary": self.summary.to_dict("records"),
+            "by_size": self.by_size.to_dict("records"),
+        }
+        text = json.dumps(_plain(content), indent=2, allow_nan=False)
+        (folder / SETTINGS_FILE).write_text(text + "\n", encoding="utf-8")
+        (folder / TEXT_FILE).write_text(self.to_markdown(), encoding="utf-8")
+        figures = {"measures": self.plot(), "traces": self.plot_traces()}
+        if (self.by_size["num_units"] > 0).any():
+            figures["templates"] = self.plot_templates()
+        for name, figure in figures.items():
+            figure.savefig(folder / f"{name}.png", dpi=DOTS_PER_INCH)
+
+
+def _shown(column: str, value: float) -> str:
+    if np.isnan(value):
+        return "-"
+    if column == "num_units":
+        return str(int(value))
+    if "amplitude_bias" in column:
+        return f"{100 * value:.1f} %"
+    return f"{value:.4f}" if abs(value) < 1 else f"{value:.3f}"
+
+
+def _plain(value: Any) -> Any:
+    """Make a value one that JSON can hold; what is not finite becomes null."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

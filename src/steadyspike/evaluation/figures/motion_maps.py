@@ -1,0 +1,139 @@
+"""Maps of the estimated displacement, of its trust and of its error, over time and depth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from steadyspike.evaluation.figures import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.figure import Figure
+    from spikeinterface.core.motion import Motion
+
+
+def plot_motion_map(motion: Motion, *, truth: Motion | None = None, segment_index: int = 0) -> Figure:
+    """Draw the displacement over time and depth; beside it, where known, the truth and the difference.
+
+    Parameters
+    ----------
+    motion : Motion
+        The estimate.
+    truth : Motion or None, default: None
+        The true motion on the same bins.
+    segment_index : int, default: 0
+        Which segment to draw.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    """
+    panels = {"Estimated motion": motion.displacement[segment_index]}
+    if truth is not None:
+        difference = motion.displacement[segment_index] - truth.displacement[segment_index]
+        # a displacement is defined up to a constant, so the two are first laid over each other
+        offset = np.median(difference)
+        panels = {
+            "Estimated motion": motion.displacement[segment_index] - offset,
+            "True motion": truth.displacement[segment_index],
+            "Estimate - truth": difference - offset,
+        }
+    limit = max(1e-3, max(float(np.abs(panel).max(initial=0.0)) for panel in panels.values()))
+    with style.settings():
+        figure = style.new_figure(3.4 + 2.9 * len(panels), 3.6)
+        all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for axes, (title, displacement) in zip(all_axes, panels.items(), strict=True):
+            image = draw_map(axes, motion, displacement, limit, segment_index)
+            axes.set_title(title)
+        for axes in all_axes[1:]:
+            style.quiet_second_axis(axes)
+        figure.colorbar(image, ax=all_axes, label="displacement (µm)", pad=0.02)
+    return figure
+
+
+def plot_trust_map(motion: Motion, trust: np.ndarray, *, segment_index: int = 0) -> Figure:
+    """Draw how far each estimate can be trusted, over time and depth.
+
+    Parameters
+    ----------
+    motion : Motion
+        The estimate; gives the bins.
+    trust : ndarray, shape (num_times, num_windows)
+        0 (a guess) to 1 (as sure as can be).
+    segment_index : int, default: 0
+        Which segment to draw.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    """
+    with style.settings():
+        figure = style.new_figure(6.3, 3.6)
+        axes = figure.subplots()
+        image = draw_map(axes, motion, trust, 1.0, segment_index, colours="viridis", lowest=0.0)
+        axes.set_title("Trust in the estimated motion")
+        figure.colorbar(image, ax=axes, label="trust", pad=0.02)
+    return figure
+
+
+def draw_map(
+    axes: Axes,
+    motion: Motion,
+    values: np.ndarray,
+    limit: float,
+    segment_index: int = 0,
+    *,
+    colours: str = style.MOTION_MAP,
+    lowest: float | None = None,
+) -> ScalarMappable:
+    """Draw `values` on the bins of a motion as a heat map.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Where to draw.
+    motion : Motion
+        Gives temporal and spatial bins.
+    values : ndarray, shape (num_times, num_windows)
+        What to draw.
+    limit : float
+        Value of the last colour.
+    segment_index : int, default: 0
+        Which segment's bins.
+    colours : str
+        Name of a matplotlib colour map.
+    lowest : float or None, default: None
+        Value of the first colour. None: minus `limit`.
+
+    Returns
+    -------
+    image : matplotlib.cm.ScalarMappable
+        For a colour bar.
+    """
+    times, depths = motion.temporal_bins_s[segment_index], motion.spatial_bins_um
+    image = axes.pcolormesh(
+        _edges(times),
+        _edges(depths),
+        np.asarray(values).T,
+        cmap=colours,
+        vmin=-limit if lowest is None else lowest,
+        vmax=limit,
+        rasterized=True,
+    )
+    axes.set_xlabel("time (s)")
+    axes.set_ylabel("depth (µm)")
+    if depths.size == 1:
+        axes.set_yticks([])
+        axes.set_ylabel("whole probe")
+    return image
+
+
+def _edges(centres: np.ndarray) -> np.ndarray:
+    """Give the edges of bins from their centres; one bin gets a width of 1."""
+    if centres.size == 1:
+        return np.array([centres[0] - 0.5, centres[0] + 0.5])
+    middle = (centres[1:] + centres[:-1]) / 2
+    return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])

@@ -1,0 +1,1 @@
+"""The only package that touches SpikeInterface's own tables, methods and functions."""

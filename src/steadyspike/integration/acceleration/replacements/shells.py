@@ -1,0 +1,66 @@
+"""Contacts that come before others on the way out from a main channel, for `enforce_decrease`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from steadyspike.integration.acceleration.calls import NotCoveredError
+
+SAME_DISTANCE_UM = 1e-8
+
+
+def radial_order_parents(
+    geom: np.ndarray, neighbours_mask: np.ndarray, n_jumps_per_growth: int = 1, n_jumps_parent: int = 3
+) -> list[list[tuple[Any, np.ndarray]]]:
+    """Do what `make_radial_order_parents` does.
+
+    Covered: masks with a row and a column for each contact; at least two contacts at different places.
+    """
+    num_channels = len(geom)
+    if np.shape(neighbours_mask) != (num_channels, num_channels):
+        raise NotCoveredError("a mask that is not one of contacts and contacts")
+    distances = cdist(geom, geom)
+    rings = [np.unique(row)[1:] for row in distances]
+    if not all(ring.size and np.isfinite(ring).all() for ring in rings):
+        raise NotCoveredError("contacts all in one place, or not finite")
+    near = np.array(
+        [row <= _radius(ring, n_jumps_parent) for row, ring in zip(distances, rings, strict=True)]
+    )
+    np.fill_diagonal(near, False)
+    return [
+        _parents(channel, np.flatnonzero(mask), distances[channel], rings[channel], near, n_jumps_per_growth)
+        for channel, mask in enumerate(neighbours_mask)
+    ]
+
+
+def _radius(ring: np.ndarray, jumps: int) -> float:
+    return float(ring[:jumps][-1]) + SAME_DISTANCE_UM
+
+
+def _parents(
+    channel: int,
+    neighbours: np.ndarray,
+    distances: np.ndarray,
+    ring: np.ndarray,
+    near: np.ndarray,
+    growth: int,
+) -> list[tuple[Any, np.ndarray]]:
+    """List each contact beyond the first shell, with those before it that are near it."""
+    listed = np.zeros(distances.size, dtype=bool)
+    listed[neighbours] = True
+    seen = distances <= _radius(ring, growth)
+    seen[channel] = True
+    parents = []
+    jumps = 2
+    while np.count_nonzero(seen) < neighbours.size:
+        shell = np.flatnonzero((distances <= _radius(ring, jumps * growth)) & listed & ~seen)
+        for contact in shell:
+            before = np.flatnonzero((near[contact] & seen)[neighbours])
+            if before.size:
+                parents.append((int(np.searchsorted(neighbours, contact)), before))
+        seen[shell] = True
+        jumps += 1
+    return parents

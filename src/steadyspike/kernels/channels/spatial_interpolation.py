@@ -1,0 +1,317 @@
+"""Traces where the contacts would be without motion: the time bins and the weights.
+
+A contact at position `x` of a probe that has moved sees the tissue which, without motion, is seen from
+another place. For each time bin the traces are therefore read at *target* positions (the contacts, moved by
+the displacement of that bin) by weighting the *source* traces (the contacts as they are):
+
+    corrected[t, i] = sum_j weights[i, j] * traces[t, j]
+
+The weights depend on the displacement only, and fall off within a few contacts. `DisplacementWeights`
+therefore remembers them, without the negligible ones, in the form that `banded_weights.apply_weights`
+multiplies with traces.
+"""
+
+from collections.abc import Callable
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from steadyspike.kernels.channels.banded_weights import (
+    DROPPED_FRACTION,
+    BandWeights,
+    band_weights,
+    drop_small,
+    narrow_order,
+)
+
+METHODS = ("kriging", "idw", "nearest")
+
+REMEMBERED_DISPLACEMENTS = 32
+# Variance added on the diagonal before the inverse, in units of a contact's variance.
+NUGGET = 1e-6
+
+
+def bin_edges(centers) -> np.ndarray:
+    """Edges of time bins: halfway between neighbouring centers, and the first and last center themselves.
+
+    Parameters
+    ----------
+    centers : array (num_bins,)
+        Increasing times in s.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (num_bins + 1,).
+    """
+    centers = np.asarray(centers, dtype="float64")
+    return np.concatenate([centers[:1], 0.5 * (centers[1:] + centers[:-1]), centers[-1:]])
+
+
+def bin_runs(times, edges) -> list[tuple[int, int, int]]:
+    """Find the runs of samples that fall into one time bin.
+
+    Parameters
+    ----------
+    times : array (num_samples,)
+        Sample times in s.
+    edges : array (num_bins + 1,)
+        Bin `b` holds `edges[b] <= time < edges[b + 1]`; times outside belong to the first or last bin.
+
+    Returns
+    -------
+    list of (start, end, bin)
+        In order of samples; empty without samples.
+    """
+    if len(times) == 0:
+        return []
+    if (times[1:] >= times[:-1]).all():
+        return _runs_of_increasing(times, edges)
+    bins = np.clip(np.searchsorted(edges, times, side="right") - 1, 0, len(edges) - 2)
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(bins)) + 1])
+    ends = np.append(starts[1:], len(times))
+    return list(zip(starts.tolist(), ends.tolist(), bins[starts].tolist(), strict=True))
+
+
+def _runs_of_increasing(times, edges) -> list[tuple[int, int, int]]:
+    """Look for the few edges among the times, instead of for each time among the edges."""
+    first, last = np.clip(np.searchsorted(edges, times[[0, -1]], side="right") - 1, 0, len(edges) - 2)
+    inner = np.searchsorted(times, edges[first + 1 : last + 1], side="left")
+    borders = [0, *inner.tolist(), len(times)]
+    runs = zip(borders[:-1], borders[1:], range(first, last + 1), strict=True)
+    return [(start, end, int(time_bin)) for start, end, time_bin in runs if start < end]
+
+
+def suitable_sigma(positions) -> float:
+    """Length scale of Gaussian kriging for a layout: 20 um, or three quarters of the pitch of sparser contacts.
+
+    Of lengths from 15 to 120 um these lose least of the footprint of a monopolar source moved by up to 15 um
+    (`waveform_loss`): 0.07 % of the energy on Neuropixels 2.0, 0.6 % on 1.0, 2.3 % on contacts 50 um apart.
+
+    Parameters
+    ----------
+    positions : array (num_channels, num_dimensions)
+        In um.
+    """
+    if len(positions) < 2:
+        return 20.0
+    return max(20.0, 0.75 * float(np.median(distance_to_nearest(positions))))
+
+
+def distance_to_nearest(positions: np.ndarray) -> np.ndarray:
+    """Distance of each position to its nearest neighbour; infinite for one alone.
+
+    Parameters
+    ----------
+    positions : ndarray of float64, shape (num_positions, num_dimensions)
+        In um.
+
+    Returns
+    -------
+    distances : ndarray of float64, shape (num_positions,)
+    """
+    from scipy.spatial import KDTree
+
+    return KDTree(positions).query(positions, k=2)[0][:, 1]
+
+
+def distances_between(positions, other_positions) -> np.ndarray:
+    """Euclidean distances, shape (num_positions, num_other_positions)."""
+    from scipy.spatial.distance import cdist
+
+    return cdist(positions, other_positions)
+
+
+def covariance(positions, other_positions, sigma_um, p) -> np.ndarray:
+    """Covariance of the traces at two sets of positions, `exp(-(distance / sigma_um) ** p)`.
+
+    Parameters
+    ----------
+    positions, other_positions : array (num_positions, num_dimensions)
+        In um.
+    sigma_um : float or sequence of float
+        Length scale. With one value per dimension: `exp(-sum_d (|difference_d| / sigma_um[d]) ** p)`.
+    p : float
+        Exponent: 1 exponential, 2 Gaussian.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (num_positions, num_other_positions).
+    """
+    if np.isscalar(sigma_um):
+        return np.exp(-((distances_between(positions, other_positions) / sigma_um) ** p))
+    exponent = np.zeros((len(positions), len(other_positions)))
+    for dimension, sigma in enumerate(sigma_um):
+        difference = positions[:, dimension, None] - other_positions[None, :, dimension]
+        exponent += (np.abs(difference) / sigma) ** p
+    return np.exp(-exponent)
+
+
+def inverse_covariance(positions, sigma_um, p) -> np.ndarray:
+    """Inverse of the contacts' covariance, the part of kriging that no displacement changes."""
+    noisy_covariance = covariance(positions, positions, sigma_um, p) + NUGGET * np.eye(len(positions))
+    return np.linalg.pinv(noisy_covariance, hermitian=True)
+
+
+def is_inside(sources, targets) -> np.ndarray:
+    """Whether each target lies in the box spanned by the sources, borders included."""
+    return ((targets >= sources.min(axis=0)) & (targets <= sources.max(axis=0))).all(axis=1)
+
+
+def normalize_rows(weights, rows) -> np.ndarray:
+    """Divide the chosen rows by their sum, in place; a row without any weight stays zero."""
+    sums = weights.sum(axis=1)
+    rows = rows & (sums != 0)
+    weights[rows] /= sums[rows, None]
+    return weights
+
+
+def kriging_weights(sources, targets, inverse, sigma_um, p, sparse_thresh=None) -> np.ndarray:
+    """Kriging, `covariance(targets, sources) @ inverse`, rows of sum 1 for targets inside the sources' box.
+
+    Parameters
+    ----------
+    sources, targets : array (num, num_dimensions)
+        Positions in um.
+    inverse : array (num_sources, num_sources)
+        As returned by `inverse_covariance`.
+    sigma_um, p : float
+        See `covariance`.
+    sparse_thresh : float, optional
+        Weights below it (negative ones too) become 0 before the rows are normalized.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (num_targets, num_sources). Rows of targets outside keep their sum, which falls to 0
+        with the distance.
+
+    References
+    ----------
+    .. [1] Pachitariu, M., Sridhar, S., Pennington, J., Stringer, C. (2024). Spike sorting with Kilosort4.
+       Nature Methods 21, 914-921.
+    """
+    weights = covariance(targets, sources, sigma_um, p) @ inverse
+    if sparse_thresh is not None:
+        weights[weights < sparse_thresh] = 0.0
+    return normalize_rows(weights, is_inside(sources, targets))
+
+
+def closest_sources(sources, targets, num_closest) -> tuple[np.ndarray, np.ndarray]:
+    """Return the closest sources of each target, nearest first, and their distances: (num_targets, num_closest)."""
+    distances = distances_between(sources, targets)
+    closest = np.argsort(distances, axis=0)[:num_closest]
+    return closest.T, np.take_along_axis(distances, closest, axis=0).T
+
+
+def idw_weights(sources, targets, num_closest) -> np.ndarray:
+    """Inverse distance weights of the `num_closest` sources, sum 1; a source on the target counts alone."""
+    closest, distances = closest_sources(sources, targets, num_closest)
+    nearest = distances[:, :1]
+    # relative to the nearest, because 1 / distance overflows for the tiniest distances
+    closeness = np.divide(nearest, distances, out=np.zeros_like(distances), where=nearest > 0)
+    closeness[nearest[:, 0] == 0, 0] = 1.0
+    weights = np.zeros((len(targets), len(sources)))
+    np.put_along_axis(weights, closest, closeness, axis=1)
+    return normalize_rows(weights, np.ones(len(targets), dtype=bool))
+
+
+def nearest_weights(sources, targets) -> np.ndarray:
+    """Weight 1 on the nearest source of each target."""
+    weights = np.zeros((len(targets), len(sources)))
+    weights[np.arange(len(targets)), np.argmin(distances_between(sources, targets), axis=0)] = 1.0
+    return weights
+
+
+class DisplacementWeights:
+    """Sparse weights for any displacement of the contacts, the latest of them remembered.
+
+    `dropped_fraction` tells `drop_small` what is negligible.
+
+    Parameters
+    ----------
+    positions : array (num_channels, num_dimensions)
+        Contact positions in um.
+    dimension : int
+        Along which the contacts move.
+    method : {"kriging", "idw", "nearest"}
+        See `kriging_weights`, `idw_weights`, `nearest_weights`.
+    sigma_um, p, sparse_thresh
+        Of "kriging".
+    num_closest : int
+        Of "idw".
+    extrapolate : bool
+        False gives targets outside the box of the contacts no weights at all.
+    targets : array of int
+        Contacts whose traces are wanted.
+    dtype : dtype
+        Of the weights, float32 or float64.
+    """
+
+    dropped_fraction = DROPPED_FRACTION
+
+    def __init__(
+        self,
+        positions,
+        dimension,
+        method,
+        sigma_um,
+        p,
+        num_closest,
+        sparse_thresh,
+        extrapolate,
+        targets,
+        dtype,
+    ):
+        self.positions = positions
+        self.dimension = dimension
+        self.method = method
+        self.sigma_um = sigma_um
+        self.p = p
+        self.num_closest = num_closest
+        self.sparse_thresh = sparse_thresh
+        self.extrapolate = extrapolate
+        self.targets = targets
+        self.dtype = np.dtype(dtype)
+        # lru_cache is safe under threads: at worst two of them compute the same weights
+        self._remembered: Callable = lru_cache(REMEMBERED_DISPLACEMENTS)(self._compute)
+
+    @cached_property
+    def _order(self):
+        return narrow_order(self.positions)
+
+    @cached_property
+    def _inverse(self):
+        return inverse_covariance(self.positions, self.sigma_um, self.p)
+
+    def at(self, displacement_um) -> BandWeights:
+        """Weights that read the traces at `positions + displacement_um`.
+
+        Parameters
+        ----------
+        displacement_um : array (num_channels,)
+            Displacement of each contact along `dimension`, in um.
+        """
+        return self._remembered(np.asarray(displacement_um, dtype="float64").tobytes())
+
+    def dense(self, displacement_um) -> np.ndarray:
+        """All weights, shape (num_targets, num_channels), float64."""
+        moved = self.positions.copy()
+        moved[:, self.dimension] += displacement_um
+        moved = moved[self.targets]
+        if self.method == "kriging":
+            weights = kriging_weights(
+                self.positions, moved, self._inverse, self.sigma_um, self.p, self.sparse_thresh
+            )
+        elif self.method == "idw":
+            weights = idw_weights(self.positions, moved, self.num_closest)
+        else:
+            weights = nearest_weights(self.positions, moved)
+        if not self.extrapolate:
+            weights[~is_inside(self.positions, moved)] = 0.0
+        return weights
+
+    def _compute(self, displacement_bytes):
+        weights = drop_small(self.dense(np.frombuffer(displacement_bytes)), self.dropped_fraction)
+        return band_weights(weights, self.targets, self._order, self.dtype)

@@ -1,0 +1,138 @@
+"""How much of a waveform's energy drift blurs, and how much a correction by interpolation leaves, from geometry alone.
+
+A spike's footprint is that of a monopolar source, whose amplitude falls with distance. Sources at several distances
+from the contacts stand for the units of a recording, so that no waveform is needed.
+"""
+
+import numpy as np
+
+from steadyspike.kernels.channels.spatial_interpolation import (
+    inverse_covariance,
+    kriging_weights,
+    suitable_sigma,
+)
+
+SOURCE_DISTANCES_UM = (10.0, 20.0, 30.0, 45.0)
+NUM_SOURCE_DEPTHS = 16
+MAX_CONTACTS = 96
+# At the ends of a long probe interpolation is worse, but few units are there: this far from the ends of the slice.
+MARGIN_UM = 60.0
+# Sorters look at the contacts this near to a spike.
+RADIUS_UM = 100.0
+
+
+def footprints(contacts_um, sources_um, distances_um):
+    r"""Amplitudes of monopolar sources at the contacts, :math:`1 / \sqrt{|c - s|^2 + h^2}`.
+
+    Parameters
+    ----------
+    contacts_um : ndarray, shape (num_contacts, 2)
+        In um.
+    sources_um : ndarray, shape (num_sources, 2)
+        Sources, projected on the plane of the contacts, in um.
+    distances_um : ndarray, shape (num_sources,)
+        Distance of each source from that plane in um, above 0.
+
+    Returns
+    -------
+    amplitudes : ndarray of float64, shape (num_sources, num_contacts)
+    """
+    squared = np.square(sources_um[:, None, :] - contacts_um[None, :, :]).sum(axis=2)
+    return 1.0 / np.sqrt(squared + np.square(distances_um)[:, None])
+
+
+def middle_contacts(contacts_um, dim, max_contacts=MAX_CONTACTS):
+    """Cut the contacts nearest to the probe's middle along `dim`: enough to know what interpolation costs."""
+    depths = contacts_um[:, dim]
+    nearest = np.argsort(np.abs(depths - 0.5 * (depths.min() + depths.max())), kind="stable")
+    return contacts_um[np.sort(nearest[:max_contacts])]
+
+
+def typical_sources(contacts_um, dim):
+    """Sources over the probe: a grid of depths, the columns of contacts, and several distances.
+
+    Parameters
+    ----------
+    contacts_um : ndarray, shape (num_contacts, 2)
+        In um.
+    dim : int
+        The dimension of the motion.
+
+    Returns
+    -------
+    sources_um : ndarray of float64, shape (num_sources, 2)
+    distances_um : ndarray of float64, shape (num_sources,)
+    """
+    depths = contacts_um[:, dim]
+    margin = min(MARGIN_UM, 0.25 * np.ptp(depths))
+    # an irrational share of the range, so that the depths fall on all places between two contacts
+    places = (0.5 + np.arange(NUM_SOURCE_DEPTHS) * 0.6180339887) % 1.0
+    depth = depths.min() + margin + places * (np.ptp(depths) - 2 * margin)
+    # columns that there are: between two shanks there is no unit to be seen
+    across = np.quantile(contacts_um[:, 1 - dim], [0.25, 0.5, 0.75], method="nearest")
+    grid = np.meshgrid(depth, across, SOURCE_DISTANCES_UM, indexing="ij")
+    sources = np.empty((grid[0].size, 2))
+    sources[:, dim], sources[:, 1 - dim] = grid[0].ravel(), grid[1].ravel()
+    return sources, grid[2].ravel()
+
+
+def waveform_losses(contacts_um, dim, displacement_um, moved_um, error_um, sigma_um=None, p=2.0):
+    r"""Share of the waveform's energy that drift blurs without a correction, and that is lost with one.
+
+    With the footprint :math:`F(z)` of a source at depth z, the displacement d by which the correction moves it, its
+    true distance m from where it usually is, and the kriging weights :math:`W(d)` which read the traces at contacts
+    moved by d:
+
+    .. math:: L_{without} = \left\langle \frac{|F(z + m) - F(z)|^2}{|F(z)|^2} \right\rangle, \qquad
+              L_{with} = \left\langle \frac{|W(d) F(z + d) - F(z)|^2}{|F(z)|^2} \right\rangle
+              + \left\langle \frac{|F(z \pm e) - F(z)|^2}{|F(z)|^2} \right\rangle
+
+    over all sources and displacements, where e is the standard error of the estimate.
+
+    Parameters
+    ----------
+    contacts_um : ndarray, shape (num_contacts, 2)
+        In um; the middle of a large probe is used.
+    dim : int
+        The dimension of the motion, 0 or 1.
+    displacement_um : ndarray, shape (num_displacements,)
+        A sample of the displacements, in um.
+    moved_um : ndarray, shape (num_moves,)
+        A sample of how far the tissue is from where it usually is, in um.
+    error_um : float
+        Standard error of the displacement, in um.
+    sigma_um : float or None, default: None
+        Length scale of the kriging in um; None: `suitable_sigma`.
+    p : float, default: 2.0
+        Exponent of the kriging.
+
+    Returns
+    -------
+    without, with_correction : float
+        Shares of the energy, at least 0; may exceed 1.
+    """
+    contacts_um = middle_contacts(np.asarray(contacts_um, dtype="float64"), dim)
+    sources, distances = typical_sources(contacts_um, dim)
+    along = np.zeros(2)
+    along[dim] = 1.0
+    still = footprints(contacts_um, sources, distances)
+    away = np.square(sources[:, None, :] - contacts_um[None, :, :]).sum(axis=2)
+    near = away <= max(RADIUS_UM**2, away.min(axis=1).max())
+    energy = np.where(near, np.square(still), 0.0).sum(axis=1)
+
+    def lost(seen):
+        return float((np.where(near, np.square(seen - still), 0.0).sum(axis=1) / energy).mean())
+
+    def smear(shift_um):
+        return lost(footprints(contacts_um, sources + shift_um * along, distances))
+
+    sigma_um = suitable_sigma(contacts_um) if sigma_um is None else sigma_um
+    inverse = inverse_covariance(contacts_um, sigma_um, p)
+    without = np.mean([smear(shift) for shift in moved_um])
+    interpolated = []
+    for shift in displacement_um:
+        weights = kriging_weights(contacts_um, contacts_um + shift * along, inverse, sigma_um, p)
+        moved = footprints(contacts_um, sources + shift * along, distances)
+        interpolated.append(lost(moved @ weights.T))
+    uncertain = 0.5 * (smear(error_um) + smear(-error_um))
+    return float(without), float(np.mean(interpolated)) + uncertain

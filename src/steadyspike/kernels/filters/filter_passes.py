@@ -1,0 +1,226 @@
+"""Passes of a filter through traces, forward and backward in time, eight channels at a time.
+
+The channels are taken in blocks, whose samples a pass goes through in groups of 16 rows. For each group, eight
+channels at a time go through all sections (`parallel_sections`), while the next rows are fetched from memory. Of the
+forward pass every sample is kept, in room that is used again for the next block, so that of both passes together only
+one reading and one writing of the traces come from and go to memory.
+"""
+
+import itertools
+
+import numba
+import numpy as np
+
+from steadyspike.kernels.filters.parallel_sections import LANES, STEPS, run_step, run_steps
+from steadyspike.kernels.lanes.arrays import one_range
+from steadyspike.kernels.lanes.memory import LINE_BYTES, prefetch_to_read, prefetch_to_write, scratch
+
+# A decaying state would end in subnormal numbers, which take a processor a hundred times longer.
+SMALLEST_STATE = 1e-100
+# Rows after which states are looked at for that: the fastest decay there is passes a few subnormal numbers at most.
+CHECKED_ROWS = 4 * STEPS
+# Bytes that a row of a block has between the two passes: wide enough for the memory, narrow enough for the caches.
+BLOCK_ROW_BYTES = 512
+
+
+def filter_both_ways(traces, constants, level_gain, start, extension, filtered, over_ranges=one_range):
+    """Fill `filtered` with the traces from `start` on, filtered forward and then backward.
+
+    Parameters
+    ----------
+    traces : array, (num_samples, num_channels)
+        C-contiguous int16, float32 or float64, with one sample at least.
+    constants : tuple of float
+        As `parallel_sections.parallel_constants` returns them.
+    level_gain : float
+        Gain of the filter at 0 Hz. Each pass begins as if its first value had lasted for ever.
+    start : int
+        First sample that is wanted.
+    extension : int
+        Samples by which each end is continued, by reflection about its last point; less than `num_samples`.
+    filtered : array of int16, float32 or float64, (num_wanted, num_channels)
+    over_ranges : callable, optional
+        As of `biquads.filter_zero_phase`.
+    """
+    if traces.shape[1] < LANES:
+        _with_more_channels(filter_both_ways, traces, constants, level_gain, start, extension, filtered)
+        return
+    ends = continued_ends(traces, extension)
+    columns = _columns(traces.shape[1])
+    dtype = "float32" if filtered.dtype == "float32" else "float64"
+    most = BLOCK_ROW_BYTES // (LANES * np.dtype(dtype).itemsize)
+
+    def work(begin, end):
+        for first, last in _blocks(begin, end, most):
+            forward = scratch((len(traces) + 2 * extension) * (last - first) * LANES, dtype)
+            _both_ways(traces, ends, columns[first:last], constants, level_gain, start, forward, filtered)
+
+    over_ranges(work, len(columns))
+
+
+def continued_ends(traces, extension):
+    """Samples before and after the traces, in float64: twice the sample at the end, less its neighbours."""
+    before = 2.0 * traces[:1] - traces[extension:0:-1].astype("float64")
+    after = 2.0 * traces[-1:] - traces[::-1][1 : extension + 1].astype("float64")
+    return before, after
+
+
+def filter_one_way(traces, constants, start, filtered, backward=False, over_ranges=one_range):
+    """Fill `filtered` with the traces from `start` on, filtered once, from rest.
+
+    Parameters
+    ----------
+    traces, constants, start, filtered, over_ranges
+        As of `filter_both_ways`.
+    backward : bool, default: False
+        From the last sample to the first.
+    """
+    if traces.shape[1] < LANES:
+        _with_more_channels(filter_one_way, traces, constants, start, filtered, backward)
+        return
+    columns = _columns(traces.shape[1])
+    most = BLOCK_ROW_BYTES // (LANES * filtered.itemsize)
+
+    def work(begin, end):
+        for first, last in _blocks(begin, end, most):
+            _one_way(traces, columns[first:last], constants, start, backward, filtered)
+
+    over_ranges(work, len(columns))
+
+
+def _with_more_channels(function, traces, *arguments):
+    """Filter too few channels for one vector, together with silent ones."""
+    wide = np.zeros((len(traces), LANES), traces.dtype)
+    wide[:, : traces.shape[1]] = traces
+    place = next(index for index, one in enumerate(arguments) if isinstance(one, np.ndarray))
+    filtered = arguments[place]
+    wide_filtered = np.empty((len(filtered), LANES), filtered.dtype)
+    function(_read_only(wide), *arguments[:place], wide_filtered, *arguments[place + 1 :])
+    filtered[:] = wide_filtered[:, : filtered.shape[1]]
+
+
+def _read_only(array):
+    """Whatever is read is marked so, for the kernels to be compiled once."""
+    array = np.ascontiguousarray(array).view()
+    array.flags.writeable = False
+    return array
+
+
+def _columns(num_channels):
+    """First channel of each vector; the last two overlap where channels do not divide into vectors."""
+    return np.minimum(np.arange(0, num_channels, LANES), num_channels - LANES)
+
+
+def _blocks(begin, end, most):
+    """Ranges of vectors, of about the same size and at most `most`."""
+    edges = np.linspace(begin, end, -(-(end - begin) // most) + 1).astype(int)
+    return itertools.pairwise(edges)
+
+
+@numba.njit(nogil=True, cache=True)
+def _fetch_rows(rows, row, step, num_rows, columns, to_write):
+    """Bring the rows of the next group to the cache."""
+    values = LINE_BYTES // rows.itemsize
+    for index in range(min(STEPS, num_rows)):
+        base = (row + step * index) * rows.shape[1]
+        for at in range(base + columns[0], base + columns[-1] + LANES, values):
+            if to_write:
+                prefetch_to_write(rows, at)
+            else:
+                prefetch_to_read(rows, at)
+
+
+@numba.njit(nogil=True, cache=True)
+def _silence(room, size):
+    """Put zero for states that have decayed; the first two vectors of each slot are levels."""
+    for slot in range(0, room.size, size):
+        for index in range(slot + 2 * LANES, slot + size):
+            room[index] = 0.0 if abs(room[index]) < SMALLEST_STATE else room[index]
+
+
+@numba.njit(nogil=True, cache=True)
+def _pass(
+    source, first, sources, target, target_first, target_step, targets, step, num_rows, constants, room
+):
+    """Filter `num_rows` rows of `source` from `first` on, up or down by `step`, to rows of `target`.
+
+    `sources` and `targets` are the columns at which each vector begins there.
+    """
+    width, target_width = source.shape[1], target.shape[1]
+    size = room.size // sources.size
+    stride, target_stride = step * width, target_step * target_width
+    row = 0
+    while row + STEPS <= num_rows:
+        left = num_rows - row - STEPS
+        _fetch_rows(source, first + step * (row + STEPS), step, left, sources, False)
+        if target_step != 0:
+            _fetch_rows(target, target_first + target_step * (row + STEPS), target_step, left, targets, True)
+        base = (first + step * row) * width
+        target_base = (target_first + target_step * row) * target_width
+        for slot in range(sources.size):
+            run_steps(
+                source, base + sources[slot], stride,
+                target, target_base + targets[slot], target_stride,
+                constants, room, slot * size,
+            )  # fmt: skip
+        row += STEPS
+        if row % CHECKED_ROWS == 0:
+            _silence(room, size)
+    while row < num_rows:
+        base = (first + step * row) * width
+        target_base = (target_first + target_step * row) * target_width
+        for slot in range(sources.size):
+            run_step(
+                source, base + sources[slot], stride,
+                target, target_base + targets[slot], target_stride,
+                constants, room, slot * size,
+            )  # fmt: skip
+        row += 1
+
+
+def _room_at(levels, columns, constants, gain=0.0):
+    """Levels and states of each vector, which begin as if the levels had lasted for ever."""
+    room = np.zeros((len(columns), 2 + (len(constants) - 1) // 2, LANES))
+    if levels is not None:
+        room[:, 0] = levels[columns[:, None] + np.arange(LANES)]
+        room[:, 1] = gain * room[:, 0]
+    return room.reshape(-1)
+
+
+def _both_ways(traces, ends, columns, constants, level_gain, start, forward, filtered):
+    """Filter one block of vectors."""
+    before, after = ends
+    places = np.arange(len(columns)) * LANES
+    extension, num_samples = len(before), len(traces)
+    total = num_samples + 2 * extension
+    kept = forward.reshape(total, len(columns) * LANES)
+    # the continued ends wait where their results will be
+    lanes = columns[:, None] + np.arange(LANES)
+    kept[:extension] = before[:, lanes.reshape(-1)]
+    kept[total - extension :] = after[:, lanes.reshape(-1)]
+    levels = kept[0].astype("float64") if extension else traces[0, lanes.reshape(-1)].astype("float64")
+    room = _room_at(levels, places, constants, level_gain)
+    _pass(kept, 0, places, kept, 0, 1, places, 1, extension, constants, room)
+    _pass(traces, 0, columns, kept, extension, 1, places, 1, num_samples, constants, room)
+    back = total - extension
+    _pass(kept, back, places, kept, back, 1, places, 1, extension, constants, room)
+    room = _room_at(kept[-1].astype("float64"), places, constants, level_gain)
+    end = extension + start + len(filtered)
+    # what is not wanted goes back to where it came from
+    _pass(kept, total - 1, places, kept, total - 1, -1, places, -1, total - end, constants, room)
+    last = len(filtered) - 1
+    _pass(kept, end - 1, places, filtered, last, -1, columns, -1, len(filtered), constants, room)
+
+
+def _one_way(traces, columns, constants, start, backward, filtered):
+    """Filter one block of vectors from rest."""
+    room = _room_at(None, columns, constants)
+    nowhere = np.empty((1, len(columns) * LANES), filtered.dtype)
+    places = np.arange(len(columns)) * LANES
+    first, target, unwanted, step = start + len(filtered) - 1, len(filtered) - 1, len(traces) - start, -1
+    unwanted -= len(filtered)
+    begin = len(traces) - 1
+    if not backward:
+        begin, first, target, unwanted, step = 0, start, 0, start, 1
+    _pass(traces, begin, columns, nowhere, 0, 0, places, step, unwanted, constants, room)
+    _pass(traces, first, columns, filtered, target, step, columns, step, len(filtered), constants, room)

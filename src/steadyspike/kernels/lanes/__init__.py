@@ -1,0 +1,1 @@
+"""Arrays, memory and vector registers that compiled kernels share."""

@@ -1,0 +1,216 @@
+"""How well a motion explains spikes that its picture of the tissue has not seen.
+
+Corrected with the right motion, spikes of one unit share one depth: the density of corrected spikes over depth and
+amplitude is sharp, and a spike that the density was not made from still falls on its peaks. The gain in log density,
+held-out spike by held-out spike, therefore tells a motion that is there from one that is not. Splitting spikes does
+not undo that the motion itself was fitted to all of them: `fitted_parameters` counts how many numbers it could have
+fitted to noise, each of which is worth about one nat.
+"""
+
+import numba
+import numpy as np
+
+from steadyspike.kernels.motion import template_registration
+
+STEP_UM = 1.0
+SMOOTH_MARKS = 0.7
+NOISE_MARGIN = 1.5
+
+
+@numba.njit(nogil=True, cache=True)
+def _count(positions, marks, folds, histograms):
+    for i in range(positions.size):
+        cell = int(positions[i])
+        fraction = positions[i] - cell
+        histograms[folds[i], marks[i], cell] += 1.0 - fraction
+        histograms[folds[i], marks[i], cell + 1] += fraction
+
+
+@numba.njit(nogil=True, cache=True)
+def _look_up(positions, marks, folds, densities, shift, gains):
+    last = densities.shape[2] - 1.001
+    for i in range(positions.size):
+        position = min(max(positions[i] + shift, 0.0), last)
+        cell = int(position)
+        fraction = position - cell
+        row = densities[folds[i], marks[i]]
+        gains[i] = (1.0 - fraction) * row[cell] + fraction * row[cell + 1]
+
+
+class HeldOutDensity:
+    """Densities over mark and depth of all spikes but those of one fold, for each fold.
+
+    Parameters
+    ----------
+    depths_um : ndarray of float, shape (num_spikes,)
+        Corrected depths, finite.
+    marks, folds : ndarray of int32, shape (num_spikes,)
+        Amplitude mark and fold of each spike, from 0.
+    depth_range_um : tuple of float
+        The range that the densities cover; must be the same for gains that are compared. Spikes beyond it count at
+        its ends.
+    num_marks, num_folds : int
+        How many there are; at least 2 folds.
+    """
+
+    def __init__(self, depths_um, marks, folds, depth_range_um, num_marks, num_folds):
+        low, high = depth_range_um
+        num_points = int((high - low) / STEP_UM) + 3
+        self.positions = np.clip((np.asarray(depths_um, dtype="float64") - low) / STEP_UM, 0, num_points - 2)
+        self.marks, self.folds = marks, folds
+        self.histograms = np.zeros((num_folds, num_marks, num_points))
+        _count(self.positions, marks, folds, self.histograms)
+
+    def gains(self, smooth_um, shifts_um=(0.0,)):
+        r"""Log density of each spike, relative to a spike of unknown depth, in the density of the other folds.
+
+        .. math:: g_i(\delta) = \log f_{-k(i)}(m_i, z_i + \delta) - \log \bar f_{-k(i)}(m_i)
+
+        Parameters
+        ----------
+        smooth_um : float
+            Standard deviation of the density's smoothing over depth in um, at least 0.
+        shifts_um : sequence of float, default: (0.0,)
+            Shifts :math:`\delta` of all spikes.
+
+        Returns
+        -------
+        gains : ndarray of float64, shape (num_shifts, num_spikes)
+            In nats.
+        """
+        total = self.histograms.sum(axis=0)
+        densities = np.empty_like(self.histograms)
+        for fold, own in enumerate(self.histograms):
+            density, background = template_registration.log_density(
+                total - own, smooth_um / STEP_UM, SMOOTH_MARKS
+            )
+            densities[fold] = density - background[:, None]
+        gains = np.empty((len(shifts_um), self.positions.size))
+        for row, shift in zip(gains, shifts_um, strict=True):
+            _look_up(self.positions, self.marks, self.folds, densities, shift / STEP_UM, row)
+        return gains
+
+
+def information(gains, shift_um):
+    """Information of a spike about its shift, in 1/um^2, from its gains at ``-shift_um, 0, shift_um``; at least 0.
+
+    The curvature of the mean held-out gain: the inverse of the variance with which one spike tells the displacement.
+    """
+    if gains.shape[1] == 0:
+        return 0.0
+    below, middle, above = gains.mean(axis=1)
+    return max(2.0 * middle - below - above, 0.0) / shift_um**2
+
+
+def sums_by_knot(values, time_bins, lower, upper_weight, shape):
+    """Sum values of spikes over time bins and knots, each shared between the two knots around it.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (num_spikes,)
+        What to sum.
+    time_bins, lower : ndarray of int, shape (num_spikes,)
+        Time bin, and knot below each spike (see `template_registration.knot_weights`).
+    upper_weight : ndarray of float, shape (num_spikes,)
+        Weight of the knot above.
+    shape : tuple of int
+        ``(num_times, num_knots)``.
+
+    Returns
+    -------
+    sums : ndarray of float64, shape (num_times, num_knots)
+    """
+    num_times, num_knots = shape
+    upper = np.minimum(lower + 1, num_knots - 1)
+    row = time_bins.astype("int64") * num_knots
+    size = num_times * num_knots
+    sums = np.bincount(row + lower, weights=values * (1.0 - upper_weight), minlength=size)
+    sums += np.bincount(row + upper, weights=values * upper_weight, minlength=size)
+    return sums.reshape(shape)
+
+
+def fitted_parameters(displacement, precision):
+    r"""How many numbers a motion may have fitted to the noise of its measurements, and what noise that left in it.
+
+    An estimate that smooths its measurements passes noise of frequency f on with a factor H(f). Its gain in
+    log-likelihood on the very spikes that it came from is then too high by about :math:`\sum_f H(f)` nats, and its
+    noise has the variance :math:`\sum_f H(f)^2 \sigma^2 / n`. The factor is not known, but the estimate's own
+    amplitude at that frequency bounds it:
+
+    .. math:: H(f) \lesssim \min(1, a |\hat x(f)| / \sigma)
+
+    with the orthonormal cosine transform over time and depth :math:`\hat x` of its n values and the standard
+    deviation :math:`\sigma` of one measurement; a = 1.5 makes up for noise that happens to be small. A smooth motion
+    has few large coefficients, a noisy one has many.
+
+    Parameters
+    ----------
+    displacement : ndarray of float64, shape (num_times, num_windows)
+        In um.
+    precision : float
+        Mean precision of the measurement in one time bin and window, in 1/um^2, above 0.
+
+    Returns
+    -------
+    number : float
+        Between 0 and the number of values.
+    variance : float
+        Of the noise, in um^2.
+    """
+    from scipy.fft import dctn
+
+    if displacement.size == 0:
+        return 0.0, 0.0
+    coefficients = dctn(displacement - np.median(displacement, axis=0), norm="ortho")
+    size = np.abs(coefficients) * np.sqrt(precision)
+    number = np.minimum(NOISE_MARGIN * size, 1.0).sum()
+    return float(number), float(np.square(np.minimum(size, 1.0)).mean() / precision)
+
+
+def error_over_time(values, blocks, num_blocks):
+    """Standard error of a sum of values of spikes, from how much successive blocks of time differ.
+
+    A drift that comes and goes makes a gain that comes and goes; differences of neighbouring blocks leave that out
+    and keep what is chance.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (num_spikes,)
+        What is summed.
+    blocks : ndarray of int, shape (num_spikes,)
+        Block of each spike, in order of time.
+    num_blocks : int
+        Number of blocks.
+
+    Returns
+    -------
+    error : float
+        0 with fewer than two blocks.
+    """
+    sums = np.bincount(blocks, weights=values, minlength=num_blocks)
+    return float(np.sqrt(0.5 * num_blocks * np.square(np.diff(sums)).mean())) if num_blocks > 1 else 0.0
+
+
+def error_over_groups(values, groups):
+    """Standard error of a sum of values of spikes that come in groups, such as the spikes of one unit.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (num_spikes,)
+        What is summed.
+    groups : ndarray of int, shape (num_spikes,)
+        Group of each spike, from 0.
+
+    Returns
+    -------
+    error : float
+        Square root of the summed squares of how far each group's sum is from what its number of spikes would give;
+        infinite with fewer than two groups.
+    """
+    counts = np.bincount(groups)
+    present = counts > 0
+    if present.sum() < 2:
+        return float("inf")
+    counts = counts[present]
+    excess = np.bincount(groups, weights=values - values.mean())[present]
+    return float(np.sqrt(np.square(excess).sum() * counts.size / (counts.size - 1)))

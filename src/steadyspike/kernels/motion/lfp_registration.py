@@ -1,0 +1,413 @@
+"""Registration of depth profiles of the local field potential, one for each time bin.
+
+The profile over depth changes little from one time bin to the next but for the motion of the tissue, so the shift at
+which two profiles correlate best tells the motion between them (Windolf et al. 2025). Pairs at a schedule of lags are
+correlated, in every window, by the weighted Pearson correlation over the depths that both see; robust least squares
+joins the shifts (`displacement_solver`). The profiles are then moved back by the result, between contacts by cubic
+splines, and what is left is found in further rounds, where the best shift is close to none and a parabola is not biased
+by the contacts' distance.
+
+References
+----------
+Windolf et al. 2025, DREDge: robust motion correction for high-density extracellular recordings across species, Nature
+Methods.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numba
+import numpy as np
+
+from steadyspike.kernels.motion import motion_prior, pair_least_squares, pairwise_shift
+from steadyspike.kernels.motion.pairwise_shift import _dot, _peak
+
+# Profiles are correlated where at least this share of a window is seen by both.
+LEAST_OVERLAP = 0.4
+# In further rounds, shifts are looked for within this many steps.
+RESIDUAL_STEPS = 3
+NUM_BLOCKS = 24
+# Time bins that are moved and correlated at once, beside the largest lag.
+BLOCK_BINS = 8192
+LEAST_MISFIT_UM = 0.05
+# Pairs of each lag from which their scatter is taken.
+MISFIT_PAIRS = 100_000
+
+
+@dataclass(frozen=True)
+class LfpSettings:
+    """Numbers that steer `register_profiles`; lengths in um, times in time bins.
+
+    Parameters
+    ----------
+    step_um : float
+        Depth step at which profiles are correlated.
+    max_displacement_um : float
+        Largest displacement between two time bins.
+    horizon_bins : int
+        Largest lag of a pair.
+    min_correlation : float
+        Pairs that correlate less are left out.
+    residual_rounds : int
+        Rounds on the profiles that the estimate so far has moved back.
+    """
+
+    step_um: float = 10.0
+    max_displacement_um: float = 100.0
+    horizon_bins: int = 2500
+    min_correlation: float = 0.6
+    residual_rounds: int = 2
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """Depth profiles as cubic splines.
+
+    Parameters
+    ----------
+    coefficients : ndarray of float32, shape (num_times, num_rows)
+        Of the cubic B-splines on an even grid of depths, as `scipy.ndimage.spline_filter1d` gives them.
+    first_um, pitch_um : float
+        First depth of that grid, and its step.
+    """
+
+    coefficients: np.ndarray
+    first_um: float
+    pitch_um: float
+
+    @property
+    def last_um(self):
+        """Last depth of the grid."""
+        return self.first_um + self.pitch_um * (self.coefficients.shape[1] - 1)
+
+
+def make_profiles(values, depths_um):
+    """Splines of profiles that are known at some depths.
+
+    Parameters
+    ----------
+    values : ndarray of float32, shape (num_times, num_rows)
+        Finite; overwritten where the depths are even already.
+    depths_um : ndarray of float64, shape (num_rows,)
+        Increasing.
+
+    Returns
+    -------
+    Profiles
+        On the same depths where they are even, else on an even grid of their median step, linear in between.
+    """
+    from scipy.ndimage import spline_filter1d
+
+    if depths_um.size < 2:
+        return Profiles(values, float(depths_um[0]), 1.0)
+    pitch_um = float(np.median(np.diff(depths_um)))
+    grid_um = np.arange(depths_um[0], depths_um[-1] + 0.5 * pitch_um, pitch_um)
+    if grid_um.size != depths_um.size or not np.allclose(grid_um, depths_um, atol=0.01 * pitch_um):
+        weights = np.stack([np.interp(grid_um, depths_um, unit) for unit in np.eye(depths_um.size)])
+        values = values @ weights.astype("float32")
+    for start in range(0, values.shape[0], BLOCK_BINS):
+        part = values[start : start + BLOCK_BINS]
+        part[:] = spline_filter1d(part, order=3, axis=1, mode="mirror", output="float32")
+    return Profiles(values, float(grid_um[0]), pitch_um)
+
+
+@numba.njit(nogil=True, cache=True)
+def move_back(coefficients, first_um, pitch_um, displacement, knots_um, grid_um, moved, valid):
+    """Profiles as they would be without a displacement.
+
+    Parameters
+    ----------
+    coefficients, first_um, pitch_um
+        See `Profiles`.
+    displacement : ndarray of float64, shape (num_times, num_knots)
+        In um, linear between the knots.
+    knots_um : ndarray of float64, shape (num_knots,)
+        Increasing depths.
+    grid_um : ndarray of float64, shape (num_depths,)
+        Increasing depths of the result.
+    moved : ndarray of float32, shape (num_times, num_depths)
+        Set to the profile at the depth plus the displacement there; 0 where no contact sees that.
+    valid : ndarray of int64, shape (num_times, 2)
+        Set to the first depth that is seen, and the one after the last.
+    """
+    num_times, num_rows = coefficients.shape
+    for t in range(num_times):
+        valid[t, 0], valid[t, 1] = 0, 0
+        knot = 0
+        for d in range(grid_um.size):
+            while knot < knots_um.size - 2 and grid_um[d] > knots_um[knot + 1]:
+                knot += 1
+            here = displacement[t, knot]
+            if knots_um.size > 1:
+                share = (grid_um[d] - knots_um[knot]) / (knots_um[knot + 1] - knots_um[knot])
+                share = min(max(share, 0.0), 1.0)
+                here += share * (displacement[t, knot + 1] - here)
+            place = (grid_um[d] + here - first_um) / pitch_um
+            if place < -1e-6 or place > num_rows - 1 + 1e-6:
+                moved[t, d] = 0.0
+                continue
+            cell = min(int(max(place, 0.0)), max(num_rows - 2, 0))
+            f = place - cell
+            weights = ((1 - f) ** 3, 4 - 6 * f**2 + 3 * f**3, 1 + 3 * f + 3 * f**2 - 3 * f**3, f**3)
+            value = 0.0
+            for tap in range(4):
+                row = abs(cell + tap - 1)
+                row = row if row < num_rows else max(2 * (num_rows - 1) - row, 0)
+                value += weights[tap] * coefficients[t, row]
+            moved[t, d] = value / 6.0
+            if valid[t, 1] == 0:
+                valid[t, 0] = d
+            valid[t, 1] = d + 1
+
+
+@numba.njit(nogil=True, cache=True)
+def _running_sums(row, sums, squares):
+    for d in range(row.size):
+        sums[d + 1] = sums[d] + row[d]
+        squares[d + 1] = squares[d] + row[d] * row[d]
+
+
+@numba.njit(nogil=True, cache=True)
+def _pearson(weights, moments, full):
+    """Correlation from the weighted sums over blocks of 1, a, b, a^2, b^2 and a b."""
+    total = np.zeros(6)
+    for block in range(weights.size):
+        for kind in range(6):
+            total[kind] += weights[block] * moments[block, kind]
+    if total[0] < LEAST_OVERLAP * full or total[0] <= 0.0:
+        return 0.0
+    mean_a, mean_b = total[1] / total[0], total[2] / total[0]
+    variance = (total[3] - total[1] * mean_a) * (total[4] - total[2] * mean_b)
+    return (total[5] - total[1] * mean_b) / np.sqrt(variance) if variance > 1e-20 else 0.0
+
+
+@numba.njit(nogil=True, cache=True)
+def correlate_at_lag(profiles, valid, lag, block_edges, window_weights, max_shift, shifts, heights):
+    r"""Best shift between every pair of profiles at one lag, in every window.
+
+    For ``a = profiles[t]`` and ``b = profiles[t + lag]`` the correlation at the shift s is the Pearson correlation of
+    ``a[y]`` and ``b[y + s]`` over the depths y at which both are seen, weighed by the window.
+
+    Parameters
+    ----------
+    profiles : ndarray of float32, shape (num_times, num_depths)
+        Finite.
+    valid : ndarray of int64, shape (num_times, 2)
+        As `move_back` sets it.
+    lag : int
+        Distance of the pairs, in time bins.
+    block_edges : ndarray of int64, shape (num_blocks + 1,)
+        First depth of each block, and the end of the last.
+    window_weights : ndarray of float64, shape (num_windows, num_blocks)
+        Weight of each block in each window.
+    max_shift : int
+        Largest shift, in depth steps.
+    shifts, heights : ndarray of float32, shape (num_times, num_windows)
+        Filled for ``t < num_times - lag`` with the shift (in depth steps, with a fraction) and the correlation there;
+        both are 0 where the profiles do not vary, or share too little.
+    """
+    num_times, num_depths = profiles.shape
+    num_blocks = block_edges.size - 1
+    num_shifts = 2 * max_shift + 1
+    moments = np.zeros((num_shifts, num_blocks, 6))
+    first_sums, second_sums = np.zeros((2, num_depths + 1)), np.zeros((2, num_depths + 1))
+    correlation = np.zeros(num_shifts)
+    full = np.zeros(window_weights.shape[0])
+    for window in range(full.size):
+        for block in range(num_blocks):
+            full[window] += window_weights[window, block] * (block_edges[block + 1] - block_edges[block])
+    for t in range(num_times - lag):
+        first, second = profiles[t], profiles[t + lag]
+        _running_sums(first, first_sums[0], first_sums[1])
+        _running_sums(second, second_sums[0], second_sums[1])
+        for index in range(num_shifts):
+            shift = index - max_shift
+            for block in range(num_blocks):
+                start = max(block_edges[block], valid[t, 0], valid[t + lag, 0] - shift)
+                stop = max(min(block_edges[block + 1], valid[t, 1], valid[t + lag, 1] - shift), start)
+                part = moments[index, block]
+                if stop == start:
+                    part[:] = 0.0
+                    continue
+                part[0] = stop - start
+                part[1] = first_sums[0, stop] - first_sums[0, start]
+                part[2] = second_sums[0, stop + shift] - second_sums[0, start + shift]
+                part[3] = first_sums[1, stop] - first_sums[1, start]
+                part[4] = second_sums[1, stop + shift] - second_sums[1, start + shift]
+                part[5] = _dot(first[start:stop], second[start + shift : stop + shift])
+        for window in range(window_weights.shape[0]):
+            for index in range(num_shifts):
+                correlation[index] = _pearson(window_weights[window], moments[index], full[window])
+            place, height = _peak(correlation)
+            # a maximum at the end of the range is none
+            if height > 0.0 and 0.0 < place < num_shifts - 1:
+                shifts[t, window] = place - max_shift
+                heights[t, window] = min(height, 1.0)
+
+
+@dataclass(frozen=True)
+class PairRegistration:
+    """What pairs of profiles tell, all but the lags of shape (..., num_times, num_windows).
+
+    Parameters
+    ----------
+    displacement : ndarray of float64
+        In um; with a mean of zero in every segment.
+    moved_by : ndarray of float64
+        Displacement that was taken out of the profiles for the last round.
+    lags, shifts, correlations : ndarray
+        The last round's pairs: shifts in um, what `moved_by` leaves.
+    """
+
+    displacement: np.ndarray
+    moved_by: np.ndarray
+    lags: np.ndarray
+    shifts: np.ndarray
+    correlations: np.ndarray
+
+
+def register_profiles(profiles, knots_um, windows_of, segment_edges, settings, progress):
+    """Displacement of each time bin in each window, from pairs of profiles of one segment.
+
+    Parameters
+    ----------
+    profiles : Profiles
+        Profiles of all time bins; all zero where a time bin is to be left out.
+    knots_um : ndarray of float64, shape (num_windows,)
+        Centers of the windows.
+    windows_of : callable
+        ``windows_of(depths_um)`` gives the weight of each depth in each window, shape (num_windows, num_depths).
+    segment_edges : ndarray of int64, shape (num_segments + 1,)
+        First time bin of each segment, and the end of the last.
+    settings : LfpSettings
+        The settings.
+    progress : callable
+        ``progress(iterable, label)``.
+
+    Returns
+    -------
+    PairRegistration
+    """
+    displacement = np.zeros((int(segment_edges[-1]), knots_um.size))
+    lags = pairwise_shift.lag_schedule(int(np.diff(segment_edges).max()), settings.horizon_bins)
+    max_shift = max(int(settings.max_displacement_um / settings.step_um), 2)
+    for number in range(1 + settings.residual_rounds):
+        label = f"pairs of profiles, round {number + 1}"
+        moved_by = displacement
+        shifts, correlations = _pairs(
+            profiles,
+            moved_by,
+            knots_um,
+            windows_of,
+            segment_edges,
+            lags,
+            max_shift,
+            settings,
+            progress,
+            label,
+        )
+        weights = _pair_weights(correlations, settings)
+        displacement = moved_by + pair_least_squares.solve_pairwise(
+            lags, shifts, weights, scale=settings.step_um
+        )
+        max_shift = min(RESIDUAL_STEPS, max_shift)
+    for start, stop in pairwise(segment_edges):
+        displacement[start:stop] -= displacement[start:stop].mean(axis=0)
+    return PairRegistration(displacement, moved_by, lags, shifts, correlations)
+
+
+def _pair_weights(correlations, settings):
+    return np.square(np.where(correlations > settings.min_correlation, correlations, np.float32(0)))
+
+
+def _pairs(
+    profiles, displacement, knots_um, windows_of, segment_edges, lags, max_shift, settings, progress, label
+):
+    """Shifts (um) and correlations of all pairs, after the profiles were moved back."""
+    step_um = settings.step_um
+    grid_um = np.arange(profiles.first_um, profiles.last_um + 1e-3, step_um)
+    windows = windows_of(grid_um)
+    num_blocks = 1 if np.ptp(windows) == 0 else NUM_BLOCKS
+    block_edges, weights = pairwise_shift.window_blocks(windows, num_blocks)
+    shifts = np.zeros((lags.size, *displacement.shape), dtype="float32")
+    correlations = np.zeros_like(shifts)
+    longest = int(lags.max(initial=0))
+    blocks = [
+        (first, min(first + BLOCK_BINS, stop), min(first + BLOCK_BINS + longest, stop))
+        for start, stop in pairwise(segment_edges)
+        for first in range(start, stop, BLOCK_BINS)
+    ]
+    for first, last, seen in progress(blocks, label):
+        moved = np.empty((seen - first, grid_um.size), dtype="float32")
+        valid = np.empty((seen - first, 2), dtype="int64")
+        move_back(
+            profiles.coefficients[first:seen],
+            profiles.first_um,
+            profiles.pitch_um,
+            displacement[first:seen],
+            knots_um,
+            grid_um,
+            moved,
+            valid,
+        )
+        for index, lag in enumerate(lags):
+            part = slice(0, min(last - first + lag, seen - first))
+            correlate_at_lag(
+                moved[part],
+                valid[part],
+                lag,
+                block_edges,
+                weights,
+                max_shift,
+                shifts[index, first:seen],
+                correlations[index, first:seen],
+            )
+    shifts *= step_um
+    return shifts, correlations
+
+
+def trust_and_precision(pairs, displacement, segment_edges, settings):
+    """Trust in each time bin and window, and the precision of its displacement, from its pairs.
+
+    Parameters
+    ----------
+    pairs : PairRegistration
+        The pairs.
+    displacement : ndarray of float64, shape (num_times, num_windows)
+        The estimate in um, perhaps another than that of the pairs.
+    segment_edges : ndarray of int64, shape (num_segments + 1,)
+        First time bin of each segment, and the end of the last.
+    settings : LfpSettings
+        The settings.
+
+    Returns
+    -------
+    trust : ndarray of float64, shape (num_times, num_windows)
+        Mean over the pairs of a time bin of the squared correlation, counted less where the pair's shift disagrees
+        with the estimate (by much more than most do).
+    precision : ndarray of float64, shape (num_times, num_windows)
+        In 1/um^2; 0 where nothing was measured.
+    """
+    solution = displacement - pairs.moved_by
+    weights = _pair_weights(pairs.correlations, settings)
+    differences = []
+    for index, lag in enumerate(pairs.lags):
+        stop = solution.shape[0] - lag
+        difference = solution[lag:] - solution[:stop] - pairs.shifts[index, :stop]
+        differences.append(difference[weights[index, :stop] > 0][:MISFIT_PAIRS])
+    misfit_um = motion_prior.robust_scale(np.concatenate(differences)) if differences else 0.0
+    misfit_um = max(misfit_um, LEAST_MISFIT_UM)
+    explained, precision = np.zeros_like(solution), np.zeros_like(solution)
+    counts = np.zeros((solution.shape[0], 1))
+    for index, lag in enumerate(pairs.lags):
+        stop = solution.shape[0] - lag
+        difference = solution[lag:] - solution[:stop] - pairs.shifts[index, :stop]
+        inside = motion_prior.same_segment(segment_edges, solution.shape[0], lag)[:, None]
+        agreement = inside / (1.0 + np.square(difference / (3.0 * misfit_um)))
+        for place in (slice(None, stop), slice(lag, None)):
+            explained[place] += agreement * np.square(pairs.correlations[index, :stop])
+            precision[place] += agreement * weights[index, :stop] / misfit_um**2
+            counts[place] += inside
+    # the pairs of a time bin share its own noise, so that many lags tell little more than two
+    precision *= 2.0 / np.maximum(counts, 2.0)
+    return explained / np.maximum(counts, 1.0), precision

@@ -1,0 +1,264 @@
+"""Registration of spikes as points: depth, amplitude and place across the probe, without a raster over depth.
+
+Two time bins are two clouds of points. A pair of spikes, one of each, that are alike in all but depth says by its
+difference in depth how far the tissue may have moved; the shift that most pairs agree on is the maximum of the kernel
+correlation of the clouds (Tsin & Kanade 2004), found on a coarse grid and then by Newton's method, continuously. The
+shifts of pairs at a schedule of lags are joined by robust least squares (`displacement_solver`). A window's shift is an
+average over its whole width; pairs of the corrected clouds find what that left.
+
+References
+----------
+Boussard et al. 2021, Three-dimensional spike localization and improved motion correction for Neuropixels recordings,
+NeurIPS.
+Tsin & Kanade 2004, A correlation-based approach to robust point set registration, ECCV.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from steadyspike.kernels.motion import (
+    kernel_correlation,
+    pair_least_squares,
+    pairwise_shift,
+    template_registration,
+)
+
+# Time bins are put together for pairs until, at the median, they hold this many spikes for each window.
+SPIKES_PER_WINDOW = 8.0
+# After the first round, pairs are looked at within this many standard deviations of the kernel.
+RESIDUAL_REACH = 3.0
+# Groups are this many standard deviations of the kernel apart.
+FARTHEST_GROUPS = 1e6
+
+
+@dataclass(frozen=True)
+class CloudSettings:
+    """Numbers that steer `register_clouds`.
+
+    Parameters
+    ----------
+    depth_kernel_um : float
+        Standard deviation of the kernel over depth.
+    max_displacement_um : float
+        Largest displacement between two time bins.
+    horizon_bins : int
+        Largest lag of a pair, in time bins.
+    min_correlation : float
+        Pairs that correlate less are left out.
+    max_spikes_per_bin : int
+        Where a time bin holds more spikes, evenly spread ones of this number are taken.
+    spikes_per_window : float
+        Time bins are put together until, at the median, they hold this many spikes for each window.
+    residual_rounds : int
+        How often the pairs are made again from corrected depths, with a small largest shift: a window's shift is an
+        average over its whole width, and what that leaves is found here.
+    """
+
+    depth_kernel_um: float = 5.0
+    max_displacement_um: float = 100.0
+    horizon_bins: int = 1000
+    min_correlation: float = 0.1
+    max_spikes_per_bin: int = 500
+    spikes_per_window: float = SPIKES_PER_WINDOW
+    residual_rounds: int = 2
+
+
+@dataclass(frozen=True)
+class CloudRegistration:
+    """Displacement (um) of shape (num_times, num_windows), and how many time bins were put together for pairs."""
+
+    displacement: np.ndarray
+    merged_bins: int
+
+
+def scaled_features(columns, kernel, groups=None):
+    """Scale features so that the kernel over each has a standard deviation of one.
+
+    Parameters
+    ----------
+    columns : list of ndarray of float, shape (num_spikes,)
+        Features beside depth. What is not finite counts as the median; features that do not vary are left out.
+    kernel : float
+        Standard deviation of the kernel, in robust standard deviations of each feature, larger than 0.
+    groups : ndarray of int or None
+        Groups (shanks), which are never taken for each other.
+
+    Returns
+    -------
+    features : ndarray of float32, shape (num_spikes, num_features)
+    """
+    scaled = []
+    for column in columns:
+        column = np.asarray(column, dtype="float64")
+        finite = column[np.isfinite(column)]
+        if finite.size == 0:
+            continue
+        median = np.median(finite)
+        low, high = np.percentile(finite, [16.0, 84.0])
+        if high > low:
+            filled = np.where(np.isfinite(column), column, median)
+            scaled.append((filled - median) / (0.5 * (high - low) * kernel))
+    if groups is not None:
+        scaled.append(FARTHEST_GROUPS * np.asarray(groups, dtype="float64"))
+    count = len(columns[0]) if columns else 0
+    return np.array(scaled, dtype="float32").reshape(len(scaled), count).T.copy()
+
+
+def merged_bins(time_bins, num_times, num_windows, spikes_per_window):
+    """How many time bins to put together so that a window sees enough spikes.
+
+    Parameters
+    ----------
+    time_bins : ndarray of int, shape (num_spikes,)
+        Time bin of each spike.
+    num_times, num_windows : int
+        Number of time bins, and of windows.
+    spikes_per_window : float
+        How many spikes the median time bin, where it holds any, must have for each window.
+
+    Returns
+    -------
+    merged : int
+        Between 1 and a tenth of the time bins.
+    """
+    counts = np.bincount(time_bins, minlength=num_times)
+    counts = counts[counts > 0]
+    if counts.size == 0:
+        return 1
+    needed = int(np.ceil(spikes_per_window * num_windows / np.median(counts)))
+    return int(np.clip(needed, 1, max(num_times // 10, 1)))
+
+
+class _Clouds:
+    """Time bins, some put together, as clouds of spikes."""
+
+    def __init__(self, spikes, features, knots_um, depth_range_um, segment_edges, merged, max_spikes):
+        sizes = np.diff(segment_edges)
+        counts = -(-sizes // merged)
+        self.edges = np.concatenate([[0], np.cumsum(counts)])
+        self.num_clouds = int(self.edges[-1])
+        segment = np.repeat(np.arange(sizes.size), sizes)
+        inside = np.arange(int(segment_edges[-1])) - segment_edges[:-1][segment]
+        cloud_of_bin = self.edges[:-1][segment] + inside // merged
+        low, high = depth_range_um
+        chosen = np.flatnonzero((spikes.depths_um >= low) & (spikes.depths_um <= high))
+        clouds = cloud_of_bin[spikes.time_bins[chosen]]
+        by_cloud = np.argsort(clouds, kind="stable")
+        chosen, clouds = chosen[by_cloud], clouds[by_cloud]
+        keep = _thinned(clouds, self.num_clouds, max_spikes)
+        chosen, self.clouds = chosen[keep], clouds[keep]
+        self.first_spikes = np.searchsorted(self.clouds, np.arange(self.num_clouds + 1))
+        self.depths_um, self.features = spikes.depths_um[chosen], features[chosen]
+        self.knots = template_registration.knot_weights(self.depths_um, knots_um)
+
+    def corrected(self, displacement):
+        """Arrays as `kernel_correlation.add_differences` takes them, with the depths that a displacement corrects."""
+        lower, upper_weight = self.knots
+        upper = np.minimum(lower + 1, displacement.shape[1] - 1)
+        moved = displacement[self.clouds, lower] * (1.0 - upper_weight)
+        moved += displacement[self.clouds, upper] * upper_weight
+        depths_um = (self.depths_um - moved).astype("float32")
+        order = np.lexsort((depths_um, self.clouds))
+        arrays = (depths_um, self.features, lower, upper_weight)
+        return (*(values[order] for values in arrays), self.first_spikes)
+
+
+def _thinned(clouds, num_clouds, max_spikes):
+    """Places of the spikes to keep, at most so many in each cloud, evenly spread; `clouds` is ordered."""
+    first = np.searchsorted(clouds, np.arange(num_clouds + 1))
+    counts = np.diff(first)
+    rank = np.arange(clouds.size) - first[clouds]
+    count = np.maximum(counts, 1)[clouds]
+    kept = np.minimum(count, max_spikes)
+    # the n-th of `kept` is where rank * kept / count passes n
+    return np.flatnonzero((rank * kept) // count != ((rank - 1) * kept) // count)
+
+
+def register_clouds(spikes, features, knots_um, windows, depth_range_um, segment_edges, settings, progress):
+    """Displacement of each time bin in each window, from pairs of clouds.
+
+    Parameters
+    ----------
+    spikes : registration.Spikes
+        The spikes.
+    features : ndarray of float32, shape (num_spikes, num_features)
+        As `scaled_features` returns them.
+    knots_um : ndarray of float64, shape (num_windows,)
+        Centers of the windows.
+    windows : ndarray of float64, shape (num_windows, num_windows)
+        Weight of each center in each window.
+    depth_range_um : tuple of float
+        Lowest and highest depth of the spikes that are used.
+    segment_edges : ndarray of int64, shape (num_segments + 1,)
+        First time bin of each segment, and the end of the last. Only time bins of one segment are paired.
+    settings : CloudSettings
+        The settings.
+    progress : callable
+        ``progress(iterable, label)``.
+
+    Returns
+    -------
+    CloudRegistration
+        The displacement has a mean of zero in every segment.
+    """
+    merged = merged_bins(spikes.time_bins, int(segment_edges[-1]), knots_um.size, settings.spikes_per_window)
+    clouds = _Clouds(
+        spikes,
+        features,
+        knots_um,
+        depth_range_um,
+        segment_edges,
+        merged,
+        settings.max_spikes_per_bin * merged,
+    )
+    displacement = np.zeros((clouds.num_clouds, knots_um.size))
+    lags = pairwise_shift.lag_schedule(
+        int(np.diff(clouds.edges).max()), max(settings.horizon_bins // merged, 1)
+    )
+    limit_um = settings.max_displacement_um
+    for number in range(1 + settings.residual_rounds):
+        label = f"pairs of clouds, round {number + 1}"
+        displacement += _residual(clouds, displacement, windows, lags, limit_um, settings, progress, label)
+        limit_um = min(RESIDUAL_REACH * settings.depth_kernel_um, settings.max_displacement_um)
+    return CloudRegistration(_on_all_bins(displacement, clouds.edges, segment_edges, merged), merged)
+
+
+def _residual(clouds, displacement, windows, lags, limit_um, settings, progress, label):
+    """Displacement (um) of each cloud that is left after a displacement, from pairs of the corrected clouds."""
+    sigma_um = settings.depth_kernel_um
+    spikes = clouds.corrected(displacement)
+    windows = np.ascontiguousarray(windows, dtype="float32")
+    energies = kernel_correlation.self_correlations(*spikes, windows, sigma_um)
+    shifts = np.zeros((lags.size, *displacement.shape), dtype="float32")
+    correlations = np.zeros_like(shifts)
+    for index, lag in enumerate(progress(lags, label)):
+        for start, stop in pairwise(clouds.edges):
+            kernel_correlation.correlate_at_lag(
+                *spikes,
+                start,
+                stop,
+                lag,
+                windows,
+                energies,
+                limit_um,
+                sigma_um,
+                shifts[index],
+                correlations[index],
+            )
+    weights = np.square(np.where(correlations > settings.min_correlation, correlations, np.float32(0)))
+    return pair_least_squares.solve_pairwise(lags, shifts, weights, scale=1.6 * sigma_um)
+
+
+def _on_all_bins(coarse, cloud_edges, segment_edges, merged):
+    """Interpolate between the centers of the merged time bins, segment by segment."""
+    displacement = np.zeros((int(segment_edges[-1]), coarse.shape[1]))
+    for (first, last), (start, stop) in zip(pairwise(cloud_edges), pairwise(segment_edges), strict=True):
+        bins = np.arange(stop - start)
+        begins = merged * np.arange(last - first)
+        centers = 0.5 * (begins + np.minimum(begins + merged, stop - start) - 1)
+        for window in range(coarse.shape[1]):
+            displacement[start:stop, window] = np.interp(bins, centers, coarse[first:last, window])
+        displacement[start:stop] -= displacement[start:stop].mean(axis=0)
+    return displacement

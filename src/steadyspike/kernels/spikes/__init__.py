@@ -1,0 +1,1 @@
+"""Compiled detection, localization and denoising of spikes."""

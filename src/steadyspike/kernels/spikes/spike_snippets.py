@@ -1,0 +1,207 @@
+"""Sizes of spikes on the contacts around them, read where the samples are: in waveforms or in the traces themselves.
+
+Both are given as one line of samples: sample ``s`` of spike ``i`` on channel ``c`` is
+``flat[starts[i] + s * stride + c]``. Sums are taken in the type and the order of NumPy, since where a descent ends
+depends on the last digits of its start.
+"""
+
+import math
+
+import numba
+import numpy as np
+
+from steadyspike.kernels.spikes.monopolar_lbfgsb import _pairwise_sum
+
+FEATURES = ("ptp", "energy", "peak_voltage", "mean")
+DTYPES = tuple(map(np.dtype, ("float32", "float64", "int16", "int32", "uint16")))
+
+
+def masked_lists(mask):
+    """List the true entries of each row of a mask.
+
+    Parameters
+    ----------
+    mask : np.ndarray
+        Boolean, shape (num_channels, num_channels).
+
+    Returns
+    -------
+    neighbours : np.ndarray
+        Shape (num_channels, most in a row), int64, padded with -1.
+    counts : np.ndarray
+        Shape (num_channels,), int64.
+    """
+    counts = np.count_nonzero(mask, axis=1).astype(np.int64)
+    neighbours = np.full((len(mask), max(int(counts.max(initial=0)), 1)), -1, dtype=np.int64)
+    for row, listed in zip(neighbours, mask, strict=True):
+        inside = np.flatnonzero(listed)
+        row[: inside.size] = inside
+    return neighbours, counts
+
+
+def snippet_features(flat, stride, starts, channels, neighbours, counts, num_samples, feature, peak_index=0):
+    """Size of each spike on the contacts around its main channel.
+
+    With ``v`` the samples of one contact: ``max(v) - min(v)`` ("ptp"), ``sqrt(sum(v^2))`` ("energy"), ``v[peak_index]``
+    ("peak_voltage") or ``mean(v)`` ("mean").
+
+    Parameters
+    ----------
+    flat : np.ndarray
+        Samples, one-dimensional, of one of `DTYPES`.
+    stride : int
+        Between two samples of a channel.
+    starts : np.ndarray
+        First sample of each spike, on channel 0, shape (num_spikes,), int64.
+    channels : np.ndarray
+        Main channel of each spike, shape (num_spikes,), int64.
+    neighbours, counts : np.ndarray
+        As `masked_lists` returns them.
+    num_samples : int
+        Of each spike, at least 1.
+    feature : "ptp" | "energy" | "peak_voltage" | "mean"
+        What is measured.
+    peak_index : int, default: 0
+        The sample that "peak_voltage" reads.
+
+    Returns
+    -------
+    np.ndarray
+        Shape (num_spikes, most neighbours), float32 for samples of float32, else float64; zero after the last
+        neighbour.
+    """
+    dtype = np.float32 if flat.dtype == np.float32 else np.float64
+    out = np.zeros((starts.size, neighbours.shape[1]), dtype=dtype)
+    code = FEATURES.index(feature)
+    _features(flat, stride, starts, channels, neighbours, counts, num_samples, code, peak_index, out)
+    return out
+
+
+@numba.njit(nogil=True, cache=True)
+def _features(flat, stride, starts, channels, neighbours, counts, num_samples, code, peak_index, out):
+    squares = np.empty(num_samples, out.dtype)
+    span = np.empty(1, flat.dtype)
+    for i in range(starts.size):
+        main = channels[i]
+        for k in range(counts[main]):
+            at = starts[i] + neighbours[main, k]
+            if code == 0:
+                out[i, k] = _peak_to_peak(flat, at, stride, num_samples, span)
+            elif code == 1:
+                for s in range(num_samples):
+                    v = out.dtype.type(flat[at + s * stride])
+                    squares[s] = v * v
+                out[i, k] = math.sqrt(_pairwise_sum(squares, 0, num_samples))
+            elif code == 2:
+                out[i, k] = flat[at + peak_index * stride]
+            else:
+                total = 0.0
+                for s in range(num_samples):
+                    total += flat[at + s * stride]
+                out[i, k] = total / num_samples
+
+
+@numba.njit(nogil=True, cache=True)
+def _peak_to_peak(flat, at, stride, num_samples, span):
+    low = high = flat[at]
+    nan = False
+    for s in range(num_samples):
+        v = flat[at + s * stride]
+        low = min(low, v)
+        high = max(high, v)
+        nan |= v != v
+    # in the type of the samples, as NumPy: the span of an integer may not fit
+    span[0] = high - low
+    return np.float64(span[0]) if not nan else math.nan
+
+
+def center_sums(features, channels, neighbours, counts, locations):
+    """Sums that a center of mass is made of.
+
+    Parameters
+    ----------
+    features : np.ndarray
+        As `snippet_features` returns them.
+    channels, neighbours, counts : np.ndarray
+        As there.
+    locations : np.ndarray
+        Contact positions, shape (num_channels, 2), float64.
+
+    Returns
+    -------
+    np.ndarray
+        Shape (num_spikes, 3), float64: sum of features times x, times y, and of the features.
+    """
+    return _center_sums(features, channels, neighbours, counts, locations)
+
+
+@numba.njit(nogil=True, cache=True)
+def _center_sums(features, channels, neighbours, counts, locations):
+    out = np.zeros((features.shape[0], 3))
+    for i in range(features.shape[0]):
+        main = channels[i]
+        for k in range(counts[main]):
+            feature = np.float64(features[i, k])
+            out[i, 0] += feature * locations[neighbours[main, k], 0]
+            out[i, 1] += feature * locations[neighbours[main, k], 1]
+        out[i, 2] = _pairwise_sum(features[i], 0, counts[main])
+    return out
+
+
+def copy_neighbours(flat, stride, starts, channels, neighbours, counts, out):
+    """Copy the samples of each spike on the neighbours of its main channel; the rest of `out` stays as it is.
+
+    Parameters
+    ----------
+    flat, stride, starts, channels, neighbours, counts : np.ndarray, int
+        As for `snippet_features`.
+    out : np.ndarray
+        Shape (num_spikes, num_samples, at least most neighbours), of the type of `flat`.
+    """
+    _copy_neighbours(flat, stride, starts, channels, neighbours, counts, out)
+
+
+@numba.njit(nogil=True, cache=True)
+def _copy_neighbours(flat, stride, starts, channels, neighbours, counts, out):
+    for i in range(starts.size):
+        main = channels[i]
+        for s in range(out.shape[1]):
+            start = starts[i] + s * stride
+            for k in range(counts[main]):
+                out[i, s, k] = flat[start + neighbours[main, k]]
+
+
+def main_values(flat, stride, samples, channels, neighbours, counts, sign):
+    """Channel that is largest at each spike, among the neighbours of its main channel, and the value there.
+
+    Parameters
+    ----------
+    flat, stride : np.ndarray, int
+        Of traces.
+    samples, channels : np.ndarray
+        Of each spike, shape (num_spikes,), int64; `channels` is changed in place.
+    neighbours, counts : np.ndarray
+        As `masked_lists` returns them.
+    sign : {-1, 0, 1}
+        Whether the smallest value counts, the largest absolute one, or the largest. NaN counts before all, and of
+        equal ones the first.
+    """
+    _main_values(flat, stride, samples, channels, neighbours, counts, sign)
+
+
+@numba.njit(nogil=True, cache=True)
+def _main_values(flat, stride, samples, channels, neighbours, counts, sign):
+    for i in range(samples.size):
+        main = channels[i]
+        row = samples[i] * stride
+        best = -math.inf
+        found = neighbours[main, 0]
+        for k in range(counts[main]):
+            value = flat[row + neighbours[main, k]]
+            if value != value:
+                found = neighbours[main, k]
+                break
+            size = np.float64(abs(value)) if sign == 0 else sign * np.float64(value)
+            if size > best:
+                best, found = size, neighbours[main, k]
+        channels[i] = found

@@ -1,0 +1,1 @@
+"""Models and presets: on disk, bundled, and on the Hugging Face Hub."""

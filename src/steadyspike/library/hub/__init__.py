@@ -1,0 +1,1 @@
+"""The only package that asks the network; it knows no model and no preset."""

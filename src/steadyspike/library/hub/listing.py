@@ -1,0 +1,98 @@
+"""What the Hub's client tells about repositories, in our words; nothing here asks the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from steadyspike.library.hub.cache import content_hash
+from steadyspike.library.sharing import FIGURE, FORMS, Staged
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import ModelInfo
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """Where an artifact is now.
+
+    Parameters
+    ----------
+    ref : str
+        Reference by commit.
+    tag : str or None
+        The tag it has.
+    changed : bool
+        Whether anything was pushed; if not, it was there already.
+    url : str
+        Of its page.
+    license : str or None
+        That its card names.
+    """
+
+    ref: str
+    tag: str | None
+    changed: bool
+    url: str
+    license: str | None
+
+    def __str__(self) -> str:
+        as_tag = f" (tag {self.tag})" if self.tag else ""
+        done = "pushed" if self.changed else "is there already; nothing was pushed"
+        return f"{self.ref}{as_tag}: {done}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A repository that a search found."""
+
+    repo_id: str
+    kind: str
+    license: str
+    downloads: int
+    updated: str
+    private: bool
+
+    @classmethod
+    def of(cls, info: ModelInfo) -> Self:
+        """Take over what the Hub lists of a repository."""
+        kinds = [
+            tag.removeprefix("steadyspike-") for tag in info.tags or [] if tag.startswith("steadyspike-")
+        ]
+        return cls(
+            repo_id=info.id,
+            kind=", ".join(kind for kind in kinds if kind not in FORMS) or "-",
+            license=license_of(info) or "-",
+            downloads=info.downloads or 0,
+            updated=f"{info.last_modified:%Y-%m-%d}" if info.last_modified else "-",
+            private=bool(info.private),
+        )
+
+
+def license_of(info: ModelInfo) -> str | None:
+    """Return the licence that the card in a repository names."""
+    card: Any = info.card_data
+    named = card.get("license") if hasattr(card, "get") else None
+    return named if isinstance(named, str) else None
+
+
+def _hashes(info: ModelInfo) -> dict[str, tuple[str | None, bool]]:
+    """Hash of each file, and whether it is stored as a large one, which has another kind of hash."""
+    return {
+        one.rfilename: (one.lfs.sha256, True) if one.lfs is not None else (one.blob_id, False)
+        for one in info.siblings or []
+    }
+
+
+def stale_figures(info: ModelInfo, staged: Staged) -> list[str]:
+    """List the figures in a repository that the artifact no longer has."""
+    return [name for name in _hashes(info) if FIGURE.fullmatch(name) and name not in staged.names]
+
+
+def is_same(info: ModelInfo, staged: Staged) -> bool:
+    """Whether a commit holds exactly the files of an artifact, besides what is none of ours."""
+    there = _hashes(info)
+    return not stale_figures(info, staged) and all(
+        name in there and there[name][0] == content_hash(staged.folder / name, there[name][1])
+        for name in staged.names
+    )

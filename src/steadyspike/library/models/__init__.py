@@ -1,0 +1,1 @@
+"""Model folders: reading, writing, finding and running them."""

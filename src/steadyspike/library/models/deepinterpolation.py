@@ -1,0 +1,214 @@
+"""DeepInterpolation models: a network, the layout and the sampling rate that it is for, and its normalization."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from steadyspike.core.probe_layout import ARRANGEMENTS, LayoutType
+from steadyspike.library.models.folder import (
+    FolderConfig,
+    NetworkConfig,
+    SavedModel,
+    StrictModel,
+    load_folder,
+)
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Frames = Annotated[int, Field(ge=0)]
+Cells = Annotated[list[Literal[0, 1]], Field(min_length=1)]
+
+
+class LayoutConfig(StrictModel):
+    """Fields of `steadyspike.core.probe_layout.LayoutType`."""
+
+    name: str
+    pattern: Literal["aligned", "staggered", "group", "irregular"]
+    columns: int = Field(ge=1)
+    unit: list[Cells] = Field(min_length=1)
+    pitch_um: tuple[float, float]
+    arrangement: Literal["lattice", "interleaved", "packed"]
+
+    @classmethod
+    def from_type(cls, layout_type: LayoutType) -> Self:
+        """Take over a layout type."""
+        return cls.model_validate(asdict(layout_type))
+
+    def to_type(self) -> LayoutType:
+        """Return the layout type."""
+        fields = self.model_dump()
+        fields["unit"] = tuple(tuple(row) for row in self.unit)
+        return LayoutType(**fields)
+
+
+class Normalization(StrictModel):
+    """How traces are made ready: ``(traces - center) / scale``.
+
+    `method` is "channel" (a robust center and scale of each channel), "global" (one mean and standard deviation for
+    all, Lecoq et al. 2021) or "none". They are measured on each recording anew; `center` and `scale`, in the units of
+    `unit`, are those of the recording trained on.
+    """
+
+    method: Literal["channel", "global", "none"] = "channel"
+    center: list[float] | None = None
+    scale: list[Annotated[float, Field(gt=0)]] | None = None
+    unit: str | None = None
+
+
+class ModelConfig(FolderConfig):
+    """What `config.json` holds.
+
+    `pre`, `post` and `omission` are in frames: samples seen before and after the gap, and hidden on each side of the
+    predicted one. `context_ms` is what is read before and after it, gap included. `extra` is for notes of whoever
+    made the model; nothing depends on it.
+    """
+
+    kind: Literal["deepinterpolation"] = "deepinterpolation"
+    layout: LayoutConfig
+    sampling_frequency: float = Field(gt=0)
+    pre: Frames
+    post: Frames
+    omission: Frames
+    context_ms: tuple[float, float]
+    normalization: Normalization = Normalization()
+
+    networks: ClassVar[tuple[str, ...]] = ("blindspot", "ridge", "unet_single_ephys_1024")
+
+    @model_validator(mode="after")
+    def _context_is_that_of_the_frames(self) -> Self:
+        expected = _context_ms(self.pre, self.post, self.omission, self.sampling_frequency)
+        if any(abs(given - ms) > 1e-3 for given, ms in zip(self.context_ms, expected, strict=True)):
+            raise ValueError(f"context_ms is {self.context_ms}, but the frames make it {expected}")
+        return self
+
+    def unlike(self, network: Any) -> list[str]:
+        """Tell what the configuration says of its network that is not so, sentence by sentence."""
+        return [
+            f"{name} is {stated!r}, but its network has {own!r}"
+            for name, stated, own in (
+                ("omission", self.omission, network.omission),
+                (
+                    "pre and post",
+                    (self.pre, self.post),
+                    tuple(side - network.omission for side in network.context),
+                ),
+                ("layout.arrangement", self.layout.arrangement, network.arrangement),
+            )
+            if stated != own
+        ]
+
+
+def _context_ms(pre: int, post: int, omission: int, sampling_frequency: float) -> tuple[float, float]:
+    before, after = ((side + omission) * 1000 / sampling_frequency for side in (pre, post))
+    return round(before, 6), round(after, 6)
+
+
+def config_of(
+    network: nn.Module,
+    layout_type: LayoutType,
+    sampling_frequency: float,
+    normalization: Normalization | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> ModelConfig:
+    """Describe a network and the recordings that it is for.
+
+    Parameters
+    ----------
+    network : nn.Module
+        One of `steadyspike.networks`.
+    layout_type : LayoutType
+        Of the recordings; in the arrangement of the network.
+    sampling_frequency : float
+        In Hz.
+    normalization : Normalization or None, default: None
+        None: robust, for each channel.
+    extra : mapping or None, default: None
+        Anything that JSON can hold, for the record.
+
+    Raises
+    ------
+    ValueError
+        If the network wants another arrangement, or a value is out of range.
+    """
+    described: Any = network
+    if layout_type.arrangement != described.arrangement:
+        raise ValueError(
+            f"layout_type has the arrangement {layout_type.arrangement!r}, "
+            f"but network {described.name!r} takes {described.arrangement!r}; "
+            f"see layout_of(..., arrangement=...), allowed: {', '.join(ARRANGEMENTS)}"
+        )
+    before, after = described.context
+    pre, post = before - described.omission, after - described.omission
+    return ModelConfig(
+        network=NetworkConfig(name=described.name, sizes=described.sizes),
+        layout=LayoutConfig.from_type(layout_type),
+        sampling_frequency=sampling_frequency,
+        **{"pre": pre, "post": post, "omission": described.omission},
+        context_ms=_context_ms(pre, post, described.omission, sampling_frequency),
+        normalization=normalization or Normalization(),
+        extra=dict(extra or {}),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class DeepInterpolationModel(SavedModel):
+    """A network with its weights, and what is known about it.
+
+    Parameters
+    ----------
+    network : nn.Module
+        In evaluation mode.
+    config : ModelConfig
+        What it was trained for.
+    card : str
+        The model card, Markdown; empty if there is none.
+    folder : Path or None
+        Where it was loaded from.
+    """
+
+    config: ModelConfig
+
+    config_class: ClassVar[type[FolderConfig]] = ModelConfig
+
+    @property
+    def layout_type(self) -> LayoutType:
+        """The layout type it was trained for."""
+        return self.config.layout.to_type()
+
+    @property
+    def context(self) -> tuple[int, int]:
+        """Samples read before and after each predicted one."""
+        return self.config.pre + self.config.omission, self.config.post + self.config.omission
+
+
+def load_model(folder: str | Path, device: str = "cpu") -> SavedModel:
+    """Load a model of any kind.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The name of a bundled model, or a folder with `config.json` and `model.safetensors`.
+    device : str, default: "cpu"
+        For the weights, as torch names it.
+
+    Returns
+    -------
+    model : SavedModel
+        A `DeepInterpolationModel`, or what else the kind of the folder asks for.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder or a file is missing.
+    ModelError
+        If the folder was written by a newer version, or its files do not fit each other.
+    """
+    from steadyspike.library.models.references import find_model
+
+    return load_folder(find_model(folder), device)

@@ -1,0 +1,275 @@
+"""Networks run on traces: loaded once for each process, in blocks that keep memory below a limit."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from steadyspike.core.probe_layout import ProbeLayout
+from steadyspike.library.models.references import ModelSource, load_source
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+DEVICES = ("auto", "cuda", "mps", "cpu")
+PRECISIONS = ("float32", "half")
+# on a GPU at most a quarter of all it has, used or not: blocks must not depend on who else is there
+CPU_LIMIT_MB, GPU_LIMIT_MB = 256.0, 2000.0
+# longer blocks leave the processor's caches, and an accelerator gains nothing from them
+LONGEST_BLOCK = {"cpu": 500, "cuda": 8000, "mps": 4000}
+# normalized samples beyond this are artefacts, and squares of them would overflow
+LARGEST = 1e6
+
+
+def resolve_device(device: str) -> str:
+    """Name the device that "auto" stands for on this machine: cuda, else mps, else cpu.
+
+    Raises
+    ------
+    ValueError
+        If the device is not known, or not there.
+    """
+    import torch
+
+    kind = str(device).split(":")[0]
+    if kind not in DEVICES:
+        raise ValueError(f"device={device!r} is not known; allowed: {', '.join(DEVICES)}, 'cuda:1'")
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if kind == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if there[name])
+    if not there[kind]:
+        raise ValueError(f"device={device!r} is not available here; allowed: 'auto' or 'cpu'")
+    return str(device)
+
+
+class Backend:
+    """A network on a device.
+
+    Parameters
+    ----------
+    network : callable
+        ``network(image, mask)``, as `steadyspike.networks` describe it.
+    device : str
+        As `resolve_device` returns it.
+    precision : {"float32", "half"}
+        "half": float16, or bfloat16 on a CPU; what overflows is computed again in float32.
+    """
+
+    def __init__(self, network: Any, device: str, precision: str) -> None:
+        import torch
+
+        self.network = network
+        self.device = torch.device(device)
+        self.half = precision == "half"
+        self._is_torch = isinstance(network, torch.nn.Module)
+        self.context: tuple[int, int] = network.context
+        # a GPU runs one pass at a time anyway, and the switch below holds for all threads
+        self._lock = threading.Lock()
+        self._needed: dict[tuple[int, int, int], tuple[float, float]] = {}
+
+    @property
+    def fixed_blocks(self) -> bool:
+        """Whether a result can depend on the length of a block by more than 1e-5.
+
+        If so, blocks of one length start at multiples of it, so that chunks never matter.
+        """
+        return self.half or self.device.type != "cpu" or not self._is_torch
+
+    def block_frames(self, shape: tuple[int, int, int], limit_mb: float | None) -> int:
+        """Frames to predict at once for images of (number, rows, columns), so that memory stays below a limit."""
+        if limit_mb is None:
+            limit_mb = self._default_limit_mb()
+        if shape not in self._needed:
+            self._needed[shape] = self._bytes_needed(shape)
+        fixed, per_frame = self._needed[shape]
+        fits = int((limit_mb * 1e6 - fixed) / max(per_frame, 1.0))
+        return max(1, min(fits, LONGEST_BLOCK[self.device.type]))
+
+    def _default_limit_mb(self) -> float:
+        import torch
+
+        if self.device.type != "cuda":
+            return CPU_LIMIT_MB
+        total = torch.cuda.get_device_properties(self.device).total_memory
+        return min(GPU_LIMIT_MB, total / 4e6)
+
+    def _bytes_needed(self, shape: tuple[int, int, int]) -> tuple[float, float]:
+        from steadyspike.networks.cost import bytes_needed
+
+        if not self._is_torch:
+            return self.network.bytes_needed(*shape[1:], images=shape[0])
+        return bytes_needed(self.network, *shape[1:], images=shape[0])
+
+    def __call__(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Predict images (number, before + time + after, rows, columns) in float32."""
+        import torch
+
+        with torch.inference_mode():
+            if self.half:
+                with torch.autocast(self.device.type, self._half_type()):
+                    predicted = self.network(image, mask).float()
+                if torch.isfinite(predicted).all():
+                    return predicted
+            with self._exact():
+                return self.network(image, mask)
+
+    def _half_type(self) -> torch.dtype:
+        import torch
+
+        return torch.bfloat16 if self.device.type == "cpu" else torch.float16
+
+    @contextmanager
+    def _exact(self) -> Iterator[None]:
+        """Keep a GPU from rounding float32 to 10 bits inside convolutions."""
+        import torch
+
+        if self.device.type != "cuda":
+            yield
+            return
+        with self._lock, torch.backends.cudnn.flags(allow_tf32=False):
+            yield
+
+
+_LOADING = threading.Lock()
+
+
+def _renew_lock() -> None:
+    global _LOADING
+    _LOADING = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    # another thread may hold the lock at the moment of a fork
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
+def backend_of(source: ModelSource, device: str, precision: str) -> Backend:
+    """Load a model, once for each process, whatever the number of recordings and threads."""
+    with _LOADING:
+        return _loaded(source, resolve_device(device), precision)
+
+
+@lru_cache(maxsize=8)
+def _loaded(source: ModelSource, device: str, precision: str) -> Backend:
+    return Backend(load_source(source, device), device, precision)
+
+
+@contextmanager
+def torch_threads(num_threads: int) -> Iterator[None]:
+    """Let torch use this many threads on the CPU, and put it back as it was."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@dataclass(frozen=True, eq=False)
+class TraceImages:
+    """Where the live channels of some shanks lie in images, and how they are made ready.
+
+    Parameters
+    ----------
+    cells : ndarray of int64, shape (num_live,)
+        In the flattened images.
+    center, scale : ndarray of float64, shape (num_live,)
+        Normalization.
+    mask : ndarray of float32, shape (num_shanks, rows, columns)
+        1 where there is a live contact.
+    """
+
+    cells: np.ndarray
+    center: np.ndarray
+    scale: np.ndarray
+    mask: np.ndarray
+
+    @classmethod
+    def of(
+        cls, layout: ProbeLayout, channels: np.ndarray, center: np.ndarray, scale: np.ndarray
+    ) -> TraceImages:
+        """Take live channels of a layout: all of them on each shank that has any of them."""
+        shanks, number = np.unique(layout.shank[channels], return_inverse=True)
+        mask = layout.mask[shanks].astype("float32")
+        cells = np.ravel_multi_index((number, layout.row[channels], layout.column[channels]), mask.shape)
+        return cls(cells, center[channels], scale[channels], mask)
+
+
+def predict_traces(
+    backend: Backend, images: TraceImages, traces: np.ndarray, first: int, num_frames: int, block: int
+) -> np.ndarray:
+    """Predict each sample from those around it.
+
+    Parameters
+    ----------
+    backend : Backend
+        The network.
+    images : TraceImages
+        Of the channels of `traces`.
+    traces : ndarray, shape (samples, num_live)
+        In the recording's units. Samples that are missing before and after, and those that are not finite, are taken
+        as the center of their channel.
+    first : int
+        Sample of `traces` that is predicted first; may be negative.
+    num_frames : int
+        Samples to predict.
+    block : int
+        Predicted at once. Where the backend asks for blocks of one length, `num_frames` is a multiple of it.
+
+    Returns
+    -------
+    predicted : ndarray of float32, shape (num_frames, num_live)
+        Normalized.
+    """
+    import torch
+
+    from steadyspike.networks.grid import gather, scatter
+
+    before, after = backend.context
+    device = backend.device
+    mask = torch.from_numpy(images.mask).to(device)
+    cells = torch.from_numpy(images.cells).to(device)
+    ready = _normalizer(images, traces.dtype, device)
+    predicted = np.empty((num_frames, len(images.cells)), "float32")
+    for start in range(0, num_frames, block):
+        length = min(block, num_frames - start)
+        low, high = first + start - before, first + start + length + after
+        inside = slice(max(low, 0), max(0, min(high, len(traces))))
+        values = torch.zeros(1, high - low, len(cells), device=device)
+        if inside.start < inside.stop:
+            values[0, inside.start - low : inside.stop - low] = ready(traces[inside])
+        result = backend(scatter(values, cells, mask.shape), mask)
+        predicted[start : start + length] = gather(result, cells, len(mask))[0].cpu().numpy()
+    return predicted
+
+
+def _normalizer(images: TraceImages, dtype: np.dtype, device: torch.device) -> Callable[[np.ndarray], Tensor]:
+    import torch
+
+    # float32 holds all integers of 16 bits; others lose digits unless the center is taken off first
+    wide = not (dtype.kind in "iu" and dtype.itemsize <= 2) and dtype != np.dtype("float32")
+    where, precise = (torch.device("cpu"), torch.float64) if wide else (device, torch.float32)
+    center = torch.from_numpy(images.center).to(precise).to(where)
+    scale = torch.from_numpy(images.scale).to(precise).to(where)
+
+    def ready(traces: np.ndarray) -> Tensor:
+        # a copy, as torch takes no arrays that are read-only, and knows few types
+        known = dtype if dtype in _KNOWN_TO_TORCH else np.dtype("float64" if wide else "float32")
+        values = torch.from_numpy(np.array(traces, known)).to(where).to(precise)
+        values = (values - center).div_(scale).to(device, torch.float32)
+        return values.nan_to_num_(0.0, 0.0, 0.0).clamp_(-LARGEST, LARGEST)
+
+    return ready
+
+
+_KNOWN_TO_TORCH = tuple(np.dtype(name) for name in ("int8", "uint8", "int16", "int32", "float32", "float64"))

@@ -1,0 +1,1 @@
+"""Keras files of DeepInterpolation networks, read and written without TensorFlow."""

@@ -1,0 +1,1 @@
+"""Weights that older works published, read without unpickling anything."""

@@ -1,0 +1,147 @@
+"""The published YASS networks, from their `.pt` files.
+
+Lee, Carlson, Shokri, Yao, Goetz, Hagen, Batty, Chichilnisky, Einevoll, Paninski, "YASS: yet another spike sorter",
+NeurIPS 2017; the weights as published with Boussard, Varol, Lee, Dethe, Paninski, "Three-dimensional spike localization
+and improved motion correction for Neuropixels recordings", NeurIPS 2021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from steadyspike.library.models.folder import ModelError, NetworkConfig
+from steadyspike.library.models.spikes import (
+    SpikeDetectorConfig,
+    SpikeDetectorModel,
+    WaveformDenoiserConfig,
+    WaveformDenoiserModel,
+)
+from steadyspike.networks import make_network
+
+SAMPLING_FREQUENCY = 30_000.0
+TROUGH_SAMPLE = 42
+RADIUS_UM = 70.0
+EXCLUDE_SAMPLES = 5
+UNUSED_BY_DENOISER = ("conv3.0.weight", "conv3.0.bias")
+
+
+def convert_yass_detector(path: str | Path) -> SpikeDetectorModel:
+    """Convert a published spike detector (``detect_np1.pt``, ``detect_np2.pt``).
+
+    Parameters
+    ----------
+    path : str or Path
+        The file. It is read with ``weights_only=True``: nothing in it is run.
+
+    Returns
+    -------
+    model : SpikeDetectorModel
+        To use, or to save with ``model.save(folder)``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no file.
+    ModelError
+        If its weights are not those of such a network.
+    """
+    weights = _read(path)
+    out, filters = weights.get("out.weight"), weights.get("temporal_filter2.0.weight")
+    if out is None or filters is None:
+        raise ModelError(f"{path}: is no YASS detector: it has {', '.join(map(str, weights))}")
+    features = filters.shape[0]
+    network: Any = make_network(
+        "yass_detector",
+        dict(
+            neighbours=out.shape[1] // features,
+            filters=filters.shape[1],
+            features=features,
+            taps=weights["temporal_filter1.0.weight"].shape[2],
+        ),
+    )
+    _load(path, network, weights)
+    config = SpikeDetectorConfig(
+        network=NetworkConfig(name="yass_detector", sizes=network.sizes),
+        sampling_frequency=SAMPLING_FREQUENCY,
+        radius_um=RADIUS_UM,
+        probability=0.5,
+        exclude_radius_um=RADIUS_UM,
+        exclude_ms=EXCLUDE_SAMPLES * 1000 / SAMPLING_FREQUENCY,
+        extra={"converted_from": Path(path).name},
+    )
+    return SpikeDetectorModel(network.eval(), config, _card("spike detector", path))
+
+
+def convert_yass_denoiser(path: str | Path) -> WaveformDenoiserModel:
+    """Convert the published waveform denoiser (``denoise.pt``); its third convolution is not used.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file. It is read with ``weights_only=True``: nothing in it is run.
+
+    Returns
+    -------
+    model : WaveformDenoiserModel
+        To use, or to save with ``model.save(folder)``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no file.
+    ModelError
+        If its weights are not those of such a network.
+    """
+    weights = {name: values for name, values in _read(path).items() if name not in UNUSED_BY_DENOISER}
+    first, second, out = (weights.get(f"{name}.weight") for name in ("conv1.0", "conv2.0", "out"))
+    if first is None or second is None or out is None:
+        raise ModelError(f"{path}: is no YASS denoiser: it has {', '.join(map(str, weights))}")
+    network: Any = make_network(
+        "yass_denoiser",
+        dict(
+            num_samples=out.shape[0],
+            filters=[first.shape[0], second.shape[0]],
+            taps=[first.shape[2], second.shape[2]],
+        ),
+    )
+    _load(path, network, weights)
+    config = WaveformDenoiserConfig(
+        network=NetworkConfig(name="yass_denoiser", sizes=network.sizes),
+        sampling_frequency=SAMPLING_FREQUENCY,
+        samples_before=TROUGH_SAMPLE,
+        num_samples=network.num_samples,
+        extra={"converted_from": Path(path).name},
+    )
+    return WaveformDenoiserModel(network.eval(), config, _card("waveform denoiser", path))
+
+
+def _read(path: str | Path) -> dict[str, Any]:
+    import torch
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # torch raises errors of many kinds for files of other kinds
+        raise ModelError(f"{path}: holds no plain weights: {error}") from None
+    if not isinstance(weights, Mapping) or not all(isinstance(one, torch.Tensor) for one in weights.values()):
+        raise ModelError(f"{path}: holds no plain weights, but {type(weights).__name__}")
+    return dict(weights)
+
+
+def _load(path: str | Path, network: Any, weights: Mapping[str, Any]) -> None:
+    try:
+        network.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        raise ModelError(f"{path}: {error}") from None
+
+
+def _card(what: str, path: str | Path) -> str:
+    return (
+        "---\nlicense: mit\nlibrary_name: steadyspike\ntags: [electrophysiology]\n---\n\n"
+        f"# The published YASS {what}\n\nConverted from `{Path(path).name}` of "
+        "int-brain-lab/spikes_localization_registration (MIT). Traces are taken in noise levels.\n"
+    )

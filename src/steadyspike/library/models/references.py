@@ -1,0 +1,184 @@
+"""References to models: what a user may write, what a saved chain holds, and where the files are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from steadyspike.library.hub.cache import reference_of
+from steadyspike.library.hub.reference import EXAMPLE, is_reference
+from steadyspike.library.models.deepinterpolation import DeepInterpolationModel, ModelConfig
+from steadyspike.library.models.folder import CONFIG, WEIGHTS, ModelError, read_config
+
+if TYPE_CHECKING:
+    from steadyspike.library.models.keras.model import KerasModel
+
+KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Files of a model, found and identified, but not loaded.
+
+    Parameters
+    ----------
+    path : Path
+        A model folder, or the file of a Keras model.
+    sha256 : str
+        Of configuration and weights.
+    name : str
+        What a saved chain holds: the name of a bundled model, the absolute path, or the reference to a commit on the
+        Hub.
+    keras : KerasModel or None
+        How to use a Keras model; None: it is a model folder.
+    """
+
+    path: Path
+    sha256: str
+    name: str
+    keras: KerasModel | None = None
+
+    @property
+    def saved(self) -> str | dict[str, Any]:
+        """What a saved chain holds."""
+        return self.name if self.keras is None else self.keras.model_dump()
+
+    @property
+    def sampling_frequency(self) -> float | None:
+        """Rate trained at, in Hz; None: not known."""
+        return self.config().sampling_frequency if self.keras is None else self.keras.sampling_frequency
+
+    @property
+    def normalization(self) -> str:
+        """How traces are made ready."""
+        return self.config().normalization.method if self.keras is None else self.keras.normalization
+
+    def config(self) -> ModelConfig:
+        """Return what `config.json` of a model folder holds; refuse models of other kinds."""
+        config = read_config(self.path)
+        if not isinstance(config, ModelConfig):
+            raise ModelError(f"{self.name}: is a model of kind {config.kind!r}; allowed: 'deepinterpolation'")
+        return config
+
+
+def bundled_folder() -> Path:
+    """Return the folder with the models that ship with the package."""
+    return Path(__file__).resolve().parent / "bundled"
+
+
+def bundled_models() -> dict[str, Path]:
+    """Return the folder of each bundled model by name."""
+    return {path.parent.name: path.parent for path in sorted(bundled_folder().glob(f"*/{CONFIG}"))}
+
+
+def find_model(ref: str | Path) -> Path:
+    """Return the folder of a bundled name or a path.
+
+    Parameters
+    ----------
+    ref : str or Path
+        The name of a bundled model, a folder, or a reference to the Hugging Face Hub, "hf:owner/name@revision".
+
+    Raises
+    ------
+    ModelError
+        If it is none of them.
+    FileNotFoundError
+        If a path was given, and there is nothing.
+    HubError
+        If it is on the Hub, is not on this machine, and cannot be downloaded.
+    """
+    if is_reference(ref):
+        from steadyspike.library.hub.client import fetch
+
+        return fetch(str(ref), "model").folder
+    bundled = bundled_models()
+    if isinstance(ref, str) and ref in bundled:
+        return bundled[ref]
+    path = Path(ref).expanduser().absolute()
+    if path.exists():
+        return path
+    if isinstance(ref, Path) or "/" in ref or "\\" in ref or ref.endswith(KERAS_SUFFIXES):
+        raise FileNotFoundError(
+            f"there is no {path}; a model is a folder with {CONFIG} and {WEIGHTS}, or a Keras file"
+        )
+    close = get_close_matches(ref, bundled, n=1)
+    suggestion = f"did you mean {close[0]!r}? " if close else ""
+    names = ", ".join(bundled) or "none is bundled"
+    raise ModelError(
+        f"no model {ref!r}; {suggestion}allowed: a bundled name ({names}), the path of a folder, or {EXAMPLE}"
+    )
+
+
+def find_source(model: Any) -> ModelSource:
+    """Find the files of a model, whatever way it is referred to.
+
+    Parameters
+    ----------
+    model : str, Path, DeepInterpolationModel, KerasModel or dict
+        A bundled name; the path of a model folder; a reference to the Hub; a loaded model that has a folder; the path
+        of a Keras file, or how to use it.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be found by what is given.
+    """
+    from steadyspike.library.models.keras.model import KerasModel
+
+    if isinstance(model, DeepInterpolationModel):
+        if model.folder is None:
+            raise ModelError(
+                "model was not loaded from a folder, where other processes could find it; "
+                "allowed: save it with save(folder), then pass the folder"
+            )
+        model = Path(model.folder)
+    if isinstance(model, Mapping):
+        model = KerasModel.model_validate(dict(model))
+    elif isinstance(model, str | Path) and str(model).endswith(KERAS_SUFFIXES):
+        model = KerasModel(file=str(model))
+    if isinstance(model, KerasModel):
+        model = model.resolved()
+        path = Path(model.file)
+        return ModelSource(path, _sha256(path), str(path), model)
+    if not isinstance(model, str | Path):
+        raise ModelError(
+            f"model={model!r} is no model; allowed: a bundled name, a folder, a Keras file, or a loaded model"
+        )
+    path = find_model(model)
+    name = path.name if path.parent == bundled_folder() else str(reference_of(path) or path)
+    for file in (CONFIG, WEIGHTS):
+        if not (path / file).is_file():
+            raise FileNotFoundError(f"there is no {file} in the model folder {path}")
+    return ModelSource(path, _sha256(path / CONFIG, path / WEIGHTS), name)
+
+
+def check_unchanged(source: ModelSource, sha256: str | None) -> None:
+    """Refuse a model whose files are no longer those that a chain was saved with."""
+    if sha256 is not None and sha256 != source.sha256:
+        raise ModelError(
+            f"{source.name}: is not the model that this recording was denoised with: its files have sha256 "
+            f"{source.sha256}, not {sha256}. Bring the old files back, or make the recording anew"
+        )
+
+
+def load_source(source: ModelSource, device: str) -> Any:
+    """Load the network of a model onto a device; nothing else of it is needed to predict."""
+    from steadyspike.library.models.deepinterpolation import load_model
+
+    check_unchanged(find_source(source.saved), source.sha256)
+    if source.keras is not None:
+        return source.keras.network(device)
+    return load_model(source.path, device).network
+
+
+def _sha256(*files: Path) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,153 @@
+"""Models of spikes: detectors, and denoisers of their waveforms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from steadyspike.library.models.folder import FolderConfig, ModelError, SavedModel
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class SpikeDetectorConfig(FolderConfig):
+    """What `config.json` of a spike detector holds.
+
+    Attributes
+    ----------
+    sampling_frequency : float
+        Trained at, in Hz; above 0.
+    radius_um : float
+        The network sees contacts this near to the candidate's.
+    probability : float
+        A candidate that is more probable is a spike; 0 to 1.
+    candidate_threshold, candidate_radius_um, candidate_ms : float
+        Candidates are troughs of at least so many noise levels that nothing within so many um and ms exceeds. The
+        published detectors look everywhere and take no threshold: None.
+    exclude_radius_um, exclude_ms : float
+        Of two spikes this near to each other the stronger stays.
+    """
+
+    kind: Literal["spike_detector"] = "spike_detector"
+    sampling_frequency: Positive
+    radius_um: Positive
+    probability: float = Field(default=0.5, gt=0, lt=1)
+    candidate_threshold: Positive | None = None
+    candidate_radius_um: Positive | None = None
+    candidate_ms: Positive | None = None
+    exclude_radius_um: Positive
+    exclude_ms: Positive
+
+    networks: ClassVar[tuple[str, ...]] = ("local_spike_detector", "yass_detector")
+
+    def unlike(self, network: Any) -> list[str]:
+        """Tell what the configuration says of its network that is not so, sentence by sentence."""
+        of_candidates = (self.candidate_threshold, self.candidate_radius_um, self.candidate_ms)
+        if self.network.name == "local_spike_detector" and None in of_candidates:
+            return ["candidate_threshold, candidate_radius_um and candidate_ms are needed by its network"]
+        return []
+
+
+class WaveformDenoiserConfig(FolderConfig):
+    """What `config.json` of a waveform denoiser holds.
+
+    Attributes
+    ----------
+    sampling_frequency : float
+        Trained at, in Hz; above 0.
+    samples_before, num_samples : int
+        Of the network's waveforms: samples before the spike's trough, and in all.
+    radius_um : float or None
+        The network sees the waveforms of contacts this near to the spike's together; None: each contact by itself.
+    """
+
+    kind: Literal["waveform_denoiser"] = "waveform_denoiser"
+    sampling_frequency: Positive
+    samples_before: int = Field(ge=0)
+    num_samples: int = Field(ge=1)
+    radius_um: Positive | None = None
+
+    networks: ClassVar[tuple[str, ...]] = ("local_waveform_denoiser", "yass_denoiser")
+
+    def unlike(self, network: Any) -> list[str]:
+        """Tell what the configuration says of its network that is not so, sentence by sentence."""
+        problems = []
+        if network.num_samples != self.num_samples:
+            problems.append(f"num_samples is {self.num_samples}, but its network has {network.num_samples}")
+        if self.samples_before >= self.num_samples:
+            problems.append(f"samples_before is {self.samples_before}, not below num_samples")
+        if (self.network.name == "local_waveform_denoiser") != (self.radius_um is not None):
+            problems.append(
+                f"radius_um is {self.radius_um}, which does not suit network {self.network.name!r}"
+            )
+        return problems
+
+
+@dataclass(frozen=True, eq=False)
+class SpikeDetectorModel(SavedModel):
+    """A spike detector, with its weights.
+
+    Parameters
+    ----------
+    network : nn.Module
+        In evaluation mode.
+    config : SpikeDetectorConfig
+        What it was trained for.
+    card : str
+        The model card, Markdown; empty if there is none.
+    folder : Path or None
+        Where it was loaded from.
+    """
+
+    config: SpikeDetectorConfig
+
+    config_class: ClassVar[type[FolderConfig]] = SpikeDetectorConfig
+
+
+@dataclass(frozen=True, eq=False)
+class WaveformDenoiserModel(SavedModel):
+    """A denoiser of waveforms, with its weights.
+
+    Parameters
+    ----------
+    network : nn.Module
+        In evaluation mode.
+    config : WaveformDenoiserConfig
+        What it was trained for.
+    card : str
+        The model card, Markdown; empty if there is none.
+    folder : Path or None
+        Where it was loaded from.
+    """
+
+    config: WaveformDenoiserConfig
+
+    config_class: ClassVar[type[FolderConfig]] = WaveformDenoiserConfig
+
+
+def spike_model(model: Any, cls: type[SavedModel]) -> Any:
+    """Return a model of one class, loaded if it is a reference.
+
+    Parameters
+    ----------
+    model : str, Path or SavedModel
+        The name of a bundled model, a model folder, a reference to the Hugging Face Hub, or a loaded model.
+    cls : type
+        Of the model wanted.
+
+    Raises
+    ------
+    ModelError
+        If it is a model of another kind, or none.
+    """
+    if isinstance(model, str | Path):
+        return cls.load(model)
+    if not isinstance(model, cls):
+        raise ModelError(
+            f"model={model!r} is no {cls.__name__}; allowed: a bundled name, a model folder, a reference to the Hub "
+            "(hf:owner/name), or a loaded model"
+        )
+    return model

@@ -1,0 +1,1 @@
+"""Presets of motion correction and of preprocessing chains."""

@@ -1,0 +1,61 @@
+"""Time bins and depth windows that suit a recording's spikes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TIME_BINS_S = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
+
+
+# Spikes per time bin and window below which a displacement is mostly guessed.
+SPIKES_PER_BIN = 2.0
+
+
+WINDOW_STEP_UM = 200.0
+
+
+MAX_WINDOWS = 40
+
+
+# Spikes per second and window below which there are fewer windows.
+WINDOW_RATE_HZ = 1.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Windows and time bins for a probe and its spikes."""
+
+    rigid: bool
+    win_step_um: float
+    win_scale_um: float
+    bin_s: float
+
+
+def plan_estimation(extent_um, peaks_per_s, rigid=False):
+    """Choose windows and time bins.
+
+    Windows are 200 um apart, farther on probes so long that there would be more than 40, or where a window would see
+    less than one spike per second. Time bins take 1 s, longer where a window would see fewer than 2 spikes.
+
+    Parameters
+    ----------
+    extent_um : float
+        Distance between the outermost contacts along the direction of the motion, in um.
+    peaks_per_s : float
+        Peaks per second on the whole probe.
+    rigid : bool, default: False
+        Ask for one window.
+
+    Returns
+    -------
+    plan : Plan
+    """
+    step_um = max(WINDOW_STEP_UM, extent_um / MAX_WINDOWS)
+    most_windows = max(int(peaks_per_s / WINDOW_RATE_HZ), 1)
+    step_um = max(step_um, extent_um / max(most_windows - 1, 0.5))
+    # a window at each end and every step between
+    num_windows = int(extent_um // step_um) + 1 if step_um > 0 else 1
+    rigid = rigid or num_windows == 1
+    rate = peaks_per_s / (1 if rigid else num_windows)
+    bin_s = next((bin_s for bin_s in TIME_BINS_S if rate * bin_s >= SPIKES_PER_BIN), TIME_BINS_S[-1])
+    return Plan(rigid, step_um, 1.5 * step_um, bin_s)

@@ -1,0 +1,1 @@
+"""Recordings and peaks whose motion, spikes and noise are known."""

@@ -1,0 +1,184 @@
+"""Benchmarks ``speed``, ``scripts``, ``limits`` and ``compile``: how fast, against SpikeInterface."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from steadyspike.cli.errors import Debug, UsageError, clear_errors
+from steadyspike_benchmarks.cli.parsing import split_names, whole_numbers
+
+SPEED_EXAMPLES = """
+[bold]Examples[/bold]
+
+  python -m steadyspike_benchmarks speed --channels 128 --no-whole
+
+  python -m steadyspike_benchmarks speed --channels 128,384 --output speed.json --output speed.md
+"""
+
+
+def speed(
+    channels: Annotated[
+        str, typer.Option("--channels", help="Numbers of channels, with commas.")
+    ] = "128,384",
+    dtypes: Annotated[
+        str, typer.Option("--dtype", help="Types of the raw samples, with commas.")
+    ] = "float32,int16",
+    parts: Annotated[
+        str, typer.Option("--parts", help="Which parts, with commas; see below. Default: all.")
+    ] = "",
+    calls: Annotated[
+        str,
+        typer.Option(
+            "--calls", help="Which of SpikeInterface's own calls to accelerate; see below. Default: all."
+        ),
+    ] = "",
+    duration: Annotated[
+        float, typer.Option("--duration", min=2, help="Seconds of data for each part.")
+    ] = 20.0,
+    whole: Annotated[
+        bool, typer.Option("--whole/--no-whole", help="Also from raw to corrected; upstream takes minutes.")
+    ] = True,
+    whole_duration: Annotated[
+        float, typer.Option("--whole-duration", min=10, help="Seconds of data from raw to corrected.")
+    ] = 30.0,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Measurements; the median counts.")] = 5,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the simulated data.")] = 0,
+    output: Annotated[
+        list[Path] | None,
+        typer.Option("--output", "-o", help="A .json, .md or .png file; a .json that is there is continued."),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Time each part beside its twin in SpikeInterface, and SpikeInterface's own calls with and without acceleration.
+
+    Same arrays, one process, one thread; accelerated calls with all cores too. Data lie in memory and are read in
+    chunks of 1 s; kernels are compiled beforehand.
+
+    Parts: bandpass, reference, chained, interpolate, localize, estimate; or none.
+
+    Calls: bandpass_filter, common_reference, detect_peaks, localize_peaks, ...: all whose name begins so; or none.
+    """
+    with clear_errors(debug):
+        from steadyspike_benchmarks import speed as benchmark
+
+        files = output or []
+        wrong = [str(file) for file in files if file.suffix not in (".json", ".md", ".png")]
+        if wrong:
+            raise UsageError(f"--output {', '.join(wrong)} cannot be written; allowed: .json, .md and .png")
+        settings = benchmark.Settings(
+            channels=tuple(whole_numbers(channels, "--channels")),
+            dtypes=tuple(split_names(dtypes, ("float32", "int16"), "--dtype")),
+            parts=tuple(_beginning_with(parts, benchmark.PARTS, "--parts")),
+            calls=tuple(_beginning_with(calls, benchmark.CALLS, "--calls")),
+            duration_s=duration,
+            whole_duration_s=whole_duration if whole else None,
+            repeats=repeats,
+            seed=seed,
+        )
+        json_file = next((file for file in files if file.suffix == ".json"), None)
+        results = benchmark.run_speed_benchmark(settings, json_file, tell)
+        table = benchmark.format_speed_table(results)
+        for file in files:
+            if file.suffix == ".md":
+                file.write_text(table, encoding="utf8")
+            if file.suffix == ".png":
+                from steadyspike_benchmarks.figures.speed import plot_accelerated_calls
+
+                shown = [row for row in results["rows"] if row["part"] in benchmark.CALLS]
+                plot_accelerated_calls(shown).savefig(file)
+        typer.echo(table)
+
+
+def compile_command(debug: Debug = False) -> None:
+    """Time the compilation that the first correction on a machine waits for, and how little later ones do."""
+    with clear_errors(debug):
+        from steadyspike_benchmarks.compilation import measure_compilation
+
+        measured = measure_compilation()
+        for which in ("first", "second"):
+            total, compiling = measured[f"{which}_s"], measured[f"{which}_compiling_s"]
+            typer.echo(f"{which} process: {total:.1f} s, of which compiling {compiling:.1f} s")
+
+
+def scripts(
+    preset: Annotated[
+        str, typer.Option("--preset", help="SpikeInterface's motion presets, with commas.")
+    ] = "rigid_fast,kilosort_like,nonrigid_accurate",
+    channels: Annotated[int, typer.Option("--channels", min=2, max=384, help="Contacts.")] = 128,
+    duration: Annotated[float, typer.Option("--duration", min=2, help="Seconds of the recording.")] = 100.0,
+    dtype: Annotated[str, typer.Option("--dtype", help="float32 or int16, of the raw samples.")] = "float32",
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Runs; the median counts.")] = 3,
+    output: Annotated[
+        list[Path] | None, typer.Option("--output", "-o", help="A .json or .md file to write.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Run a script of SpikeInterface as it is and with acceleration.
+
+    It filters, references, corrects motion, and reads the corrected traces once. Each run is in a process of its own,
+    with one thread; the script is the same, and acceleration is asked for by the environment.
+    """
+    with clear_errors(debug):
+        from steadyspike_benchmarks import whole_scripts as benchmark
+
+        files = output or []
+        wrong = [str(file) for file in files if file.suffix not in (".json", ".md")]
+        if wrong:
+            raise UsageError(f"--output {', '.join(wrong)} cannot be written; allowed: .json and .md")
+        results = benchmark.run_whole_scripts(
+            [name.strip() for name in preset.split(",")],
+            duration,
+            channels,
+            repeats,
+            tell,
+            split_names(dtype, ("float32", "int16"), "--dtype")[0],
+        )
+        table = benchmark.format_whole_scripts(results)
+        for file in files:
+            text = table if file.suffix == ".md" else json.dumps(results, indent=1) + "\n"
+            file.write_text(text, encoding="utf8")
+        typer.echo(table)
+
+
+def limits(
+    channels: Annotated[int, typer.Option("--channels", min=2, help="Contacts.")] = 384,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Measurements; the median counts.")] = 5,
+    debug: Debug = False,
+) -> None:
+    """Print what accelerated kernels reach beside what memory and arithmetic of this machine would allow."""
+    with clear_errors(debug):
+        from steadyspike_benchmarks.kernel_limits import format_kernel_limits, run_kernel_limits
+
+        typer.echo(format_kernel_limits(run_kernel_limits(channels, repeats=repeats, tell=tell)))
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to ``python -m steadyspike_benchmarks``."""
+    app.command(epilog=SPEED_EXAMPLES)(speed)
+    app.command()(scripts)
+    app.command()(limits)
+    app.command("compile")(compile_command)
+
+
+def tell(line: str) -> None:
+    """Say a line of progress."""
+    typer.echo(line, err=True)
+
+
+def _beginning_with(text: str, allowed: Iterable[str], option: str) -> list[str]:
+    """Read names with commas, each of which stands for all that begin with it; no text for all, and "none" for none."""
+    names = list(allowed)
+    if text in ("", "none"):
+        return names if not text else []
+    chosen = {
+        part.strip(): [name for name in names if name.startswith(part.strip())] for part in text.split(",")
+    }
+    unknown = [part for part, found in chosen.items() if not found]
+    if unknown:
+        raise UsageError(f"{option} {', '.join(unknown)} is unknown; allowed: {', '.join(names)}, none")
+    return list(dict.fromkeys(name for found in chosen.values() for name in found))

@@ -1,0 +1,450 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import spikeinterface.full as si
+import typer
+from cli_runner import assert_nothing_left, run, run_benchmark
+
+from steadyspike.cli.errors import clear_errors
+from steadyspike.simulation.drift import build_probe, simulate_drifting_recording
+
+
+@pytest.fixture(scope="module")
+def raw_folder(tmp_path_factory):
+    """A raw int16 recording, as a binary folder."""
+    simulated = simulate_drifting_recording(
+        "rigid_zigzag", num_channels=24, duration_s=8.0, num_units=12, seed=4
+    )
+    folder = tmp_path_factory.mktemp("data") / "raw"
+    si.astype(simulated.recording, "int16", round=True).save(folder=folder, format="binary", n_jobs=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def corrected_folder(raw_folder, tmp_path_factory):
+    """What `steadyspike correct` writes for it."""
+    output = tmp_path_factory.mktemp("results") / "corrected"
+    result = run("correct", raw_folder, "-o", output, "-p", "steady_rigid", "-f", "binary", "-j", 1)
+    assert result.exit_code == 0, result.output
+    return output
+
+
+@pytest.mark.parametrize(
+    "command", ["", "demo", "correct", "info", "presets list", "presets show", "benchmark speed"]
+)
+def test_help_is_there(command):
+    result = run(*command.split(), "--help")
+    assert result.exit_code == 0
+    assert "Usage: " in result.output
+
+
+def test_help_of_correct_names_what_is_written():
+    output = run("correct", "--help").output
+    for word in ("recording.json", "motion_info", "--trust-pickle", "Examples"):
+        assert word in output
+
+
+def test_the_command_imports_nothing_heavy_to_show_its_help():
+    script = (
+        "import sys; from steadyspike.cli import app; "
+        "print([m for m in ('torch', 'tensorflow', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_correct_writes_what_help_says(corrected_folder):
+    names = sorted(path.name for path in corrected_folder.iterdir())
+    assert names == ["figures", "motion_info", "recording", "recording.json", "steadyspike.json"]
+    figures = sorted(path.name for path in (corrected_folder / "figures").iterdir())
+    assert figures == [
+        "motion_map.png",
+        "peaks_on_probe.png",
+        "raster.png",
+        "run_times.png",
+        "trust.png",
+        "verdict.png",
+    ]
+    verdict = json.loads((corrected_folder / "motion_info" / "verdict.json").read_text())
+    assert verdict["verdict"] == "correct"
+    assert json.loads((corrected_folder / "steadyspike.json").read_text())["result"]["followed"] is False
+    info = si.load_motion_info(corrected_folder / "motion_info")
+    assert info["parameters"]["preset"] == "steady_rigid"
+    trust = np.load(corrected_folder / "motion_info" / "trust.npy")
+    assert trust.shape == info["motion"].displacement[0].shape
+    assert len(info["peaks"]) == len(info["peak_locations"]) > 50
+    marker = json.loads((corrected_folder / "steadyspike.json").read_text())
+    assert marker["request"]["preset"] == "steady_rigid"
+    assert marker["request"]["preprocess"] == "bandpass and common reference"
+    assert marker["versions"]["spikeinterface"] == si.__version__
+    assert [path.name for path in corrected_folder.parent.iterdir()] == ["corrected"]
+
+
+def test_lazy_json_gives_the_saved_traces_in_a_process_that_never_imported_us(corrected_folder):
+    script = (
+        "import sys, numpy as np, spikeinterface.full as si; "
+        f"lazy = si.load({str(corrected_folder / 'recording.json')!r}); "
+        f"saved = si.load({str(corrected_folder / 'recording')!r}); "
+        "a, b = (r.get_traces(start_frame=20_000, end_frame=50_000) for r in (lazy, saved)); "
+        "assert lazy.dtype == 'float32' and a.std() > 1; "
+        "np.testing.assert_allclose(a, b, atol=1e-2)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_zarr_and_other_presets_and_settings(raw_folder, tmp_path):
+    result = run(
+        *("correct", raw_folder, "-o", tmp_path / "out", "-p", "rigid_fast", "-f", "zarr", "-j", 1),
+        *("--set", "estimate_motion.bin_s=2", "--set", "detect.detect_threshold=6", "--no-figures"),
+    )
+    assert result.exit_code == 0, result.output
+    assert "peaks; " in result.output
+    info = si.load_motion_info(tmp_path / "out" / "motion_info")
+    assert info["parameters"]["estimate_motion_kwargs"]["bin_s"] == 2
+    assert info["parameters"]["detect_kwargs"]["detect_threshold"] == 6
+    assert info["motion"].displacement[0].shape == (4, 1)
+    lazy, saved = si.load(tmp_path / "out" / "recording.json"), si.load(tmp_path / "out" / "recording.zarr")
+    assert lazy.get_num_channels() == saved.get_num_channels()
+    piece = dict(start_frame=1000, end_frame=4000)
+    np.testing.assert_allclose(lazy.get_traces(**piece), saved.get_traces(**piece), atol=1e-2)
+    assert not (tmp_path / "out" / "figures").exists()
+
+
+def test_relative_paths_let_data_and_result_move_together(raw_folder, tmp_path):
+    shutil.copytree(raw_folder, tmp_path / "here" / "raw")
+    result = run(
+        *("correct", tmp_path / "here" / "raw", "-o", tmp_path / "here" / "out", "-p", "steady_rigid"),
+        *("--relative-paths", "--no-figures", "-j", 1),
+    )
+    assert result.exit_code == 0, result.output
+    (tmp_path / "here").rename(tmp_path / "there")
+    loaded = si.load(tmp_path / "there" / "out" / "recording.json", base_folder=True)
+    assert loaded.get_traces(start_frame=0, end_frame=100).shape == (100, 24)
+
+
+def test_a_folder_in_the_way_is_safe(raw_folder, corrected_folder, tmp_path):
+    result = run("correct", raw_folder, "-o", corrected_folder)
+    assert result.exit_code == 2
+    assert "--overwrite" in result.output
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.tex").write_text("years of work")
+    result = run("correct", raw_folder, "-o", tmp_path / "thesis", "--overwrite")
+    assert result.exit_code == 2
+    assert "not written by steadyspike" in result.output
+    assert (tmp_path / "thesis" / "chapter1.tex").read_text() == "years of work"
+
+
+def test_overwrite_replaces_the_whole_folder(raw_folder, corrected_folder, tmp_path):
+    output = tmp_path / "corrected"
+    shutil.copytree(corrected_folder, output)
+    result = run(
+        "correct", raw_folder, "-o", output, "-p", "steady_rigid", "--overwrite", "--no-figures", "-j", 1
+    )
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in output.iterdir()) == [
+        "motion_info",
+        "recording.json",
+        "steadyspike.json",
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["corrected"]
+
+
+def test_input_inside_the_folder_to_replace_is_refused(corrected_folder):
+    result = run("correct", corrected_folder / "recording", "-o", corrected_folder, "--overwrite")
+    assert result.exit_code == 2
+    assert (corrected_folder / "recording").is_dir()
+
+
+def test_corrected_recording_can_be_corrected_again(corrected_folder, tmp_path):
+    result = run(
+        *("correct", corrected_folder / "recording.json", "-o", tmp_path / "again", "-p", "steady_rigid"),
+        *("--no-figures", "-j", 1),
+    )
+    assert result.exit_code == 0, result.output
+    marker = json.loads((tmp_path / "again" / "steadyspike.json").read_text())
+    assert marker["request"]["preprocess"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--preset", "steady_nonsense"], "steady_nonrigid"),
+        (["--preset", "neuropixels1"], "preprocess"),
+        (["--preset", "nowhere.toml"], "nowhere.toml"),
+        (["--preprocess", "neuropixels9"], "neuropixels1"),
+        (["--preprocess", "steady_rigid"], "--preset"),
+        (["--n-jobs", "0"], "-1 for all cores"),
+        (["--chunk-duration", "soon"], "500ms"),
+        (["--set", "estimate_motion=3"], "estimate_motion"),
+        (["--set", "bin_s"], "key=value"),
+        (["--set", "detect.detect_treshold=5"], "did you mean 'detect_threshold'"),
+        (["--set", "estimate_motion.bin_s=0"], "greater than 0"),
+        (["--reader", "telegraph"], "spikeglx"),
+        (["--reader-option", "num_channels=4"], "reader"),
+        (["--segment", "3"], "counted from 0"),
+        (["--probe", "nowhere.json"], "nowhere.json"),
+        (["--format", "matlab"], "zarr"),
+    ],
+)
+def test_misuse_is_told_in_one_line_before_anything_is_read(raw_folder, tmp_path, arguments, words):
+    result = run("correct", raw_folder, "-o", tmp_path / "out", *arguments)
+    assert result.exit_code == 2
+    assert words in result.output
+    assert "Traceback" not in result.output
+    assert_nothing_left(tmp_path)
+
+
+def test_missing_recording_probe_and_trust(tmp_path):
+    results = tmp_path / "results"
+    results.mkdir()
+    assert run("correct", tmp_path / "absent", "-o", results / "out").exit_code == 2
+    np.zeros((3000, 4), dtype="int16").tofile(tmp_path / "raw.dat")
+    reading = ["--reader", "binary"]
+    for option in ("sampling_frequency=30000", "num_channels=4", "dtype=int16"):
+        reading += ["--reader-option", option]
+    result = run("correct", tmp_path / "raw.dat", "-o", results / "out", *reading)
+    assert result.exit_code == 2
+    assert "--probe" in result.output
+    (tmp_path / "chain.pkl").write_bytes(b"")
+    result = run("correct", tmp_path / "chain.pkl", "-o", results / "out")
+    assert result.exit_code == 2
+    assert "--trust-pickle" in result.output
+    assert_nothing_left(results)
+
+
+@pytest.fixture(scope="module")
+def two_segments(raw_folder, tmp_path_factory):
+    """The raw recording cut in two."""
+    raw = si.load(raw_folder)
+    pieces = [raw.frame_slice(0, 100_000), raw.frame_slice(130_000, 240_000)]
+    folder = tmp_path_factory.mktemp("data") / "two"
+    si.append_recordings(pieces).save(folder=folder, format="binary", n_jobs=1)
+    return folder
+
+
+def test_several_segments_are_corrected_together(two_segments, tmp_path):
+    output = tmp_path / "out"
+    result = run("correct", two_segments, "-o", output, "-p", "steady_rigid", "-j", 1)
+    assert result.exit_code == 0, result.output
+    assert "in 2 segments" in result.output
+    info = si.load_motion_info(output / "motion_info")
+    assert [len(displacement) for displacement in info["motion"].displacement] == [4, 4]
+    assert set(info["peaks"]["segment_index"]) == {0, 1}
+    assert np.load(output / "motion_info" / "trust.npy").shape == (8, 1)
+    corrected = si.load(output / "recording.json")
+    assert corrected.get_num_samples(1) == 110_000
+    assert corrected.get_traces(segment_index=1, end_frame=100).shape == (100, 24)
+    for name in ("raster", "motion_map", "peaks_on_probe", "trust"):
+        for segment in (0, 1):
+            assert (output / "figures" / f"{name}_segment{segment}.png").is_file()
+
+
+def test_estimators_of_one_segment_need_a_choice(two_segments, tmp_path):
+    result = run("correct", two_segments, "-o", tmp_path / "out", "-p", "dredge_fast")
+    assert result.exit_code == 2
+    for word in ("--segment", "dredge_ap", "steady_decentralized"):
+        assert word in result.output
+    assert_nothing_left(tmp_path)
+    options = ("-p", "rigid_fast", "--segment", 1, "--no-figures", "-j", 1)
+    result = run("correct", two_segments, "-o", tmp_path / "out", *options)
+    assert result.exit_code == 0, result.output
+    assert si.load(tmp_path / "out" / "recording.json").get_num_segments() == 1
+
+
+def give_up():
+    raise RuntimeError("no luck\nat all")
+
+
+def be_terminated():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize(("stop", "code"), [(give_up, 1), (be_terminated, 130)])
+def test_failure_on_the_way_leaves_nothing(raw_folder, tmp_path, monkeypatch, stop, code):
+    from steadyspike.peaks import on_disk
+
+    def fail(*_, **__):
+        stop()
+
+    monkeypatch.setattr(on_disk, "run_node_pipeline", fail)
+    result = run("correct", raw_folder, "-o", tmp_path / "out", "-p", "steady_rigid", "-j", 1)
+    assert result.exit_code == code
+    assert "Traceback" not in result.output
+    assert ("no luck at all" in result.output) == (code == 1)
+    assert_nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize(("stop", "code"), [(give_up, 1), (be_terminated, 130)])
+def test_failure_after_the_peaks_keeps_them_for_the_next_run(raw_folder, tmp_path, monkeypatch, stop, code):
+    from steadyspike.peaks import on_disk
+
+    command = ("correct", raw_folder, "-o", tmp_path / "out", "-p", "steady_rigid", "-j", 1, "--no-figures")
+    with monkeypatch.context() as patch:
+        patch.setattr(si, "save_motion_info", lambda *_, **__: stop())
+        result = run(*command)
+    assert result.exit_code == code
+    assert "goes on from there" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["out.part"]
+
+    result = run(*command, "--set", "detect.detect_threshold=7")
+    assert result.exit_code == 2
+    assert "detect_threshold is 8.0 there and 7 here" in result.output
+    assert "--restart" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["out.part"]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(on_disk, "run_node_pipeline", None)
+        result = run(*command)
+    assert result.exit_code == 0, result.output
+    assert "going on" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_work_folder_of_someone_else_is_safe(raw_folder, tmp_path):
+    (tmp_path / "out.part").mkdir()
+    (tmp_path / "out.part" / "book.tex").write_text("part one")
+    for options in ((), ("--restart",)):
+        result = run("correct", raw_folder, "-o", tmp_path / "out", "-p", "steady_rigid", "-j", 1, *options)
+        assert result.exit_code == 2
+        assert "holds no peaks" in result.output
+    assert (tmp_path / "out.part" / "book.tex").is_file()
+
+
+def test_debug_shows_where_it_came_from(tmp_path):
+    result = run("correct", tmp_path / "absent", "-o", tmp_path / "out", "--debug")
+    assert result.exit_code == 2
+    assert "Traceback" in result.output
+    assert "load_recording" in result.output
+
+
+STOPS = """
+import sys
+from steadyspike.cli import app, correction
+estimate = correction.estimate
+def stopping(*args, **kwargs):
+    found = estimate(*args, **kwargs) if {late} else None
+    print("here", flush=True)
+    sys.stdin.read()
+    return found
+correction.estimate = stopping
+app(["correct", *sys.argv[1:]], prog_name="steadyspike")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("late", [False, True])
+def test_ctrl_c_leaves_nothing_half_done(raw_folder, tmp_path, late):
+    output = ["-o", str(tmp_path / "out"), "-p", "steady_rigid", "-j", "1", "--preprocess", "none"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", STOPS.format(late=late), str(raw_folder), *output],
+        **dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE),
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    # it waits there, with its folders made and, if late, its peaks found, until the interrupt comes
+    assert process.stdout.readline() == "here\n", process.stderr.read()
+    assert any(path.name.startswith(".out-unfinished-") for path in tmp_path.iterdir())
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "stopped" in errors
+    # peaks that were found already are kept
+    assert [path.name for path in tmp_path.iterdir()] == (["out.part"] if late else [])
+    assert ("kept" in errors) == late
+
+
+def test_an_interrupt_that_became_an_error_is_one():
+    def convert():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ImportError("initialization failed") from None
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(typer.Exit) as stopped, clear_errors():
+        convert()
+    assert stopped.value.exit_code == 130
+    assert signal.getsignal(signal.SIGINT) is before
+    with pytest.raises(typer.Exit) as failed, clear_errors():
+        raise ImportError("initialization failed")
+    assert failed.value.exit_code == 1
+
+
+def test_presets_list_and_show():
+    listed = run("presets", "list")
+    assert listed.exit_code == 0, listed.output
+    for name in ("steady_rigid", "steady_nonrigid", "steady_kilosort", "neuropixels1", "neuropixels2"):
+        assert name in listed.output
+    only = run("presets", "list", "--kind", "preprocessing").output
+    assert "neuropixels1" in only
+    assert "steady_rigid" not in only
+    assert run("presets", "list", "--kind", "astrology").exit_code == 2
+    assert run("presets", "show", "steady_nonsense").exit_code == 2
+
+
+def test_what_show_prints_is_a_preset(tmp_path):
+    shown = run("presets", "show", "steady_rigid")
+    assert shown.exit_code == 0
+    file = tmp_path / "mine.toml"
+    file.write_text(shown.output)
+    assert run("presets", "validate", file).exit_code == 0
+    file.write_text(shown.output.replace("detect_threshold", "detect_treshold"))
+    result = run("presets", "validate", "steady_rigid", file)
+    assert result.exit_code == 1
+    assert "detect_treshold" in result.output
+    assert "good" in result.output
+
+
+def test_info_tells_versions_and_places():
+    result = run("info")
+    assert result.exit_code == 0, result.output
+    for word in (si.__version__, "steady_monopolar", "steady_decentralized", "neuropixels1", "numba"):
+        assert word in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["speed", "--channels", "many"],
+        ["speed", "--dtype", "float8"],
+        ["speed", "--parts", "bandpass,magic"],
+        ["speed", "--output", "speed.docx"],
+        ["motion", "--scenario", "earthquake"],
+        ["motion", "--seed", "one"],
+    ],
+)
+def test_benchmarks_refuse_what_they_cannot_do(arguments):
+    result = run_benchmark(*arguments)
+    assert result.exit_code == 2
+    assert "error" in result.output
+
+
+def test_preprocessing_follows_the_probe(raw_folder):
+    from steadyspike.cli.reading import fitting_preset, preprocess
+
+    recording = si.load(raw_folder)
+    assert preprocess(recording, "auto")[1] == "bandpass and common reference"
+    recording.set_property("inter_sample_shift", np.linspace(0, 1, 24))
+    recording.set_channel_gains(2.3)
+    recording.set_channel_offsets(0.0)
+    assert fitting_preset(recording) == "neuropixels1"
+    recording.set_probe(build_probe("np2", 24))
+    assert fitting_preset(recording) == "neuropixels2"
+    recording.annotate(is_filtered=True)
+    assert preprocess(recording, "auto") == (recording, "none")
+
+
+def test_verdicts_are_counted(tmp_path, monkeypatch):
+    from steadyspike_benchmarks import verdicts
+
+    monkeypatch.setattr(verdicts, "EXPECTED", {("still", "constant"): "do not correct"})
+    result = run_benchmark("verdicts", "-o", str(tmp_path / "study"), "--seeds", "1")
+    assert result.exit_code == 0, result.output
+    assert "| still | constant |" in result.output
+    assert len(list((tmp_path / "study").glob("*.json"))) == 1

@@ -1,0 +1,184 @@
+import sys
+import types
+
+import numpy as np
+import pytest
+import spikeinterface.full as si
+from motion_inputs import drifting_peaks
+from spikeinterface.core.motion import Motion
+from spikeinterface.sortingcomponents.motion import estimate_motion, interpolate_motion
+
+import steadyspike
+from steadyspike.integration.acceleration.patches import PATCHES, REPAIRS
+
+
+def test_repairs_are_told():
+    assert set(REPAIRS) <= {patch.name for patch in PATCHES}
+    with steadyspike.accelerate():
+        assert all(sentence in repr(steadyspike.accelerated()) for sentence in REPAIRS.values())
+
+
+def still_and_moving(num_segments):
+    """A recording, and a motion that differs between its segments."""
+    recording = si.generate_recording(num_channels=16, durations=[3.0] * num_segments, seed=0)
+    bins = np.arange(3.0) + 0.5
+    depths = np.array([0.0, 100.0])
+    displacement = [np.full((3, 2), 3.0 * index) + np.arange(3.0)[:, None] for index in range(num_segments)]
+    return recording, Motion(displacement, [bins.copy() for _ in range(num_segments)], depths)
+
+
+def test_several_segments_are_interpolated():
+    recording, motion = still_and_moving(2)
+    with pytest.raises(ValueError, match="Several segment"):
+        interpolate_motion(recording, motion)
+    with steadyspike.accelerate():
+        corrected = interpolate_motion(recording, motion)
+    assert corrected.get_num_channels() < 16
+    # what it gives for each segment is what that segment alone gives
+    for index in range(2):
+        alone = Motion([motion.displacement[index]], [motion.temporal_bins_s[index]], motion.spatial_bins_um)
+        expected = interpolate_motion(
+            recording.select_segments([index]), alone, border_mode="force_zeros"
+        ).select_channels(corrected.channel_ids)
+        np.testing.assert_allclose(
+            corrected.get_traces(segment_index=index), expected.get_traces(segment_index=0), atol=1e-5
+        )
+    kept = corrected.save(format="memory", n_jobs=1, progress_bar=False)
+    np.testing.assert_array_equal(kept.get_traces(segment_index=1), corrected.get_traces(segment_index=1))
+    assert corrected._kwargs["motion"] is motion
+    assert not corrected.check_serializability("pickle")
+
+
+def test_channels_that_leave_in_any_segment_go():
+    recording, motion = still_and_moving(2)
+    motion.displacement[1] += 30.0
+    with steadyspike.accelerate():
+        both = interpolate_motion(recording, motion)
+    first = Motion(motion.displacement[:1], motion.temporal_bins_s[:1], motion.spatial_bins_um)
+    alone = interpolate_motion(recording.select_segments([0]), first)
+    assert set(both.channel_ids) < set(alone.channel_ids)
+
+
+def test_integers_become_float32(tmp_path):
+    recording, motion = still_and_moving(1)
+    integers = si.scale(recording, gain=10.0, dtype="int16")
+    with pytest.raises(ValueError, match="non-floating"):
+        interpolate_motion(integers, motion)
+    expected = interpolate_motion(integers, motion, dtype="float32")
+    with steadyspike.accelerate():
+        corrected = interpolate_motion(integers, motion)
+        assert corrected.dtype == np.dtype("float32")
+        corrected.dump(tmp_path / "corrected.pickle")
+    np.testing.assert_allclose(corrected.get_traces(), expected.get_traces(), atol=1e-5)
+    # and loads as SpikeInterface's own
+    again = si.load(tmp_path / "corrected.pickle")
+    np.testing.assert_allclose(again.get_traces(), expected.get_traces(), atol=1e-5)
+
+
+def test_bins_of_a_size_with_a_time_vector(tmp_path):
+    (shifted, motion), (vector, _) = still_and_moving(1), still_and_moving(1)
+    motion = Motion(motion.displacement, [motion.temporal_bins_s[0] + 10.0], motion.spatial_bins_um)
+    shifted.shift_times(10.0)
+    vector.set_times(vector.get_times() + 10.0)
+    with pytest.raises(IndexError):
+        interpolate_motion(vector, motion, interpolation_time_bin_size_s=0.5)
+    expected = interpolate_motion(shifted, motion, interpolation_time_bin_size_s=0.5)
+    with steadyspike.accelerate():
+        ours = interpolate_motion(vector, motion, interpolation_time_bin_size_s=0.5)
+        ours.dump(tmp_path / "corrected.pickle")
+    edges, theirs = (one.segments[0].interpolation_time_bin_edges_s for one in (ours, expected))
+    np.testing.assert_allclose(edges, theirs)
+    again = si.load(tmp_path / "corrected.pickle")
+    for one in (ours, again):
+        np.testing.assert_allclose(one.get_traces(), expected.get_traces(), atol=1e-5)
+
+
+def test_what_needs_no_repair_is_left_alone():
+    recording, motion = still_and_moving(1)
+    with steadyspike.accelerate():
+        interpolate_motion(recording, motion)
+        reasons = steadyspike.accelerated()["interpolate_motion_arguments"].fell_back
+    assert list(reasons) == ["nothing to repair"]
+    with steadyspike.accelerate(), pytest.raises(ValueError, match="Wrong border_mode"):
+        interpolate_motion(recording, motion, border_mode="nonsense")
+
+
+@pytest.fixture
+def medicine(monkeypatch):
+    """A stand-in for the package: 1 s bins from the first sample."""
+
+    def run_medicine(peak_times, **arguments):
+        bins = np.arange(0.5, peak_times.max(), 1.0)
+        return None, bins, np.array([0.0, 600.0]), np.column_stack([bins, 2 * bins])
+
+    module = types.ModuleType("medicine")
+    module.run_medicine = run_medicine
+    monkeypatch.setitem(sys.modules, "medicine", module)
+
+
+@pytest.mark.parametrize("vector", [False, True])
+def test_medicine_follows_the_times(medicine, vector):
+    recording, peaks, locations = drifting_peaks(t_start=None if vector else 100.0)
+    if vector:
+        # an hour's pause in the middle
+        times = np.arange(recording.get_num_samples()) / 1000.0 + 100.0
+        times[30_000:] += 3600.0
+        recording.set_times(times)
+    theirs = estimate_motion(recording, peaks, locations, method="medicine")
+    with steadyspike.accelerate():
+        ours = estimate_motion(recording, peaks, locations, method="medicine")
+    assert theirs.temporal_bins_s[0][0] == 0.5
+    bins = theirs.temporal_bins_s[0] + 100.0
+    expected = np.where(vector & (bins > 130.0), bins + 3600.0, bins)
+    np.testing.assert_allclose(ours.temporal_bins_s[0], expected, atol=1e-3)
+    np.testing.assert_array_equal(ours.displacement[0], theirs.displacement[0])
+
+
+def test_medicine_keeps_the_direction(medicine):
+    inputs = drifting_peaks()
+    with steadyspike.accelerate():
+        assert estimate_motion(*inputs, method="medicine", direction="x").direction == "x"
+        motion = estimate_motion(*inputs, method="medicine")
+        assert "nothing to repair" in steadyspike.accelerated()["medicine"].fell_back
+    assert motion == estimate_motion(*inputs, method="medicine")
+
+
+@pytest.fixture(scope="module")
+def spiking():
+    return si.generate_ground_truth_recording(durations=[4.0], num_channels=16, num_units=15, seed=0)[0]
+
+
+SELECTED = dict(
+    preset="rigid_fast",
+    select_kwargs={"method": "uniform", "n_peaks": 5, "seed": 0},
+    n_jobs=1,
+    progress_bar=False,
+)
+
+
+def test_peaks_are_selected(spiking, tmp_path):
+    with pytest.raises(TypeError, match="pipeline_nodes"):
+        si.correct_motion(spiking, **SELECTED)
+    with steadyspike.accelerate():
+        corrected, info = si.correct_motion(
+            spiking, output_motion_info=True, folder=tmp_path / "motion", **SELECTED
+        )
+        motion = si.compute_motion(spiking, **SELECTED)
+    assert corrected.get_traces(end_frame=100).shape[0] == 100
+    assert 0 < info["peaks"].size <= 5 * 16
+    assert info["peak_locations"].size == info["peaks"].size
+    assert set(info["run_times"]) == {"detect_peaks", "select_peaks", "localize_peaks", "estimate_motion"}
+    assert si.load_motion_info(tmp_path / "motion")["motion"] == info["motion"]
+    assert motion.displacement[0].shape == info["motion"].displacement[0].shape
+
+
+def test_errors_after_selection_are_spikeinterfaces(spiking, tmp_path):
+    wrong = {**SELECTED, "estimate_motion_kwargs": {"no_such": 1}}
+    with steadyspike.accelerate():
+        with pytest.raises(RuntimeError, match=r"Motion estimation failed. Error given: .*no_such"):
+            si.compute_motion(spiking, **wrong)
+        with pytest.warns(UserWarning, match="Motion estimation failed"):
+            assert si.compute_motion(spiking, raise_error=False, **wrong) is None
+        (tmp_path / "there").mkdir()
+        with pytest.raises(AssertionError, match="already exists"):
+            si.compute_motion(spiking, folder=tmp_path / "there", **SELECTED)

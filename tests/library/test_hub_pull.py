@@ -1,0 +1,289 @@
+"""Pulling: by tag, branch and commit; private ones; without a network; and what broke on the way or in the cache."""
+
+import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from hub_examples import small_model
+from hub_server import OTHER, OWNER, READER
+from huggingface_hub import constants
+
+import steadyspike
+from steadyspike.library.hub.cache import reference_of
+from steadyspike.library.hub.client import fetch, pull_from_hub, search, versions
+from steadyspike.library.hub.reference import HubError, HubReference, NotOnDiskError, without_tokens
+from steadyspike.library.models.references import find_model, find_source
+
+WEIGHTS = "model.safetensors"
+
+
+@pytest.fixture
+def shared(hub, new_cache):
+    """Push two versions of a model, and start with an empty cache as someone else."""
+    refs = [small_model(seed).push_to_hub("lab/small", tag=f"v{seed}").ref for seed in (1, 2)]
+    new_cache()
+    hub.requests.clear()
+    return refs
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Return a function after which nobody answers."""
+
+    def cut():
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
+        monkeypatch.setattr(constants, "ENDPOINT", url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+
+    return cut
+
+
+def is_version(seed, model):
+    return torch.equal(model.network.out.weight, small_model(seed).network.out.weight)
+
+
+def test_by_tag_branch_and_commit(hub, shared):
+    for ref, seed in (("hf:lab/small", 2), ("hf:lab/small@main", 2), ("hf:lab/small@v1", 1), (shared[0], 1)):
+        assert is_version(seed, pull_from_hub(ref))
+        fetched = fetch(ref)
+        assert str(fetched.ref) == shared[seed - 1]
+        assert reference_of(fetched.folder) == fetched.ref
+        assert not fetched.folder.joinpath(".gitattributes").exists()
+    # what two versions have in common is downloaded once
+    assert len(hub.paths("GET", "config.json")) == 1
+    assert len(hub.paths("GET", WEIGHTS)) == 2
+
+
+def test_a_commit_that_is_there_needs_no_network(hub, shared, no_network, offline):
+    pull_from_hub(shared[0])
+    hub.requests.clear()
+    assert is_version(1, pull_from_hub(shared[0]))
+    assert not hub.requests
+    no_network()
+    assert is_version(1, pull_from_hub(shared[0]))
+    offline()
+    assert is_version(1, pull_from_hub(shared[0]))
+
+
+def test_a_tag_that_somebody_moved_does_not_change_a_commit(hub, shared):
+    fetched = fetch("hf:lab/small@v1")
+    hub.repos["lab/small"].tags["v1"] = hub.repos["lab/small"].tags["v2"]
+    assert is_version(1, pull_from_hub(str(fetched.ref)))
+    assert is_version(2, pull_from_hub("hf:lab/small@v1"))
+
+
+def test_references_are_understood_everywhere_a_model_is(shared):
+    assert find_model("hf:lab/small@v1") == fetch(shared[0]).folder
+    assert find_source("hf:lab/small@v1").saved == shared[0]
+    assert find_source(pull_from_hub("hf:lab/small@v1")).saved == shared[0]
+    assert find_source(steadyspike.load_model("hf:lab/small")).saved == shared[1]
+    with pytest.raises(ValueError, match="holds a model; what is wanted here is a preset"):
+        steadyspike.load_preset("hf:lab/small")
+
+
+def test_what_is_not_there(shared):
+    with pytest.raises(
+        HubError, match=r"hf:lab/nothing: there is no such repository, or it is private; log in"
+    ):
+        pull_from_hub("hf:lab/nothing")
+    with pytest.raises(
+        HubError, match=r"hf:lab/small@v9: the repository has no revision 'v9'; see: .* lab/small"
+    ):
+        pull_from_hub("hf:lab/small@v9")
+    with pytest.raises(HubError, match="has no revision '0000"):
+        pull_from_hub("hf:lab/small@" + "0" * 40)
+
+
+@pytest.mark.parametrize(
+    "bad", ["lab/small", "hf:small", "hf:lab/small@", "hf:lab/small@a b", "hf:lab/small@-x", 3]
+)
+def test_references_that_are_none(bad):
+    with pytest.raises((ValueError, AttributeError), match=r"Hugging Face Hub|no attribute"):
+        pull_from_hub(bad)
+
+
+def test_a_token_goes_to_the_hub_only(hub, shared):
+    pull_from_hub("hf:lab/small@v1", token=OWNER)
+    sent = [token for method, path, token in hub.requests if path.startswith("/stored/")]
+    assert sent == [None]
+    assert {token for method, path, token in hub.requests if "/resolve/" in path} == {OWNER}
+
+
+def test_private_repositories(hub, model, new_cache, monkeypatch, caplog):
+    model.push_to_hub("lab/secret", tag="v1", private=True)
+    for token, answer in (
+        (OWNER, None),
+        (READER, None),
+        (OTHER, "no such repository, or it is private; log in"),
+        ("hf_nobodyKnowsThisOne", "does not accept the access token"),
+    ):
+        new_cache(token)
+        if answer is None:
+            assert pull_from_hub("hf:lab/secret@v1", token=token).config == model.config
+            continue
+        with pytest.raises(HubError, match=answer) as caught:
+            pull_from_hub("hf:lab/secret@v1", token=token)
+        assert token not in str(caught.value) + caplog.text
+    monkeypatch.delitem(os.environ, "HF_TOKEN")
+    with pytest.raises(HubError, match=r"or it is private; log in with `hf auth login`"):
+        pull_from_hub("hf:lab/secret")
+    assert hub.requests[-1][2] is None
+
+
+def test_a_gated_repository_says_to_ask(hub, shared):
+    hub.fail("GET", "/revision/v1", status=403, headers={"X-Error-Code": "GatedRepo"})
+    with pytest.raises(HubError, match="asks for a permission first"):
+        pull_from_hub("hf:lab/small@v1")
+
+
+@pytest.mark.parametrize("how", ["argument", "environment"])
+def test_offline_what_was_downloaded_loads_and_else_it_says_what_to_do(hub, shared, how, offline):
+    pull_from_hub("hf:lab/small@v1")
+    hub.requests.clear()
+    if how == "environment":
+        offline()
+    arguments = {"offline": True} if how == "argument" else {}
+    for ref in ("hf:lab/small@v1", shared[0]):
+        assert is_version(1, pull_from_hub(ref, **arguments))
+    for ref in ("hf:lab/small", "hf:lab/small@v2", shared[1], "hf:lab/nothing"):
+        with pytest.raises(
+            NotOnDiskError, match=f"{ref} is not on this machine .* run: steadyspike models pull {ref}"
+        ):
+            pull_from_hub(ref, **arguments)
+    assert not hub.requests
+
+
+def test_without_a_network_the_last_known_version_is_used(hub, shared, no_network):
+    pull_from_hub("hf:lab/small@v1")
+    no_network()
+    with pytest.warns(UserWarning, match=f"taken as it was last known, {shared[0][-40:]}"):
+        assert is_version(1, pull_from_hub("hf:lab/small@v1"))
+    with pytest.raises(
+        NotOnDiskError, match=r"hf:lab/small@v2 is not on this machine and the Hub cannot be reached"
+    ):
+        pull_from_hub("hf:lab/small@v2")
+    with pytest.raises(NotOnDiskError, match="run: steadyspike models pull hf:lab/small"):
+        pull_from_hub(shared[1])
+    with pytest.raises(HubError, match="search: the Hub cannot be reached"):
+        search()
+
+
+def test_a_network_that_swallows_everything_is_not_waited_for(shared, monkeypatch):
+    pull_from_hub("hf:lab/small@v1")
+    monkeypatch.setattr("steadyspike.library.hub.client.TIMEOUT_S", 0.1)
+    # connections are accepted, but nobody answers
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.warns(UserWarning, match="does not answer"):
+            assert is_version(1, pull_from_hub("hf:lab/small@v1"))
+        with pytest.raises(NotOnDiskError, match="the Hub cannot be reached"):
+            pull_from_hub("hf:lab/small@v2")
+
+
+def test_several_at_once(hub, shared):
+    with ThreadPoolExecutor(4) as pool:
+        pulled = list(pool.map(pull_from_hub, ["hf:lab/small@v1", "hf:lab/small@v2"] * 4))
+    assert all(is_version(1 + index % 2, one) for index, one in enumerate(pulled))
+    assert is_version(2, pull_from_hub(shared[1], offline=True))
+
+
+def test_a_partial_snapshot_is_noticed(hub, shared):
+    folder = fetch("hf:lab/small@v1").folder
+    (folder / WEIGHTS).unlink()
+    with pytest.raises(NotOnDiskError, match=r"as a whole \(model.safetensors is missing or damaged\)"):
+        pull_from_hub(shared[0], offline=True)
+    with pytest.raises(NotOnDiskError, match="as a whole"):
+        find_model_offline(shared[0])
+    assert is_version(1, pull_from_hub(shared[0]))
+    assert is_version(1, pull_from_hub(shared[0], offline=True))
+
+
+def find_model_offline(ref):
+    return fetch(ref, "model", offline=True)
+
+
+@pytest.mark.parametrize("damage", [b"", b"x"])
+def test_a_damaged_file_is_noticed_and_downloaded_again(hub, shared, damage):
+    blob = fetch("hf:lab/small@v1").folder.joinpath(WEIGHTS).resolve()
+    content = blob.read_bytes()
+    blob.chmod(0o644)
+    blob.write_bytes(content[:-1] + damage)
+    with pytest.raises(NotOnDiskError, match="missing or damaged"):
+        pull_from_hub(shared[0], offline=True)
+    assert is_version(1, pull_from_hub(shared[0]))
+    assert blob.read_bytes() == content
+
+
+def test_a_download_that_is_cut_goes_on_where_it_was(hub, shared):
+    hub.fail("GET", WEIGHTS, times=2, cut_after=1000)
+    assert is_version(1, pull_from_hub("hf:lab/small@v1"))
+    assert len(hub.paths("GET", WEIGHTS)) == 3
+
+
+def test_a_download_that_never_ends_leaves_the_cache_whole(hub, shared):
+    hub.fail("GET", WEIGHTS, times=100, cut_after=0)
+    with pytest.raises(NotOnDiskError, match="the Hub cannot be reached"):
+        pull_from_hub("hf:lab/small@v1")
+    with pytest.raises(NotOnDiskError, match=r"model\.safetensors is missing"):
+        pull_from_hub("hf:lab/small@v1", offline=True)
+    names = [name for _, _, files in os.walk(constants.HF_HUB_CACHE) for name in files]
+    assert not [name for name in names if name.endswith("incomplete")]
+    hub.faults.clear()
+    assert is_version(1, pull_from_hub("hf:lab/small@v1"))
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_hub_that_is_busy_is_asked_again(hub, shared, status):
+    hub.fail("HEAD", "config.json", times=2, status=status)
+    hub.fail("GET", WEIGHTS, times=1, status=429)
+    assert is_version(1, pull_from_hub("hf:lab/small@v1"))
+
+
+def test_a_hub_that_does_not_work(hub, shared):
+    hub.fail("GET", "/api/models", times=100, status=503)
+    with pytest.raises(HubError, match=r"hf:lab/small@v1: the Hub does not work .* \(status 503\)"):
+        pull_from_hub("hf:lab/small@v1")
+    hub.faults.clear()
+    pull_from_hub("hf:lab/small@v1")
+    hub.fail("GET", "/api/models", times=100, status=503)
+    with pytest.warns(UserWarning, match="does not answer"):
+        assert is_version(1, pull_from_hub("hf:lab/small@v1"))
+    hub.faults.clear()
+    hub.fail("HEAD", "/resolve/", times=100, status=403)
+    with pytest.raises(HubError, match="does not allow this"):
+        pull_from_hub("hf:lab/small@v2")
+
+
+def test_search_by_tag(hub, model, preset):
+    model.push_to_hub("lab/small", license_name="mit")
+    preset.push_to_hub("lab/rigid")
+    model.push_to_hub("lab/secret", private=True)
+    hub.put("lab/bert", {"config.json": b"{}", "README.md": b"---\ntags: [bert]\n---\n"})
+    assert {one.repo_id for one in search()} == {"lab/small", "lab/rigid", "lab/secret"}
+    assert {one.repo_id for one in search(token=OTHER)} == {"lab/small", "lab/rigid"}
+    (found,) = search("model", "deepinterpolation", "small")
+    assert (found.repo_id, found.kind, found.license) == ("lab/small", "deepinterpolation", "mit")
+    assert [one.repo_id for one in search("preset", "motion")] == ["lab/rigid"]
+    assert versions("hf:lab/small") == {}
+
+
+def test_a_card_of_someone_else_cannot_harm(hub, shared):
+    listed = hub.repos["lab/small"]
+    listed.metadata = lambda: {
+        "tags": ["steadyspike", "steadyspike-model"],
+        "license": ["a", 1],
+        "model-index": "x",
+    }
+    assert search("model")[0].repo_id == "lab/small"
+
+
+def test_texts_without_tokens():
+    text = f"GET /x?token={OWNER} and sesame"
+    assert without_tokens(text, "sesame", None) == "GET /x?token=<token> and <token>"
+    assert str(HubReference.parse("hf:lab/small@v1")) == "hf:lab/small@v1"
