@@ -11,11 +11,15 @@ from typing import Any, NoReturn
 import numpy as np
 
 
+def shown(value: Any) -> str:
+    """Write a value for a message, a long one cut short."""
+    with np.printoptions(threshold=6):
+        return textwrap.shorten(repr(value), 200, placeholder=" ...")
+
+
 def refuse(name: str, value: Any, allowed: str) -> NoReturn:
     """Raise the error for an argument that can't work, with long values cut short."""
-    with np.printoptions(threshold=6):
-        shown = textwrap.shorten(repr(value), 200, placeholder=" ...")
-    raise ValueError(f"{name}={shown} is not possible here; allowed: {allowed}")
+    raise ValueError(f"{name}={shown(value)} is not possible here; allowed: {allowed}")
 
 
 def check_choice(name: str, value: Any, choices: Collection[str]) -> None:

@@ -1,0 +1,335 @@
+"""Parameters of a part, declared once.
+
+A part (a node, an estimator, a localization, a training) declares its parameters as fields of a frozen class::
+
+    class MonopolarSettings(Settings):
+        part = "steady_monopolar"
+
+        radius_um: float = parameter(75.0, "Contacts this near to the main channel take part", unit="um", gt=0)
+        feature: Literal["ptp", "energy"] = parameter("ptp", "What is fitted")
+
+and a function that works on them takes one object::
+
+    @takes(MonopolarSettings)
+    def localize(recording, settings): ...
+
+    localize(recording, radius_um=50.0)
+
+From the declaration derive the signature of `localize`, the table in its docstring, `Settings.params_doc` for
+SpikeInterface's help, the checks with their errors, and what a preset may hold.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import operator
+import textwrap
+import types
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, ClassVar, Literal, Self, TypeVar, Union, cast, get_args, get_origin
+
+import numpy as np
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+
+from steadyspike.core.arguments import shown
+
+BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+PLACEHOLDER = "{settings}"
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+def parameter(
+    default: Any,
+    doc: str,
+    *,
+    unit: str | None = None,
+    gt: float | None = None,
+    ge: float | None = None,
+    lt: float | None = None,
+    le: float | None = None,
+    type_doc: str | None = None,
+    allowed: str | None = None,
+) -> Any:
+    """Declare a parameter as a field of `Settings`.
+
+    Parameters
+    ----------
+    default : Any
+        Its default; ``...`` for a parameter that must be given.
+    doc : str
+        What it is, in a line or a few; without type, default, unit and range, which are added.
+    unit : str or None, default: None
+        Such as "um"; None: it has none, or the sentence says it.
+    gt, ge, lt, le : float or None, default: None
+        Bounds of a number, or of each number of a sequence: above, at least, below, at most.
+    type_doc : str or None, default: None
+        The type in words, where the annotation does not say it well.
+    allowed : str or None, default: None
+        What is allowed in words, likewise.
+    """
+    bounds = {name: bound for name, bound in dict(gt=gt, ge=ge, lt=lt, le=le).items() if bound is not None}
+    extra: dict[str, Any] = dict(unit=unit, bounds=bounds, type_doc=type_doc, allowed=allowed)
+    return Field(default, description=" ".join(doc.split()), json_schema_extra=extra, validate_default=False)
+
+
+class Settings(BaseModel):
+    """Base of the parameters of a part: unknown names are refused, types are kept, nothing changes afterwards.
+
+    Numbers of numpy are taken as Python's, whole numbers where a number is asked for, and the other way round
+    where nothing is lost; True and False are no numbers, and NaN and infinity are never allowed.
+    """
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, arbitrary_types_allowed=True
+    )
+    part: ClassVar[str]
+    """What errors call the part: the name by which users know it."""
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:
+        """Check values and hold them.
+
+        Raises
+        ------
+        ValueError
+            For every value that is not allowed: ``part: name=value; allowed: what``.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            problems = [cls._in_words(details, values) for details in error.errors()]
+            raise ValueError("\n".join(dict.fromkeys(problems))) from None
+
+    @classmethod
+    def problem(cls, name: str, value: Any) -> str | None:
+        """Return what is allowed for a parameter if this value is not, else None."""
+        value = _plain(value, cls.model_fields[name])
+        try:
+            cls.__pydantic_validator__.validate_assignment(cls.model_construct(), name, value)
+        except ValidationError as error:
+            # a rule that joins several parameters is none of this one's
+            return cls.allowed(name) if any(details["loc"] for details in error.errors()) else None
+        return None
+
+    @classmethod
+    def allowed(cls, name: str) -> str:
+        """Say which values a parameter may have."""
+        return _allowed(cls.model_fields[name])
+
+    @classmethod
+    def parameters(cls) -> list[inspect.Parameter]:
+        """Return the parameters as those of a function."""
+        return [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                default=inspect.Parameter.empty
+                if field.is_required()
+                else field.get_default(call_default_factory=True),
+                annotation=field.annotation,
+            )
+            for name, field in cls.model_fields.items()
+        ]
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """Return the defaults by name."""
+        empty = inspect.Parameter.empty
+        return {one.name: one.default for one in cls.parameters() if one.default is not empty}
+
+    @classmethod
+    def params_doc(cls, indent: int = 4) -> str:
+        """Write the table of the parameters as numpydoc and SpikeInterface's `params_doc` have it."""
+        lines: list[str] = []
+        for name, field in cls.model_fields.items():
+            lines += _described(name, field, indent)
+        return "\n".join(lines)
+
+    def values(self) -> dict[str, Any]:
+        """Return the values by name, as they are."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_numpy(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        return {
+            name: _plain(value, cls.model_fields[name]) if name in cls.model_fields else value
+            for name, value in values.items()
+        }
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _within_bounds(cls, value: Any, info: ValidationInfo) -> Any:
+        bounds = _extra(cls.model_fields[cast(str, info.field_name)])["bounds"]
+        for number in value if isinstance(value, list | tuple | np.ndarray) else (value,):
+            if (
+                isinstance(number, int | float)
+                and not isinstance(number, bool)
+                and not _inside(number, bounds)
+            ):
+                raise ValueError("out of bounds")
+        return value
+
+    @classmethod
+    def _in_words(cls, details: Any, values: Mapping[str, Any]) -> str:
+        where = details["loc"]
+        if not where:
+            return f"{cls.part}: {details['msg'].removeprefix('Value error, ')}"
+        name = str(where[0])
+        if details["type"] == "extra_forbidden":
+            close = get_close_matches(name, cls.model_fields, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            return f"{cls.part}: {name} is no parameter; {hint}allowed: {', '.join(cls.model_fields)}"
+        if details["type"] == "missing":
+            return f"{cls.part}: {name} is missing; allowed: {cls.allowed(name)}"
+        return f"{cls.part}: {name}={shown(values[name])}; allowed: {cls.allowed(name)}"
+
+
+def takes(settings_class: type[Settings], *, argument: str = "settings") -> Callable[[Decorated], Decorated]:
+    """Let a function take the parameters of settings one by one, and give it them as one object.
+
+    Parameters
+    ----------
+    settings_class : type
+        The declaration.
+    argument : str, default: "settings"
+        Which argument of the function holds the object. In the signature that callers see, the parameters stand in its
+        place, and in the docstring in the place of a line ``{settings}``.
+    """
+
+    def decorate(function: Decorated) -> Decorated:
+        own = inspect.signature(function)
+        others = list(own.parameters.values())
+        position = list(own.parameters).index(argument)
+        variadic = next((one.name for one in others if one.kind is one.VAR_KEYWORD), "")
+        signature = own.replace(
+            parameters=[*others[:position], *settings_class.parameters(), *others[position + 1 :]]
+        )
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            given = signature.bind(*args, **kwargs).arguments
+            values = {name: given.pop(name) for name in settings_class.model_fields if name in given}
+            passed_on = given.pop(variadic, {})
+            return function(**given, **passed_on, **{argument: settings_class.of(**values)})
+
+        call.__signature__ = signature  # type: ignore[attr-defined]
+        call.__settings__ = settings_class  # type: ignore[attr-defined]
+        document(call, settings_class)
+        return cast(Decorated, call)
+
+    return decorate
+
+
+def document(target: Any, settings_class: type[Settings]) -> Any:
+    """Put the table of the parameters in the place of the line ``{settings}`` of a docstring."""
+    if target.__doc__ and PLACEHOLDER in target.__doc__:
+        line = next(line for line in target.__doc__.splitlines() if line.strip() == PLACEHOLDER)
+        indent = len(line) - len(line.lstrip())
+        target.__doc__ = target.__doc__.replace(line, settings_class.params_doc(indent))
+    return target
+
+
+def settings_of(function: Any) -> type[Settings] | None:
+    """Return the declaration behind a function, a class or its constructor; None: it has none."""
+    for target in (function, getattr(function, "__init__", None), getattr(function, "run", None)):
+        found = getattr(target, "__settings__", None)
+        if found is not None:
+            return cast(type[Settings], found)
+    return None
+
+
+def _extra(field: FieldInfo) -> dict[str, Any]:
+    extra = field.json_schema_extra
+    return (
+        extra
+        if isinstance(extra, dict) and "bounds" in extra
+        else dict(unit=None, bounds={}, type_doc=None, allowed=None)
+    )
+
+
+def _inside(number: float, bounds: Mapping[str, float]) -> bool:
+    return all(getattr(operator, name)(number, bound) for name, bound in bounds.items())
+
+
+def _plain(value: Any, field: FieldInfo) -> Any:
+    """Take numpy's scalars as Python's, and a number without a fraction for a whole one where that is asked for."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    members = _members(field.annotation)
+    if isinstance(value, float) and value.is_integer() and int in members and float not in members:
+        return int(value)
+    return value
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    if get_origin(annotation) in (Union, types.UnionType):
+        return tuple(inner for one in get_args(annotation) for inner in _members(one))
+    return (annotation,)
+
+
+WORDS = {float: "a number", int: "a whole number", bool: "True or False", str: "text", type(None): "None"}
+
+
+def _allowed(field: FieldInfo) -> str:
+    extra = _extra(field)
+    if extra["allowed"]:
+        return str(extra["allowed"])
+    bounds = " and ".join(f"{BOUNDS[name]} {bound:g}" for name, bound in extra["bounds"].items())
+    limits = f" {bounds}{' ' + extra['unit'] if extra['unit'] else ''}" if bounds else ""
+    parts: list[str] = []
+    for member in sorted(_members(field.annotation), key=lambda one: one is type(None)):
+        if get_origin(member) is Literal:
+            parts += map(repr, get_args(member))
+        else:
+            words = WORDS.get(member, _type_name(member))
+            parts.append(
+                words + (limits if member in (int, float) or get_origin(member) in (list, tuple) else "")
+            )
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} or {parts[-1]}"
+
+
+def _type_name(annotation: Any) -> str:
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return " | ".join(f'"{one}"' if isinstance(one, str) else repr(one) for one in get_args(annotation))
+    if origin in (list, tuple):
+        inner = [one for one in get_args(annotation) if one is not ...]
+        return f"{origin.__name__} of {' and '.join(dict.fromkeys(map(_type_name, inner)))}"
+    if annotation is type(None):
+        return "None"
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def _described(name: str, field: FieldInfo, indent: int) -> Iterator[str]:
+    extra = _extra(field)
+    members = sorted(_members(field.annotation), key=lambda one: one is type(None))
+    kind = extra["type_doc"] or " or ".join(_type_name(member) for member in members)
+    default = "" if field.is_required() else f", default: {_default_text(field)}"
+    yield " " * indent + f"{name} : {kind}{default}"
+    text = (field.description or "").rstrip(".")
+    bounds = " and ".join(f"{BOUNDS[bound]} {value:g}" for bound, value in extra["bounds"].items())
+    if extra["unit"] and f"in {extra['unit']}" not in text:
+        text += f", in {extra['unit']}"
+    text += f"; {bounds}." if bounds else "."
+    yield from textwrap.wrap(
+        text, 116, initial_indent=" " * (indent + 4), subsequent_indent=" " * (indent + 4)
+    )
+
+
+def _default_text(field: FieldInfo) -> str:
+    default = field.get_default(call_default_factory=True)
+    return f'"{default}"' if isinstance(default, str) else repr(default)

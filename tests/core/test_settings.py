@@ -1,0 +1,156 @@
+"""Parameters that are declared once: what derives from a declaration."""
+
+import inspect
+import pickle
+from typing import Literal
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from steadyspike.core.settings import Settings, document, parameter, settings_of, takes
+
+
+class Binned(Settings):
+    part = "steady_example"
+
+    bin_s: float = parameter(1.0, "Duration of the time bins.", unit="s", gt=0)
+
+
+class Example(Binned):
+    radius_um: float = parameter(75.0, "Contacts this near take part", unit="um", gt=0, le=1000)
+    order: int = parameter(5, "Order of one pass", ge=1)
+    margin_ms: Literal["auto"] | float = parameter("auto", "Signal read before and after", unit="ms", ge=0)
+    horizon_s: float | None = parameter(
+        None, "Pairs farther apart are left out; None: none is", unit="s", gt=0
+    )
+    feature: Literal["ptp", "energy"] = parameter("ptp", "What is fitted")
+    sigma_um: float | list[float] = parameter(20.0, "Length scales", unit="um", gt=0)
+    enforce: bool = parameter(False, "Whether to cut")
+    periods: object = parameter(None, "Times to leave out", type_doc="None, list of tuple or ndarray")
+
+
+class Localizer:
+    """Localize.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        The recording.
+    {settings}
+    """
+
+    @takes(Example)
+    def __init__(self, recording, parents=None, *, settings, **job_kwargs):
+        self.recording, self.parents, self.settings, self.job_kwargs = (
+            recording,
+            parents,
+            settings,
+            job_kwargs,
+        )
+
+
+document(Localizer, Example)
+
+
+@takes(Binned)
+def estimate(recording, settings, extra=None):
+    """Estimate."""
+    return recording, settings.bin_s, extra
+
+
+WRONG = {
+    "radius_um": (-1, 0, 1001, True, "75", None, float("nan"), float("inf"), [75.0], np.float32(-1)),
+    "order": (0, 1.5, True, "5", None, np.int64(0)),
+    "margin_ms": (-1, "none", None, float("nan"), True),
+    "horizon_s": (0, -1.0, "auto", float("inf")),
+    "feature": ("peak", None, 1),
+    "sigma_um": ([20.0, -1.0], ["a"], 0, [True]),
+    "enforce": (1, 0.0, "yes", None),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, one) for name, values in WRONG.items() for one in values])
+def test_wrong_values_are_refused_with_part_name_value_and_what_is_allowed(name, value):
+    with pytest.raises(ValueError, match=f"^steady_example: {name}=.*; allowed: ") as caught:
+        Localizer("recording", **{name: value})
+    assert Example.allowed(name) in str(caught.value)
+    assert Example.problem(name, value) == Example.allowed(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "held"),
+    [
+        ("radius_um", 75, 75.0),
+        ("radius_um", np.float32(0.5), 0.5),
+        ("radius_um", np.int16(3), 3.0),
+        ("order", 4.0, 4),
+        ("order", np.int64(4), 4),
+        ("margin_ms", 2, 2.0),
+        ("margin_ms", "auto", "auto"),
+        ("horizon_s", None, None),
+        ("sigma_um", [1.0, 2.0], [1.0, 2.0]),
+        ("enforce", np.bool_(True), True),
+    ],
+)
+def test_right_values_are_held_as_plain_ones(name, value, held):
+    settings = Localizer("recording", **{name: value}).settings
+    assert getattr(settings, name) == held
+    assert type(getattr(settings, name)) is type(held)
+    assert Example.problem(name, value) is None
+
+
+def test_all_that_is_wrong_is_told_at_once():
+    with pytest.raises(ValueError, match=r"radius_um=0.*\n.*order=0"):
+        Example.of(radius_um=0, order=0)
+
+
+def test_signature_is_that_of_the_function_with_the_parameters_in_place():
+    signature = inspect.signature(Localizer)
+    assert list(signature.parameters) == ["recording", "parents", *Example.model_fields, "job_kwargs"]
+    assert signature.parameters["radius_um"].default == 75.0
+    assert Example.defaults()["bin_s"] == 1.0
+
+
+def test_arguments_reach_the_function():
+    made = Localizer("recording", "parents", radius_um=50.0, n_jobs=2)
+    assert (made.recording, made.parents, made.job_kwargs) == ("recording", "parents", {"n_jobs": 2})
+    assert made.settings.radius_um == 50.0
+    # by position too, as signatures say
+    assert estimate("recording", 2.0, {}) == ("recording", 2.0, {})
+    with pytest.raises(TypeError, match="radius"):
+        estimate("recording", radius=1.0)
+
+
+def test_docs_hold_type_default_unit_and_bounds():
+    table = Example.params_doc()
+    assert (
+        "    radius_um : float, default: 75.0\n        Contacts this near take part, in um; > 0 and <= 1000."
+        in table
+    )
+    assert '    margin_ms : "auto" or float, default: "auto"\n' in table
+    assert "    horizon_s : float or None, default: None\n" in table
+    assert '    feature : "ptp" | "energy", default: "ptp"\n        What is fitted.\n' in table
+    assert "    periods : None, list of tuple or ndarray, default: None\n" in table
+    for name in Example.model_fields:
+        assert f"\n    {name} : " in Localizer.__doc__
+    assert "{settings}" not in Localizer.__doc__
+
+
+def test_misspelt_names_are_told():
+    with pytest.raises(ValueError, match="steady_example: radus_um is no parameter; did you mean radius_um"):
+        Example.of(radus_um=1.0)
+
+
+def test_settings_do_not_change_and_travel():
+    settings = Example.of(order=3)
+    with pytest.raises(ValidationError):
+        settings.order = 4
+    assert pickle.loads(pickle.dumps(settings)) == settings
+    assert Example.of(**settings.values()) == settings
+
+
+def test_declarations_are_found():
+    assert settings_of(Localizer) is Example
+    assert settings_of(estimate) is Binned
+    assert settings_of(len) is None
