@@ -48,7 +48,11 @@ def test_wheel_holds_every_preset(wheel_files):
 
 def test_wheel_holds_every_module_and_nothing_else(wheel_files):
     package = ROOT / "src" / "steadyspike"
-    modules = {f"steadyspike/{path.relative_to(package).as_posix()}" for path in package.rglob("*.py")}
+    modules = {
+        f"steadyspike/{path.relative_to(package).as_posix()}"
+        for path in package.rglob("*.py*")
+        if path.suffix in (".py", ".pyi")
+    }
     shipped = {name for name in wheel_files if ".dist-info/" not in name and not name.endswith(".toml")}
     models = {f"steadyspike/{path.relative_to(package).as_posix()}" for path in _bundled_files()}
     startup = {"steadyspike_startup.py", "steadyspike_startup.pth"}

@@ -31,7 +31,7 @@ def labelled_peaks(seed, duration_s=12.0):
     settings = dict(detect_threshold=3.5, noise_levels=np.full(4, 10.0), exclude_sweep_ms=0.5)
     peaks = detect_peaks(recording, method="locally_exclusive", method_kwargs=settings)
     waveforms = peak_waveforms(recording, peaks, ms_before=0.5, ms_after=0.9)
-    return recording, peaks, waveforms, steadyspike.units_of_peaks(peaks, sorting)
+    return recording, peaks, waveforms, steadyspike.peaks.units_of_peaks(peaks, sorting)
 
 
 _, _, waveforms, units = labelled_peaks(seed=1)
@@ -50,7 +50,7 @@ network = steadyspike.train_spike_classifier(waveforms, units >= 0, network="cnn
 
 recording, peaks, new_waveforms, truth = labelled_peaks(seed=3)
 scores = {
-    name: steadyspike.evaluate_spike_classifier(one, new_waveforms, truth >= 0)
+    name: steadyspike.evaluation.evaluate_spike_classifier(one, new_waveforms, truth >= 0)
     for name, one in (("discriminant", model), ("CNN", network))
 }
 figure = plot_classifier_scores(scores, title="A recording that no classifier has seen")
@@ -69,9 +69,9 @@ print(f"{len(peaks)} peaks, {np.sum(truth >= 0)} of them spikes; kept {len(spike
 # -----------------
 # The waveforms are aligned to a fraction of a sample, embedded by principal components, and clustered.
 
-embedding = steadyspike.embed_peaks(recording, spikes, num_dimensions=4)
-clusters = steadyspike.cluster_embedding(embedding.points)
-agreement = steadyspike.cluster_agreement(clusters, spike_units)
+embedding = steadyspike.peaks.embed_peaks(recording, spikes, num_dimensions=4)
+clusters = steadyspike.peaks.cluster_embedding(embedding.points)
+agreement = steadyspike.peaks.cluster_agreement(clusters, spike_units)
 print(f"{agreement['clusters']} clusters, {agreement['units']} units: {agreement['adjusted_rand']:.2f}")
 figure = plot_embedding(
     embedding.points, clusters, waveforms=aligned_waveforms(recording, spikes), title="HDBSCAN"

@@ -51,9 +51,9 @@ for threshold in thresholds:
         method="locally_exclusive",
         method_kwargs=dict(detect_threshold=threshold, exclude_sweep_ms=0.5, radius_um=60.0, **settings),
     )
-    by_threshold.append(steadyspike.score_detection(found, **truth))
+    by_threshold.append(steadyspike.evaluation.score_detection(found, **truth))
 peaks = detect_peaks(recording, method="steady_neural", method_kwargs=settings)
-neural = steadyspike.score_detection(peaks, **truth)
+neural = steadyspike.evaluation.score_detection(peaks, **truth)
 
 best = max(by_threshold, key=lambda scores: scores.f1)
 print(f"F1 of the best threshold {best.f1:.3f}, of steady_neural {neural.f1:.3f}")
@@ -76,7 +76,7 @@ source = PeakRetriever(recording, peaks)
 waveforms = ExtractDenseWaveforms(
     recording, parents=[source], ms_before=1.5, ms_after=2.5, return_output=True
 )
-denoised = steadyspike.DenoiseWaveforms(
+denoised = steadyspike.peaks.DenoiseWaveforms(
     recording, parents=[source, waveforms], return_output=True, **settings
 )
 raw, clean = run_node_pipeline(
@@ -102,7 +102,7 @@ all_axes[0].legend()
 # --------
 # Distance of each small spike (under 8 noise levels) from the place of its unit. The curve that is higher is better.
 
-owners = steadyspike.units_of_peaks(peaks, simulated.sorting)
+owners = steadyspike.peaks.units_of_peaks(peaks, simulated.sorting)
 amplitudes = np.abs(peaks["amplitude"]) / simulated.noise_levels[peaks["channel_index"]]
 judged = (owners >= 0) & (amplitudes < 8.0)
 places = simulated.unit_locations[owners[judged]]

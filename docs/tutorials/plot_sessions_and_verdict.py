@@ -107,6 +107,6 @@ whole = Motion(
     np.concatenate([first.temporal_bins_s[0], second.temporal_bins_s[0] - 86_400.0]),
     first.spatial_bins_um,
 )
-metrics = steadyspike.drift_metrics(analyzer, whole, bin_s=1.0, num_permutations=200)
+metrics = steadyspike.evaluation.drift_metrics(analyzer, whole, bin_s=1.0, num_permutations=200)
 print(metrics.recording.to_string(index=False))
 figure = plot_drift_metrics(metrics)

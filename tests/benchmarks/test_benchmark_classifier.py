@@ -85,7 +85,7 @@ def test_bundled_classifier_is_trained_by_a_command(folder, tmp_path):
 def test_bundled_classifier_loads():
     import steadyspike
 
-    model = steadyspike.SpikeClassifier.load("steady-classifier-zebra-finch")
+    model = steadyspike.library.SpikeClassifier.load("steady-classifier-zebra-finch")
     assert model.config.extra["scores"]["test"]["macro_f1"] > 0.9
     assert model.predict(np.zeros((3, 42))).tolist() == [0, 0, 0]
 

@@ -256,14 +256,16 @@ def test_the_other_units_spikes_are_taken_away(overlapping):
     together = np.isin(np.arange(spikes.size), overlapping_spikes(spikes))
     assert 50 < together.sum() < spikes.size
     plain = localize_peaks(recording, peaks, method=METHOD, job_kwargs=JOBS, **kwargs)
-    residual = steadyspike.localize_residual(recording, sorting, templates, nbefore=45, **kwargs, **JOBS)
+    residual = steadyspike.peaks.localize_residual(
+        recording, sorting, templates, nbefore=45, **kwargs, **JOBS
+    )
     assert error(residual, together) < 0.7 * error(plain, together)
     # where no other spike is near there is nothing to take away
     for name in residual.dtype.names:
         np.testing.assert_allclose(residual[name][~together], plain[name][~together], rtol=1e-3, atol=0.05)
-    estimated = steadyspike.localize_residual(recording, sorting, ms_before=1.2, **kwargs, **JOBS)
+    estimated = steadyspike.peaks.localize_residual(recording, sorting, ms_before=1.2, **kwargs, **JOBS)
     assert error(estimated, together) < error(plain, together)
-    chunked = steadyspike.localize_residual(
+    chunked = steadyspike.peaks.localize_residual(
         recording, sorting, templates, nbefore=45, **kwargs, n_jobs=2, chunk_size=7001, pool_engine="thread"
     )
     for name in residual.dtype.names:
@@ -309,4 +311,4 @@ def test_residual_waveforms_are_residual_and_own_template(overlapping):
 )
 def test_residual_localization_refuses(overlapping, kwargs, message):
     with pytest.raises(ValueError, match=message):
-        steadyspike.localize_residual(*overlapping[:2], **kwargs)
+        steadyspike.peaks.localize_residual(*overlapping[:2], **kwargs)

@@ -32,23 +32,23 @@ def three_units(seed=0, count=60, jitter=0.0):
 def test_alignment_takes_out_delays():
     delays = np.array([-2.3, -0.5, 0.0, 0.25, 1.8])
     waveforms = np.array([shapes(delay)[0] for delay in delays])
-    aligned = steadyspike.align_waveforms(waveforms, 15)
+    aligned = steadyspike.peaks.align_waveforms(waveforms, 15)
     np.testing.assert_allclose(aligned, np.repeat(aligned[2:3], 5, axis=0), atol=4.0)
     np.testing.assert_allclose(aligned[2], waveforms[2], atol=4.0)
     broken = waveforms.copy()
     broken[1, 4, 0] = np.nan
-    again = steadyspike.align_waveforms(broken, 15)
+    again = steadyspike.peaks.align_waveforms(broken, 15)
     assert np.isnan(again[1]).any()
     np.testing.assert_array_equal(again[[0, 2, 3, 4]], aligned[[0, 2, 3, 4]])
-    assert steadyspike.align_waveforms(waveforms[:0], 15).shape == (0, 40, 4)
+    assert steadyspike.peaks.align_waveforms(waveforms[:0], 15).shape == (0, 40, 4)
     for wrong in (dict(nbefore=40), dict(nbefore=-1), dict(nbefore=15, reach=0)):
         with pytest.raises(ValueError, match=r"nbefore|reach"):
-            steadyspike.align_waveforms(waveforms, **wrong)
+            steadyspike.peaks.align_waveforms(waveforms, **wrong)
 
 
 def test_principal_components_are_those_of_the_covariance():
     waveforms, _ = three_units()
-    embedding = steadyspike.embed_waveforms(waveforms, num_dimensions=3)
+    embedding = steadyspike.peaks.embed_waveforms(waveforms, num_dimensions=3)
     flat = waveforms.reshape(len(waveforms), -1).astype("float64")
     values, vectors = np.linalg.eigh(np.cov(flat.T))
     expected = (flat - flat.mean(axis=0)) @ vectors[:, ::-1][:, :3]
@@ -60,37 +60,39 @@ def test_principal_components_are_those_of_the_covariance():
 def test_autoencoder_does_as_well_as_principal_components(tmp_path):
     waveforms, units = three_units(count=150)
     options = dict(batch_size=64, learning_rate=1e-2, max_epochs=30)
-    embedding = steadyspike.embed_waveforms(waveforms, "autoencoder", num_dimensions=3, seed=1, **options)
+    embedding = steadyspike.peaks.embed_waveforms(
+        waveforms, "autoencoder", num_dimensions=3, seed=1, **options
+    )
     assert embedding.explained > 0.8
-    clusters = steadyspike.cluster_embedding(embedding.points)
-    assert steadyspike.cluster_agreement(clusters, units)["adjusted_rand"] > 0.9
+    clusters = steadyspike.peaks.cluster_embedding(embedding.points)
+    assert steadyspike.peaks.cluster_agreement(clusters, units)["adjusted_rand"] > 0.9
     model = embedding.model
     model.save(tmp_path / "model")
     again = steadyspike.load_model(tmp_path / "model")
     np.testing.assert_array_equal(again.transform(waveforms), embedding.points)
     assert f"| latent numbers | {3} |" in again.card
     assert again.reconstruct(waveforms).shape == waveforms.shape
-    reused = steadyspike.embed_waveforms(waveforms, "autoencoder", model=again)
+    reused = steadyspike.peaks.embed_waveforms(waveforms, "autoencoder", model=again)
     np.testing.assert_array_equal(reused.points, embedding.points)
 
 
 @pytest.mark.parametrize("method", ["hdbscan", "dbscan"])
 def test_clusters_are_the_units(method):
     waveforms, units = three_units()
-    points = steadyspike.embed_waveforms(waveforms).points
-    clusters = steadyspike.cluster_embedding(points, method)
-    agreement = steadyspike.cluster_agreement(clusters, units)
+    points = steadyspike.peaks.embed_waveforms(waveforms).points
+    clusters = steadyspike.peaks.cluster_embedding(points, method)
+    agreement = steadyspike.peaks.cluster_agreement(clusters, units)
     assert agreement["clusters"] == agreement["units"] == 3
     assert agreement["adjusted_rand_clustered"] == 1.0
     assert agreement["clustered"] > 0.85
     points[4] = np.nan
-    assert steadyspike.cluster_embedding(points, method)[4] == -1
+    assert steadyspike.peaks.cluster_embedding(points, method)[4] == -1
 
 
 def test_few_points_are_in_no_cluster():
     for method in ("hdbscan", "dbscan"):
-        assert (steadyspike.cluster_embedding(np.zeros((3, 2)), method) == -1).all()
-        assert steadyspike.cluster_embedding(np.zeros((0, 2)), method).shape == (0,)
+        assert (steadyspike.peaks.cluster_embedding(np.zeros((3, 2)), method) == -1).all()
+        assert steadyspike.peaks.cluster_embedding(np.zeros((0, 2)), method).shape == (0,)
 
 
 def test_agreement():
@@ -98,13 +100,13 @@ def test_agreement():
 
     labels = np.array([0, 0, 1, -1, 1, 2, -1])
     truth = np.array([5, 5, 6, 6, 6, -1, -1])
-    agreement = steadyspike.cluster_agreement(labels, truth)
+    agreement = steadyspike.peaks.cluster_agreement(labels, truth)
     assert agreement["adjusted_rand"] == pytest.approx(adjusted_rand_score(truth[:5], labels[:5]))
     assert agreement["adjusted_rand_clustered"] == 1.0
     assert agreement["clustered"] == pytest.approx(4 / 5)
     assert (agreement["clusters"], agreement["units"]) == (2, 2)
     with pytest.raises(ValueError, match="shapes"):
-        steadyspike.cluster_agreement(labels, truth[:3])
+        steadyspike.peaks.cluster_agreement(labels, truth[:3])
 
 
 def some_peaks(samples, segment=0, channel=0):
@@ -118,7 +120,7 @@ def test_units_of_peaks_against_a_plain_loop():
     spikes = [{unit: np.sort(rng.integers(0, 3000, 40)) for unit in "abc"} for _ in range(2)]
     sorting = si.NumpySorting.from_unit_dict(spikes, 10_000)
     peaks = np.concatenate([some_peaks(np.sort(rng.integers(0, 3000, 60)), segment) for segment in (0, 1)])
-    found = steadyspike.units_of_peaks(peaks, sorting, max_ms=0.7)
+    found = steadyspike.peaks.units_of_peaks(peaks, sorting, max_ms=0.7)
     for peak, unit in zip(peaks, found, strict=True):
         times = spikes[peak["segment_index"]]
         nearest = {name: np.abs(times[name] - peak["sample_index"]).min() for name in "abc"}
@@ -129,9 +131,9 @@ def test_units_of_peaks_against_a_plain_loop():
     assert (found == -1).any()
     assert (found >= 0).any()
     empty = si.NumpySorting.from_unit_dict([{}], 10_000)
-    assert (steadyspike.units_of_peaks(peaks, empty) == -1).all()
+    assert (steadyspike.peaks.units_of_peaks(peaks, empty) == -1).all()
     with pytest.raises(ValueError, match="max_ms"):
-        steadyspike.units_of_peaks(peaks, sorting, max_ms=-1)
+        steadyspike.peaks.units_of_peaks(peaks, sorting, max_ms=-1)
 
 
 @pytest.fixture(scope="module")
@@ -165,20 +167,20 @@ def test_waveforms_of_peaks(recorded):
 
 def test_peaks_embedded_and_clustered(recorded):
     recording, peaks, units, _ = recorded
-    embedding = steadyspike.embed_peaks(recording, peaks, num_dimensions=4, **QUIET)
-    clusters = steadyspike.cluster_embedding(embedding.points)
-    assert steadyspike.cluster_agreement(clusters, units)["adjusted_rand"] > 0.9
+    embedding = steadyspike.peaks.embed_peaks(recording, peaks, num_dimensions=4, **QUIET)
+    clusters = steadyspike.peaks.cluster_embedding(embedding.points)
+    assert steadyspike.peaks.cluster_agreement(clusters, units)["adjusted_rand"] > 0.9
     waveforms = aligned_waveforms(recording, peaks, **QUIET)
     assert waveforms.shape == (len(peaks), 30, 4)
     np.testing.assert_allclose(embedding.transform(waveforms), embedding.points, atol=1e-3)
-    unaligned = steadyspike.embed_peaks(recording, peaks, num_dimensions=4, align=False, **QUIET)
+    unaligned = steadyspike.peaks.embed_peaks(recording, peaks, num_dimensions=4, align=False, **QUIET)
     assert unaligned.explained < embedding.explained
 
 
 @pytest.mark.parametrize("dimensions", [(0, 1), (0, 2, 1)])
 def test_figures(tmp_path, dimensions):
     waveforms, units = three_units(count=20)
-    points = steadyspike.embed_waveforms(waveforms).points
+    points = steadyspike.peaks.embed_waveforms(waveforms).points
     figure = plot_embedding(points, units - 1, waveforms=waveforms, dimensions=dimensions, title="units")
     figure.savefig(tmp_path / "embedding.png", dpi=40)
     assert len(figure.axes) == 2
@@ -208,8 +210,8 @@ def test_figures(tmp_path, dimensions):
 )
 def test_what_cannot_work_is_refused(function, kwargs, message):
     functions = dict(
-        embed=steadyspike.embed_waveforms,
-        cluster=lambda values, **k: steadyspike.cluster_embedding(values[:, :2, 0], **k),
+        embed=steadyspike.peaks.embed_waveforms,
+        cluster=lambda values, **k: steadyspike.peaks.cluster_embedding(values[:, :2, 0], **k),
         train=steadyspike.train_waveform_autoencoder,
     )
     with pytest.raises(ValueError, match=message):

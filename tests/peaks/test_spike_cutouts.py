@@ -50,7 +50,7 @@ def by_hand(x, threshold, block, period, nbefore, nafter, sign):
 @pytest.mark.parametrize("sign", ["neg", "pos", "both"])
 def test_against_a_plain_loop(sign):
     x = traces(length=2_300) if sign == "neg" else -traces(length=2_300)
-    cutouts = steadyspike.cut_spikes(
+    cutouts = steadyspike.peaks.cut_spikes(
         recording(x),
         threshold=3.0,
         block_s=0.1,
@@ -71,8 +71,8 @@ def test_against_a_plain_loop(sign):
 
 def test_chunks_and_jobs_do_not_matter():
     parts = traces(0), traces(1, length=4_321), np.zeros((0, 3), "float32")
-    one = steadyspike.cut_spikes(recording(*parts), block_s=0.2, **QUIET)
-    other = steadyspike.cut_spikes(
+    one = steadyspike.peaks.cut_spikes(recording(*parts), block_s=0.2, **QUIET)
+    other = steadyspike.peaks.cut_spikes(
         recording(*parts),
         block_s=0.2,
         n_jobs=2,
@@ -83,7 +83,7 @@ def test_chunks_and_jobs_do_not_matter():
     np.testing.assert_array_equal(one.peaks, other.peaks)
     np.testing.assert_array_equal(one.waveforms, other.waveforms)
     assert set(one.peaks["segment_index"]) == {0, 1}
-    alone = steadyspike.cut_spikes(recording(parts[1]), block_s=0.2, **QUIET)
+    alone = steadyspike.peaks.cut_spikes(recording(parts[1]), block_s=0.2, **QUIET)
     np.testing.assert_array_equal(one.waveforms[one.peaks["segment_index"] == 1], alone.waveforms)
 
 
@@ -91,8 +91,8 @@ def test_threshold_follows_the_noise():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((40_000, 1)).astype("float32")
     x[20_000:] *= 10
-    fixed = steadyspike.cut_spikes(recording(x), threshold=3.5, block_s=4.0, **QUIET)
-    adapting = steadyspike.cut_spikes(recording(x), threshold=3.5, block_s=1.0, **QUIET)
+    fixed = steadyspike.peaks.cut_spikes(recording(x), threshold=3.5, block_s=4.0, **QUIET)
+    adapting = steadyspike.peaks.cut_spikes(recording(x), threshold=3.5, block_s=1.0, **QUIET)
     late = [np.mean(found.peaks["sample_index"] >= 20_000) for found in (fixed, adapting)]
     assert late[0] == 1.0
     assert 0.2 < late[1] < 0.8
@@ -100,13 +100,13 @@ def test_threshold_follows_the_noise():
 
 def test_window_of_the_older_work_at_30_khz():
     x = traces()
-    cutouts = steadyspike.cut_spikes(si.NumpyRecording([x], 30_000.0), **QUIET)
+    cutouts = steadyspike.peaks.cut_spikes(si.NumpyRecording([x], 30_000.0), **QUIET)
     assert cutouts.waveforms.shape[1] == 42
     assert cutouts.waveforms.dtype == np.float32
 
 
 def test_saved_as_arrays(tmp_path):
-    cutouts = steadyspike.cut_spikes(recording(traces()), **QUIET)
+    cutouts = steadyspike.peaks.cut_spikes(recording(traces()), **QUIET)
     cutouts.save(tmp_path / "cutouts")
     again = SpikeCutouts.load(tmp_path / "cutouts")
     np.testing.assert_array_equal(again.peaks, cutouts.peaks)
@@ -119,16 +119,16 @@ def test_saved_as_arrays(tmp_path):
 
 def test_int16_constant_and_broken_traces():
     x = (100 * traces()).astype("int16")
-    as_float = steadyspike.cut_spikes(recording(x.astype("float32")), **QUIET)
-    as_int = steadyspike.cut_spikes(recording(x), **QUIET)
+    as_float = steadyspike.peaks.cut_spikes(recording(x.astype("float32")), **QUIET)
+    as_int = steadyspike.peaks.cut_spikes(recording(x), **QUIET)
     np.testing.assert_array_equal(as_int.waveforms, as_float.waveforms)
     broken = traces()
     broken[:, 1] = 3.0
     broken[100:200, 0] = np.nan
-    found = steadyspike.cut_spikes(recording(broken), **QUIET)
+    found = steadyspike.peaks.cut_spikes(recording(broken), **QUIET)
     assert 1 not in found.peaks["channel_index"]
     assert {0, 2} <= set(found.peaks["channel_index"].tolist())
-    assert len(steadyspike.cut_spikes(recording(np.zeros((3, 2), "float32")), **QUIET).peaks) == 0
+    assert len(steadyspike.peaks.cut_spikes(recording(np.zeros((3, 2), "float32")), **QUIET).peaks) == 0
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_int16_constant_and_broken_traces():
 )  # fmt: skip
 def test_what_cannot_work_is_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        steadyspike.cut_spikes(recording(traces()), **wrong)
+        steadyspike.peaks.cut_spikes(recording(traces()), **wrong)
 
 
 @pytest.mark.parametrize("hum", [50, 60])

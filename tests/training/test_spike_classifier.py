@@ -79,7 +79,10 @@ def test_published_networks_train_too(network):
         validation=spikes_and_noise(1, num_noise=300),
         **dict(network=network, max_epochs=8, learning_rate=1e-2, batch_size=64, seed=3),
     )
-    assert steadyspike.evaluate_spike_classifier(model, *spikes_and_noise(2), repeats=1).macro_f1 > 0.9
+    assert (
+        steadyspike.evaluation.evaluate_spike_classifier(model, *spikes_and_noise(2), repeats=1).macro_f1
+        > 0.9
+    )
     assert model.config.extra["training"]["best_epoch"] <= 8
     assert not model.network.training
 
@@ -89,7 +92,7 @@ def test_labels_of_any_type(tmp_path, labels):
     waveforms, truth = spikes_and_noise(0, num_channels=3)
     model = steadyspike.train_spike_classifier(waveforms, np.array(labels)[truth])
     model.save(tmp_path / "model")
-    again = steadyspike.SpikeClassifier.load(tmp_path / "model")
+    again = steadyspike.library.SpikeClassifier.load(tmp_path / "model")
     found = again.predict(waveforms)
     assert set(found) == set(labels)
     assert again.classes_.dtype == np.array(labels).dtype
@@ -110,7 +113,7 @@ def test_model_folder_and_card(model, tmp_path):
     scores = json.loads((tmp_path / "model" / "config.json").read_text())["extra"]["scores"]["validation"]
     assert f"| macro_f1 | {scores['macro_f1']:.4f} |" in again.card
     with pytest.raises(ValueError, match="no WaveformAutoencoderModel"):
-        steadyspike.WaveformAutoencoderModel.load(tmp_path / "model")
+        steadyspike.library.WaveformAutoencoderModel.load(tmp_path / "model")
 
 
 def test_validation_is_what_choices_are_made_on():
@@ -212,8 +215,8 @@ def test_evaluation_of_any_classifier_and_its_figure(model, tmp_path):
     flat = waveforms[:, :, 0]
     logistic = LogisticRegression(max_iter=300).fit(spikes_and_noise(0)[0][:, :, 0], spikes_and_noise(0)[1])
     scores = {
-        "ours": steadyspike.evaluate_spike_classifier(model, flat, labels, repeats=1),
-        "logistic": steadyspike.evaluate_spike_classifier(logistic, flat, labels, repeats=1),
+        "ours": steadyspike.evaluation.evaluate_spike_classifier(model, flat, labels, repeats=1),
+        "logistic": steadyspike.evaluation.evaluate_spike_classifier(logistic, flat, labels, repeats=1),
     }
     ours = scores["ours"]
     found = model.predict(waveforms)
@@ -228,9 +231,9 @@ def test_evaluation_of_any_classifier_and_its_figure(model, tmp_path):
     with pytest.raises(ValueError, match="is empty"):
         plot_classifier_scores({})
     with pytest.raises(ValueError, match="repeats=0"):
-        steadyspike.evaluate_spike_classifier(model, flat, labels, repeats=0)
+        steadyspike.evaluation.evaluate_spike_classifier(model, flat, labels, repeats=0)
     with pytest.raises(ValueError, match="labels have the value"):
-        steadyspike.evaluate_spike_classifier(model, flat, labels + 4)
+        steadyspike.evaluation.evaluate_spike_classifier(model, flat, labels + 4)
 
 
 @pytest.mark.parametrize(
@@ -289,14 +292,17 @@ def test_on_real_waveforms():
         *load_channels(folder, (9, 16, 33)), validation=load_channels(folder, (11,)), seed=0
     )
     assert (
-        steadyspike.evaluate_spike_classifier(model, *load_channels(folder, (40,)), repeats=1).macro_f1 > 0.93
+        steadyspike.evaluation.evaluate_spike_classifier(
+            model, *load_channels(folder, (40,)), repeats=1
+        ).macro_f1
+        > 0.93
     )
 
 
 def test_importing_the_parts_loads_no_torch():
     script = (
         "import sys, steadyspike; steadyspike.train_spike_classifier, steadyspike.classify_peaks, "
-        "steadyspike.embed_peaks, steadyspike.cut_spikes; print('torch' in sys.modules)"
+        "steadyspike.peaks.embed_peaks, steadyspike.peaks.cut_spikes; print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -1,1 +1,8 @@
-"""Models and presets: on disk, bundled, and on the Hugging Face Hub."""
+"""Models and presets: on disk, bundled, and on the Hugging Face Hub.
+
+The names of `__init__.pyi` are loaded when they are first used.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

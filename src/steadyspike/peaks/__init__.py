@@ -1,1 +1,8 @@
-"""Parts that work on detected peaks."""
+"""Parts that work on detected peaks: detection, localization, waveforms, embedding.
+
+The names of `__init__.pyi` are loaded when they are first used.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -108,7 +108,7 @@ def peak_waveforms(
 def aligned_waveforms(
     recording: Any, peaks: np.ndarray, *, ms_before: float = 0.5, ms_after: float = 1.0, **kwargs: Any
 ) -> np.ndarray:
-    """Cut the waveforms of peaks as `peak_waveforms` does, and align them by `steadyspike.align_waveforms`.
+    """Cut the waveforms of peaks as `peak_waveforms` does, and align them by `steadyspike.peaks.align_waveforms`.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def embed_peaks(
     peaks : ndarray
         In order of segment and time.
     method : {"pca", "autoencoder"}, default: "pca"
-        As `steadyspike.embed_waveforms` takes it.
+        As `steadyspike.peaks.embed_waveforms` takes it.
     num_dimensions : int, default: 3
         1 or more.
     ms_before, ms_after : float, default: 0.5, 1.0
@@ -157,8 +157,8 @@ def embed_peaks(
     num_channels : int or None, default: None
         The contacts nearest to each peak's; None: all channels, as suits tetrodes and short probes.
     align : bool, default: True
-        Whether waveforms are aligned by `steadyspike.align_waveforms`; without, units fall apart by where among the
-        samples their peaks lie.
+        Whether waveforms are aligned by `steadyspike.peaks.align_waveforms`; without, units fall apart by where among
+        the samples their peaks lie.
     seed : int, default: 0
         Of all random numbers.
     **job_kwargs

@@ -28,7 +28,7 @@ def plot_embedding(
     Parameters
     ----------
     points : ndarray, shape (num_waveforms, num_dimensions)
-        As `steadyspike.embed_waveforms` gives them.
+        As `steadyspike.peaks.embed_waveforms` gives them.
     labels : ndarray of int or None, shape (num_waveforms,), default: None
         Clusters or units; -1, in grey: none.
     waveforms : ndarray or None, default: None

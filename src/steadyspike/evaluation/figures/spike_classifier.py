@@ -20,7 +20,7 @@ def plot_classifier_scores(scores: Mapping[str, ClassifierScores], *, title: str
     Parameters
     ----------
     scores : mapping of str to ClassifierScores
-        As `steadyspike.evaluate_spike_classifier` gives them, by name; the first is drawn as ours.
+        As `steadyspike.evaluation.evaluate_spike_classifier` gives them, by name; the first is drawn as ours.
     title : str, default: ""
 
     Returns

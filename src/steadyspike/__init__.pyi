@@ -1,0 +1,29 @@
+from . import evaluation as evaluation
+from . import motion as motion
+from . import peaks as peaks
+from .evaluation.denoising.evaluate import evaluate_deepinterpolation as evaluate_deepinterpolation
+from .integration.acceleration.switch import accelerate as accelerate
+from .integration.acceleration.switch import accelerated as accelerated
+from .integration.register import registered as registered
+from .library.hub.client import pull_from_hub as pull_from_hub
+from .library.hub.client import push_to_hub as push_to_hub
+from .library.models.deepinterpolation import load_model as load_model
+from .library.presets.presets import list_presets as list_presets
+from .library.presets.presets import load_preset as load_preset
+from .library.presets.presets import save_preset as save_preset
+from .motion.sessions import estimate_motion_sessions as estimate_motion_sessions
+from .motion.trust import motion_trust as motion_trust
+from .peaks.classification import classify_peaks as classify_peaks
+from .peaks.on_disk import compute_peaks as compute_peaks
+from .preprocessing.bandpass import bandpass_filter as bandpass_filter
+from .preprocessing.common_reference import common_reference as common_reference
+from .preprocessing.deepinterpolation import deepinterpolate as deepinterpolate
+from .preprocessing.motion_by_shank import interpolate_motion_by_shank as interpolate_motion_by_shank
+from .preprocessing.motion_interpolation import interpolate_motion as interpolate_motion
+from .training.autoencoder import train_waveform_autoencoder as train_waveform_autoencoder
+from .training.deepinterpolation import train_deepinterpolation as train_deepinterpolation
+from .training.spike_classifier import train_spike_classifier as train_spike_classifier
+from .training.spike_detector import train_spike_detector as train_spike_detector
+from .training.waveform_denoiser import train_waveform_denoiser as train_waveform_denoiser
+
+__version__: str

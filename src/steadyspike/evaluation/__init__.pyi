@@ -1,0 +1,11 @@
+from . import figures as figures
+from .denoising.evaluate import evaluate_deepinterpolation as evaluate_deepinterpolation
+from .denoising.result import DenoisingEvaluation as DenoisingEvaluation
+from .detection import DetectionScores as DetectionScores
+from .detection import score_detection as score_detection
+from .drift import DriftMetrics as DriftMetrics
+from .drift import compare_drift_metrics as compare_drift_metrics
+from .drift import drift_metrics as drift_metrics
+from .drift import drift_metrics_from_spikes as drift_metrics_from_spikes
+from .spike_classification import ClassifierScores as ClassifierScores
+from .spike_classification import evaluate_spike_classifier as evaluate_spike_classifier

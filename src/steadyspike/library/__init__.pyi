@@ -1,0 +1,14 @@
+from .models.deepinterpolation import DeepInterpolationModel as DeepInterpolationModel
+from .models.folder import save_model as save_model
+from .models.keras.model import KerasModel as KerasModel
+from .models.keras.weights import read_keras_unet as read_keras_unet
+from .models.keras.weights import write_keras_unet as write_keras_unet
+from .models.legacy.convert import ImportOptions as ImportOptions
+from .models.legacy.convert import import_model as import_model
+from .models.legacy.waveforms import convert_legacy as convert_legacy
+from .models.legacy.yass import convert_yass_denoiser as convert_yass_denoiser
+from .models.legacy.yass import convert_yass_detector as convert_yass_detector
+from .models.spikes import SpikeDetectorModel as SpikeDetectorModel
+from .models.spikes import WaveformDenoiserModel as WaveformDenoiserModel
+from .models.waveforms import SpikeClassifier as SpikeClassifier
+from .models.waveforms import WaveformAutoencoderModel as WaveformAutoencoderModel

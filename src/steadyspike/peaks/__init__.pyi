@@ -1,0 +1,15 @@
+from .classification import ClassifyPeaks as ClassifyPeaks
+from .classification import KeepSpikes as KeepSpikes
+from .classification import classify_peaks as classify_peaks
+from .clusters import WaveformEmbedding as WaveformEmbedding
+from .clusters import align_waveforms as align_waveforms
+from .clusters import cluster_agreement as cluster_agreement
+from .clusters import cluster_embedding as cluster_embedding
+from .clusters import embed_waveforms as embed_waveforms
+from .embedding import embed_peaks as embed_peaks
+from .embedding import units_of_peaks as units_of_peaks
+from .on_disk import compute_peaks as compute_peaks
+from .residual import localize_residual as localize_residual
+from .spike_cutouts import SpikeCutouts as SpikeCutouts
+from .spike_cutouts import cut_spikes as cut_spikes
+from .waveforms import DenoiseWaveforms as DenoiseWaveforms
