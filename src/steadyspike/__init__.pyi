@@ -5,12 +5,12 @@ from .evaluation.denoising.evaluate import evaluate_deepinterpolation as evaluat
 from .integration.acceleration.switch import accelerate as accelerate
 from .integration.acceleration.switch import accelerated as accelerated
 from .integration.register import registered as registered
-from .library.hub.client import pull_from_hub as pull_from_hub
-from .library.hub.client import push_to_hub as push_to_hub
-from .library.models.deepinterpolation import load_model as load_model
+from .library.models.folder import load_model as load_model
 from .library.presets.presets import list_presets as list_presets
 from .library.presets.presets import load_preset as load_preset
 from .library.presets.presets import save_preset as save_preset
+from .library.sharing import pull_from_hub as pull_from_hub
+from .library.sharing import push_to_hub as push_to_hub
 from .motion.sessions import estimate_motion_sessions as estimate_motion_sessions
 from .motion.trust import motion_trust as motion_trust
 from .peaks.classification import classify_peaks as classify_peaks

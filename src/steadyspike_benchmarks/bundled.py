@@ -140,8 +140,8 @@ def train_bundled(
     FileExistsError
         If `folder` exists, and `overwrite` is False or it is no model folder.
     """
-    from steadyspike.library.models.deepinterpolation import load_model
-    from steadyspike.library.models.folder import CONFIG
+    from steadyspike.library.hub.artifact import CONFIG
+    from steadyspike.library.models.folder import load_model
     from steadyspike.library.models.inference import torch_threads
 
     settings, folder = settings or BundledSettings(), Path(folder).expanduser().absolute()
@@ -194,7 +194,7 @@ def _trained(
     progress_bar: bool,
 ) -> tuple[Any, Any]:
     """Train the network, and fit the linear interpolation on the same recordings."""
-    from steadyspike.library.models.deepinterpolation import load_model
+    from steadyspike.library.models.folder import load_model
     from steadyspike.training.deepinterpolation import train_deepinterpolation
 
     recordings = []

@@ -282,7 +282,7 @@ def _trained(
     progress_bar: bool,
 ) -> tuple[Any, dict[str, Any]]:
     """Train with one learning rate, or load what was trained; the model, and what is known of its training."""
-    from steadyspike.library.models.deepinterpolation import load_model
+    from steadyspike.library.models.folder import load_model
     from steadyspike.training.deepinterpolation import train_deepinterpolation
 
     if network == RIDGE:

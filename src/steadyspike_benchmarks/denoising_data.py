@@ -128,7 +128,8 @@ def train_ridge(recordings: Sequence[Any], folder: str | Path, *, seed: int = 0)
         If no unit of the probe has all its contacts, or recordings are too short.
     """
     from steadyspike.core.stretches import segments_of
-    from steadyspike.library.models.deepinterpolation import DeepInterpolationModel, config_of, load_model
+    from steadyspike.library.models.deepinterpolation import DeepInterpolationModel, config_of
+    from steadyspike.library.models.folder import load_model
     from steadyspike.training.baseline import fit_ridge
     from steadyspike.training.windows import Source, Windows
 

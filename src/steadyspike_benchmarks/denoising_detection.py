@@ -259,7 +259,7 @@ def run_detection_benchmark(
     ValueError
         If an argument cannot work; `ModelError` if there is no such model. Before anything is simulated.
     """
-    from steadyspike.library.models.deepinterpolation import load_model
+    from steadyspike.library.models.folder import load_model
     from steadyspike.library.models.references import find_source
 
     folder, source = Path(folder), find_source(model)

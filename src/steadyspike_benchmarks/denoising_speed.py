@@ -240,7 +240,8 @@ def untrained(recording: Any, name: str, folder: Path) -> Any:
         In evaluation mode.
     """
     from steadyspike.core.probe_layout import layout_of
-    from steadyspike.library.models.deepinterpolation import DeepInterpolationModel, config_of, load_model
+    from steadyspike.library.models.deepinterpolation import DeepInterpolationModel, config_of
+    from steadyspike.library.models.folder import load_model
     from steadyspike.networks.linear import RidgeInterpolator
     from steadyspike.training.plan import choose_network
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from steadyspike.library.models.deepinterpolation import load_model
+from steadyspike.library.models.folder import load_model
 from steadyspike_benchmarks import bundled, denoising_data
 from steadyspike_benchmarks.bundled import BundledSettings, train_bundled
 

@@ -15,7 +15,7 @@ from steadyspike.kernels.spikes.denoise_waveforms import (
     select_waveforms,
 )
 from steadyspike.kernels.spikes.spike_network import spike_logits, yass_logits
-from steadyspike.library.models.folder import ModelError
+from steadyspike.library.models.config import ModelError
 from steadyspike.library.models.legacy.yass import convert_yass_denoiser, convert_yass_detector
 from steadyspike.library.models.spike_finders import nearest, neighbour_weights
 from steadyspike.networks.denoiser import LocalWaveformDenoiser, YassDenoiser

@@ -9,8 +9,8 @@ from hostile import CASES, PRESET, REFUSALS, table
 from hub_examples import lab_preset, small_model
 from huggingface_hub import constants
 
-from steadyspike.library.hub.client import pull
-from steadyspike.library.sharing import FIGURE, stage
+from steadyspike.library.hub.artifact import FIGURE
+from steadyspike.library.sharing import fetch, load_fetched
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 READ = re.compile(rf"config\.json|model\.safetensors|preset\.toml|README\.md|{FIGURE.pattern}")
@@ -22,9 +22,14 @@ def good(tmp_path_factory):
     files = {}
     for kind, shared in (("model", small_model()), ("preset", lab_preset())):
         folder = tmp_path_factory.mktemp(kind)
-        stage(shared, folder, "lab/shared")
+        shared.stage(folder, "lab/shared")
         files[kind] = {path.name: path.read_bytes() for path in folder.iterdir()}
     return files
+
+
+def pull(*args, **kwargs):
+    """Pull one form and refuse the other, as `steadyspike models pull` and `presets pull` do."""
+    return load_fetched(fetch(*args, **kwargs))
 
 
 def refusal(case, hub, good):
@@ -94,8 +99,6 @@ def test_a_link_out_of_the_cache_is_not_followed(hub, good, tmp_path):
 
 
 def pull_path(ref):
-    from steadyspike.library.hub.client import fetch
-
     return fetch(ref).folder / PRESET
 
 

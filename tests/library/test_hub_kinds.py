@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from steadyspike.library.hub.client import pull_from_hub, push_to_hub, search
-from steadyspike.library.models.folder import KINDS, kind_class, read_config
+from steadyspike.library.hub.client import search
+from steadyspike.library.models.config import KINDS, kind_class, read_config
 from steadyspike.library.models.legacy.convert import import_model
+from steadyspike.library.sharing import pull_from_hub, push_to_hub
 
 DATA = Path(os.environ.get("STEADYSPIKE_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 FILES = {

@@ -12,9 +12,11 @@ from huggingface_hub import constants
 
 import steadyspike
 from steadyspike.library.hub.cache import reference_of
-from steadyspike.library.hub.client import fetch, pull_from_hub, search, versions
+from steadyspike.library.hub.client import search, versions
 from steadyspike.library.hub.reference import HubError, HubReference, NotOnDiskError, without_tokens
-from steadyspike.library.models.references import find_model, find_source
+from steadyspike.library.models.find import find_model
+from steadyspike.library.models.references import find_source
+from steadyspike.library.sharing import fetch, pull_from_hub
 
 WEIGHTS = "model.safetensors"
 

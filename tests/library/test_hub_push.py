@@ -11,11 +11,13 @@ from hub_server import OTHER, OWNER, READER
 from PIL import Image
 
 from steadyspike.library.hub.cards import complete_card
-from steadyspike.library.hub.client import fetch, pull_from_hub, push_to_hub, versions
+from steadyspike.library.hub.client import versions
 from steadyspike.library.hub.reference import ArtifactError, HubError, HubReference
-from steadyspike.library.models.folder import ModelError, load_folder
+from steadyspike.library.models.config import ModelError
+from steadyspike.library.models.folder import load_folder
 from steadyspike.library.presets.files import bundled_files
 from steadyspike.library.presets.presets import save_preset
+from steadyspike.library.sharing import fetch, pull_from_hub, push_to_hub
 
 
 def card_of(hub, repo="lab/small"):

@@ -10,7 +10,7 @@ from spikeinterface.sortingcomponents.peak_detection import detect_peaks
 from spikeinterface.sortingcomponents.peak_localization import localize_peaks
 
 import steadyspike
-from steadyspike.library.hub.client import push_to_hub
+from steadyspike.library.sharing import push_to_hub
 from steadyspike.peaks.classification import ClassifyPeaks, KeepSpikes
 from steadyspike.peaks.denoised_localization import LocalizeSteadyDenoisedMonopolar
 from steadyspike.peaks.detection import DetectSteadyNeural

@@ -5,8 +5,8 @@ import pytest
 import torch
 from waveform_sets import need_zebra_finch, one_thread  # noqa: F401
 
-from steadyspike.library.models.deepinterpolation import load_model
-from steadyspike.library.models.folder import ModelError
+from steadyspike.library.models.config import ModelError
+from steadyspike.library.models.folder import load_model
 from steadyspike.library.models.legacy.waveforms import (
     ZEBRA_FINCH_MEAN,
     ZEBRA_FINCH_PEAK,

@@ -11,14 +11,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from steadyspike.core.probe_layout import layout_of
+from steadyspike.library.models.config import ModelError, read_config
 from steadyspike.library.models.deepinterpolation import (
     DeepInterpolationModel,
     ModelConfig,
     Normalization,
     config_of,
-    load_model,
 )
-from steadyspike.library.models.folder import ModelError, SavedModel, read_config, save_model
+from steadyspike.library.models.folder import SavedModel, load_model, save_model
 from steadyspike.networks import make_network, network_class
 
 POSITIONS = np.stack(np.divmod(np.arange(24), 2)[::-1], axis=1) * [32.0, 15.0]
@@ -215,7 +215,7 @@ def test_another_networks_config_is_not_saved(tmp_path):
 
 def test_a_config_is_read_without_torch(folder):
     script = (
-        "import sys; from steadyspike.library.models.folder import read_config; read_config(sys.argv[1]); "
+        "import sys; from steadyspike.library.models.config import read_config; read_config(sys.argv[1]); "
         "print('torch' in sys.modules)"
     )
     done = subprocess.run(

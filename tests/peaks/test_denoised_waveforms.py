@@ -13,7 +13,7 @@ from spikeinterface.core.node_pipeline import (
 from spikeinterface.sortingcomponents.peak_localization import localize_peaks
 
 import steadyspike
-from steadyspike.library.models.folder import ModelError, NetworkConfig
+from steadyspike.library.models.config import ModelError, NetworkConfig
 from steadyspike.library.models.spikes import WaveformDenoiserConfig, WaveformDenoiserModel
 from steadyspike.networks import make_network
 from steadyspike.peaks.denoised_localization import LocalizeSteadyDenoisedMonopolar

@@ -9,7 +9,7 @@ from spikeinterface.sortingcomponents.peak_detection import detect_peak_methods,
 
 import steadyspike
 from steadyspike.evaluation.detection import score_detection
-from steadyspike.library.models.folder import ModelError, NetworkConfig
+from steadyspike.library.models.config import ModelError, NetworkConfig
 from steadyspike.library.models.spike_finders import noise_scales
 from steadyspike.library.models.spikes import SpikeDetectorConfig, SpikeDetectorModel
 from steadyspike.networks import make_network

@@ -22,8 +22,9 @@ import steadyspike
 from steadyspike.core.normalization import measure_normalization
 from steadyspike.core.probe_layout import layout_of
 from steadyspike.library.models import inference
+from steadyspike.library.models.config import ModelError
 from steadyspike.library.models.deepinterpolation import DeepInterpolationModel, Normalization, config_of
-from steadyspike.library.models.folder import ModelError, save_model
+from steadyspike.library.models.folder import save_model
 from steadyspike.library.models.references import find_source
 from steadyspike.networks import make_network
 from steadyspike.networks.blindspot import BlindSpot

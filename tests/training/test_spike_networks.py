@@ -42,7 +42,7 @@ def known(recording_and_sorting):
 
 
 def detector_config(**changes):
-    from steadyspike.library.models.folder import NetworkConfig
+    from steadyspike.library.models.config import NetworkConfig
 
     values = dict(
         network=NetworkConfig(name="local_spike_detector", sizes=dict(samples_before=15, samples_after=31)),

@@ -13,8 +13,8 @@ import torch
 from training_signals import FAST, recording_of, traces_of
 
 from steadyspike.core.stretches import Stretch
-from steadyspike.library.models.deepinterpolation import load_model
-from steadyspike.library.models.folder import ModelError
+from steadyspike.library.models.config import ModelError
+from steadyspike.library.models.folder import load_model
 from steadyspike.library.models.provenance import seconds_in_both
 from steadyspike.training import loop, run
 from steadyspike.training.deepinterpolation import train_deepinterpolation

@@ -34,8 +34,8 @@ def bundled_table(kind: str | None = None) -> Table:
     """Make a table of the bundled models."""
     from rich.table import Table
 
-    from steadyspike.library.models.folder import read_config
-    from steadyspike.library.models.references import bundled_models
+    from steadyspike.library.models.config import read_config
+    from steadyspike.library.models.find import bundled_models
 
     table = Table("model", "kind", "network", title="Bundled", title_justify="left")
     for name, folder in bundled_models().items():
@@ -57,7 +57,7 @@ def list_command(
     """List models: bundled and downloaded ones, or those on the Hugging Face Hub."""
     with clear_errors(debug):
         from steadyspike.cli import sharing
-        from steadyspike.library.models.folder import KINDS
+        from steadyspike.library.models.config import KINDS
 
         if kind is not None and kind not in KINDS:
             raise UsageError(f"--kind {kind} is not known; allowed: {', '.join(KINDS)}")
@@ -80,8 +80,8 @@ def show(
         from steadyspike.library.hub.cache import reference_of
         from steadyspike.library.hub.cards import printable
         from steadyspike.library.hub.reference import is_reference
+        from steadyspike.library.models.find import find_model
         from steadyspike.library.models.folder import load_folder
-        from steadyspike.library.models.references import find_model
 
         with hub_refusals():
             folder = find_model(model)

@@ -109,10 +109,10 @@ def pin_preset(preset: str) -> str:
 
     if not is_reference(preset):
         return preset
-    from steadyspike.library.hub.client import pin
+    from steadyspike.library.sharing import fetch
 
     with hub_refusals():
-        return str(pin(preset, "preset"))
+        return str(fetch(preset, "preset").ref)
 
 
 def describe(recording: BaseRecording) -> str:

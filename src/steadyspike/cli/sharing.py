@@ -48,7 +48,7 @@ def hub_refusals(*names: str, **renamed: str) -> Iterator[None]:
 
 def push(shared: str, repo_id: str, **how: Any) -> None:
     """Push a model or a preset, and say what was done."""
-    from steadyspike.library.hub.client import push_to_hub
+    from steadyspike.library.sharing import push_to_hub
 
     with hub_refusals():
         pushed = push_to_hub(shared, repo_id, **how)
@@ -62,9 +62,8 @@ def push(shared: str, repo_id: str, **how: Any) -> None:
 
 def pull(ref: str, form: str, output: Path | None) -> None:
     """Download a model or a preset and check it; write a copy if one is wanted."""
-    from steadyspike.library.hub.client import fetch
     from steadyspike.library.hub.reference import is_reference
-    from steadyspike.library.sharing import load_checked
+    from steadyspike.library.sharing import fetch, load_fetched
 
     if not is_reference(ref):
         raise UsageError(f"{ref} is not on the Hub; allowed: hf:owner/name")
@@ -72,7 +71,7 @@ def pull(ref: str, form: str, output: Path | None) -> None:
         raise UsageError(f"--output {output} exists; choose another")
     with hub_refusals():
         fetched = fetch(ref, form)
-        load_checked(fetched.form, fetched.folder, fetched.ref)
+        load_fetched(fetched)
     typer.echo(str(fetched.ref))
     typer.echo(f"versions: {shown_versions(ref)}")
     typer.echo(str(fetched.folder))

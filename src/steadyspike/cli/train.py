@@ -355,7 +355,7 @@ def _kept(output: Path) -> Iterator[None]:
 
 def _note(folder: Path, preprocessing: dict[str, Any]) -> None:
     """Write into the configuration how recordings were preprocessed, for `steadyspike denoise` to compare."""
-    from steadyspike.library.models.folder import CONFIG
+    from steadyspike.library.hub.artifact import CONFIG
 
     content = json.loads((folder / CONFIG).read_text(encoding="utf8"))
     content["extra"]["preprocessing"] = preprocessing

@@ -29,8 +29,8 @@ from spikeinterface.core.node_pipeline import (
     run_node_pipeline,
 )
 
-from steadyspike.library.hub.client import pin
 from steadyspike.library.hub.reference import EXAMPLE
+from steadyspike.library.models.find import pin_model
 from steadyspike.library.models.waveforms import SpikeClassifier
 
 LABEL_DTYPE = np.dtype([("probability", "float32"), ("is_spike", "bool")])
@@ -44,7 +44,7 @@ class _ClassifierNode(PipelineNode):
     def __init__(self, recording, parents, return_output, model, nbefore):
         if not any(isinstance(parent, PeakSource | KeepSpikes) for parent in parents or ()):
             raise TypeError(f"{type(self).__name__} needs a PeakSource, or KeepSpikes, as its first parent")
-        model = pin(model, "model")
+        model = pin_model(model)
         PipelineNode.__init__(self, recording, return_output=return_output, parents=parents)
         self.recording = recording
         self.model = load_classifier(model)

@@ -14,7 +14,7 @@ from spikeinterface.sortingcomponents.peak_localization.base import LocalizeBase
 from steadyspike.kernels.spikes.contact_features import FEATURES, waveform_features
 from steadyspike.kernels.spikes.denoise_waveforms import gather_waveforms, select_waveforms
 from steadyspike.kernels.spikes.monopolar import solve_monopolar
-from steadyspike.library.hub.client import pin
+from steadyspike.library.models.find import pin_model
 from steadyspike.library.models.spike_denoisers import SpikeDenoiser
 from steadyspike.peaks.localization import LARGEST_FLOAT32
 from steadyspike.peaks.waveforms import (
@@ -109,7 +109,7 @@ class LocalizeSteadyDenoisedMonopolar(LocalizeBase):
         parent = find_parent_of_type(parents, WaveformsNode)
         if parent is None:
             raise TypeError(f"{self.name} needs a {WaveformsNode.__name__} among its parents")
-        model = pin(model, "model")
+        model = pin_model(model)
         noise_levels = check_denoising(recording, noise_levels)
         PipelineNode.__init__(self, recording, return_output=return_output, parents=parents)
         self.recording = recording

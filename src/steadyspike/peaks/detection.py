@@ -3,7 +3,7 @@
 import numpy as np
 from spikeinterface.core.node_pipeline import PeakDetector
 
-from steadyspike.library.hub.client import pin
+from steadyspike.library.models.find import pin_model
 from steadyspike.library.models.spike_finders import FINDERS, PEAK_SIGNS, noise_scales
 
 DEFAULT_DETECTOR = "steady-detector"
@@ -91,7 +91,7 @@ class DetectSteadyNeural(PeakDetector):
             raise ValueError(
                 f"noise_levels has shape {np.shape(noise_levels)}; allowed is one for each of {len(locations)} channels"
             )
-        model = pin(model, "model")
+        model = pin_model(model)
         PeakDetector.__init__(self, recording, return_output=return_output)
         self.recording = recording
         self._kwargs.update(

@@ -4,7 +4,7 @@ import numpy as np
 from spikeinterface.core.node_pipeline import WaveformsNode, find_parent_of_type
 
 from steadyspike.kernels.spikes.denoise_waveforms import select_waveforms
-from steadyspike.library.hub.client import pin
+from steadyspike.library.models.find import pin_model
 from steadyspike.library.models.spike_denoisers import SpikeDenoiser, seeded_noise_levels
 
 DEFAULT_DENOISER = "steady-denoiser"
@@ -79,7 +79,7 @@ class DenoiseWaveforms(WaveformsNode):
         parent = find_parent_of_type(parents, WaveformsNode)
         if parent is None:
             raise TypeError(f"{type(self).__name__} needs a {WaveformsNode.__name__} among its parents")
-        model = pin(model, "model")
+        model = pin_model(model)
         noise_levels = check_denoising(recording, noise_levels)
         self.denoiser = SpikeDenoiser(
             find_denoiser(model),

@@ -72,7 +72,7 @@ def train_waveform_autoencoder(
 
     from steadyspike.core.environment import versions
     from steadyspike.library.hub.cards import check_licenses
-    from steadyspike.library.models.folder import NetworkConfig
+    from steadyspike.library.models.config import NetworkConfig
     from steadyspike.library.models.inference import torch_threads
     from steadyspike.library.models.waveforms import (
         WaveformAutoencoderConfig,

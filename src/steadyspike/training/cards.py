@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from steadyspike.library.hub.cards import license_metadata, licenses_told, table
+from steadyspike.library.hub.cards import license_metadata, licenses_told, table, tags_of
 from steadyspike.library.models.deepinterpolation import ModelConfig
-from steadyspike.library.sharing import tags_of
 
 if TYPE_CHECKING:
     from steadyspike.library.models.waveforms import (

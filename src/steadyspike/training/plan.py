@@ -18,9 +18,9 @@ from steadyspike.core.normalization import METHODS
 from steadyspike.core.probe_layout import LayoutType, layout_of
 from steadyspike.core.stretches import Stretch, TimeRange, limited, split_time
 from steadyspike.library.hub.cache import reference_of
+from steadyspike.library.models.config import ModelError
 from steadyspike.library.models.deepinterpolation import DeepInterpolationModel, ModelConfig
-from steadyspike.library.models.folder import ModelError
-from steadyspike.library.models.references import find_model
+from steadyspike.library.models.find import find_model
 from steadyspike.networks import network_class
 from steadyspike.networks.blindspot import BlindSpot
 from steadyspike.training.losses import LOSSES

@@ -20,13 +20,14 @@ from torch import nn
 
 from steadyspike.core.environment import versions
 from steadyspike.core.probe_layout import ProbeLayout
+from steadyspike.library.hub.artifact import CONFIG
 from steadyspike.library.models.deepinterpolation import (
     DeepInterpolationModel,
     ModelConfig,
     Normalization,
     config_of,
 )
-from steadyspike.library.models.folder import CONFIG, save_model
+from steadyspike.library.models.folder import save_model
 from steadyspike.library.models.provenance import chain_of, note_stretches
 from steadyspike.networks.cost import num_parameters
 from steadyspike.training.baseline import fit_ridge, score, start_linear

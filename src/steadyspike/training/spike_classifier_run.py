@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from steadyspike.core.environment import versions
-from steadyspike.library.models.folder import NetworkConfig
+from steadyspike.library.models.config import NetworkConfig
 from steadyspike.library.models.inference import torch_threads
 from steadyspike.library.models.waveforms import SpikeClassifier, SpikeClassifierConfig, standardize
 from steadyspike.networks import make_network

@@ -13,7 +13,7 @@ from steadyspike.kernels.spikes.contact_features import neighbour_lists
 from steadyspike.kernels.spikes.event_pairs import near_pairs
 from steadyspike.kernels.spikes.spike_candidates import find_candidates
 from steadyspike.library.hub.cards import check_licenses
-from steadyspike.library.models.folder import NetworkConfig
+from steadyspike.library.models.config import NetworkConfig
 from steadyspike.library.models.spikes import SpikeDetectorConfig, SpikeDetectorModel
 from steadyspike.networks import make_network
 from steadyspike.training.cards import detector_card, versions

@@ -10,7 +10,7 @@ import numpy as np
 
 from steadyspike.kernels.spikes.contact_features import neighbour_lists
 from steadyspike.library.hub.cards import check_licenses
-from steadyspike.library.models.folder import NetworkConfig
+from steadyspike.library.models.config import NetworkConfig
 from steadyspike.library.models.spikes import WaveformDenoiserConfig, WaveformDenoiserModel
 from steadyspike.networks import make_network
 from steadyspike.training.cards import denoiser_card, versions

@@ -12,13 +12,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from steadyspike.library.sharing import tags_of
-
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard
-
-    from steadyspike.library.models.folder import FolderConfig
-    from steadyspike.library.presets.presets import MotionPreset, PreprocessingPreset
 
 NO_LICENSE = "unknown"
 LONGEST_LICENSE = 100
@@ -67,6 +62,16 @@ SPIKEINTERFACE_PAPER = (
     "Buccino et al., SpikeInterface, a unified framework for spike sorting. eLife 9, e61834 (2020), "
     "doi:10.7554/eLife.61834"
 )
+
+
+def tags_of(form: str, kind: str) -> list[str]:
+    """Return the tags by which the Hub finds an artifact."""
+    return ["steadyspike", "spikeinterface", "electrophysiology", tag_of(form), tag_of(kind)]
+
+
+def tag_of(word: str) -> str:
+    """Return the tag of a form or a kind."""
+    return f"steadyspike-{word.replace('_', '-')}"
 
 
 def complete_card(card: str, form: str, kind: str, repo_id: str, license_name: str | None = None) -> str:
@@ -184,23 +189,6 @@ def use_section(kind: str, repo_id: str) -> str:
     )
 
 
-def model_card(config: FolderConfig) -> str:
-    """Write a card for a model that has none, from its configuration."""
-    known = config.model_dump(mode="json", exclude={"extra", "schema_version"})
-    rows = {name.replace("_", " "): _brief(value) for name, value in known.items()}
-    title = TITLES.get(config.kind, config.kind.replace("_", " ").capitalize())
-    lines = [f"# {title}", "", *table(rows)]
-    return "\n".join([*lines, "", "Nothing is said about what it was trained on, nor how it scored."]) + "\n"
-
-
-def preset_card(preset: MotionPreset | PreprocessingPreset) -> str:
-    """Write the card of a preset: what it is for, and what it does step by step."""
-    lines = [f"# {preset.name}", "", f"{preset.doc}", "", f"{TITLES[preset.kind]} for SpikeInterface.", ""]
-    lines += ["| step | method | parameters |", "|---|---|---|"]
-    lines += [f"| {step} | {method} | {_brief(rest)} |" for step, method, rest in _steps(preset)]
-    return "\n".join(lines) + "\n"
-
-
 def printable(text: str) -> str:
     """Return a text of someone else without what could steer a terminal."""
     return "".join(
@@ -213,20 +201,10 @@ def table(rows: Mapping[str, Any]) -> list[str]:
     return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
 
 
-def _steps(preset: Any) -> list[tuple[str, str, dict[str, Any]]]:
-    if preset.kind == "preprocessing":
-        return [(str(number + 1), step["name"], step["params"]) for number, step in enumerate(preset.steps)]
-    tables = {name: values for name, values in preset.parameters.items() if name != "doc"}
-    return [
-        (name.removesuffix("_kwargs").replace("_", " "), values.pop("method", "-"), values)
-        for name, values in tables.items()
-    ]
-
-
-def _brief(value: Any) -> str:
+def brief(value: Any) -> str:
     """Say a value in the cell of a table."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_brief(inner)}" for name, inner in value.items()) or "-"
+        return ", ".join(f"{name} {brief(inner)}" for name, inner in value.items()) or "-"
     if isinstance(value, list) and len(value) > 8:
         return f"{len(value)} values"
     return str(value).replace("|", "\\|").replace("\n", " ")

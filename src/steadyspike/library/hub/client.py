@@ -1,33 +1,41 @@
 """Sharing models and presets on the Hugging Face Hub: the only file that touches the network.
 
-A repository holds one artifact (`steadyspike.library.sharing`). What is pulled lies in the cache of the Hub's own
+A repository holds one artifact (`steadyspike.library.hub.artifact`). What is pulled lies in the cache of the Hub's own
 client, by commit; a commit that is there is used without asking the network. All requests are made by that client,
 which finds the access token by itself (``hf auth login``, or the environment variable HF_TOKEN).
 """
 
 from __future__ import annotations
 
-import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steadyspike.core.environment import own_version
-from steadyspike.library import sharing as artifacts
+from steadyspike.library.hub.artifact import (
+    FIGURE,
+    FILES,
+    MAX_BYTES,
+    Form,
+    Staged,
+    check_figure,
+    check_names,
+    check_size,
+    form_of,
+    wanted_files,
+)
 from steadyspike.library.hub.cache import cached_commit, cached_file, drop, is_as_announced
+from steadyspike.library.hub.cards import tag_of
 from steadyspike.library.hub.errors import clear_errors, is_unreachable, not_on_disk
 from steadyspike.library.hub.listing import Found, Pushed, is_same, license_of, stale_figures
 from steadyspike.library.hub.reference import (
     ArtifactError,
     HubError,
     HubReference,
-    check_repo_id,
-    check_tag,
     is_reference,
 )
-from steadyspike.library.sharing import FORMS, Form, Staged
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -45,130 +53,35 @@ class Fetched:
     form: Form
 
 
-def push_to_hub(
-    shared: Any,
-    repo_id: str,
-    *,
-    tag: str | None = None,
-    private: bool | None = None,
-    token: str | None = None,
-    message: str | None = None,
-    license_name: str | None = None,
-) -> Pushed:
-    """Share a model or a preset on the Hugging Face Hub.
-
-    It is checked as a whole before anything is sent. What is there already is not pushed again. A tag is made once
-    and never moved.
-
-    Parameters
-    ----------
-    shared : model, preset, str or Path
-        A loaded model of any kind, a loaded preset, or a reference to one: a bundled name, a folder, a TOML file.
-    repo_id : str
-        "owner/name". The repository is made if it does not exist.
-    tag : str or None, default: None
-        Name for this version, such as "v1".
-    private : bool or None, default: None
-        Whether only the owner sees the repository; None: as it is, public if it is new.
-    token : str or None, default: None
-        Access token; None: that of ``hf auth login`` or of the environment variable HF_TOKEN.
-    message : str or None, default: None
-        Of the commit.
-    license_name : str or None, default: None
-        For the card, such as "cc-by-4.0"; None: what the card says, else what the repository says, else "unknown".
-
-    Returns
-    -------
-    pushed : Pushed
-        ``pushed.ref`` is the reference by commit.
-
-    Raises
-    ------
-    ValueError
-        If an argument cannot work, or what is shared cannot be loaded, or holds an access token.
-    HubError
-        If the Hub cannot be reached or refuses; if the tag is there with other content; if the repository holds
-        something else; if it is public and `private` is True, or the other way round.
-    """
-    from huggingface_hub import HfApi, get_token
-
-    repo_id = check_repo_id(repo_id)
-    if tag is not None:
-        check_tag(tag)
-    secrets = [secret for secret in (token, get_token()) if secret]
-    where = HubReference(repo_id)
-    with tempfile.TemporaryDirectory(prefix="steadyspike-push-") as folder:
-        staged = artifacts.stage(shared, Path(folder), repo_id, license_name, secrets)
-        with clear_errors(where, token):
-            _refuse_offline(where)
-            return _push(HfApi(token=token), staged, repo_id, tag, private, message)
-
-
-def pull_from_hub(ref: str, *, token: str | None = None, offline: bool | None = None) -> Any:
-    """Download a model or a preset from the Hugging Face Hub, check it and load it.
-
-    Parameters
-    ----------
-    ref : str
-        "hf:owner/name" or "hf:owner/name@revision", with a tag, a branch or a commit hash.
-    token : str or None, default: None
-        Access token; None: that of ``hf auth login`` or of the environment variable HF_TOKEN.
-    offline : bool or None, default: None
-        True: only what was downloaded before. None: the same if HF_HUB_OFFLINE is set, and what was downloaded
-        before if the Hub cannot be reached.
-
-    Returns
-    -------
-    pulled : model or preset
-        As `steadyspike.load_model` or `steadyspike.load_preset` would return it.
-
-    Raises
-    ------
-    ValueError
-        If `ref` is no reference, or what is there cannot be used: `ArtifactError`, `ModelError` or `PresetError`, which
-        name the file and what is wrong.
-    HubError
-        If the Hub cannot be reached or refuses; `NotOnDiskError` if it was not downloaded before.
-    """
-    return pull(ref, token=token, offline=offline)
-
-
-def pull(ref: str, form: str | None = None, *, token: str | None = None, offline: bool | None = None) -> Any:
-    """Do as `pull_from_hub`, and refuse what is of another form than `form`, "model" or "preset"."""
-    fetched = fetch(ref, form, token=token, offline=offline)
-    return artifacts.load_checked(fetched.form, fetched.folder, fetched.ref)
-
-
-def fetch(
-    ref: str, form: str | None = None, *, token: str | None = None, offline: bool | None = None
-) -> Fetched:
+def fetch(ref: str, *forms: Form, token: str | None = None, offline: bool | None = None) -> Fetched:
     """Have the files of an artifact in the cache, and download what is missing.
 
     Parameters
     ----------
     ref : str
-        As in `pull_from_hub`.
-    form : {"model", "preset"} or None, default: None
-        Refuse the other form.
+        "hf:owner/name" or "hf:owner/name@revision", with a tag, a branch or a commit hash.
+    *forms : Form
+        Those that are wanted; others are refused.
     token, offline
-        As in `pull_from_hub`.
+        As in `steadyspike.pull_from_hub`.
     """
     from huggingface_hub import HfApi, constants
 
     asked = HubReference.parse(ref)
     offline = constants.is_offline_mode() if offline is None else offline
-    with clear_errors(asked, token, form):
+    wanted = forms[0].name if len(forms) == 1 else None
+    with clear_errors(asked, token, wanted):
         api = HfApi(token=token)
         commit = cached_commit(asked) if offline or asked.pinned else _newest(api, asked)
         if commit is None:
-            raise not_on_disk(asked, "and downloads are switched off", form)
+            raise not_on_disk(asked, "and downloads are switched off", wanted)
         pinned = asked.at(commit)
-        found = _cached(pinned, form)
+        found = _cached(pinned, forms)
         if found is not None:
             return found
         if offline:
-            raise _partial(pinned, form)
-        return _download(api, pinned, form)
+            raise _partial(pinned, wanted)
+        return _download(api, pinned, forms)
 
 
 def _newest(api: HfApi, asked: HubReference) -> str | None:
@@ -189,7 +102,7 @@ def _newest(api: HfApi, asked: HubReference) -> str | None:
     return commit
 
 
-def pin(ref: Any, form: str) -> Any:
+def pin(ref: Any, form: Form) -> Any:
     """Return a reference to the Hub by its commit, with its files in the cache; anything else as it is."""
     return str(fetch(ref, form).ref) if is_reference(ref) else ref
 
@@ -202,7 +115,7 @@ def versions(ref: str, *, token: str | None = None) -> dict[str, str]:
     ref : str
         "hf:owner/name".
     token : str or None, default: None
-        As `pull_from_hub` takes it.
+        As `steadyspike.pull_from_hub` takes it.
 
     Returns
     -------
@@ -240,7 +153,7 @@ def search(
     """
     from huggingface_hub import HfApi
 
-    wanted = ["steadyspike", *(artifacts.tag_of(one) for one in (form, kind) if one)]
+    wanted = ["steadyspike", *(tag_of(one) for one in (form, kind) if one)]
     with clear_errors(None, token):
         listed = list(HfApi(token=token).list_models(filter=wanted, search=words, limit=limit, cardData=True))
     return [Found.of(one) for one in listed]
@@ -249,13 +162,12 @@ def search(
 # what is downloaded
 
 
-def _cached(pinned: HubReference, form: str | None) -> Fetched | None:
+def _cached(pinned: HubReference, forms: Sequence[Form]) -> Fetched | None:
     """Return an artifact if all of it is in the cache as it was announced."""
-    for own in FORMS.values():
-        files = [cached_file(pinned, name) for name in own.required]
+    for required in FILES.values():
+        files = [cached_file(pinned, name) for name in required]
         if all(path is not None and is_as_announced(path) for path in files):
-            artifacts.form_of(own.required, str(pinned), form)
-            return Fetched(pinned, _folder(files[0]), own)
+            return Fetched(pinned, _folder(files[0]), form_of(required, str(pinned), forms))
     return None
 
 
@@ -265,44 +177,34 @@ def _folder(path: Path | None) -> Path:
 
 
 def _partial(pinned: HubReference, wanted: str | None) -> HubError:
-    for form in FORMS.values():
-        lacking = [name for name in form.required if cached_file(pinned, name) is None]
-        if len(lacking) < len(form.required):
+    for form, required in FILES.items():
+        lacking = [name for name in required if cached_file(pinned, name) is None]
+        if len(lacking) < len(required):
             what = ", ".join(lacking) or "a file"
-            return not_on_disk(pinned, f"as a whole ({what} is missing or damaged)", form.name)
+            return not_on_disk(pinned, f"as a whole ({what} is missing or damaged)", form)
     return not_on_disk(pinned, "and downloads are switched off", wanted)
 
 
-def _download(api: HfApi, pinned: HubReference, form: str | None) -> Fetched:
+def _download(api: HfApi, pinned: HubReference, forms: Sequence[Form]) -> Fetched:
     """Check what a commit lists, then download and check the file that tells the kind, then the others."""
     where = str(pinned)
     info = _info(api, pinned.repo_id, pinned.revision)
     sizes = {one.rfilename: one.size for one in info.siblings or []}
-    artifacts.check_names(sizes, where)
-    own = artifacts.form_of(sizes, where, form)
-    limits: Mapping[str, int] = artifacts.MAX_BYTES
+    check_names(sizes, where)
+    own = form_of(sizes, where, forms)
+    limits: Mapping[str, int] = MAX_BYTES
     folder = Path()
-    for name in artifacts.wanted_files(own, sizes):
-        artifacts.check_size(name, sizes[name], where, limits)
+    for name in wanted_files(own, sizes):
+        check_size(name, sizes[name], where, limits)
         path = _download_file(api, pinned, name, sizes[name])
         if name == own.marker:
             folder = path.parent
-            limits = {**limits, **_checked_kind(own, folder, pinned)}
-        elif artifacts.FIGURE.fullmatch(name):
-            artifacts.check_figure(path, where)
+            with own.naming(pinned, folder):
+                own.kind(folder)
+                limits = {**limits, **own.most_bytes(folder)}
+        elif FIGURE.fullmatch(name):
+            check_figure(path, where)
     return Fetched(pinned, folder, own)
-
-
-def _checked_kind(form: Form, folder: Path, ref: HubReference) -> dict[str, int]:
-    """Check the file that tells the kind, and return how large the others may be."""
-    from steadyspike.library.models.folder import ModelError
-    from steadyspike.library.presets.files import PresetError
-
-    try:
-        form.kind(folder)
-        return form.most_bytes(folder)
-    except (ModelError, PresetError) as error:
-        raise type(error)(str(error).replace(str(folder), str(ref))) from None
 
 
 def _download_file(api: HfApi, pinned: HubReference, name: str, size: int | None) -> Path:
@@ -324,11 +226,23 @@ def _download_file(api: HfApi, pinned: HubReference, name: str, size: int | None
 # what is pushed
 
 
-def _refuse_offline(where: HubReference) -> None:
-    from huggingface_hub import constants
+def push(
+    staged: Staged,
+    repo_id: str,
+    *,
+    tag: str | None = None,
+    private: bool | None = None,
+    token: str | None = None,
+    message: str | None = None,
+) -> Pushed:
+    """Push an artifact that is ready, unless it is there already; arguments as in `steadyspike.push_to_hub`."""
+    from huggingface_hub import HfApi, constants
 
-    if constants.is_offline_mode():
-        raise HubError(f"{where}: cannot be pushed, as HF_HUB_OFFLINE is set; unset it and push again")
+    where = HubReference(repo_id)
+    with clear_errors(where, token):
+        if constants.is_offline_mode():
+            raise HubError(f"{where}: cannot be pushed, as HF_HUB_OFFLINE is set; unset it and push again")
+        return _push(HfApi(token=token), staged, repo_id, tag, private, message)
 
 
 def _push(
@@ -363,17 +277,15 @@ def _info(api: HfApi, repo_id: str, revision: str | None) -> ModelInfo:
 def _check_is_ours(api: HfApi, head: ModelInfo, staged: Staged, private: bool | None) -> None:
     """Refuse to push over what somebody keeps in the repository, or where others see it by mistake."""
     sizes = {one.rfilename: one.size for one in head.siblings or []}
-    for form in FORMS.values():
-        if form.marker not in sizes:
+    for form, (marker, *_) in FILES.items():
+        if marker not in sizes:
             continue
-        if not _is_ours(api, head, form, sizes[form.marker]):
+        if not _is_ours(api, head, staged.form, form, sizes[marker]):
             raise HubError(
                 f"hf:{head.id}: holds something else, which is not replaced by a {staged.form.name}"
             )
-        if form is not staged.form:
-            raise HubError(
-                f"hf:{head.id}: holds a {form.name}, which is not replaced by a {staged.form.name}"
-            )
+        if form != staged.form.name:
+            raise HubError(f"hf:{head.id}: holds a {form}, which is not replaced by a {staged.form.name}")
     if private is not None and head.private is not None and head.private != private:
         now = "private" if head.private else "public"
         raise HubError(
@@ -382,13 +294,15 @@ def _check_is_ours(api: HfApi, head: ModelInfo, staged: Staged, private: bool | 
         )
 
 
-def _is_ours(api: HfApi, head: ModelInfo, form: Form, size: int | None) -> bool:
+def _is_ours(api: HfApi, head: ModelInfo, form: Form, there: str, size: int | None) -> bool:
     """Whether what is in a repository was made by us: its tags say so, or else the file that tells the kind."""
     if "steadyspike" in (head.tags or []):
         return True
+    if there != form.name:
+        return False
     pinned = HubReference(head.id, head.sha)
     try:
-        artifacts.check_size(form.marker, size, str(pinned))
+        check_size(form.marker, size, str(pinned))
         form.kind(_download_file(api, pinned, form.marker, size).parent)
     except ValueError:
         return False

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from steadyspike.library.hub.artifact import FIGURE, FILES, Staged
 from steadyspike.library.hub.cache import content_hash
-from steadyspike.library.sharing import FIGURE, FORMS, Staged
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
@@ -61,7 +61,7 @@ class Found:
         ]
         return cls(
             repo_id=info.id,
-            kind=", ".join(kind for kind in kinds if kind not in FORMS) or "-",
+            kind=", ".join(kind for kind in kinds if kind not in FILES) or "-",
             license=license_of(info) or "-",
             downloads=info.downloads or 0,
             updated=f"{info.last_modified:%Y-%m-%d}" if info.last_modified else "-",

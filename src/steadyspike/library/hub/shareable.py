@@ -1,27 +1,43 @@
-"""The methods of models that share and load them, as users of the Hub's own mixin know them."""
+"""What a model and a preset have in common: each can be pushed to the Hugging Face Hub."""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, ClassVar
 
-from steadyspike.library.hub.reference import PREFIX, HubReference, is_reference
+from steadyspike.library.hub.artifact import CARD, Form, Staged, refuse_tokens
+from steadyspike.library.hub.cards import complete_card
+from steadyspike.library.hub.client import push
+from steadyspike.library.hub.reference import check_repo_id, check_tag
 
 if TYPE_CHECKING:
-    from steadyspike.library.hub.client import Pushed
+    from steadyspike.library.hub.listing import Pushed
 
 
-class ShareableModel:
-    """Adds `push_to_hub`, `from_pretrained` and `save_pretrained` to models."""
+class Shareable:
+    """Adds `push_to_hub` to what says its form and kind, writes its files and its card, and loads them again."""
+
+    form: ClassVar[Form]
 
     if TYPE_CHECKING:
 
-        @classmethod
-        def load(cls, folder: str | Path, device: str = "cpu") -> Self:
-            """Load as the class does."""
+        @property
+        def kind(self) -> str:
+            """Within its form."""
 
-        def save(self, folder: str | Path, overwrite: bool = False) -> None:
-            """Save as the class does."""
+    def _write(self, folder: Path) -> None:
+        """Write all files but the card to an empty folder."""
+        raise NotImplementedError
+
+    def _described(self) -> str:
+        """Return the card, as far as it is known without a repository."""
+        raise NotImplementedError
+
+    def _reload(self, folder: Path) -> None:
+        """Load what was written as whoever pulls it will."""
+        raise NotImplementedError
 
     def push_to_hub(
         self,
@@ -33,104 +49,42 @@ class ShareableModel:
         message: str | None = None,
         license_name: str | None = None,
     ) -> Pushed:
-        """Share this model on the Hugging Face Hub; see `steadyspike.push_to_hub`."""
-        from steadyspike.library.hub.client import push_to_hub
+        """Share this on the Hugging Face Hub; see `steadyspike.push_to_hub`."""
+        from huggingface_hub import get_token
 
-        return push_to_hub(
-            self,
-            repo_id,
-            tag=tag,
-            private=private,
-            token=token,
-            message=message,
-            license_name=license_name,
-        )
+        repo_id = check_repo_id(repo_id)
+        if tag is not None:
+            check_tag(tag)
+        secrets = [secret for secret in (token, get_token()) if secret]
+        with tempfile.TemporaryDirectory(prefix="steadyspike-push-") as folder:
+            staged = self.stage(Path(folder), repo_id, license_name, secrets)
+            return push(staged, repo_id, tag=tag, private=private, token=token, message=message)
 
-    @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | Path,
-        *,
-        revision: str | None = None,
-        token: str | None = None,
-        local_files_only: bool | None = None,
-        device: str = "cpu",
-    ) -> Self:
-        """Load a model from a folder or from the Hugging Face Hub.
-
-        Weights that do not fit the network in name, shape, type, or that are not finite are always refused: there is
-        no ``strict=False``.
+    def stage(
+        self, folder: Path, repo_id: str, license_name: str | None = None, secrets: Iterable[str] = ()
+    ) -> Staged:
+        """Write this to a folder, with the card that it will have in its repository.
 
         Parameters
         ----------
-        pretrained_model_name_or_path : str or Path
-            A folder, or "owner/name" on the Hub; "hf:owner/name@revision" is understood too.
-        revision : str or None, default: None
-            Tag, branch or commit hash on the Hub; None: that of the reference, else the newest.
-        token : str or None, default: None
-            Access token; None: that of ``hf auth login`` or of HF_TOKEN.
-        local_files_only : bool or None, default: None
-            True: only what was downloaded before; see `offline` of `steadyspike.pull_from_hub`.
-        device : str, default: "cpu"
-            For the weights.
+        folder : Path
+            Empty.
+        repo_id : str
+            Where it will be.
+        license_name : str or None, default: None
+            Of the artifact; None: what its card says.
+        secrets : iterable of str, default: ()
+            Texts that must not be among what is pushed.
 
         Raises
         ------
         ValueError
-            If `revision` is given for a folder, or differs from that of the reference.
-        HubError
-            As `steadyspike.pull_from_hub`.
-        ModelError
-            If it is of another kind, or its files do not fit each other.
+            If it cannot be loaded again, or a text holds what looks like an access token.
         """
-        name = pretrained_model_name_or_path
-        if isinstance(name, Path) or (not is_reference(name) and Path(name).is_dir()):
-            if revision is not None:
-                raise ValueError(f"revision={revision!r}, but {str(name)!r} is a folder; allowed: None")
-            return cls.load(Path(name), device)
-        ref = HubReference.parse(name if is_reference(name) else PREFIX + name)
-        if revision is not None:
-            if ref.revision not in (None, revision):
-                raise ValueError(f"revision={revision!r} and {name!r} differ; pass one of them")
-            ref = HubReference.parse(f"{PREFIX}{ref.repo_id}@{revision}")
-        from steadyspike.library.hub.client import fetch
-
-        fetched = fetch(str(ref), "model", token=token, offline=local_files_only)
-        return cls.load(fetched.folder, device)
-
-    def save_pretrained(
-        self,
-        save_directory: str | Path,
-        *,
-        repo_id: str | None = None,
-        push_to_hub: bool = False,
-        overwrite: bool = False,
-        **push_to_hub_kwargs: Any,
-    ) -> None:
-        """Save as a model folder, and push it if wanted.
-
-        Parameters
-        ----------
-        save_directory : str or Path
-            The folder.
-        repo_id : str or None, default: None
-            Where to push to; needed if `push_to_hub` is True.
-        push_to_hub : bool, default: False
-            Whether to push too.
-        overwrite : bool, default: False
-            Whether a model folder that is there is replaced.
-        **push_to_hub_kwargs
-            Of `push_to_hub`.
-
-        Raises
-        ------
-        ValueError
-            If it shall be pushed and there is no `repo_id`, or the other way round.
-        FileExistsError
-            If the folder is there.
-        """
-        if push_to_hub != (repo_id is not None) or (push_to_hub_kwargs and not push_to_hub):
-            raise ValueError(f"push_to_hub={push_to_hub} and repo_id={repo_id!r}; allowed: both, or neither")
-        self.save(save_directory, overwrite=overwrite)
-        if repo_id is not None:
-            self.push_to_hub(repo_id, **push_to_hub_kwargs)
+        self._write(folder)
+        card = complete_card(self._described(), self.form.name, self.kind, repo_id, license_name)
+        (folder / CARD).write_text(card, encoding="utf-8")
+        names = tuple(sorted(path.name for path in folder.iterdir()))
+        refuse_tokens(folder, secrets)
+        self._reload(folder)
+        return Staged(self.form, self.kind, folder, names)

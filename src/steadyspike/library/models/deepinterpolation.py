@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from steadyspike.core.probe_layout import ARRANGEMENTS, LayoutType
-from steadyspike.library.models.folder import (
-    FolderConfig,
-    NetworkConfig,
-    SavedModel,
-    StrictModel,
-    load_folder,
-)
+from steadyspike.library.models.config import FolderConfig, NetworkConfig, StrictModel
+from steadyspike.library.models.folder import SavedModel
 
 if TYPE_CHECKING:
     from torch import nn
@@ -185,30 +179,3 @@ class DeepInterpolationModel(SavedModel):
     def context(self) -> tuple[int, int]:
         """Samples read before and after each predicted one."""
         return self.config.pre + self.config.omission, self.config.post + self.config.omission
-
-
-def load_model(folder: str | Path, device: str = "cpu") -> SavedModel:
-    """Load a model of any kind.
-
-    Parameters
-    ----------
-    folder : str or Path
-        The name of a bundled model, or a folder with `config.json` and `model.safetensors`.
-    device : str, default: "cpu"
-        For the weights, as torch names it.
-
-    Returns
-    -------
-    model : SavedModel
-        A `DeepInterpolationModel`, or what else the kind of the folder asks for.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the folder or a file is missing.
-    ModelError
-        If the folder was written by a newer version, or its files do not fit each other.
-    """
-    from steadyspike.library.models.references import find_model
-
-    return load_folder(find_model(folder), device)

@@ -6,77 +6,40 @@ run. A folder is complete or absent: it is written aside and then renamed.
 
 from __future__ import annotations
 
-import json
-import math
-import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
-
-from steadyspike.library.hub.shareable import ShareableModel
+from steadyspike.library.hub.artifact import CARD, CONFIG, FIGURE, WEIGHTS, Form, check_figure, check_size
+from steadyspike.library.hub.cards import TITLES, brief, table
+from steadyspike.library.hub.client import fetch
+from steadyspike.library.hub.reference import PREFIX, HubReference, is_reference
+from steadyspike.library.hub.shareable import Shareable
+from steadyspike.library.models.config import (
+    MODEL_FORM,
+    Described,
+    FolderConfig,
+    ModelError,
+    described,
+    expected_weights,
+    kind_class,
+    read_config,
+)
+from steadyspike.library.models.find import find_model
 from steadyspike.networks import make_network
 
 if TYPE_CHECKING:
     from torch import nn
 
-SCHEMA = 1
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-MAX_CONFIG_BYTES = 10_000_000
-
-# what `kind` in config.json stands for: a subclass of `SavedModel`
-KINDS = {
-    "deepinterpolation": "steadyspike.library.models.deepinterpolation:DeepInterpolationModel",
-    "spike_classifier": "steadyspike.library.models.waveforms:SpikeClassifier",
-    "spike_detector": "steadyspike.library.models.spikes:SpikeDetectorModel",
-    "waveform_autoencoder": "steadyspike.library.models.waveforms:WaveformAutoencoderModel",
-    "waveform_denoiser": "steadyspike.library.models.spikes:WaveformDenoiserModel",
-}
-
-
-class ModelError(ValueError):
-    """A model folder that cannot be used; the message names the folder and what is wrong."""
-
-
-class StrictModel(BaseModel):
-    """Fields that are refused unless all are known, of their type, and finite."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class NetworkConfig(StrictModel):
-    """Name of a network (`steadyspike.networks.NETWORKS`) and the arguments of its class."""
-
-    name: str
-    sizes: dict[str, JsonValue]
-
-
-class FolderConfig(StrictModel):
-    """What `config.json` of every kind holds.
-
-    Each kind has a subclass, which gives `kind` its one value and adds what the network's user has to know. `extra` is
-    for notes of whoever made the model; nothing depends on it.
-    """
-
-    schema_version: int = Field(default=SCHEMA, ge=1, le=SCHEMA)
-    kind: str
-    network: NetworkConfig
-    extra: dict[str, JsonValue] = {}
-
-    networks: ClassVar[tuple[str, ...]]
-    """Names of the networks that this kind may have."""
-
-    def unlike(self, network: Any) -> list[str]:
-        """Tell what the configuration says of its network that is not so, sentence by sentence."""
-        return []
+# what the file format calls the types of the weights that networks have
+DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64"}
 
 
 @dataclass(frozen=True, eq=False)
-class SavedModel(ShareableModel):
+class SavedModel(Shareable):
     """A network with its weights, and what is known about it.
 
     Parameters
@@ -97,12 +60,16 @@ class SavedModel(ShareableModel):
     folder: Path | None = None
 
     config_class: ClassVar[type[FolderConfig]]
+    form: ClassVar[Form] = MODEL_FORM
+
+    @property
+    def kind(self) -> str:
+        """One of `steadyspike.library.models.config.KINDS`."""
+        return str(self.config.kind)
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "cpu") -> Self:
         """Load as `steadyspike.load_model` does, and refuse models of other kinds with a `ModelError`."""
-        from steadyspike.library.models.references import find_model
-
         model = load_folder(find_model(folder), device)
         if not isinstance(model, cls):
             raise ModelError(f"{folder}: is a model of kind {model.config.kind!r}, no {cls.__name__}")
@@ -112,12 +79,119 @@ class SavedModel(ShareableModel):
         """Save as `save_model` does."""
         save_model(folder, self.network, self.config, self.card, overwrite=overwrite)
 
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+        local_files_only: bool | None = None,
+        device: str = "cpu",
+    ) -> Self:
+        """Load a model from a folder or from the Hugging Face Hub.
 
-def kind_class(kind: str) -> type[SavedModel]:
-    """Return the class of the models of a kind."""
-    module, _, name = KINDS[kind].partition(":")
-    found: type[SavedModel] = getattr(import_module(module), name)
-    return found
+        Weights that do not fit the network in name, shape, type, or that are not finite are always refused: there is
+        no ``strict=False``.
+
+        Parameters
+        ----------
+        pretrained_model_name_or_path : str or Path
+            A folder, or "owner/name" on the Hub; "hf:owner/name@revision" is understood too.
+        revision : str or None, default: None
+            Tag, branch or commit hash on the Hub; None: that of the reference, else the newest.
+        token : str or None, default: None
+            Access token; None: that of ``hf auth login`` or of HF_TOKEN.
+        local_files_only : bool or None, default: None
+            True: only what was downloaded before; see `offline` of `steadyspike.pull_from_hub`.
+        device : str, default: "cpu"
+            For the weights.
+
+        Raises
+        ------
+        ValueError
+            If `revision` is given for a folder, or differs from that of the reference.
+        HubError
+            As `steadyspike.pull_from_hub`.
+        ModelError
+            If it is of another kind, or its files do not fit each other.
+        """
+        name = pretrained_model_name_or_path
+        if isinstance(name, Path) or (not is_reference(name) and Path(name).is_dir()):
+            if revision is not None:
+                raise ValueError(f"revision={revision!r}, but {str(name)!r} is a folder; allowed: None")
+            return cls.load(Path(name), device)
+        ref = HubReference.parse(name if is_reference(name) else PREFIX + name)
+        if revision is not None:
+            if ref.revision not in (None, revision):
+                raise ValueError(f"revision={revision!r} and {name!r} differ; pass one of them")
+            ref = HubReference.parse(f"{PREFIX}{ref.repo_id}@{revision}")
+        fetched = fetch(str(ref), MODEL_FORM, token=token, offline=local_files_only)
+        return cls.load(fetched.folder, device)
+
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        *,
+        repo_id: str | None = None,
+        push_to_hub: bool = False,
+        overwrite: bool = False,
+        **push_to_hub_kwargs: Any,
+    ) -> None:
+        """Save as a model folder, and push it if wanted.
+
+        Parameters
+        ----------
+        save_directory : str or Path
+            The folder.
+        repo_id : str or None, default: None
+            Where to push to; needed if `push_to_hub` is True.
+        push_to_hub : bool, default: False
+            Whether to push too.
+        overwrite : bool, default: False
+            Whether a model folder that is there is replaced.
+        **push_to_hub_kwargs
+            Of `push_to_hub`.
+
+        Raises
+        ------
+        ValueError
+            If it shall be pushed and there is no `repo_id`, or the other way round.
+        FileExistsError
+            If the folder is there.
+        """
+        if push_to_hub != (repo_id is not None) or (push_to_hub_kwargs and not push_to_hub):
+            raise ValueError(f"push_to_hub={push_to_hub} and repo_id={repo_id!r}; allowed: both, or neither")
+        self.save(save_directory, overwrite=overwrite)
+        if repo_id is not None:
+            self.push_to_hub(repo_id, **push_to_hub_kwargs)
+
+    def _write(self, folder: Path) -> None:
+        inner = folder / "model"
+        self.save(inner)
+        for path in inner.iterdir():
+            path.rename(folder / path.name)
+        inner.rmdir()
+        for path in sorted(self.folder.iterdir()) if self.folder is not None else []:
+            if FIGURE.fullmatch(path.name) and f"]({path.name})" in self.card:
+                check_size(path.name, path.stat().st_size, str(self.folder))
+                check_figure(path, str(self.folder))
+                shutil.copyfile(path, folder / path.name)
+
+    def _described(self) -> str:
+        return self.card or model_card(self.config)
+
+    def _reload(self, folder: Path) -> None:
+        load_folder(folder)
+
+
+def model_card(config: FolderConfig) -> str:
+    """Write a card for a model that has none, from its configuration."""
+    known = config.model_dump(mode="json", exclude={"extra", "schema_version"})
+    rows = {name.replace("_", " "): brief(value) for name, value in known.items()}
+    title = TITLES.get(config.kind, config.kind.replace("_", " ").capitalize())
+    lines = [f"# {title}", "", *table(rows)]
+    return "\n".join([*lines, "", "Nothing is said about what it was trained on, nor how it scored."]) + "\n"
 
 
 def save_model(
@@ -155,7 +229,7 @@ def save_model(
         raise FileExistsError(f"{folder} exists already; {hint}")
     weights = {name: values.detach().cpu().contiguous() for name, values in network.state_dict().items()}
     _check_weights(
-        folder, _expected(folder, config), {name: _described(value) for name, value in weights.items()}
+        folder, expected_weights(folder, config), {name: described(value) for name, value in weights.items()}
     )
     folder.parent.mkdir(parents=True, exist_ok=True)
     # a folder of its own, so that the new one inside has the permissions of any new folder
@@ -176,6 +250,31 @@ def save_model(
             raise
 
 
+def load_model(folder: str | Path, device: str = "cpu") -> SavedModel:
+    """Load a model of any kind.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The name of a bundled model, or a folder with `config.json` and `model.safetensors`.
+    device : str, default: "cpu"
+        For the weights, as torch names it.
+
+    Returns
+    -------
+    model : SavedModel
+        A `DeepInterpolationModel`, or what else the kind of the folder asks for.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder or a file is missing.
+    ModelError
+        If the folder was written by a newer version, or its files do not fit each other.
+    """
+    return load_folder(find_model(folder), device)
+
+
 def load_folder(folder: Path, device: str = "cpu") -> SavedModel:
     """Load the model folder at a path; `steadyspike.load_model` takes names too.
 
@@ -193,13 +292,12 @@ def load_folder(folder: Path, device: str = "cpu") -> SavedModel:
     config = read_config(folder)
     if not (folder / WEIGHTS).is_file():
         raise FileNotFoundError(f"there is no {WEIGHTS} in the model folder {folder}")
-    expected = _expected(folder, config)
+    expected = expected_weights(folder, config)
     try:
         with safe_open(folder / WEIGHTS, framework="pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118, it is no dict
             found = {
-                name: (tuple(part.get_shape()), _DTYPES.get(part.get_dtype()))
-                for name, part in slices.items()
+                name: (tuple(part.get_shape()), DTYPES.get(part.get_dtype())) for name, part in slices.items()
             }
             _check_weights(folder, expected, found)
         weights = load_file(folder / WEIGHTS, device=device)
@@ -213,73 +311,7 @@ def load_folder(folder: Path, device: str = "cpu") -> SavedModel:
     return kind_class(config.kind)(network.eval(), config, text, folder)
 
 
-def read_config(folder: str | Path) -> FolderConfig:
-    """Read and check `config.json` of a model folder; torch is not needed.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    ModelError
-        If it was written by a newer version, or is not valid; all problems are named.
-    """
-    path = Path(folder) / CONFIG
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no {CONFIG} in the model folder {folder}")
-    if os.path.getsize(path) > MAX_CONFIG_BYTES:
-        raise ModelError(f"{path}: is larger than {MAX_CONFIG_BYTES} bytes, which no configuration is")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: is not valid JSON: {error}") from None
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if isinstance(version, int) and version > SCHEMA:
-        raise ModelError(
-            f"{path}: has schema_version {version}, and this steadyspike reads up to {SCHEMA}; "
-            "upgrade with: pip install --upgrade steadyspike"
-        )
-    if version is None:
-        raise ModelError(f"{path}: schema_version is missing; this is no steadyspike model")
-    kind = content.get("kind")
-    if kind not in KINDS:
-        raise ModelError(f"{path}: kind: {kind!r} is not known; allowed: {', '.join(KINDS)}")
-    try:
-        return kind_class(kind).config_class.model_validate_json(json.dumps(content))
-    except ValidationError as error:
-        problems = [f"{'.'.join(map(str, one['loc'])) or 'config'}: {one['msg']}" for one in error.errors()]
-        raise ModelError(f"{path}: " + "; ".join(problems)) from None
-
-
-# what the file format calls the types of the weights that networks have
-_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64"}
-_Described = dict[str, tuple[tuple[int, ...], str | None]]
-
-
-def _described(values: Any) -> tuple[tuple[int, ...], str]:
-    return tuple(values.shape), str(values.dtype).removeprefix("torch.")
-
-
-def _expected(folder: Path, config: FolderConfig) -> _Described:
-    """Shapes and types of the weights of the network that a configuration describes, without making them."""
-    import torch
-
-    if config.network.name not in config.networks:
-        raise ModelError(
-            f"{folder / CONFIG}: network.name: {config.network.name!r} is none of kind {config.kind!r}; "
-            f"allowed: {', '.join(config.networks)}"
-        )
-    try:
-        with torch.device("meta"):
-            network: Any = make_network(config.network.name, config.network.sizes)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise ModelError(f"{folder / CONFIG}: network: {error}") from None
-    unlike = config.unlike(network)
-    if unlike:
-        raise ModelError(f"{folder / CONFIG}: " + "; ".join(unlike))
-    return {name: _described(values) for name, values in network.state_dict().items()}
-
-
-def _check_weights(folder: Path, expected: _Described, found: _Described) -> None:
+def _check_weights(folder: Path, expected: Described, found: Described) -> None:
     problems = [f"{name} is missing" for name in expected.keys() - found.keys()]
     problems += [f"{name} is not of this network" for name in found.keys() - expected.keys()]
     problems += [
@@ -289,12 +321,6 @@ def _check_weights(folder: Path, expected: _Described, found: _Described) -> Non
     ]
     if problems:
         raise ModelError(f"{folder / WEIGHTS}: does not fit {CONFIG}: " + "; ".join(sorted(problems)))
-
-
-def weights_bytes(folder: Path, config: FolderConfig) -> int:
-    """Tell how large the weights of a configuration are, without its header in the file."""
-    sizes = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int64": 8}
-    return sum(math.prod(shape) * sizes[str(kind)] for shape, kind in _expected(folder, config).values())
 
 
 def _check_finite(folder: Path, weights: Mapping[str, Any]) -> None:

@@ -1,23 +1,22 @@
-"""References to models: what a user may write, what a saved chain holds, and where the files are."""
+"""References to models: what a user may write and what a saved chain holds."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from steadyspike.library.hub.artifact import CONFIG, WEIGHTS
 from steadyspike.library.hub.cache import reference_of
-from steadyspike.library.hub.reference import EXAMPLE, is_reference
+from steadyspike.library.models.config import ModelError, read_config
 from steadyspike.library.models.deepinterpolation import DeepInterpolationModel, ModelConfig
-from steadyspike.library.models.folder import CONFIG, WEIGHTS, ModelError, read_config
+from steadyspike.library.models.find import KERAS_SUFFIXES, bundled_folder, find_model
+from steadyspike.library.models.folder import load_model
 
 if TYPE_CHECKING:
     from steadyspike.library.models.keras.model import KerasModel
-
-KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
 
 
 @dataclass(frozen=True)
@@ -63,55 +62,6 @@ class ModelSource:
         if not isinstance(config, ModelConfig):
             raise ModelError(f"{self.name}: is a model of kind {config.kind!r}; allowed: 'deepinterpolation'")
         return config
-
-
-def bundled_folder() -> Path:
-    """Return the folder with the models that ship with the package."""
-    return Path(__file__).resolve().parent / "bundled"
-
-
-def bundled_models() -> dict[str, Path]:
-    """Return the folder of each bundled model by name."""
-    return {path.parent.name: path.parent for path in sorted(bundled_folder().glob(f"*/{CONFIG}"))}
-
-
-def find_model(ref: str | Path) -> Path:
-    """Return the folder of a bundled name or a path.
-
-    Parameters
-    ----------
-    ref : str or Path
-        The name of a bundled model, a folder, or a reference to the Hugging Face Hub, "hf:owner/name@revision".
-
-    Raises
-    ------
-    ModelError
-        If it is none of them.
-    FileNotFoundError
-        If a path was given, and there is nothing.
-    HubError
-        If it is on the Hub, is not on this machine, and cannot be downloaded.
-    """
-    if is_reference(ref):
-        from steadyspike.library.hub.client import fetch
-
-        return fetch(str(ref), "model").folder
-    bundled = bundled_models()
-    if isinstance(ref, str) and ref in bundled:
-        return bundled[ref]
-    path = Path(ref).expanduser().absolute()
-    if path.exists():
-        return path
-    if isinstance(ref, Path) or "/" in ref or "\\" in ref or ref.endswith(KERAS_SUFFIXES):
-        raise FileNotFoundError(
-            f"there is no {path}; a model is a folder with {CONFIG} and {WEIGHTS}, or a Keras file"
-        )
-    close = get_close_matches(ref, bundled, n=1)
-    suggestion = f"did you mean {close[0]!r}? " if close else ""
-    names = ", ".join(bundled) or "none is bundled"
-    raise ModelError(
-        f"no model {ref!r}; {suggestion}allowed: a bundled name ({names}), the path of a folder, or {EXAMPLE}"
-    )
 
 
 def find_source(model: Any) -> ModelSource:
@@ -168,8 +118,6 @@ def check_unchanged(source: ModelSource, sha256: str | None) -> None:
 
 def load_source(source: ModelSource, device: str) -> Any:
     """Load the network of a model onto a device; nothing else of it is needed to predict."""
-    from steadyspike.library.models.deepinterpolation import load_model
-
     check_unchanged(find_source(source.saved), source.sha256)
     if source.keras is not None:
         return source.keras.network(device)

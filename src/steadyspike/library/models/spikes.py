@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from steadyspike.library.models.folder import FolderConfig, ModelError, SavedModel
+from steadyspike.library.models.config import FolderConfig, ModelError
+from steadyspike.library.models.folder import SavedModel
 
 Positive = Annotated[float, Field(gt=0)]
 

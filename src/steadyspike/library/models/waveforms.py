@@ -10,7 +10,8 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
-from steadyspike.library.models.folder import FolderConfig, SavedModel
+from steadyspike.library.models.config import FolderConfig
+from steadyspike.library.models.folder import SavedModel
 
 BATCH = 4096
 Fraction = Annotated[float, Field(gt=0, lt=1)]

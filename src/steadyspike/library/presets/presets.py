@@ -16,14 +16,20 @@ from __future__ import annotations
 
 import copy
 import re
+import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import Any, ClassVar, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from steadyspike.library.hub.artifact import PRESET, Form
+from steadyspike.library.hub.cards import TITLES, brief
+from steadyspike.library.hub.client import fetch
 from steadyspike.library.hub.reference import EXAMPLE, is_reference
+from steadyspike.library.hub.shareable import Shareable
 from steadyspike.library.presets import checks as preset_checks
 from steadyspike.library.presets.files import (
     KINDS,
@@ -33,9 +39,6 @@ from steadyspike.library.presets.files import (
     read_toml,
     write_toml,
 )
-
-if TYPE_CHECKING:
-    from steadyspike.library.hub.client import Pushed
 
 __all__ = [
     "MotionPreset",
@@ -56,6 +59,12 @@ TABLES = (
     "interpolate_motion_kwargs",
 )
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+PRESET_FORM: Form = Form(
+    "preset",
+    PresetError,
+    kind=lambda folder: load_preset(folder / PRESET).kind,
+    most_bytes=lambda _: {},
+)
 
 
 class _Strict(BaseModel):
@@ -64,7 +73,9 @@ class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class _Preset(_Strict):
+class _Preset(_Strict, Shareable):
+    form: ClassVar[Form] = PRESET_FORM
+
     schema_version: Literal[1] = Field(alias="schema")
     name: str
     doc: str
@@ -103,28 +114,22 @@ class _Preset(_Strict):
         """Return a copy with other values; `replace`, as pydantic's own would take any key and check nothing."""
         return self.replace(**(update or {}))
 
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        tag: str | None = None,
-        private: bool | None = None,
-        token: str | None = None,
-        message: str | None = None,
-        license_name: str | None = None,
-    ) -> Pushed:
-        """Share this preset on the Hugging Face Hub; see `steadyspike.push_to_hub`."""
-        from steadyspike.library.hub.client import push_to_hub
+    def _write(self, folder: Path) -> None:
+        write_toml(_content(self), folder / PRESET)
 
-        return push_to_hub(
-            self,
-            repo_id,
-            tag=tag,
-            private=private,
-            token=token,
-            message=message,
-            license_name=license_name,
-        )
+    def _described(self) -> str:
+        """Write the card: what the preset is for, and what it does step by step."""
+        lines = [f"# {self.name}", "", f"{self.doc}", "", f"{TITLES[self.kind]} for SpikeInterface.", ""]
+        lines += ["| step | method | parameters |", "|---|---|---|"]
+        lines += [f"| {step} | {method} | {brief(rest)} |" for step, method, rest in self._rows()]
+        return "\n".join(lines) + "\n"
+
+    def _reload(self, folder: Path) -> None:
+        load_preset(folder / PRESET)
+
+    def _rows(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """List the steps with their methods and parameters."""
+        raise NotImplementedError
 
     def _problems(self) -> Iterator[preset_checks.Problem]:
         raise NotImplementedError
@@ -159,6 +164,13 @@ class MotionPreset(_Preset):
         tables = {table: copy.deepcopy(getattr(self, table)) for table in TABLES}
         return {"doc": self.doc, **tables}
 
+    def _rows(self) -> list[tuple[str, str, dict[str, Any]]]:
+        tables = {name: values for name, values in self.parameters.items() if name != "doc"}
+        return [
+            (name.removesuffix("_kwargs").replace("_", " "), values.pop("method", "-"), values)
+            for name, values in tables.items()
+        ]
+
     def _problems(self) -> Iterator[preset_checks.Problem]:
         yield from preset_checks.check_motion({table: getattr(self, table) for table in TABLES})
 
@@ -186,6 +198,9 @@ class PreprocessingPreset(_Preset):
     def steps(self) -> list[dict[str, Any]]:
         """The list that `si.apply_preprocessing_pipeline` takes; a copy."""
         return [{"name": step.name, "params": copy.deepcopy(step.params)} for step in self.steps_]
+
+    def _rows(self) -> list[tuple[str, str, dict[str, Any]]]:
+        return [(str(number + 1), step["name"], step["params"]) for number, step in enumerate(self.steps)]
 
     def _problems(self) -> Iterator[preset_checks.Problem]:
         yield from preset_checks.check_steps(self.steps)
@@ -237,9 +252,9 @@ def load_preset(ref: str | Path) -> MotionPreset | PreprocessingPreset:
         If it is on the Hub, is not on this machine, and cannot be downloaded.
     """
     if is_reference(ref):
-        from steadyspike.library.hub.client import pull
-
-        return cast(MotionPreset | PreprocessingPreset, pull(str(ref), "preset"))
+        fetched = fetch(str(ref), PRESET_FORM)
+        with PRESET_FORM.naming(fetched.ref, fetched.folder):
+            return load_preset(fetched.folder / PRESET)
     path = find_preset(ref)
     return _validate(read_toml(path), str(path))
 
@@ -288,10 +303,7 @@ def save_preset(
 def find_preset(ref: str | Path) -> Path:
     """Return the file of a bundled name or a path; see `load_preset`."""
     if is_reference(ref):
-        from steadyspike.library.hub.client import fetch
-        from steadyspike.library.sharing import PRESET
-
-        return fetch(str(ref), "preset").folder / PRESET
+        return fetch(str(ref), PRESET_FORM).folder / PRESET
     bundled = bundled_files()
     if isinstance(ref, str) and ref in bundled:
         return bundled[ref]
@@ -305,6 +317,35 @@ def find_preset(ref: str | Path) -> Path:
     raise UnknownPresetError(
         f"no preset {ref!r}; {suggestion}allowed: {names}, the path of a TOML file, or {EXAMPLE}"
     )
+
+
+@dataclass(frozen=True)
+class PresetFile(Shareable):
+    """A preset that is shared as the file that it is: its comments tell why the values are as they are."""
+
+    preset: MotionPreset | PreprocessingPreset
+    path: Path
+
+    form: ClassVar[Form] = PRESET_FORM
+
+    @classmethod
+    def load(cls, ref: str | Path) -> Self:
+        """Load it as `load_preset` does."""
+        return cls(load_preset(ref), find_preset(ref))
+
+    @property
+    def kind(self) -> str:
+        """That of the preset."""
+        return self.preset.kind
+
+    def _write(self, folder: Path) -> None:
+        shutil.copyfile(self.path, folder / PRESET)
+
+    def _described(self) -> str:
+        return self.preset._described()
+
+    def _reload(self, folder: Path) -> None:
+        self.preset._reload(folder)
 
 
 def _content(preset: _Preset) -> dict[str, Any]:

@@ -139,7 +139,8 @@ def origin_of(file: Path) -> dict[str, Any]:
 
 def imported_card(config: Any, license_name: str) -> str:
     """Write the card of a converted model: what it is, and which file it was."""
-    from steadyspike.library.hub.cards import license_metadata, model_card
+    from steadyspike.library.hub.cards import license_metadata
+    from steadyspike.library.models.folder import model_card
 
     origin = config.extra["imported_from"]
     return (

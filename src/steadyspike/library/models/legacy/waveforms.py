@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steadyspike.library.models.folder import ModelError, NetworkConfig, SavedModel
+from steadyspike.library.models.config import ModelError, NetworkConfig
+from steadyspike.library.models.folder import SavedModel
 from steadyspike.library.models.legacy.yass import _load, _read, convert_yass_denoiser, convert_yass_detector
 from steadyspike.library.models.waveforms import (
     SpikeClassifier,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from steadyspike.library.models.folder import ModelError, NetworkConfig
+from steadyspike.library.models.config import ModelError, NetworkConfig
 from steadyspike.library.models.spikes import (
     SpikeDetectorConfig,
     SpikeDetectorModel,

@@ -1,0 +1,153 @@
+"""What `config.json` of a model folder holds, whatever the kind of the model; torch is not needed to read it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from steadyspike.library.hub.artifact import CONFIG, WEIGHTS, Form
+from steadyspike.networks import make_network
+
+SCHEMA = 1
+MAX_CONFIG_BYTES = 10_000_000
+# the header of a safetensors file lists each weight
+MAX_HEADER_BYTES = 1_000_000
+
+# what `kind` in config.json stands for: a class of models, with its `config_class`
+KINDS = {
+    "deepinterpolation": "steadyspike.library.models.deepinterpolation:DeepInterpolationModel",
+    "spike_classifier": "steadyspike.library.models.waveforms:SpikeClassifier",
+    "spike_detector": "steadyspike.library.models.spikes:SpikeDetectorModel",
+    "waveform_autoencoder": "steadyspike.library.models.waveforms:WaveformAutoencoderModel",
+    "waveform_denoiser": "steadyspike.library.models.spikes:WaveformDenoiserModel",
+}
+
+
+class ModelError(ValueError):
+    """A model folder that cannot be used; the message names the folder and what is wrong."""
+
+
+class StrictModel(BaseModel):
+    """Fields that are refused unless all are known, of their type, and finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class NetworkConfig(StrictModel):
+    """Name of a network (`steadyspike.networks.NETWORKS`) and the arguments of its class."""
+
+    name: str
+    sizes: dict[str, JsonValue]
+
+
+class FolderConfig(StrictModel):
+    """What `config.json` of every kind holds.
+
+    Each kind has a subclass, which gives `kind` its one value and adds what the network's user has to know. `extra` is
+    for notes of whoever made the model; nothing depends on it.
+    """
+
+    schema_version: int = Field(default=SCHEMA, ge=1, le=SCHEMA)
+    kind: str
+    network: NetworkConfig
+    extra: dict[str, JsonValue] = {}
+
+    networks: ClassVar[tuple[str, ...]]
+    """Names of the networks that this kind may have."""
+
+    def unlike(self, network: Any) -> list[str]:
+        """Tell what the configuration says of its network that is not so, sentence by sentence."""
+        return []
+
+
+def kind_class(kind: str) -> Any:
+    """Return the class of the models of a kind."""
+    module, _, name = KINDS[kind].partition(":")
+    return getattr(import_module(module), name)
+
+
+def read_config(folder: str | Path) -> FolderConfig:
+    """Read and check `config.json` of a model folder; torch is not needed.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ModelError
+        If it was written by a newer version, or is not valid; all problems are named.
+    """
+    path = Path(folder) / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no {CONFIG} in the model folder {folder}")
+    if os.path.getsize(path) > MAX_CONFIG_BYTES:
+        raise ModelError(f"{path}: is larger than {MAX_CONFIG_BYTES} bytes, which no configuration is")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: is not valid JSON: {error}") from None
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if isinstance(version, int) and version > SCHEMA:
+        raise ModelError(
+            f"{path}: has schema_version {version}, and this steadyspike reads up to {SCHEMA}; "
+            "upgrade with: pip install --upgrade steadyspike"
+        )
+    if version is None:
+        raise ModelError(f"{path}: schema_version is missing; this is no steadyspike model")
+    kind = content.get("kind")
+    if kind not in KINDS:
+        raise ModelError(f"{path}: kind: {kind!r} is not known; allowed: {', '.join(KINDS)}")
+    try:
+        return kind_class(kind).config_class.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, one['loc'])) or 'config'}: {one['msg']}" for one in error.errors()]
+        raise ModelError(f"{path}: " + "; ".join(problems)) from None
+
+
+Described = dict[str, tuple[tuple[int, ...], str | None]]
+
+
+def described(values: Any) -> tuple[tuple[int, ...], str]:
+    """Return the shape and the type of weights."""
+    return tuple(values.shape), str(values.dtype).removeprefix("torch.")
+
+
+def expected_weights(folder: Path, config: FolderConfig) -> Described:
+    """Shapes and types of the weights of the network that a configuration describes, without making them."""
+    import torch
+
+    if config.network.name not in config.networks:
+        raise ModelError(
+            f"{folder / CONFIG}: network.name: {config.network.name!r} is none of kind {config.kind!r}; "
+            f"allowed: {', '.join(config.networks)}"
+        )
+    try:
+        with torch.device("meta"):
+            network: Any = make_network(config.network.name, config.network.sizes)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ModelError(f"{folder / CONFIG}: network: {error}") from None
+    unlike = config.unlike(network)
+    if unlike:
+        raise ModelError(f"{folder / CONFIG}: " + "; ".join(unlike))
+    return {name: described(values) for name, values in network.state_dict().items()}
+
+
+def weights_bytes(folder: Path, config: FolderConfig) -> int:
+    """Tell how large the weights of a configuration are, without its header in the file."""
+    sizes = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int64": 8}
+    return sum(
+        math.prod(shape) * sizes[str(kind)] for shape, kind in expected_weights(folder, config).values()
+    )
+
+
+MODEL_FORM = Form(
+    "model",
+    ModelError,
+    kind=lambda folder: read_config(folder).kind,
+    most_bytes=lambda folder: {WEIGHTS: weights_bytes(folder, read_config(folder)) + MAX_HEADER_BYTES},
+)

@@ -1,0 +1,66 @@
+"""Where the files of a model are: bundled, at a path, or on the Hugging Face Hub."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from steadyspike.library.hub.artifact import CONFIG, WEIGHTS
+from steadyspike.library.hub.client import fetch, pin
+from steadyspike.library.hub.reference import EXAMPLE, is_reference
+from steadyspike.library.models.config import MODEL_FORM, ModelError
+
+KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
+
+
+def bundled_folder() -> Path:
+    """Return the folder with the models that ship with the package."""
+    return Path(__file__).resolve().parent / "bundled"
+
+
+def bundled_models() -> dict[str, Path]:
+    """Return the folder of each bundled model by name."""
+    return {path.parent.name: path.parent for path in sorted(bundled_folder().glob(f"*/{CONFIG}"))}
+
+
+def find_model(ref: str | Path) -> Path:
+    """Return the folder of a bundled name or a path.
+
+    Parameters
+    ----------
+    ref : str or Path
+        The name of a bundled model, a folder, or a reference to the Hugging Face Hub, "hf:owner/name@revision".
+
+    Raises
+    ------
+    ModelError
+        If it is none of them.
+    FileNotFoundError
+        If a path was given, and there is nothing.
+    HubError
+        If it is on the Hub, is not on this machine, and cannot be downloaded.
+    """
+    if is_reference(ref):
+        return fetch(str(ref), MODEL_FORM).folder
+    bundled = bundled_models()
+    if isinstance(ref, str) and ref in bundled:
+        return bundled[ref]
+    path = Path(ref).expanduser().absolute()
+    if path.exists():
+        return path
+    if isinstance(ref, Path) or "/" in ref or "\\" in ref or ref.endswith(KERAS_SUFFIXES):
+        raise FileNotFoundError(
+            f"there is no {path}; a model is a folder with {CONFIG} and {WEIGHTS}, or a Keras file"
+        )
+    close = get_close_matches(ref, bundled, n=1)
+    suggestion = f"did you mean {close[0]!r}? " if close else ""
+    names = ", ".join(bundled) or "none is bundled"
+    raise ModelError(
+        f"no model {ref!r}; {suggestion}allowed: a bundled name ({names}), the path of a folder, or {EXAMPLE}"
+    )
+
+
+def pin_model(ref: Any) -> Any:
+    """Return a reference to a model on the Hub by its commit, with its files in the cache; anything else as it is."""
+    return pin(ref, MODEL_FORM)
