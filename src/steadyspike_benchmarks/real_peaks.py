@@ -7,8 +7,6 @@ sharp the depths of the corrected peaks are, for units that keep their place mak
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from steadyspike.core.aside import folder_aside
 from steadyspike_benchmarks import agreement
 from steadyspike_benchmarks.peak_folder import RealPeaks, as_spikeinterface, load_peaks
 
@@ -271,14 +270,9 @@ def _estimate(
     start, cpu_start = time.perf_counter(), time.process_time()
     motion = estimate_motion(*inputs, **arguments)
     run = dict(seconds=time.perf_counter() - start, cpu_seconds=time.process_time() - cpu_start)
-    unfinished = folder.with_name(f".{folder.name}-{os.getpid()}")
-    try:
-        unfinished.mkdir()
+    with folder_aside(folder) as unfinished:
         motion.save(unfinished / "motion")
         (unfinished / "run.json").write_text(json.dumps(run), encoding="utf8")
-        os.replace(unfinished, folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _seed() -> None:

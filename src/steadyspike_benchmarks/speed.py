@@ -19,6 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from steadyspike.core.aside import written_aside
 from steadyspike.core.environment import job_defaults, machine, versions
 from steadyspike_benchmarks import accelerated_parts
 from steadyspike_benchmarks.accelerated_parts import CALLS, Material, accelerated_pair
@@ -296,9 +297,8 @@ def _start_or_resume(settings: Settings, file: Path | None) -> dict[str, Any]:
 
 
 def _write(results: dict[str, Any], file: Path) -> None:
-    unfinished = file.with_name(f".{file.name}.unfinished")
-    unfinished.write_text(json.dumps(results, indent=2) + "\n", encoding="utf8")
-    unfinished.replace(file)
+    with written_aside(file) as unfinished:
+        unfinished.write_text(json.dumps(results, indent=2) + "\n", encoding="utf8")
 
 
 def _one_line(row: dict[str, Any]) -> str:

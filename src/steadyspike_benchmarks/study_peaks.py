@@ -11,7 +11,6 @@ how peaks were found and localized. `load_case` gives them as `estimate_motion` 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from steadyspike.core.aside import written_aside
 from steadyspike.simulation.drift import DriftTruth, in_memory, make_noise, simulate_drifting_recording
 from steadyspike.simulation.probes import build_probe, find_probe
 from steadyspike.simulation.scenarios import find_scenario
@@ -230,14 +230,8 @@ def make_peaks(
 
 def write_aside(file: Path, write: Callable[[Any], None]) -> None:
     """Write a file next to its place and rename it, so that it is complete or absent."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        with aside.open("wb") as stream:
-            write(stream)
-        os.replace(aside, file)
-    finally:
-        aside.unlink(missing_ok=True)
+    with written_aside(file) as aside, aside.open("wb") as stream:
+        write(stream)
 
 
 def _detect_and_localize(

@@ -7,7 +7,6 @@ change, bursts of artifacts. The motion is estimated, or wrong on purpose.
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm.auto import tqdm
+
+from steadyspike.core.aside import written_aside
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
@@ -336,9 +337,9 @@ def run_verdict_study(
     for case in tqdm(list(cases), desc="verdicts", disable=not progress_bar):
         file = folder / f"{case.name}.json"
         if not file.exists():
-            part = file.with_suffix(".part")
-            part.write_text(json.dumps(run_verdict_case(case), indent=1), encoding="utf8")
-            os.replace(part, file)
+            text = json.dumps(run_verdict_case(case), indent=1)
+            with written_aside(file) as aside:
+                aside.write_text(text, encoding="utf8")
         results.append(json.loads(file.read_text(encoding="utf8")))
     return results
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from steadyspike.cli.errors import UsageError, say
+from steadyspike.core.aside import folder_aside
 
 MARKER = "steadyspike.json"
 """File by which a folder that steadyspike wrote is known; it tells how the folder was made."""
@@ -58,15 +57,8 @@ def new_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
     """
     path = path.absolute()
     check_output(path, overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{path.name}-unfinished-", dir=path.parent))
-    try:
-        # mkdtemp makes it private; the result has the permissions of any new folder
-        unfinished.chmod(0o777 & ~_umask())
+    with folder_aside(path) as unfinished:
         yield unfinished
-        _put_in_place(unfinished, path)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def work_folder(output: Path) -> Path:
@@ -121,20 +113,3 @@ def write_marker(folder: Path, content: dict[str, Any]) -> None:
 
     text = json.dumps({"versions": versions(), **content}, indent=2, default=str)
     (folder / MARKER).write_text(text + "\n", encoding="utf8")
-
-
-def _put_in_place(unfinished: Path, path: Path) -> None:
-    if not path.exists():
-        unfinished.rename(path)
-        return
-    # the old folder is set aside rather than deleted first, so that there is always one complete folder
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-replaced-", dir=path.parent))
-    path.rename(aside / path.name)
-    unfinished.rename(path)
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

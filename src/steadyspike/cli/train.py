@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -355,13 +354,13 @@ def _kept(output: Path) -> Iterator[None]:
 
 def _note(folder: Path, preprocessing: dict[str, Any]) -> None:
     """Write into the configuration how recordings were preprocessed, for `steadyspike denoise` to compare."""
+    from steadyspike.core.aside import written_aside
     from steadyspike.library.hub.artifact import CONFIG
 
     content = json.loads((folder / CONFIG).read_text(encoding="utf8"))
     content["extra"]["preprocessing"] = preprocessing
-    aside = folder / f".{CONFIG}-{os.getpid()}"
-    aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf8")
-    os.replace(aside, folder / CONFIG)
+    with written_aside(folder / CONFIG) as aside:
+        aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf8")
 
 
 def _report(model: DeepInterpolationModel, folder: Path) -> None:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from steadyspike.core.aside import UNFINISHED, written_aside
 from steadyspike.core.environment import own_version
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
 
 SETTINGS = "settings.json"
-UNFINISHED = ".unfinished-"
 KIND = "steadyspike {what}"
 # texts longer than this are kept as a digest
 LONGEST_TEXT = 200
@@ -128,7 +125,7 @@ def _with_versions(settings: dict[str, Any]) -> dict[str, str]:
 
 def write_settings(folder: Path, settings: dict[str, Any], what: str = "peaks") -> None:
     """Write what a folder is begun with; `what` is the work that it will hold."""
-    with write_aside(folder / SETTINGS) as unfinished:
+    with written_aside(folder / SETTINGS) as unfinished:
         kind = KIND.format(what=what)
         text = json.dumps({"kind": kind, "settings": _with_versions(settings)}, indent=1)
         unfinished.write_text(text + "\n", encoding="utf8")
@@ -185,14 +182,3 @@ def read_settings(folder: Path, what: str = "peaks") -> dict[str, str] | None:
         return None
     is_ours = isinstance(content, dict) and content.get("kind") == KIND.format(what=what)
     return content["settings"] if is_ours else None
-
-
-@contextmanager
-def write_aside(file: Path) -> Iterator[Path]:
-    """Give a file to write instead, which then takes the place of `file`: complete or absent."""
-    unfinished = file.with_name(f"{UNFINISHED}{os.getpid()}-{file.name}")
-    try:
-        yield unfinished
-        unfinished.replace(file)
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -22,9 +22,7 @@ Nothing is unpickled freely.
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +30,7 @@ import numpy as np
 from spikeinterface.core.motion import Motion
 
 from steadyspike.core.arguments import check_choice, refuse
+from steadyspike.core.aside import written_aside
 from steadyspike.motion.grids import checked_motion
 from steadyspike.motion.plain_pickle import read_object_npy
 from steadyspike.motion.tools import restrict_motion
@@ -156,7 +155,9 @@ def save_motion(
     path = Path(path).absolute()
     if format == "dredge" and path.suffix != ".npz":
         path = path.with_name(f"{path.name}.npz")
-    with written_aside(path, overwrite) as aside:
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} is there already; overwrite=True replaces it")
+    with written_aside(path) as aside:
         _WRITERS[format](motion, aside)
     return path
 
@@ -330,18 +331,3 @@ _WRITERS: dict[str, Callable[[Motion, Path], None]] = {
     "dredge": _write_dredge,
     "medicine": _write_medicine,
 }
-
-
-@contextmanager
-def written_aside(path: Path, overwrite: bool) -> Iterator[Path]:
-    """Give a path beside `path` to write to; what is there at the end of the block becomes `path`."""
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} is there already; overwrite=True replaces it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}-unfinished-", dir=path.parent) as folder:
-        aside = Path(folder) / path.name
-        yield aside
-        if path.is_dir() or (aside.is_dir() and path.exists()):
-            # a folder is not replaced by a rename, so the old one is set aside, and deleted with the rest
-            path.rename(Path(folder) / "replaced")
-        os.replace(aside, path)

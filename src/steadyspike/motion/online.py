@@ -14,10 +14,10 @@ from spikeinterface.core.motion import Motion
 from spikeinterface.sortingcomponents.motion.motion_utils import get_spatial_windows
 
 from steadyspike.core.arguments import checked_count, checked_number, refuse
+from steadyspike.core.aside import written_aside
 from steadyspike.core.probe_layout import shank_of_channels
 from steadyspike.kernels.motion.online_registration import OnlineRegistration
 from steadyspike.kernels.motion.registration import Registration, RegistrationSettings
-from steadyspike.motion.exchange import written_aside
 from steadyspike.motion.online_recording import KnownBins, check_warmup, online_settings
 from steadyspike.motion.problem import MIN_EXTENT_UM, check_layout
 
@@ -372,7 +372,7 @@ class OnlineMotionEstimator:
             skipped_s=np.array(self._skipped).reshape(-1, 2),
             num_late=np.array(self.num_late),
         )
-        with written_aside(path, overwrite=True) as aside, aside.open("wb") as stream:
+        with written_aside(path) as aside, aside.open("wb") as stream:
             np.savez(stream, allow_pickle=False, **arrays)
         return path
 

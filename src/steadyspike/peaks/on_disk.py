@@ -21,13 +21,12 @@ from spikeinterface.core.job_tools import (
 from spikeinterface.core.node_pipeline import ExtractDenseWaveforms, PipelineNode, run_node_pipeline
 from tqdm.auto import tqdm
 
+from steadyspike.core.aside import UNFINISHED, written_aside
 from steadyspike.core.folder_settings import (
     SETTINGS,
-    UNFINISHED,
     check_folder,
     describe_recording,
     read_settings,
-    write_aside,
     write_settings,
 )
 
@@ -360,7 +359,7 @@ def _noise_levels(recording: BaseRecording, folder: Path, job_kwargs: dict[str, 
     """Give the noise levels that the folder was begun with."""
     file = _file(folder, NOISE_LEVELS)
     if not file.exists():
-        with write_aside(file) as unfinished:
+        with written_aside(file) as unfinished:
             np.save(unfinished, noise_levels_of(recording, job_kwargs))
     return np.load(file)
 
@@ -369,7 +368,7 @@ def _join(folder: Path, num_blocks: int, name: str) -> None:
     """Join the blocks of one output into one file, complete or absent."""
     parts = [np.load(_block(folder, index) / f"{name}.npy", mmap_mode="r") for index in range(num_blocks)]
     size = sum(part.size for part in parts)
-    with write_aside(_file(folder, name)) as unfinished:
+    with written_aside(_file(folder, name)) as unfinished:
         joined = np.lib.format.open_memmap(unfinished, mode="w+", dtype=parts[0].dtype, shape=(size,))
         end = 0
         for part in parts:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from spikeinterface.core import get_chunk_with_margin
 from spikeinterface.core.job_tools import TimeSeriesChunkExecutor, fix_job_kwargs
 from spikeinterface.core.node_pipeline import base_peak_dtype
 
+from steadyspike.core.aside import folder_aside
 from steadyspike.kernels.spikes.event_pairs import outside_refractory
 
 SIGNS = ("neg", "pos", "both")
@@ -58,17 +57,10 @@ class SpikeCutouts:
         folder = Path(folder).expanduser().absolute()
         if folder.exists():
             raise FileExistsError(f"{folder} exists already; allowed: a new folder")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-unfinished-"))
-        try:
-            new = aside / "new"
-            new.mkdir()
+        with folder_aside(folder) as new:
             for name in ARRAYS:
                 np.save(new / f"{name}.npy", getattr(self, name))
             (new / SETTINGS).write_text(json.dumps(asdict(self.settings), indent=1), encoding="utf8")
-            new.rename(folder)
-        finally:
-            shutil.rmtree(aside)
 
     @classmethod
     def load(cls, folder: str | Path) -> SpikeCutouts:

@@ -7,8 +7,6 @@ high-pass filter, with no low-pass.
 
 from __future__ import annotations
 
-import os
-import shutil
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from steadyspike.core.aside import folder_aside
 from steadyspike.simulation.drift import SAMPLING_FREQUENCY, build_probe, simulate_drifting_recording
 
 if TYPE_CHECKING:
@@ -80,10 +79,7 @@ class NoisyRecording:
         folder = Path(folder)
         if folder.exists():
             raise FileExistsError(f"{folder} exists already")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        aside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-        shutil.rmtree(aside, ignore_errors=True)
-        try:
+        with folder_aside(folder) as aside:
             parts = {"noisy": self.recording, **({"clean": self.clean} if with_clean and self.clean else {})}
             for name, recording in parts.items():
                 with warnings.catch_warnings():
@@ -94,9 +90,6 @@ class NoisyRecording:
                     )
             spikes = self.sorting.to_spike_vector()
             np.savez(aside / "truth.npz", spikes=spikes, units=self.units, info=np.array([repr(self.info)]))
-            os.replace(aside, folder)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
         return load_noisy_recording(folder)
 
 

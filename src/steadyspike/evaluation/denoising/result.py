@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from steadyspike.core.aside import folder_aside, refuse_existing
 from steadyspike.evaluation.denoising.tables import (
     ERROR_COLUMNS,
     LOSS_COLUMNS,
@@ -188,24 +188,9 @@ class DenoisingEvaluation:
             If `folder` exists, and `overwrite` is False or it is no evaluation.
         """
         folder = Path(folder).absolute()
-        ours = (folder / SETTINGS_FILE).is_file()
-        if folder.exists() and not (overwrite and ours):
-            hint = "pass overwrite=True to replace it" if ours else "and is no evaluation"
-            raise FileExistsError(f"{folder} exists already; {hint}")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # a folder of its own, so that the new one inside has the permissions of any new folder
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-unfinished-") as aside:
-            new, replaced = Path(aside) / "new", Path(aside) / "replaced"
-            new.mkdir()
+        refuse_existing(folder, SETTINGS_FILE, overwrite, "evaluation")
+        with folder_aside(folder) as new:
             self._write(new)
-            if folder.exists():
-                folder.rename(replaced)
-            try:
-                new.rename(folder)
-            except OSError:
-                if replaced.exists():
-                    replaced.rename(folder)
-                raise
         return sorted(folder.iterdir())
 
     def _write(self, folder: Path) -> None:

@@ -7,12 +7,12 @@ run. A folder is complete or absent: it is written aside and then renamed.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from steadyspike.core.aside import folder_aside, refuse_existing
 from steadyspike.library.hub.artifact import CARD, CONFIG, FIGURE, WEIGHTS, Form, check_figure, check_size
 from steadyspike.library.hub.cards import TITLES, brief, table
 from steadyspike.library.hub.client import fetch
@@ -222,32 +222,15 @@ def save_model(
     from safetensors.torch import save_file
 
     folder = Path(folder).absolute()
-    if folder.exists() and not (overwrite and (folder / CONFIG).is_file()):
-        hint = (
-            "pass overwrite=True to replace it" if (folder / CONFIG).is_file() else "and is no model folder"
-        )
-        raise FileExistsError(f"{folder} exists already; {hint}")
+    refuse_existing(folder, CONFIG, overwrite, "model folder")
     weights = {name: values.detach().cpu().contiguous() for name, values in network.state_dict().items()}
     _check_weights(
         folder, expected_weights(folder, config), {name: described(value) for name, value in weights.items()}
     )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # a folder of its own, so that the new one inside has the permissions of any new folder
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-unfinished-") as aside:
-        new = Path(aside) / "new"
-        new.mkdir()
+    with folder_aside(folder) as new:
         save_file(weights, new / WEIGHTS, metadata={"format": "pt"})
         (new / CONFIG).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (new / CARD).write_text(card, encoding="utf-8")
-        replaced = Path(aside) / "replaced"
-        if folder.exists():
-            folder.rename(replaced)
-        try:
-            new.rename(folder)
-        except OSError:
-            if replaced.exists():
-                replaced.rename(folder)
-            raise
 
 
 def load_model(folder: str | Path, device: str = "cpu") -> SavedModel:

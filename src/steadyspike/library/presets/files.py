@@ -6,12 +6,12 @@ cheap, so that registration can list the bundled presets without loading the val
 
 from __future__ import annotations
 
-import os
-import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from steadyspike.core.aside import written_aside
 
 KINDS = ("motion", "preprocessing")
 
@@ -69,16 +69,5 @@ def write_toml(content: Mapping[str, Any], path: Path) -> None:
     """Write a TOML file whole or not at all: a reader never sees half of it."""
     import tomlkit
 
-    text = tomlkit.dumps(content)
-    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        # a temporary file is private to its owner, a preset is as readable as any other new file
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(aside, 0o666 & ~umask)
-        os.replace(aside, path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
+    with written_aside(path) as aside:
+        aside.write_text(tomlkit.dumps(content), encoding="utf-8", newline="\n")

@@ -6,13 +6,12 @@ that of the paper's network; no layer of a file is ever built or run here, and n
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from steadyspike.core.aside import written_aside
 from steadyspike.library.models.keras.graph import (
     KerasFileError,
     conv_layers,
@@ -133,14 +132,10 @@ def write_keras_unet(
         raise FileExistsError(f"{file} exists already; overwrite=True replaces it")
     frames, width = network.pre + network.post, network.sizes["width"]
     graph = unet_graph(rows, columns, frames, int(width))  # type: ignore[call-overload]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.name}-unfinished-") as aside:
-        unfinished = Path(aside) / "model.h5"
-        with h5py.File(unfinished, "w") as stored:
-            stored.attrs["model_config"] = json.dumps(graph.to_config())
-            stored.attrs["keras_version"], stored.attrs["backend"] = "2.15.0", "tensorflow"
-            _write_weights(stored.create_group("model_weights"), graph.names(), network)
-        os.replace(unfinished, file)
+    with written_aside(file) as aside, h5py.File(aside, "w") as stored:
+        stored.attrs["model_config"] = json.dumps(graph.to_config())
+        stored.attrs["keras_version"], stored.attrs["backend"] = "2.15.0", "tensorflow"
+        _write_weights(stored.create_group("model_weights"), graph.names(), network)
 
 
 def _layer_names() -> list[str]:
