@@ -18,6 +18,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from steadyspike.evaluation.denoising.result import plain_json
 from steadyspike.simulation.noisy import SIZES
 from steadyspike_benchmarks.code_version import module_key, settings_key
 from steadyspike_benchmarks.denoising_data import NoisyCase, train_ridge, training_cases
@@ -229,7 +230,7 @@ def _measured(
     evaluation = judge(model, test, folder, settings.device, settings.num_threads)
     name = result_name(network, test, train, settings)
     evaluation.save(folder / "evaluations" / name, overwrite=True)
-    return _plain(
+    return plain_json(
         dict(
             network=network,
             probe=test.probe,
@@ -269,7 +270,7 @@ def rows_of(evaluation: Any) -> dict[str, Any]:
     """Give the rows of an evaluation's tables: "summary", "raw" and "linear" of all units, "sizes" of the model's."""
     rows = {row["method"]: row for row in evaluation.summary.to_dict("records")}
     sizes = [row for row in evaluation.by_size.to_dict("records") if row["method"] == "model"]
-    return _plain(dict(summary=rows["model"], raw=rows["raw"], linear=rows.get("linear"), sizes=sizes))
+    return plain_json(dict(summary=rows["model"], raw=rows["raw"], linear=rows.get("linear"), sizes=sizes))
 
 
 def _trained(
@@ -304,15 +305,3 @@ def _trained(
         progress_bar=progress_bar,
     )
     return model, dict(model.config.extra["training"])
-
-
-def _plain(value: Any) -> Any:
-    """Make a result one that JSON can hold; what is not finite becomes None."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    value = value.item() if hasattr(value, "item") else value
-    if isinstance(value, float) and not abs(value) < float("inf"):
-        return None
-    return value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from steadyspike.library.hub.cards import license_metadata, licenses_told, table, tags_of
@@ -62,7 +61,7 @@ def write_card(config: ModelConfig, title: str, license_name: str, figure: str |
                 "loss": training["loss"],
                 "trained": f"{training['steps']} steps in {training['elapsed_s']:.0f} s on {training['device']} "
                 f"(best at step {training['best_step']}; stopped by: {training['stopped']})",
-                "made with": ", ".join(f"{name} {extra['versions'][name]}" for name in MADE_WITH),
+                "made with": _made_with(extra["versions"]),
             }
         ),
         *("", "## Data", "", *_recordings(extra["recordings"]), ""),
@@ -119,9 +118,8 @@ def _scores(scores: Mapping[str, Mapping[str, float] | None]) -> list[str]:
     return lines
 
 
-def versions() -> dict[str, str]:
-    """Versions of what a model is made with."""
-    return {name: version(name) for name in MADE_WITH}
+def _made_with(versions: Mapping[str, str], packages: Sequence[str] = MADE_WITH) -> str:
+    return ", ".join(f"{name} {versions[name]}" for name in packages)
 
 
 def detector_card(config: Any, license_name: str) -> str:
@@ -197,7 +195,7 @@ def _card(
             "",
         ),
         *(f"# {title}", "", about, ""),
-        *table({**rows, "made with": ", ".join(f"{name} {one}" for name, one in notes["versions"].items())}),
+        *table({**rows, "made with": _made_with(notes["versions"])}),
         *("", "## Data", "", str(notes.get("data", "Not stated.")), ""),
         *(licenses_told(license_name, notes["data_license"]), ""),
         *("## Scores", "", *([f"{scored}:", "", *table(scores)] if scores else ["None held out."])),
@@ -279,5 +277,5 @@ def _shared_rows(config: WaveformConfig) -> dict[str, Any]:
         if config.sampling_frequency
         else "not known",
         "normalization": f"(waveform - {config.mean:.6g}) / {config.scale:.6g}, in {config.unit or 'its own units'}",
-        "made with": ", ".join(f"{name} {extra['versions'][name]}" for name in WAVEFORMS_MADE_WITH),
+        "made with": _made_with(extra["versions"], WAVEFORMS_MADE_WITH),
     }

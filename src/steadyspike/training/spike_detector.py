@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from steadyspike.core.environment import versions
 from steadyspike.kernels.spikes.contact_features import neighbour_lists
 from steadyspike.kernels.spikes.event_pairs import near_pairs
 from steadyspike.kernels.spikes.spike_candidates import find_candidates
@@ -16,7 +17,7 @@ from steadyspike.library.hub.cards import check_licenses
 from steadyspike.library.models.config import NetworkConfig
 from steadyspike.library.models.spikes import SpikeDetectorConfig, SpikeDetectorModel
 from steadyspike.networks import make_network
-from steadyspike.training.cards import detector_card, versions
+from steadyspike.training.cards import detector_card
 from steadyspike.training.known_spikes import KnownSpikes, as_lists, known_spikes
 
 if TYPE_CHECKING:

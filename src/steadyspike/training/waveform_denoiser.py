@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from steadyspike.core.environment import versions
 from steadyspike.kernels.spikes.contact_features import neighbour_lists
 from steadyspike.library.hub.cards import check_licenses
 from steadyspike.library.models.config import NetworkConfig
 from steadyspike.library.models.spikes import WaveformDenoiserConfig, WaveformDenoiserModel
 from steadyspike.networks import make_network
-from steadyspike.training.cards import denoiser_card, versions
+from steadyspike.training.cards import denoiser_card
 from steadyspike.training.known_spikes import KnownSpikes, as_lists, known_spikes
 from steadyspike.training.own_units import group_large_spikes
 

@@ -204,7 +204,7 @@ class DenoisingEvaluation:
             "summary": self.summary.to_dict("records"),
             "by_size": self.by_size.to_dict("records"),
         }
-        text = json.dumps(_plain(content), indent=2, allow_nan=False)
+        text = json.dumps(plain_json(content), indent=2, allow_nan=False)
         (folder / SETTINGS_FILE).write_text(text + "\n", encoding="utf-8")
         (folder / TEXT_FILE).write_text(self.to_markdown(), encoding="utf-8")
         figures = {"measures": self.plot(), "traces": self.plot_traces()}
@@ -224,12 +224,12 @@ def _shown(column: str, value: float) -> str:
     return f"{value:.4f}" if abs(value) < 1 else f"{value:.3f}"
 
 
-def _plain(value: Any) -> Any:
+def plain_json(value: Any) -> Any:
     """Make a value one that JSON can hold; what is not finite becomes null."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
+        return {str(name): plain_json(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [plain_json(one) for one in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not np.isfinite(value):
