@@ -10,14 +10,17 @@ from hub_examples import small_model
 from hub_server import OTHER, OWNER, READER
 from PIL import Image
 
-from steadyspike.library.hub.cards import complete_card
+from steadyspike.library.hub.cards import complete_card, tags_of
 from steadyspike.library.hub.client import versions
 from steadyspike.library.hub.reference import ArtifactError, HubError, HubReference
 from steadyspike.library.models.config import ModelError
+from steadyspike.library.models.deepinterpolation import DeepInterpolationModel
 from steadyspike.library.models.folder import load_folder
 from steadyspike.library.presets.files import bundled_files
 from steadyspike.library.presets.presets import save_preset
 from steadyspike.library.sharing import fetch, pull_from_hub, push_to_hub
+
+OF_A_MODEL = tags_of("model", "deepinterpolation"), DeepInterpolationModel.usage
 
 
 def card_of(hub, repo="lab/small"):
@@ -139,16 +142,16 @@ def test_a_model_without_a_card_gets_one(hub):
 
 def test_a_card_keeps_what_its_author_wrote_and_is_completed_once():
     card = "---\nlicense: mit\ntags: [mouse]\ndatasets: [lab/raw]\n---\n# Ours\n\nWords.\n"
-    whole = complete_card(card, "model", "deepinterpolation", "lab/a")
-    assert complete_card(whole, "model", "deepinterpolation", "lab/a") == whole
-    moved = complete_card(whole, "model", "deepinterpolation", "other/b", "cc0-1.0")
+    whole = complete_card(card, *OF_A_MODEL, "lab/a")
+    assert complete_card(whole, *OF_A_MODEL, "lab/a") == whole
+    moved = complete_card(whole, *OF_A_MODEL, "other/b", "cc0-1.0")
     assert "lab/a" not in moved
     metadata = yaml.safe_load(moved.split("---\n")[1])
     assert (metadata["license"], metadata["datasets"]) == ("cc0-1.0", ["lab/raw"])
     assert "mouse" in metadata["tags"]
     assert "# Ours\n\nWords.\n" in moved
     with pytest.raises(ValueError, match="metadata of the card are not valid"):
-        complete_card("---\ntags: [\n---\n", "model", "deepinterpolation", "lab/a")
+        complete_card("---\ntags: [\n---\n", *OF_A_MODEL, "lab/a")
 
 
 def test_another_laboratory_shares_it_on(hub, model, monkeypatch):

@@ -36,7 +36,7 @@ def test_it_is_refused_before_anything_else(trainer):
 def check_card(model, weights, data):
     assert f"Licence of the weights: {weights}. Licence of the training data: {data}." in model.card
     assert license_of(model.card) == (None if weights == "unknown" else weights)
-    assert f"training data: {data}." in complete_card(model.card, "model", model.config.kind, "lab/one")
+    assert f"training data: {data}." in complete_card(model.card, (), model.usage, "lab/one")
 
 
 def test_deepinterpolation(tmp_path, monkeypatch):

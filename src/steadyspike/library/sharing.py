@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from steadyspike.library.hub import client
-from steadyspike.library.hub.artifact import PRESET
+from steadyspike.library.hub.artifact import PRESET, Form
+from steadyspike.library.hub.cards import Usage
 from steadyspike.library.hub.reference import is_reference
 from steadyspike.library.hub.shareable import Shareable
 from steadyspike.library.models.config import MODEL_FORM
 from steadyspike.library.models.find import find_model
 from steadyspike.library.models.folder import load_folder
 from steadyspike.library.presets.files import bundled_files
-from steadyspike.library.presets.presets import PRESET_FORM, PresetFile, load_preset
+from steadyspike.library.presets.presets import (
+    PRESET_FORM,
+    MotionPreset,
+    PreprocessingPreset,
+    find_preset,
+    load_preset,
+)
 
 if TYPE_CHECKING:
     from steadyspike.library.hub.client import Fetched
@@ -144,8 +153,37 @@ def opened(shared: Any) -> Shareable:
     else:
         is_preset = str(shared).endswith(".toml") or shared in bundled_files()
     if is_preset:
-        return PresetFile.load(shared)
+        return PresetFile(load_preset(shared), find_preset(shared))
     path = find_model(shared)
     if path.is_file():
         raise ValueError(f"{path} is a file; allowed: a model folder. See: steadyspike models import --help")
     return load_folder(path)
+
+
+@dataclass(frozen=True)
+class PresetFile(Shareable):
+    """A preset that is shared as the file that it is: its comments tell why the values are as they are."""
+
+    preset: MotionPreset | PreprocessingPreset
+    path: Path
+
+    form: ClassVar[Form] = PRESET_FORM
+
+    @property
+    def kind(self) -> str:
+        """That of the preset."""
+        return self.preset.kind
+
+    @property
+    def usage(self) -> Usage:
+        """That of the preset."""
+        return self.preset.usage
+
+    def _write(self, folder: Path) -> None:
+        shutil.copyfile(self.path, folder / PRESET)
+
+    def _described(self) -> str:
+        return self.preset._described()
+
+    def _reload(self, folder: Path) -> None:
+        self.preset._reload(folder)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from steadyspike.library.hub.cards import complete_card, license_of
+from steadyspike.library.hub.cards import Usage, complete_card, license_of, tags_of
 from steadyspike.library.hub.reference import ArtifactError, HubReference, holds_token
 
 CONFIG, WEIGHTS, PRESET, CARD = "config.json", "model.safetensors", "preset.toml", "README.md"
@@ -159,6 +159,7 @@ class Staged:
 
     form: Form
     kind: str
+    usage: Usage
     folder: Path
     names: tuple[str, ...]
 
@@ -166,7 +167,7 @@ class Staged:
         """Take over the licence that the card in the repository names, where the new one names none."""
         card = (self.folder / CARD).read_text(encoding="utf-8")
         if license_name is not None and self.license is None:
-            card = complete_card(card, self.form.name, self.kind, repo_id, license_name)
+            card = complete_card(card, tags_of(self.form.name, self.kind), self.usage, repo_id, license_name)
             (self.folder / CARD).write_text(card, encoding="utf-8")
 
     @property

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,48 +21,29 @@ LONGEST_LICENSE = 100
 BEGIN, END = "<!-- steadyspike: use -->", "<!-- steadyspike: end -->"
 _SECTION = re.compile(rf"\n*{re.escape(BEGIN)}.*?{re.escape(END)}\n*", re.DOTALL)
 
-TITLES = {
-    "deepinterpolation": "DeepInterpolation network",
-    "spike_detector": "Spike detector",
-    "waveform_denoiser": "Waveform denoiser",
-    "spike_classifier": "Classifier of spikes and noise",
-    "waveform_autoencoder": "Autoencoder of waveforms",
-    "motion": "Motion correction preset",
-    "preprocessing": "Preprocessing preset",
-}
-_STEADY, _FULL = "import steadyspike", "import spikeinterface.full as si"
-_COMPONENTS = "from spikeinterface.sortingcomponents."
-USES = {
-    "deepinterpolation": (_STEADY, 'recording_denoised = steadyspike.deepinterpolate(recording, "{ref}")'),
-    "spike_detector": (
-        f"{_COMPONENTS}peak_detection import detect_peaks",
-        _STEADY,
-        'peaks = detect_peaks(recording, method="steady_neural", method_kwargs=dict(model="{ref}"))',
-    ),
-    "waveform_denoiser": (
-        f"{_COMPONENTS}peak_localization import localize_peaks",
-        _STEADY,
-        'localizing = dict(method="steady_denoised_monopolar", method_kwargs=dict(model="{ref}"))',
-        "peak_locations = localize_peaks(recording, peaks, **localizing)",
-    ),
-    "spike_classifier": (_STEADY, 'labels = steadyspike.pull_from_hub("{ref}").predict(waveforms)'),
-    "motion": (_FULL, _STEADY, 'recording_corrected = si.correct_motion(recording, preset="{ref}")'),
-    "preprocessing": (
-        _FULL,
-        _STEADY,
-        'steps = steadyspike.load_preset("{ref}").steps',
-        "recording_ready = si.apply_preprocessing_pipeline(recording, steps)",
-    ),
-}
-OTHER_USE = (_STEADY, 'model = steadyspike.pull_from_hub("{ref}")')
-PAPERS = {
-    "deepinterpolation": "Lecoq et al., Removing independent noise in systems neuroscience data using "
-    "DeepInterpolation. Nature Methods 18, 1401-1408 (2021), doi:10.1038/s41592-021-01285-2",
-}
 SPIKEINTERFACE_PAPER = (
     "Buccino et al., SpikeInterface, a unified framework for spike sorting. eLife 9, e61834 (2020), "
     "doi:10.7554/eLife.61834"
 )
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What the card of each artifact of a kind says.
+
+    Parameters
+    ----------
+    title : str
+        What the kind is called.
+    code : tuple of str
+        Lines of Python that use one; "{ref}" stands for the reference to it.
+    papers : tuple of str
+        To be cited, besides SpikeInterface's.
+    """
+
+    title: str
+    code: tuple[str, ...] = ("import steadyspike", 'model = steadyspike.pull_from_hub("{ref}")')
+    papers: tuple[str, ...] = ()
 
 
 def tags_of(form: str, kind: str) -> list[str]:
@@ -74,15 +56,19 @@ def tag_of(word: str) -> str:
     return f"steadyspike-{word.replace('_', '-')}"
 
 
-def complete_card(card: str, form: str, kind: str, repo_id: str, license_name: str | None = None) -> str:
+def complete_card(
+    card: str, tags: Sequence[str], usage: Usage, repo_id: str, license_name: str | None = None
+) -> str:
     """Add to a card what it lacks to be on the Hub.
 
     Parameters
     ----------
     card : str
         Markdown, with metadata above it or without.
-    form, kind : str
-        Of the artifact.
+    tags : sequence of str
+        As `tags_of` gives them.
+    usage : Usage
+        Of the kind of the artifact.
     repo_id : str
         Where it will be.
     license_name : str or None, default: None
@@ -103,11 +89,11 @@ def complete_card(card: str, form: str, kind: str, repo_id: str, license_name: s
     kept = [str(tag) for tag in data.get("tags") or []]
     data["license"] = license_name or data.get("license") or NO_LICENSE
     data["library_name"] = "steadyspike"
-    data["tags"] = list(dict.fromkeys([*tags_of(form, kind), *kept]))
-    if kind == "deepinterpolation" and "| mae |" in card:
+    data["tags"] = list(dict.fromkeys([*tags, *kept]))
+    if "| mae | mse |" in card:
         data["metrics"] = ["mae", "mse"]
     body = _SECTION.sub("\n\n", parsed.text).strip("\n")
-    return f"---\n{data.to_yaml()}\n---\n\n{body}\n\n{use_section(kind, repo_id)}\n"
+    return f"---\n{data.to_yaml()}\n---\n\n{body}\n\n{use_section(usage, repo_id)}\n"
 
 
 def license_of(card: str) -> str | None:
@@ -173,17 +159,16 @@ def _parsed(card: str) -> ModelCard:
         raise ValueError(f"the metadata of the card are not valid: {error}") from None
 
 
-def use_section(kind: str, repo_id: str) -> str:
+def use_section(usage: Usage, repo_id: str) -> str:
     """Write how an artifact is used from its repository, and how it is cited."""
     ref = f"hf:{repo_id}"
-    use = [line.format(ref=ref) for line in USES.get(kind, OTHER_USE)]
-    papers = [PAPERS[kind]] if kind in PAPERS else []
+    use = [line.format(ref=ref) for line in usage.code]
     return "\n".join(
         [
             *(BEGIN, "## Use", "", "```python", *use, "```", ""),
             f"`{ref}@<tag or commit>` is one version of it.",
             *("", "## Cite", "", f"This repository and version (`{ref}@<commit>`), steadyspike, and:", ""),
-            *(f"- {paper}" for paper in [*papers, SPIKEINTERFACE_PAPER]),
+            *(f"- {paper}" for paper in [*usage.papers, SPIKEINTERFACE_PAPER]),
             END,
         ]
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from steadyspike.library.hub.artifact import CARD, Form, Staged, refuse_tokens
-from steadyspike.library.hub.cards import complete_card
+from steadyspike.library.hub.cards import Usage, complete_card, tags_of
 from steadyspike.library.hub.client import push
 from steadyspike.library.hub.reference import check_repo_id, check_tag
 
@@ -26,6 +26,10 @@ class Shareable:
         @property
         def kind(self) -> str:
             """Within its form."""
+
+        @property
+        def usage(self) -> Usage:
+            """What its card says of all of its kind."""
 
     def _write(self, folder: Path) -> None:
         """Write all files but the card to an empty folder."""
@@ -82,9 +86,11 @@ class Shareable:
             If it cannot be loaded again, or a text holds what looks like an access token.
         """
         self._write(folder)
-        card = complete_card(self._described(), self.form.name, self.kind, repo_id, license_name)
+        card = complete_card(
+            self._described(), tags_of(self.form.name, self.kind), self.usage, repo_id, license_name
+        )
         (folder / CARD).write_text(card, encoding="utf-8")
         names = tuple(sorted(path.name for path in folder.iterdir()))
         refuse_tokens(folder, secrets)
         self._reload(folder)
-        return Staged(self.form, self.kind, folder, names)
+        return Staged(self.form, self.kind, self.usage, folder, names)

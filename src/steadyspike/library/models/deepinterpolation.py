@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from steadyspike.core.probe_layout import ARRANGEMENTS, LayoutType
+from steadyspike.library.hub.cards import Usage
 from steadyspike.library.models.config import FolderConfig, NetworkConfig, StrictModel
 from steadyspike.library.models.folder import SavedModel
 
@@ -169,6 +170,14 @@ class DeepInterpolationModel(SavedModel):
     config: ModelConfig
 
     config_class: ClassVar[type[FolderConfig]] = ModelConfig
+    usage: ClassVar[Usage] = Usage(
+        "DeepInterpolation network",
+        ("import steadyspike", 'recording_denoised = steadyspike.deepinterpolate(recording, "{ref}")'),
+        (
+            "Lecoq et al., Removing independent noise in systems neuroscience data using DeepInterpolation. "
+            "Nature Methods 18, 1401-1408 (2021), doi:10.1038/s41592-021-01285-2",
+        ),
+    )
 
     @property
     def layout_type(self) -> LayoutType:

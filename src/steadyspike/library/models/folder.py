@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from steadyspike.core.aside import folder_aside, refuse_existing
 from steadyspike.library.hub.artifact import CARD, CONFIG, FIGURE, WEIGHTS, Form, check_figure, check_size
-from steadyspike.library.hub.cards import TITLES, brief, table
+from steadyspike.library.hub.cards import Usage, brief, table
 from steadyspike.library.hub.client import fetch
 from steadyspike.library.hub.reference import PREFIX, HubReference, is_reference
 from steadyspike.library.hub.shareable import Shareable
@@ -60,6 +60,7 @@ class SavedModel(Shareable):
     folder: Path | None = None
 
     config_class: ClassVar[type[FolderConfig]]
+    usage: ClassVar[Usage]
     form: ClassVar[Form] = MODEL_FORM
 
     @property
@@ -189,8 +190,7 @@ def model_card(config: FolderConfig) -> str:
     """Write a card for a model that has none, from its configuration."""
     known = config.model_dump(mode="json", exclude={"extra", "schema_version"})
     rows = {name.replace("_", " "): brief(value) for name, value in known.items()}
-    title = TITLES.get(config.kind, config.kind.replace("_", " ").capitalize())
-    lines = [f"# {title}", "", *table(rows)]
+    lines = [f"# {kind_class(config.kind).usage.title}", "", *table(rows)]
     return "\n".join([*lines, "", "Nothing is said about what it was trained on, nor how it scored."]) + "\n"
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from steadyspike.library.hub.cards import Usage
 from steadyspike.library.models.config import FolderConfig, ModelError
 from steadyspike.library.models.folder import SavedModel
 
@@ -106,6 +107,14 @@ class SpikeDetectorModel(SavedModel):
     config: SpikeDetectorConfig
 
     config_class: ClassVar[type[FolderConfig]] = SpikeDetectorConfig
+    usage: ClassVar[Usage] = Usage(
+        "Spike detector",
+        (
+            "from spikeinterface.sortingcomponents.peak_detection import detect_peaks",
+            "import steadyspike",
+            'peaks = detect_peaks(recording, method="steady_neural", method_kwargs=dict(model="{ref}"))',
+        ),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +136,15 @@ class WaveformDenoiserModel(SavedModel):
     config: WaveformDenoiserConfig
 
     config_class: ClassVar[type[FolderConfig]] = WaveformDenoiserConfig
+    usage: ClassVar[Usage] = Usage(
+        "Waveform denoiser",
+        (
+            "from spikeinterface.sortingcomponents.peak_localization import localize_peaks",
+            "import steadyspike",
+            'localizing = dict(method="steady_denoised_monopolar", method_kwargs=dict(model="{ref}"))',
+            "peak_locations = localize_peaks(recording, peaks, **localizing)",
+        ),
+    )
 
 
 def spike_model(model: Any, cls: type[SavedModel]) -> Any:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
+from steadyspike.library.hub.cards import Usage
 from steadyspike.library.models.config import FolderConfig
 from steadyspike.library.models.folder import SavedModel
 
@@ -152,6 +153,10 @@ class SpikeClassifier(_WaveformModel):
     config: SpikeClassifierConfig
 
     config_class: ClassVar[type[FolderConfig]] = SpikeClassifierConfig
+    usage: ClassVar[Usage] = Usage(
+        "Classifier of spikes and noise",
+        ("import steadyspike", 'labels = steadyspike.pull_from_hub("{ref}").predict(waveforms)'),
+    )
 
     @property
     def classes_(self) -> np.ndarray:
@@ -242,6 +247,7 @@ class WaveformAutoencoderModel(_WaveformModel):
     config: WaveformAutoencoderConfig
 
     config_class: ClassVar[type[FolderConfig]] = WaveformAutoencoderConfig
+    usage: ClassVar[Usage] = Usage("Autoencoder of waveforms")
 
     def transform(self, waveforms: Any) -> np.ndarray:
         """Return the latent numbers of waveforms.

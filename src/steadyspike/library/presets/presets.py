@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import copy
 import re
-import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, cast
@@ -26,7 +24,7 @@ from typing import Any, ClassVar, Literal, Self, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from steadyspike.library.hub.artifact import PRESET, Form
-from steadyspike.library.hub.cards import TITLES, brief
+from steadyspike.library.hub.cards import Usage, brief
 from steadyspike.library.hub.client import fetch
 from steadyspike.library.hub.reference import EXAMPLE, is_reference
 from steadyspike.library.hub.shareable import Shareable
@@ -119,7 +117,7 @@ class _Preset(_Strict, Shareable):
 
     def _described(self) -> str:
         """Write the card: what the preset is for, and what it does step by step."""
-        lines = [f"# {self.name}", "", f"{self.doc}", "", f"{TITLES[self.kind]} for SpikeInterface.", ""]
+        lines = [f"# {self.name}", "", f"{self.doc}", "", f"{self.usage.title} for SpikeInterface.", ""]
         lines += ["| step | method | parameters |", "|---|---|---|"]
         lines += [f"| {step} | {method} | {brief(rest)} |" for step, method, rest in self._rows()]
         return "\n".join(lines) + "\n"
@@ -150,6 +148,15 @@ class MotionPreset(_Preset):
         Parameters of the interpolation. With ``method = "steady_interpolate_motion"`` they are those of
         `steadyspike.interpolate_motion`, without a method those of SpikeInterface's `interpolate_motion`.
     """
+
+    usage: ClassVar[Usage] = Usage(
+        "Motion correction preset",
+        (
+            "import spikeinterface.full as si",
+            "import steadyspike",
+            'recording_corrected = si.correct_motion(recording, preset="{ref}")',
+        ),
+    )
 
     kind: Literal["motion"]
     detect_kwargs: dict[str, Any]
@@ -190,6 +197,16 @@ class PreprocessingPreset(_Preset):
     steps : list of dict
         Each with ``name`` and ``params``.
     """
+
+    usage: ClassVar[Usage] = Usage(
+        "Preprocessing preset",
+        (
+            "import spikeinterface.full as si",
+            "import steadyspike",
+            'steps = steadyspike.load_preset("{ref}").steps',
+            "recording_ready = si.apply_preprocessing_pipeline(recording, steps)",
+        ),
+    )
 
     kind: Literal["preprocessing"]
     steps_: tuple[_Step, ...] = Field(alias="steps", strict=False, min_length=1)
@@ -317,35 +334,6 @@ def find_preset(ref: str | Path) -> Path:
     raise UnknownPresetError(
         f"no preset {ref!r}; {suggestion}allowed: {names}, the path of a TOML file, or {EXAMPLE}"
     )
-
-
-@dataclass(frozen=True)
-class PresetFile(Shareable):
-    """A preset that is shared as the file that it is: its comments tell why the values are as they are."""
-
-    preset: MotionPreset | PreprocessingPreset
-    path: Path
-
-    form: ClassVar[Form] = PRESET_FORM
-
-    @classmethod
-    def load(cls, ref: str | Path) -> Self:
-        """Load it as `load_preset` does."""
-        return cls(load_preset(ref), find_preset(ref))
-
-    @property
-    def kind(self) -> str:
-        """That of the preset."""
-        return self.preset.kind
-
-    def _write(self, folder: Path) -> None:
-        shutil.copyfile(self.path, folder / PRESET)
-
-    def _described(self) -> str:
-        return self.preset._described()
-
-    def _reload(self, folder: Path) -> None:
-        self.preset._reload(folder)
 
 
 def _content(preset: _Preset) -> dict[str, Any]:
