@@ -349,7 +349,7 @@ def test_ctrl_c_leaves_nothing_half_done(raw_folder, tmp_path, late):
     )
     # it waits there, with its folders made and, if late, its peaks found, until the interrupt comes
     assert process.stdout.readline() == "here\n", process.stderr.read()
-    assert any(path.name.startswith(".unfinished-out-") for path in tmp_path.iterdir())
+    assert list(tmp_path.glob(".unfinished-*-out"))
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors

@@ -56,7 +56,8 @@ def test_an_error_leaves_what_was_there(tmp_path, kind, error):
     def write_half():
         with written_aside(path) as unfinished:
             unfinished.write_text("half")
-            assert unfinished.parent.name.startswith(UNFINISHED)
+            assert unfinished.name.startswith(UNFINISHED)
+            assert unfinished.parent == path.parent
             raise error
 
     for known in ({}, {name: "first"}):

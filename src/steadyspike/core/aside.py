@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 
 UNFINISHED = ".unfinished-"
 """Begins the name of what is not complete: after a kill it stays, is nobody's result, and can be deleted."""
@@ -24,25 +25,30 @@ def written_aside(path: Path) -> Iterator[Path]:
     Yields
     ------
     aside : Path
-        Of the same name, on the same disk; nothing is there yet. It vanishes if the block ends with an error.
+        In the same folder, so that relative paths in it hold; its name ends like that of `path`. Nothing is there yet.
+        It vanishes if the block ends with an error.
     """
     path = path.absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
-    # inside a folder of its own, so that it gets the permissions of any new file or folder
-    with tempfile.TemporaryDirectory(
-        prefix=f"{UNFINISHED}{path.name}-", dir=path.parent, ignore_cleanup_errors=True
-    ) as folder:
-        aside, replaced = Path(folder) / path.name, Path(folder) / "replaced"
+    prefix = f"{UNFINISHED}{token_hex(4)}"
+    aside, replaced = (
+        path.with_name(f"{prefix}-{path.name}"),
+        path.with_name(f"{prefix}-replaced-{path.name}"),
+    )
+    try:
         yield aside
-        # a rename replaces a file, but no folder: that is set aside, and deleted with the rest
+        # a rename replaces a file, but no folder: that is set aside first, so that there is always a complete one
         if path.is_dir() or (aside.is_dir() and path.exists()):
             path.rename(replaced)
-        try:
-            os.replace(aside, path)
-        except OSError:
-            if replaced.exists():
-                replaced.rename(path)
-            raise
+        os.replace(aside, path)
+    finally:
+        if replaced.exists() and not path.exists():
+            replaced.rename(path)
+        for leftover in (aside, replaced):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
 
 
 @contextmanager
