@@ -125,7 +125,7 @@ def test_arguments_reach_the_function():
 def test_docs_hold_type_default_unit_and_bounds():
     table = Example.params_doc()
     assert (
-        "    radius_um : float, default: 75.0\n        Contacts this near take part, in um; > 0 and <= 1000."
+        "    radius_um : float, default: 75.0\n        Contacts this near take part (in um, > 0 and <= 1000)."
         in table
     )
     assert '    margin_ms : "auto" or float, default: "auto"\n' in table
@@ -148,6 +148,32 @@ def test_settings_do_not_change_and_travel():
         settings.order = 4
     assert pickle.loads(pickle.dumps(settings)) == settings
     assert Example.of(**settings.values()) == settings
+
+
+class Other(Settings):
+    part = "steady_other"
+
+    order: int = parameter(2, "Order of one pass", ge=0)
+    bin_s: float = parameter(3.0, "Duration of the time bins", unit="s", gt=0)
+    share: float = parameter(0.5, "Share", ge=0, le=1)
+
+
+def test_values_are_passed_on_to_another_part_and_checked_there():
+    settings = Example.of(order=3)
+    assert settings.to(Other, share=1.0) == Other.of(order=3, bin_s=1.0, share=1.0)
+    with pytest.raises(ValueError, match="steady_other: share=2.0; allowed: a number >= 0 and <= 1"):
+        settings.to(Other, share=2.0)
+
+
+def test_parameters_that_must_be_named():
+    @takes(Binned)
+    def named(recording, *, settings):
+        return settings.bin_s
+
+    assert named("recording", bin_s=2.0) == 2.0
+    assert str(inspect.signature(named)) == "(recording, *, bin_s: float = 1.0)"
+    with pytest.raises(TypeError, match="too many positional"):
+        named("recording", 2.0)
 
 
 def test_declarations_are_found():

@@ -113,5 +113,6 @@ def test_layouts_that_cannot_tell_motion_get_a_clear_answer(probe, direction, me
 )
 def test_arguments_outside_their_range_are_refused(kwargs):
     peaks, locations = segmented_peaks(still, (5.0,), num_units=3)
-    with pytest.raises(ValueError, match=next(iter(kwargs))):
+    (name, value) = next(iter(kwargs.items()))
+    with pytest.raises(ValueError, match=f"^steady_auto: {name}={value!r}; allowed: "):
         estimate_motion(segmented_recording((5.0,)), peaks, locations, method="steady_auto", **kwargs)
