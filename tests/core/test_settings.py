@@ -161,7 +161,7 @@ class Other(Settings):
 def test_values_are_passed_on_to_another_part_and_checked_there():
     settings = Example.of(order=3)
     assert settings.to(Other, share=1.0) == Other.of(order=3, bin_s=1.0, share=1.0)
-    with pytest.raises(ValueError, match="steady_other: share=2.0; allowed: a number >= 0 and <= 1"):
+    with pytest.raises(ValueError, match=r"steady_other: share=2\.0; allowed: a number >= 0 and <= 1"):
         settings.to(Other, share=2.0)
 
 

@@ -15,13 +15,6 @@ and a function that works on them takes one object::
 
     localize(recording, radius_um=50.0)
 
-A class takes them in its constructor, and has the table put into its own docstring::
-
-    @document
-    class Localizer:
-        @takes(MonopolarSettings)
-        def __init__(self, recording, settings): ...
-
 From the declaration derive the signature of `localize`, the table in its docstring, `Settings.params_doc` for
 SpikeInterface's help, the checks with their errors, and what a preset may hold.
 """
@@ -35,7 +28,7 @@ import textwrap
 import types
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any, ClassVar, Literal, NoReturn, Self, TypeVar, Union, cast, get_args, get_origin
+from typing import Any, ClassVar, Literal, Self, TypeVar, Union, cast, get_args, get_origin
 
 import numpy as np
 from pydantic import (
@@ -49,7 +42,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from steadyspike.core.arguments import refuse, shown
+from steadyspike.core.arguments import shown
 
 BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 PLACEHOLDER = "{settings}"
@@ -96,8 +89,7 @@ class Settings(BaseModel):
     """Base of the parameters of a part: unknown names are refused, types are kept, nothing changes afterwards.
 
     Numbers of numpy are taken as Python's, whole numbers where a number is asked for, and the other way round
-    where nothing is lost; so are lists, tuples and arrays as each other. True and False are no numbers, and NaN and
-    infinity are never allowed.
+    where nothing is lost; True and False are no numbers, and NaN and infinity are never allowed.
     """
 
     model_config = ConfigDict(
@@ -175,10 +167,6 @@ class Settings(BaseModel):
         shared = {name: value for name, value in self.values().items() if name in settings_class.model_fields}
         return settings_class.of(**{**shared, **changes})
 
-    def refuse(self, name: str, allowed: str) -> NoReturn:
-        """Raise the error for a value that does not go with others or the data: ``part: name=value; allowed: what``."""
-        refuse(name, getattr(self, name), allowed, part=self.part)
-
     @model_validator(mode="before")
     @classmethod
     def _of_numpy(cls, values: Any) -> Any:
@@ -206,8 +194,7 @@ class Settings(BaseModel):
     def _in_words(cls, details: Any, values: Mapping[str, Any]) -> str:
         where = details["loc"]
         if not where:
-            said = details["msg"].removeprefix("Value error, ").removeprefix(f"{cls.part}: ")
-            return f"{cls.part}: {said}"
+            return f"{cls.part}: {details['msg'].removeprefix('Value error, ')}"
         name = str(where[0])
         if details["type"] == "extra_forbidden":
             close = get_close_matches(name, cls.model_fields, n=1)
@@ -299,15 +286,11 @@ def _inside(number: float, bounds: Mapping[str, float]) -> bool:
 
 def _plain(value: Any, field: FieldInfo) -> Any:
     """Take numpy's scalars as Python's, and a number without a fraction for a whole one where that is asked for."""
-    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+    if isinstance(value, np.generic):
         value = value.item()
     members = _members(field.annotation)
     if isinstance(value, float) and value.is_integer() and int in members and float not in members:
         return int(value)
-    if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1):
-        sequence = next((one for one in map(get_origin, members) if one in (list, tuple)), None)
-        if sequence is not None:
-            return sequence(one.item() if isinstance(one, np.generic) else one for one in value)
     return value
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
 
-    from steadyspike.motion.decentralized import DecentralizedSettings
     from steadyspike.motion.settings import WindowSettings
 
 MB = 1e6
@@ -156,7 +155,7 @@ def _size(megabytes: float) -> str:
 
 
 def problem_size(
-    recording: BaseRecording, num_peaks: int, windows: WindowSettings, settings: DecentralizedSettings
+    recording: BaseRecording, num_peaks: int, windows: WindowSettings, settings: Any
 ) -> ProblemSize:
     """Give the size of the registration of `steady_decentralized`.
 
@@ -197,7 +196,7 @@ def problem_size(
 
 
 def estimation_in_words(
-    recording: BaseRecording, num_peaks: int, windows: WindowSettings, settings: DecentralizedSettings
+    recording: BaseRecording, num_peaks: int, windows: WindowSettings, settings: Any
 ) -> str:
     """Say what an estimate will take; see `problem_size`."""
     size, costs = problem_size(recording, num_peaks, windows, settings), MEASURED[settings.part]

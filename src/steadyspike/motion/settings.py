@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from spikeinterface.core.motion import Motion
 
 from steadyspike.core.settings import Settings, parameter, takes
-from steadyspike.kernels.motion.registration import RegistrationSettings
+
+if TYPE_CHECKING:
+    from steadyspike.kernels.motion.registration import RegistrationSettings
 
 
 class WindowSettings(Settings):
@@ -93,6 +95,8 @@ class RefinedSettings(EstimatorSettings, DepthSettings):
 
     def registration(self, **others: Any) -> RegistrationSettings:
         """Give the numbers that steer the registration of arrays; `others` are those that one estimator adds."""
+        from steadyspike.kernels.motion.registration import RegistrationSettings
+
         return RegistrationSettings(
             max_displacement_um=self.max_displacement_um,
             max_segment_displacement_um=self.max_segment_displacement_um,
