@@ -194,6 +194,24 @@ BAD = {
         -1,
         ["estimate_motion_kwargs.refine_iterations", "-1", "a whole number >= 0"],
     ),
+    "number of a word": (
+        {**MOTION, "estimate_motion_kwargs": {"method": "steady_decentralized"}},
+        "estimate_motion_kwargs.time_horizon_s",
+        "all",
+        ["estimate_motion_kwargs.time_horizon_s", "'all'", "a number > 0 s or None"],
+    ),
+    "parameter that another of our estimators has": (
+        {**MOTION, "estimate_motion_kwargs": {"method": "steady_auto"}},
+        "estimate_motion_kwargs.refine_iterations",
+        4,
+        ["estimate_motion_kwargs.refine_iterations", "no parameter of 'steady_auto'", "follow_verdict"],
+    ),
+    "window of ours of no width": (
+        {**MOTION, "estimate_motion_kwargs": {"method": "steady_auto"}},
+        "estimate_motion_kwargs.win_step_um",
+        0,
+        ["estimate_motion_kwargs.win_step_um", "a number > 0"],
+    ),
     "unknown border": (
         MOTION,
         "interpolate_motion_kwargs.border_mode",
@@ -365,6 +383,26 @@ def test_parameters_that_a_step_passes_on_and_words_for_numbers(tmp_path):
     ]
     path = write({**PREPROCESSING, "steps": steps}, tmp_path / "steps.toml")
     assert load_preset(path).steps == steps
+
+
+def test_words_of_an_estimator_of_spikeinterface_are_not_those_of_ours(tmp_path):
+    theirs = {"method": "decentralized", "reference_displacement": "mode_search"}
+    path = write({**MOTION, "estimate_motion_kwargs": theirs}, tmp_path / "motion.toml")
+    assert load_preset(path).estimate_motion_kwargs == theirs
+    ours = {"method": "steady_decentralized", "reference_displacement": "midrange", "refine_iterations": 0}
+    path = write({**MOTION, "estimate_motion_kwargs": ours}, tmp_path / "motion.toml")
+    assert load_preset(path).estimate_motion_kwargs == ours
+
+
+def test_methods_that_others_register_later_are_known(tmp_path, monkeypatch):
+    from spikeinterface.sortingcomponents.motion.motion_estimation import estimate_motion_methods
+
+    content = {**MOTION, "estimate_motion_kwargs": {"method": "of_another_lab", "bin_s": 2.0}}
+    path = write(content, tmp_path / "motion.toml")
+    with pytest.raises(PresetError, match="'of_another_lab' is no method"):
+        load_preset(path)
+    monkeypatch.setitem(estimate_motion_methods, "of_another_lab", estimate_motion_methods["decentralized"])
+    assert load_preset(path).estimate_motion_kwargs == content["estimate_motion_kwargs"]
 
 
 def test_tables_that_may_be_left_out(tmp_path):
