@@ -15,6 +15,13 @@ and a function that works on them takes one object::
 
     localize(recording, radius_um=50.0)
 
+A class takes them in its constructor, and has the table put into its own docstring::
+
+    @document
+    class Localizer:
+        @takes(MonopolarSettings)
+        def __init__(self, recording, settings): ...
+
 From the declaration derive the signature of `localize`, the table in its docstring, `Settings.params_doc` for
 SpikeInterface's help, the checks with their errors, and what a preset may hold.
 """
@@ -24,11 +31,12 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
+import re
 import textwrap
 import types
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any, ClassVar, Literal, Self, TypeVar, Union, cast, get_args, get_origin
+from typing import Any, ClassVar, Literal, NoReturn, Self, TypeVar, Union, cast, get_args, get_origin
 
 import numpy as np
 from pydantic import (
@@ -42,10 +50,11 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from steadyspike.core.arguments import shown
+from steadyspike.core.arguments import refuse, shown
 
 BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 PLACEHOLDER = "{settings}"
+UNCHANGED: Any = object()
 Result = TypeVar("Result")
 Target = TypeVar("Target")
 Other = TypeVar("Other", bound="Settings")
@@ -85,11 +94,26 @@ def parameter(
     return Field(default, description=" ".join(doc.split()), json_schema_extra=extra, validate_default=False)
 
 
+def parameter_of(settings_class: type[Settings], name: str, default: Any = UNCHANGED) -> Any:
+    """Declare the parameter of another part once more, with a default of its own if one is given."""
+    field = settings_class.model_fields[name]
+    extra = _extra(field)
+    return parameter(
+        field.default if default is UNCHANGED else default,
+        field.description or "",
+        unit=extra["unit"],
+        type_doc=extra["type_doc"],
+        allowed=extra["allowed"],
+        **extra["bounds"],
+    )
+
+
 class Settings(BaseModel):
     """Base of the parameters of a part: unknown names are refused, types are kept, nothing changes afterwards.
 
     Numbers of numpy are taken as Python's, whole numbers where a number is asked for, and the other way round
-    where nothing is lost; True and False are no numbers, and NaN and infinity are never allowed.
+    where nothing is lost; so are lists, tuples and arrays as each other. True and False are no numbers, and NaN and
+    infinity are never allowed.
     """
 
     model_config = ConfigDict(
@@ -167,6 +191,17 @@ class Settings(BaseModel):
         shared = {name: value for name, value in self.values().items() if name in settings_class.model_fields}
         return settings_class.of(**{**shared, **changes})
 
+    def saved(self, **resolved: Any) -> dict[str, Any]:
+        """Return the values by name as a part saves them, with those that it has resolved ("auto", None) in place."""
+        unknown = resolved.keys() - type(self).model_fields.keys()
+        if unknown:
+            raise TypeError(f"{self.part} has no parameter {', '.join(sorted(unknown))}")
+        return {**self.values(), **resolved}
+
+    def refuse(self, name: str, allowed: str) -> NoReturn:
+        """Raise the error for a value that does not go with others or the data: ``part: name=value; allowed: what``."""
+        refuse(name, getattr(self, name), allowed, part=self.part)
+
     @model_validator(mode="before")
     @classmethod
     def _of_numpy(cls, values: Any) -> Any:
@@ -194,13 +229,14 @@ class Settings(BaseModel):
     def _in_words(cls, details: Any, values: Mapping[str, Any]) -> str:
         where = details["loc"]
         if not where:
-            return f"{cls.part}: {details['msg'].removeprefix('Value error, ')}"
+            said = details["msg"].removeprefix("Value error, ").removeprefix(f"{cls.part}: ")
+            return f"{cls.part}: {said}"
         name = str(where[0])
         if details["type"] == "extra_forbidden":
             close = get_close_matches(name, cls.model_fields, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
             return f"{cls.part}: {name} is no parameter; {hint}allowed: {', '.join(cls.model_fields)}"
-        if details["type"] == "missing":
+        if details["type"] == "missing" and len(where) == 1:
             return f"{cls.part}: {name} is missing; allowed: {cls.allowed(name)}"
         return f"{cls.part}: {name}={shown(values[name])}; allowed: {cls.allowed(name)}"
 
@@ -286,11 +322,16 @@ def _inside(number: float, bounds: Mapping[str, float]) -> bool:
 
 def _plain(value: Any, field: FieldInfo) -> Any:
     """Take numpy's scalars as Python's, and a number without a fraction for a whole one where that is asked for."""
-    if isinstance(value, np.generic):
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
         value = value.item()
     members = _members(field.annotation)
     if isinstance(value, float) and value.is_integer() and int in members and float not in members:
         return int(value)
+    if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1):
+        kinds = [get_origin(member) or member for member in members]
+        plain = [one.item() if isinstance(one, np.generic) else one for one in value]
+        if tuple in kinds or list in kinds:
+            return tuple(plain) if tuple in kinds else plain
     return value
 
 
@@ -339,11 +380,12 @@ def _described(name: str, field: FieldInfo, indent: int) -> Iterator[str]:
     kind = extra["type_doc"] or " or ".join(_type_name(member) for member in members)
     default = "" if field.is_required() else f", default: {_default_text(field)}"
     yield " " * indent + f"{name} : {kind}{default}"
-    text = (field.description or "").rstrip(".")
-    unit = f"in {extra['unit']}" if extra["unit"] and f"in {extra['unit']}" not in text else ""
+    # unit and range belong to what is said first: "Lower corner, in Hz; > 0. None makes a lowpass."
+    first, mark, more = re.match(r"(.*?)(\. |; |$)(.*)", (field.description or "").rstrip(".")).groups()  # type: ignore[union-attr]
+    if extra["unit"] and f"in {extra['unit']}" not in first:
+        first += f", in {extra['unit']}"
     bounds = " and ".join(f"{BOUNDS[bound]} {value:g}" for bound, value in extra["bounds"].items())
-    limits = ", ".join(filter(None, (unit, bounds)))
-    text += f" ({limits})." if limits else "."
+    text = f"{first}{'; ' if bounds else ''}{bounds}{mark}{more}."
     yield from textwrap.wrap(
         text, 116, initial_indent=" " * (indent + 4), subsequent_indent=" " * (indent + 4)
     )

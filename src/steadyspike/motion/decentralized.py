@@ -49,7 +49,7 @@ class DecentralizedSettings(PairSettings):
     @model_validator(mode="after")
     def _warms_up(self) -> Self:
         if self.online:
-            check_warmup("online_warmup_s", self.online_warmup_s, self.bin_s)
+            check_warmup(self, "online_warmup_s")
         return self
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from steadyspike.core.settings import parameter
+from steadyspike.core.settings import parameter, parameter_of
 from steadyspike.kernels.motion import lfp_covariance, lfp_registration, registration
 from steadyspike.motion.periods import check_periods, inside_periods
 from steadyspike.motion.problem import TimeBins, build_problem
@@ -42,10 +42,8 @@ class LfpSettings(PairSettings):
         unit="um",
         gt=0,
     )
-    time_horizon_s: float | None = parameter(
-        10.0, "Time bins farther apart than this are not compared; None: no limit", unit="s", gt=0
-    )
-    corr_threshold: float = parameter(0.6, "Pairs of time bins that correlate less are left out", ge=0, lt=1)
+    time_horizon_s: float | None = parameter_of(PairSettings, "time_horizon_s", 10.0)
+    corr_threshold: float = parameter_of(PairSettings, "corr_threshold", 0.6)
     residual_rounds: int = parameter(
         2,
         """How often pairs are registered again from profiles that are moved back by the estimate. This finds motion

@@ -77,10 +77,11 @@ class OnlineEstimatorSettings(WindowSettings, DepthSettings):
 
     @model_validator(mode="after")
     def _warms_up(self) -> Self:
-        check_warmup("warmup_s", self.warmup_s, self.bin_s)
+        check_warmup(self, "warmup_s")
         return self
 
 
+@document
 class OnlineMotionEstimator:
     """Estimates the motion of a stream of spikes, bin by bin, from spikes so far only.
 
@@ -368,9 +369,6 @@ class OnlineMotionEstimator:
         if "open_times_s" in arrays:
             self._open = [tuple(arrays[f"open_{name}"] for name in SPIKE_FIELDS)]
         return self
-
-
-document(OnlineMotionEstimator, OnlineEstimatorSettings)
 
 
 def _contacts(given, direction):

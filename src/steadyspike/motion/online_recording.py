@@ -34,10 +34,10 @@ class KnownBins:
         self.size = stop
 
 
-def check_warmup(name, warmup_s, bin_s):
-    """Refuse a warm-up of less than two time bins: `name` is that of the parameter."""
-    if warmup_s < 2 * bin_s:
-        raise ValueError(f"{name}={warmup_s!r}; allowed: at least two time bins, {2 * bin_s} s")
+def check_warmup(settings, name):
+    """Refuse settings with a warm-up, the parameter of this name, of less than two time bins."""
+    if getattr(settings, name) < 2 * settings.bin_s:
+        settings.refuse(name, f"at least two time bins, {2 * settings.bin_s} s")
 
 
 def online_settings(warmup, bin_s, warmup_s, half_life_s):
