@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from steadyspike.motion.costs import Costs, ProblemSize, calibrate, problem_size
-from steadyspike.motion.forecast import with_defaults
+from steadyspike.motion.decentralized import DecentralizedSettings
+from steadyspike.motion.settings import WindowSettings
 from steadyspike_benchmarks.memory import MB, Settings, measure, peak_memory_mb, unread_recording
 
 # each case has more of one thing: time, peaks, channels, windows
@@ -79,8 +80,10 @@ def fit_costs(results: list[dict[str, Any]], calibration_s: float) -> Costs:
 def size_of(result: dict[str, Any]) -> ProblemSize:
     """Give the size of the problem that a result of `memory.measure_here` was measured on."""
     recording = unread_recording(result["hours"], result["num_channels"])
-    windows = {key: result[key] for key in ("win_step_um", "win_scale_um")}
-    return problem_size(recording, result["num_peaks"], with_defaults(dict(windows, win_margin_um=0.0)))
+    windows = WindowSettings.of(
+        win_step_um=result["win_step_um"], win_scale_um=result["win_scale_um"], win_margin_um=0.0
+    )
+    return problem_size(recording, result["num_peaks"], windows, DecentralizedSettings.of())
 
 
 def measure_detection() -> float:

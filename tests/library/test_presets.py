@@ -144,7 +144,7 @@ BAD = {
         MOTION,
         "localize_peaks_kwargs.weight_method.sigma_list_um",
         [5.0, -5.0],
-        ["localize_peaks_kwargs.weight_method.sigma_list_um", "greater than 0"],
+        ["localize_peaks_kwargs.weight_method.sigma_list_um", "a number > 0"],
     ),
     "unknown key in an inner table": (
         MOTION,
@@ -156,19 +156,19 @@ BAD = {
         MOTION,
         "detect_kwargs.detect_threshold",
         -5,
-        ["detect_kwargs.detect_threshold", "-5", "greater than 0"],
+        ["detect_kwargs.detect_threshold", "-5", "a number > 0"],
     ),
     "bins of no length": (
         MOTION,
         "estimate_motion_kwargs.bin_s",
         0.0,
-        ["estimate_motion_kwargs.bin_s", "greater than 0"],
+        ["estimate_motion_kwargs.bin_s", "a number > 0"],
     ),
     "percentile above 100": (
         MOTION,
         "localize_peaks_kwargs.percentile",
         101.0,
-        ["localize_peaks_kwargs.percentile", "0 to 100"],
+        ["localize_peaks_kwargs.percentile", ">= 0 and <= 100"],
     ),
     "infinite": (
         MOTION,
@@ -180,19 +180,37 @@ BAD = {
         MOTION,
         "estimate_motion_kwargs.direction",
         "depth",
-        ["estimate_motion_kwargs.direction", "'depth'", "'x', 'y', 'z'"],
+        ["estimate_motion_kwargs.direction", "'depth'", "'x', 'y' or 'z'"],
     ),
     "word of another method": (
         {**MOTION, "estimate_motion_kwargs": {"method": "steady_decentralized"}},
         "estimate_motion_kwargs.reference_displacement",
         "mode_search",
-        ["estimate_motion_kwargs.reference_displacement", "'midrange', 'mean', 'median'"],
+        ["estimate_motion_kwargs.reference_displacement", "'midrange', 'mean' or 'median'"],
     ),
     "rounds below zero": (
         {**MOTION, "estimate_motion_kwargs": {"method": "steady_decentralized"}},
         "estimate_motion_kwargs.refine_iterations",
         -1,
-        ["estimate_motion_kwargs.refine_iterations", "0 or greater"],
+        ["estimate_motion_kwargs.refine_iterations", "-1", "a whole number >= 0"],
+    ),
+    "number of a word": (
+        {**MOTION, "estimate_motion_kwargs": {"method": "steady_decentralized"}},
+        "estimate_motion_kwargs.time_horizon_s",
+        "all",
+        ["estimate_motion_kwargs.time_horizon_s", "'all'", "a number > 0 s or None"],
+    ),
+    "parameter that another of our estimators has": (
+        {**MOTION, "estimate_motion_kwargs": {"method": "steady_auto"}},
+        "estimate_motion_kwargs.refine_iterations",
+        4,
+        ["estimate_motion_kwargs.refine_iterations", "no parameter of 'steady_auto'", "follow_verdict"],
+    ),
+    "window of ours of no width": (
+        {**MOTION, "estimate_motion_kwargs": {"method": "steady_auto"}},
+        "estimate_motion_kwargs.win_step_um",
+        0,
+        ["estimate_motion_kwargs.win_step_um", "a number > 0"],
     ),
     "unknown border": (
         MOTION,
@@ -242,13 +260,13 @@ BAD = {
         PREPROCESSING,
         "steps",
         [{"name": "detect_and_remove_bad_channels", "params": {"outside_channels_location": "left"}}],
-        ["steps[0].params.outside_channels_location", "'top', 'bottom', 'both'"],
+        ["steps[0].params.outside_channels_location", "'top', 'bottom' or 'both'"],
     ),
     "word for a margin": (
         PREPROCESSING,
         "steps",
         [{"name": "bandpass_filter", "params": {"margin_ms": "long"}}],
-        ["steps[0].params.margin_ms", "a number, or 'auto'"],
+        ["steps[0].params.margin_ms", "a number or 'auto'"],
     ),
     "unknown parameter that is passed on": (
         PREPROCESSING,
@@ -260,13 +278,13 @@ BAD = {
         PREPROCESSING,
         "steps",
         [{"name": "steady_common_reference", "params": {"operator": "mean"}}],
-        ["steps[0].params.operator", "'median', 'average'"],
+        ["steps[0].params.operator", "'median' or 'average'"],
     ),
     "frequency below zero": (
         PREPROCESSING,
         "steps",
         [{"name": "steady_bandpass_filter", "params": {"freq_min": -300.0}}],
-        ["steps[0].params.freq_min", "greater than 0"],
+        ["steps[0].params.freq_min", "a number > 0"],
     ),
     "step without what it needs": (
         PREPROCESSING,
@@ -365,6 +383,26 @@ def test_parameters_that_a_step_passes_on_and_words_for_numbers(tmp_path):
     ]
     path = write({**PREPROCESSING, "steps": steps}, tmp_path / "steps.toml")
     assert load_preset(path).steps == steps
+
+
+def test_words_of_an_estimator_of_spikeinterface_are_not_those_of_ours(tmp_path):
+    theirs = {"method": "decentralized", "reference_displacement": "mode_search"}
+    path = write({**MOTION, "estimate_motion_kwargs": theirs}, tmp_path / "motion.toml")
+    assert load_preset(path).estimate_motion_kwargs == theirs
+    ours = {"method": "steady_decentralized", "reference_displacement": "midrange", "refine_iterations": 0}
+    path = write({**MOTION, "estimate_motion_kwargs": ours}, tmp_path / "motion.toml")
+    assert load_preset(path).estimate_motion_kwargs == ours
+
+
+def test_methods_that_others_register_later_are_known(tmp_path, monkeypatch):
+    from spikeinterface.sortingcomponents.motion.motion_estimation import estimate_motion_methods
+
+    content = {**MOTION, "estimate_motion_kwargs": {"method": "of_another_lab", "bin_s": 2.0}}
+    path = write(content, tmp_path / "motion.toml")
+    with pytest.raises(PresetError, match="'of_another_lab' is no method"):
+        load_preset(path)
+    monkeypatch.setitem(estimate_motion_methods, "of_another_lab", estimate_motion_methods["decentralized"])
+    assert load_preset(path).estimate_motion_kwargs == content["estimate_motion_kwargs"]
 
 
 def test_tables_that_may_be_left_out(tmp_path):

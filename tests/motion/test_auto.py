@@ -8,8 +8,10 @@ from spikeinterface.generation import NoiseGeneratorRecording
 from test_segments import mean_error, segmented_peaks, segmented_recording, still
 
 import steadyspike  # noqa: F401  (registers the methods)
+from steadyspike.motion import auto
 from steadyspike.motion.auto import MotionVerdictWarning
 from steadyspike.motion.plan import plan_estimation
+from steadyspike.motion.settings import WindowSettings
 
 
 def estimate_motion(*args, **kwargs):
@@ -108,10 +110,38 @@ def test_layouts_that_cannot_tell_motion_get_a_clear_answer(probe, direction, me
         estimate_motion(recording_of(probe()), peaks, locations, method=method, direction=direction)
 
 
+def test_every_parameter_is_passed_on(monkeypatch):
+    asked = dict(
+        bin_s=3.0,
+        max_displacement_um=70.0,
+        max_segment_displacement_um=90.0,
+        periods=[(1.0, 2.0)],
+        reference_displacement="median",
+    )
+    seen = []
+    decentralized = auto.SteadyDecentralizedRegistration.estimate
+
+    def spy(recording, peaks, locations, windows, settings, **kwargs):
+        seen.append((windows, settings))
+        return decentralized(recording, peaks, locations, windows, settings, **kwargs)
+
+    monkeypatch.setattr(auto.SteadyDecentralizedRegistration, "estimate", spy)
+    peaks, locations = segmented_peaks(slow, (60.0,))
+    estimate_motion(
+        segmented_recording((60.0,)), peaks, locations, method="steady_auto", win_step_um=1.0, **asked
+    )
+    windows, settings = seen[0]
+    assert asked.items() <= settings.values().items()
+    assert asked.keys() | {"follow_verdict"} == auto.AutoSettings.model_fields.keys()
+    plan = auto.plan_for(segmented_recording((60.0,)), len(peaks), WindowSettings.of())
+    assert (windows.rigid, windows.win_step_um, windows.win_margin_um) == (plan.rigid, plan.win_step_um, 0.0)
+
+
 @pytest.mark.parametrize(
     "kwargs", [{"bin_s": 0}, {"max_displacement_um": -1}, {"reference_displacement": "max"}]
 )
 def test_arguments_outside_their_range_are_refused(kwargs):
     peaks, locations = segmented_peaks(still, (5.0,), num_units=3)
-    with pytest.raises(ValueError, match=next(iter(kwargs))):
+    (name, value) = next(iter(kwargs.items()))
+    with pytest.raises(ValueError, match=f"^steady_auto: {name}={value!r}; allowed: "):
         estimate_motion(segmented_recording((5.0,)), peaks, locations, method="steady_auto", **kwargs)

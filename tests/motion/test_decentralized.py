@@ -108,7 +108,7 @@ def test_peaks_are_not_changed():
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (dict(bin_s=0), "bin_s=0 must be larger than 0"),
+        (dict(bin_s=0), "bin_s=0; allowed: a number > 0 s"),
         (dict(bin_um=-1.0), "bin_um=-1.0"),
         (dict(hist_margin_um=-1), "hist_margin_um=-1"),
         (dict(max_displacement_um=0), "max_displacement_um=0"),
@@ -117,12 +117,15 @@ def test_peaks_are_not_changed():
         (dict(refine_iterations=-1), "refine_iterations=-1"),
         (dict(num_amplitude_bins=0), "num_amplitude_bins=0"),
         (dict(template_smooth_um=0.1), "template_smooth_um=0.1"),
-        (dict(reference_displacement="mode"), "midrange, mean, median"),
+        (
+            dict(reference_displacement="mode"),
+            "reference_displacement='mode'; allowed: 'midrange', 'mean' or 'median'",
+        ),
     ],
 )
 def test_bad_arguments_are_refused(arguments, text):
     peaks, locations = drifting_peaks(rigid, duration_s=2.0)
-    with pytest.raises(ValueError, match=text):
+    with pytest.raises(ValueError, match=f"^steady_decentralized: {text}"):
         estimate_motion(empty_recording(2.0), peaks, locations, method="steady_decentralized", **arguments)
 
 

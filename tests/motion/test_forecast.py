@@ -7,7 +7,9 @@ import spikeinterface.full as si
 from steadyspike.kernels.motion import registration
 from steadyspike.motion import forecast
 from steadyspike.motion.costs import Costs, problem_size
-from steadyspike.motion.forecast import forecast_motion, with_defaults
+from steadyspike.motion.decentralized import DecentralizedSettings
+from steadyspike.motion.forecast import forecast_motion
+from steadyspike.motion.settings import WindowSettings
 from steadyspike.peaks.on_disk import compute_peaks
 from steadyspike_benchmarks import motion_costs
 from steadyspike_benchmarks.memory import simulate_wandering_peaks, unread_recording
@@ -29,13 +31,17 @@ def test_sizes_are_those_of_the_registration(simulated, monkeypatch):
         return pairs
 
     monkeypatch.setattr(registration, "register_pairs", spy_pairs)
-    arguments = dict(
-        method="steady_decentralized", win_step_um=80.0, win_scale_um=80.0, win_margin_um=0.0, bin_s=2.0
-    )
+    windows = dict(win_step_um=80.0, win_scale_um=80.0, win_margin_um=0.0)
+    arguments = dict(method="steady_decentralized", bin_s=2.0, **windows)
     from spikeinterface.sortingcomponents.motion import estimate_motion
 
     estimate_motion(simulated.recording, simulated.peaks, simulated.peak_locations, **arguments)
-    size = problem_size(simulated.recording, simulated.peaks.size, with_defaults(arguments))
+    size = problem_size(
+        simulated.recording,
+        simulated.peaks.size,
+        WindowSettings.of(**windows),
+        DecentralizedSettings.of(bin_s=2.0),
+    )
     # borders of the raster, and a window for the whole probe, are not counted to the last
     tolerance = dict(num_depths=2, num_windows=1)
     assert size.num_windows == 4
@@ -107,8 +113,22 @@ def test_pieces_lie_in_their_segments(durations):
 
 def test_wrong_rate_is_refused(simulated):
     for rate in (-1.0, np.inf, np.nan):
-        with pytest.raises(ValueError, match="peaks_per_s"):
+        with pytest.raises(ValueError, match=f"^forecast_motion: peaks_per_s={rate}; allowed: a number >= 0"):
             forecast_motion(simulated.recording, peaks_per_s=rate)
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "message"),
+    [
+        ("steady_nonrigid", dict(bin_um=-1.0), "steady_decentralized: bin_um=-1.0; allowed: a number > 0 um"),
+        ("steady_auto", dict(bin_s=0), "steady_auto: bin_s=0; allowed: a number > 0 s or None"),
+        ("steady_auto", dict(bin_um=4.0), "steady_auto: bin_um is no parameter"),
+        ("steady_rigid", dict(win_step_um=0), "estimate_motion: win_step_um=0; allowed: a number > 0 um"),
+    ],
+)
+def test_changes_that_cannot_work_are_refused(simulated, preset, changes, message):
+    with pytest.raises(ValueError, match=message):
+        forecast_motion(simulated.recording, preset=preset, estimate_motion_kwargs=changes, peaks_per_s=10.0)
 
 
 def test_fit_finds_the_costs_that_made_the_numbers():

@@ -48,7 +48,7 @@ def test_estimate_is_no_worse_than_iterative_template():
 )
 def test_bad_arguments_are_refused(arguments, text):
     peaks, locations = drifting_peaks(rigid, duration_s=2.0)
-    with pytest.raises(ValueError, match=text):
+    with pytest.raises(ValueError, match=f"^{METHOD}: {text}.*; allowed: "):
         estimate_motion(empty_recording(2.0), peaks, locations, method=METHOD, **arguments)
 
 

@@ -82,7 +82,7 @@ def test_locations_may_lack_the_position_across():
 )
 def test_bad_arguments_are_refused(arguments, text):
     peaks, locations = drifting_peaks(rigid, duration_s=2.0)
-    with pytest.raises(ValueError, match=text):
+    with pytest.raises(ValueError, match=f"^{METHOD}: {text}.*; allowed: "):
         estimate_motion(empty_recording(2.0), peaks, locations, method=METHOD, **arguments)
 
 

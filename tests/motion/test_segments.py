@@ -12,7 +12,9 @@ from simulated_peaks import (
 from spikeinterface.generation import NoiseGeneratorRecording
 
 from steadyspike.core.probe_layout import shank_of_channels
+from steadyspike.motion.decentralized import DecentralizedSettings
 from steadyspike.motion.problem import build_problem
+from steadyspike.motion.settings import WindowSettings
 
 
 def test_segments_are_joined_over_large_offsets():
@@ -89,11 +91,11 @@ def test_periods_are_left_out_and_bridged():
 @pytest.mark.parametrize(
     ("periods", "message"),
     [
-        ([(1.0, 2.0, 3.0, 4.0)], "must be a list"),
-        ([(1, 0.0, 1.0)], "segment 1"),
-        ([(3.0, 1.0)], "must not end before"),
-        ("x", "must be a list"),
-        (np.zeros(1, dtype=[("start", "int64")]), "lack the field"),
+        ([(1.0, 2.0, 3.0, 4.0)], "periods=.*allowed: a list of"),
+        ([(1, 0.0, 1.0)], "periods=.*segments 0 to 0.*segment 1"),
+        ([(3.0, 1.0)], "periods=.*do not end before"),
+        ("x", "periods=.*allowed: a list of"),
+        (np.zeros(1, dtype=[("start", "int64")]), "periods=.*'segment_index' is not there"),
     ],
 )
 def test_wrong_periods_are_refused(periods, message):
@@ -146,19 +148,11 @@ def test_shanks_that_move_together_are_told_apart_and_pooled():
     pooled = estimate_motion(recording, peaks, locations, **kwargs)
     assert mean_error(pooled, rigid) < 0.6
     problem = build_problem(
-        "test",
         recording,
         peaks,
         locations,
-        "y",
-        bin_s=1.0,
-        hist_margin_um=40.0,
-        periods=None,
-        rigid=True,
-        win_shape="rect",
-        win_step_um=200.0,
-        win_scale_um=300.0,
-        win_margin_um=0.0,
+        WindowSettings.of(rigid=True),
+        DecentralizedSettings.of(bin_s=1.0, hist_margin_um=40.0),
     )
     np.testing.assert_array_equal(problem.spikes.groups, peaks["channel_index"] // 48)
     marks = problem.spikes.marks(5)

@@ -31,12 +31,13 @@ def check_overrides(preset: str, overrides: Overrides) -> None:
     """Raise unless the changes of a preset can work."""
     from spikeinterface.preprocessing import get_motion_parameters_preset
 
-    from steadyspike.library.presets.checks import OUR_INTERPOLATION, check_motion
+    from steadyspike.integration.register import INTERPOLATION_METHOD
+    from steadyspike.library.presets.checks import check_motion
 
     known = get_motion_parameters_preset(preset)
     for step, changes in overrides.items():
         # whatever the preset, the recording is corrected by our node
-        own = OUR_INTERPOLATION if step == INTERPOLATION else known[step].get("method")
+        own = INTERPOLATION_METHOD if step == INTERPOLATION else known[step].get("method")
         method = {} if own is None else {"method": own}
         problems = list(check_motion({step: {**method, **changes}}))
         if problems:

@@ -1,4 +1,7 @@
-"""Arguments checked before any data is read."""
+"""Arguments that depend on the recording or on each other, checked before any data is read.
+
+What can be said of a parameter alone is declared (`steadyspike.core.settings`); errors are worded alike.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,10 @@ def shown(value: Any) -> str:
         return textwrap.shorten(repr(value), 200, placeholder=" ...")
 
 
-def refuse(name: str, value: Any, allowed: str) -> NoReturn:
-    """Raise the error for an argument that can't work, with long values cut short."""
+def refuse(name: str, value: Any, allowed: str, part: str | None = None) -> NoReturn:
+    """Raise the error for an argument that can't work, with long values cut short; `part` is what takes it."""
+    if part is not None:
+        raise ValueError(f"{part}: {name}={shown(value)}; allowed: {allowed}")
     raise ValueError(f"{name}={shown(value)} is not possible here; allowed: {allowed}")
 
 
@@ -43,7 +48,7 @@ def checked_count(name: str, value: Any) -> int:
     return int(value)
 
 
-def checked_times(name: str, times: Any, min_size: int) -> np.ndarray:
+def checked_times(name: str, times: Any, min_size: int, part: str | None = None) -> np.ndarray:
     """Return increasing times of at least `min_size` values as float64."""
     times = np.array(times, dtype="float64")
     if (
@@ -52,7 +57,7 @@ def checked_times(name: str, times: Any, min_size: int) -> np.ndarray:
         or not np.isfinite(times).all()
         or (np.diff(times) <= 0).any()
     ):
-        refuse(name, times, f"one row of at least {min_size} finite, strictly increasing times in s")
+        refuse(name, times, f"one row of at least {min_size} finite, strictly increasing times in s", part)
     return times
 
 
@@ -67,10 +72,3 @@ def contact_positions(recording: Any) -> np.ndarray:
     if not np.isfinite(positions).all():
         raise ValueError("the contact positions of recording hold NaN or infinity; allowed: finite um")
     return positions
-
-
-def check_arguments(name: str, **arguments: tuple[Any, bool, str]) -> None:
-    """Refuse arguments outside their range: argument=(value, fine, what is allowed)."""
-    for argument, (value, fine, allowed) in arguments.items():
-        if not fine:
-            raise ValueError(f"{name}: {argument}={value!r} must be {allowed}")

@@ -15,6 +15,13 @@ and a function that works on them takes one object::
 
     localize(recording, radius_um=50.0)
 
+A class takes them in its constructor, and has the table put into its own docstring::
+
+    @document
+    class Localizer:
+        @takes(MonopolarSettings)
+        def __init__(self, recording, settings): ...
+
 From the declaration derive the signature of `localize`, the table in its docstring, `Settings.params_doc` for
 SpikeInterface's help, the checks with their errors, and what a preset may hold.
 """
@@ -24,11 +31,12 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
+import re
 import textwrap
 import types
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any, ClassVar, Literal, Self, TypeVar, Union, cast, get_args, get_origin
+from typing import Any, ClassVar, Literal, NoReturn, Self, TypeVar, Union, cast, get_args, get_origin
 
 import numpy as np
 from pydantic import (
@@ -42,11 +50,14 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from steadyspike.core.arguments import shown
+from steadyspike.core.arguments import refuse, shown
 
 BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 PLACEHOLDER = "{settings}"
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+UNCHANGED: Any = object()
+Result = TypeVar("Result")
+Target = TypeVar("Target")
+Other = TypeVar("Other", bound="Settings")
 
 
 def parameter(
@@ -83,11 +94,26 @@ def parameter(
     return Field(default, description=" ".join(doc.split()), json_schema_extra=extra, validate_default=False)
 
 
+def parameter_of(settings_class: type[Settings], name: str, default: Any = UNCHANGED) -> Any:
+    """Declare the parameter of another part once more, with a default of its own if one is given."""
+    field = settings_class.model_fields[name]
+    extra = _extra(field)
+    return parameter(
+        field.default if default is UNCHANGED else default,
+        field.description or "",
+        unit=extra["unit"],
+        type_doc=extra["type_doc"],
+        allowed=extra["allowed"],
+        **extra["bounds"],
+    )
+
+
 class Settings(BaseModel):
     """Base of the parameters of a part: unknown names are refused, types are kept, nothing changes afterwards.
 
     Numbers of numpy are taken as Python's, whole numbers where a number is asked for, and the other way round
-    where nothing is lost; True and False are no numbers, and NaN and infinity are never allowed.
+    where nothing is lost; so are lists, tuples and arrays as each other. True and False are no numbers, and NaN and
+    infinity are never allowed.
     """
 
     model_config = ConfigDict(
@@ -128,12 +154,12 @@ class Settings(BaseModel):
         return _allowed(cls.model_fields[name])
 
     @classmethod
-    def parameters(cls) -> list[inspect.Parameter]:
+    def parameters(cls, kind: Any = inspect.Parameter.POSITIONAL_OR_KEYWORD) -> list[inspect.Parameter]:
         """Return the parameters as those of a function."""
         return [
             inspect.Parameter(
                 name,
-                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                kind,
                 default=inspect.Parameter.empty
                 if field.is_required()
                 else field.get_default(call_default_factory=True),
@@ -159,6 +185,22 @@ class Settings(BaseModel):
     def values(self) -> dict[str, Any]:
         """Return the values by name, as they are."""
         return {name: getattr(self, name) for name in type(self).model_fields}
+
+    def to(self, settings_class: type[Other], **changes: Any) -> Other:
+        """Make settings of another part: `changes`, then values of the same name from here, then its defaults."""
+        shared = {name: value for name, value in self.values().items() if name in settings_class.model_fields}
+        return settings_class.of(**{**shared, **changes})
+
+    def saved(self, **resolved: Any) -> dict[str, Any]:
+        """Return the values by name as a part saves them, with those that it has resolved ("auto", None) in place."""
+        unknown = resolved.keys() - type(self).model_fields.keys()
+        if unknown:
+            raise TypeError(f"{self.part} has no parameter {', '.join(sorted(unknown))}")
+        return {**self.values(), **resolved}
+
+    def refuse(self, name: str, allowed: str) -> NoReturn:
+        """Raise the error for a value that does not go with others or the data: ``part: name=value; allowed: what``."""
+        refuse(name, getattr(self, name), allowed, part=self.part)
 
     @model_validator(mode="before")
     @classmethod
@@ -187,18 +229,21 @@ class Settings(BaseModel):
     def _in_words(cls, details: Any, values: Mapping[str, Any]) -> str:
         where = details["loc"]
         if not where:
-            return f"{cls.part}: {details['msg'].removeprefix('Value error, ')}"
+            said = details["msg"].removeprefix("Value error, ").removeprefix(f"{cls.part}: ")
+            return f"{cls.part}: {said}"
         name = str(where[0])
         if details["type"] == "extra_forbidden":
             close = get_close_matches(name, cls.model_fields, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
             return f"{cls.part}: {name} is no parameter; {hint}allowed: {', '.join(cls.model_fields)}"
-        if details["type"] == "missing":
+        if details["type"] == "missing" and len(where) == 1:
             return f"{cls.part}: {name} is missing; allowed: {cls.allowed(name)}"
         return f"{cls.part}: {name}={shown(values[name])}; allowed: {cls.allowed(name)}"
 
 
-def takes(settings_class: type[Settings], *, argument: str = "settings") -> Callable[[Decorated], Decorated]:
+def takes(
+    settings_class: type[Settings], *, argument: str = "settings"
+) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
     """Let a function take the parameters of settings one by one, and give it them as one object.
 
     Parameters
@@ -207,39 +252,49 @@ def takes(settings_class: type[Settings], *, argument: str = "settings") -> Call
         The declaration.
     argument : str, default: "settings"
         Which argument of the function holds the object. In the signature that callers see, the parameters stand in its
-        place, and in the docstring in the place of a line ``{settings}``.
+        place, by keyword only if it is, and in the docstring in the place of a line ``{settings}``.
     """
 
-    def decorate(function: Decorated) -> Decorated:
+    def decorate(function: Callable[..., Result]) -> Callable[..., Result]:
         own = inspect.signature(function)
         others = list(own.parameters.values())
         position = list(own.parameters).index(argument)
         variadic = next((one.name for one in others if one.kind is one.VAR_KEYWORD), "")
-        signature = own.replace(
-            parameters=[*others[:position], *settings_class.parameters(), *others[position + 1 :]]
-        )
+        parameters = settings_class.parameters(others[position].kind)
+        signature = own.replace(parameters=[*others[:position], *parameters, *others[position + 1 :]])
 
         @functools.wraps(function)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            given = signature.bind(*args, **kwargs).arguments
+        def call(*args: Any, **kwargs: Any) -> Result:
+            try:
+                given = signature.bind(*args, **kwargs).arguments
+            except TypeError as error:
+                raise TypeError(f"{function.__qualname__}: {error}") from None
             values = {name: given.pop(name) for name in settings_class.model_fields if name in given}
             passed_on = given.pop(variadic, {})
             return function(**given, **passed_on, **{argument: settings_class.of(**values)})
 
         call.__signature__ = signature  # type: ignore[attr-defined]
         call.__settings__ = settings_class  # type: ignore[attr-defined]
-        document(call, settings_class)
-        return cast(Decorated, call)
+        return document(call, settings_class)
 
     return decorate
 
 
-def document(target: Any, settings_class: type[Settings]) -> Any:
-    """Put the table of the parameters in the place of the line ``{settings}`` of a docstring."""
-    if target.__doc__ and PLACEHOLDER in target.__doc__:
+def document(target: Target, settings_class: type[Settings] | None = None) -> Target:
+    """Put the table of the parameters in the place of the line ``{settings}`` of a docstring.
+
+    Parameters
+    ----------
+    target : function or type
+        What has the docstring.
+    settings_class : type or None, default: None
+        The declaration; None: the one of the function, or of the constructor of the class.
+    """
+    declared = settings_of(target) if settings_class is None else settings_class
+    if declared is not None and target.__doc__ and PLACEHOLDER in target.__doc__:
         line = next(line for line in target.__doc__.splitlines() if line.strip() == PLACEHOLDER)
         indent = len(line) - len(line.lstrip())
-        target.__doc__ = target.__doc__.replace(line, settings_class.params_doc(indent))
+        target.__doc__ = target.__doc__.replace(line, declared.params_doc(indent))
     return target
 
 
@@ -267,11 +322,16 @@ def _inside(number: float, bounds: Mapping[str, float]) -> bool:
 
 def _plain(value: Any, field: FieldInfo) -> Any:
     """Take numpy's scalars as Python's, and a number without a fraction for a whole one where that is asked for."""
-    if isinstance(value, np.generic):
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
         value = value.item()
     members = _members(field.annotation)
     if isinstance(value, float) and value.is_integer() and int in members and float not in members:
         return int(value)
+    if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1):
+        kinds = [get_origin(member) or member for member in members]
+        plain = [one.item() if isinstance(one, np.generic) else one for one in value]
+        if tuple in kinds or list in kinds:
+            return tuple(plain) if tuple in kinds else plain
     return value
 
 
@@ -320,11 +380,12 @@ def _described(name: str, field: FieldInfo, indent: int) -> Iterator[str]:
     kind = extra["type_doc"] or " or ".join(_type_name(member) for member in members)
     default = "" if field.is_required() else f", default: {_default_text(field)}"
     yield " " * indent + f"{name} : {kind}{default}"
-    text = (field.description or "").rstrip(".")
+    # unit and range belong to what is said first: "Lower corner, in Hz; > 0. None makes a lowpass."
+    first, mark, more = re.match(r"(.*?)(\. |; |$)(.*)", (field.description or "").rstrip(".")).groups()  # type: ignore[union-attr]
+    if extra["unit"] and f"in {extra['unit']}" not in first:
+        first += f", in {extra['unit']}"
     bounds = " and ".join(f"{BOUNDS[bound]} {value:g}" for bound, value in extra["bounds"].items())
-    if extra["unit"] and f"in {extra['unit']}" not in text:
-        text += f", in {extra['unit']}"
-    text += f"; {bounds}." if bounds else "."
+    text = f"{first}{'; ' if bounds else ''}{bounds}{mark}{more}."
     yield from textwrap.wrap(
         text, 116, initial_indent=" " * (indent + 4), subsequent_indent=" " * (indent + 4)
     )

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from spikeinterface.core.motion import Motion
 
-from steadyspike.core.arguments import checked_count, checked_number, refuse
+from steadyspike.core.arguments import refuse
+from steadyspike.core.settings import Settings, parameter, takes
 from steadyspike.evaluation.binned_units import bin_units, trend_blocks
 from steadyspike.evaluation.drift_tables import dependence, first_component, recording_table, unit_table
 from steadyspike.motion.grids import checked_motion
@@ -63,18 +64,35 @@ class DriftMetrics:
         return "\n".join(lines)
 
 
+class DriftSettings(Settings):
+    """Parameters of `drift_metrics`."""
+
+    part = "drift_metrics"
+
+    bin_s: float = parameter(
+        5.0, "Width of the time bins. A p-value is at least 1 / number of bins", unit="s", gt=0
+    )
+    min_spikes_per_bin: int = parameter(3, "A bin with fewer spikes of a unit has no amplitude", ge=1)
+    trend_s: float | None = parameter(
+        None,
+        """Length of the stretches that stand for the slow trend; None: a tenth of the recording, and no less than ten
+        bins""",
+        unit="s",
+        gt=0,
+    )
+    num_permutations: int = parameter(1000, "Number of circular shifts", ge=1)
+    fdr: float = parameter(0.05, "Rate of false discoveries among the units called significant", gt=0, lt=1)
+    seed: int = parameter(0, "Of the shifts and of the order of ties", ge=0)
+
+
+@takes(DriftSettings)
 def drift_metrics(
     sorting_analyzer: SortingAnalyzer | BaseSorting,
     motion: Motion,
     *,
     recording: BaseRecording | None = None,
     unit_depths_um: np.ndarray | None = None,
-    bin_s: float = 5.0,
-    min_spikes_per_bin: int = 3,
-    trend_s: float | None = None,
-    num_permutations: int = 1000,
-    fdr: float = 0.05,
-    seed: int = 0,
+    settings: DriftSettings,
 ) -> DriftMetrics:
     """Measure how amplitudes, rates and population activity of a sorting depend on the displacement.
 
@@ -99,19 +117,7 @@ def drift_metrics(
     unit_depths_um : ndarray, shape (num_units,), or None, default: None
         Depths of the units in um. None: from "unit_locations"; without these, each unit is taken to move as
         the mean over the windows.
-    bin_s : float, default: 5.0
-        Width of the time bins in s, > 0. A p-value is at least 1 / number of bins.
-    min_spikes_per_bin : int, default: 3
-        A bin with fewer spikes of a unit has no amplitude, >= 1.
-    trend_s : float or None, default: None
-        Length in s of the stretches that stand for the slow trend. None: a tenth of the recording, and no
-        less than ten bins.
-    num_permutations : int, default: 1000
-        Number of circular shifts, >= 1.
-    fdr : float, default: 0.05
-        Rate of false discoveries among the units called significant, 0 to 1.
-    seed : int, default: 0
-        Of the shifts and of the order of ties, >= 0.
+    {settings}
 
     Returns
     -------
@@ -129,7 +135,7 @@ def drift_metrics(
     """
     from spikeinterface import SortingAnalyzer
 
-    motion = checked_motion(motion)
+    motion = checked_motion(settings.part, motion)
     sorting, amplitudes = sorting_analyzer, None
     if isinstance(sorting_analyzer, SortingAnalyzer):
         sorting = sorting_analyzer.sorting
@@ -143,10 +149,8 @@ def drift_metrics(
             recording = sorting_analyzer.recording
     for name, other in [("sorting_analyzer", sorting), ("recording", recording)]:
         if other is not None and other.get_num_segments() != motion.num_segments:
-            raise ValueError(
-                f"{name} has {other.get_num_segments()} segment(s) and motion {motion.num_segments}; "
-                "allowed: as many in both"
-            )
+            allowed = f"{motion.num_segments}, as motion has"
+            refuse(f"{name}.num_segments", other.get_num_segments(), allowed, settings.part)
     spikes = sorting.to_spike_vector()
     return drift_metrics_from_spikes(
         _spike_times(spikes, sorting, recording),
@@ -156,15 +160,11 @@ def drift_metrics(
         segment_index=spikes["segment_index"],
         unit_ids=sorting.unit_ids,
         unit_depths_um=unit_depths_um,
-        bin_s=bin_s,
-        min_spikes_per_bin=min_spikes_per_bin,
-        trend_s=trend_s,
-        num_permutations=num_permutations,
-        fdr=fdr,
-        seed=seed,
+        **settings.values(),
     )
 
 
+@takes(DriftSettings)
 def drift_metrics_from_spikes(
     spike_times_s: np.ndarray,
     spike_unit_ids: np.ndarray,
@@ -174,12 +174,7 @@ def drift_metrics_from_spikes(
     segment_index: np.ndarray | None = None,
     unit_ids: Sequence[Any] | np.ndarray | None = None,
     unit_depths_um: np.ndarray | None = None,
-    bin_s: float = 5.0,
-    min_spikes_per_bin: int = 3,
-    trend_s: float | None = None,
-    num_permutations: int = 1000,
-    fdr: float = 0.05,
-    seed: int = 0,
+    settings: DriftSettings,
 ) -> DriftMetrics:
     """Compute `drift_metrics` of plain arrays.
 
@@ -199,8 +194,7 @@ def drift_metrics_from_spikes(
         The units, in the order of the table. None: those that fired, sorted.
     unit_depths_um : ndarray, shape (num_units,), or None, default: None
         Depth of each of `unit_ids` in um. None: each moves as the mean over the windows.
-    bin_s, min_spikes_per_bin, trend_s, num_permutations, fdr, seed
-        As in `drift_metrics`.
+    {settings}
 
     Returns
     -------
@@ -208,43 +202,53 @@ def drift_metrics_from_spikes(
     """
     import pandas as pd
 
-    motion = checked_motion(motion)
-    bin_s = checked_number("bin_s", bin_s)
-    if trend_s is not None:
-        trend_s = checked_number("trend_s", trend_s)
-    min_spikes = checked_count("min_spikes_per_bin", min_spikes_per_bin)
-    num_permutations = checked_count("num_permutations", num_permutations)
-    if not 0 < fdr < 1:
-        refuse("fdr", fdr, "a number between 0 and 1")
-    if not isinstance(seed, int | np.integer) or seed < 0:
-        refuse("seed", seed, "a whole number >= 0")
+    motion, bin_s, seed = checked_motion(settings.part, motion), settings.bin_s, settings.seed
     times, segments, amplitudes = _checked_spikes(
         spike_times_s, spike_unit_ids, segment_index, amplitudes, motion
     )
     ids = np.unique(spike_unit_ids) if unit_ids is None else np.asarray(unit_ids)
     units = pd.Index(ids).get_indexer(np.asarray(spike_unit_ids))
     if (units < 0).any():
-        refuse("spike_unit_ids", np.asarray(spike_unit_ids)[units < 0][0], "ids that unit_ids holds")
+        refuse(
+            "spike_unit_ids",
+            np.asarray(spike_unit_ids)[units < 0][0],
+            "ids that unit_ids holds",
+            DriftSettings.part,
+        )
     depths = None if unit_depths_um is None else np.asarray(unit_depths_um, dtype="float64")
     if depths is not None and (depths.shape != ids.shape or not np.isfinite(depths).all()):
-        refuse("unit_depths_um", unit_depths_um, f"one finite depth in um for each of the {ids.size} units")
+        refuse(
+            "unit_depths_um",
+            unit_depths_um,
+            f"one finite depth in um for each of the {ids.size} units",
+            DriftSettings.part,
+        )
 
-    binned = bin_units(times, units, segments, amplitudes, depths, ids.size, motion, bin_s, min_spikes)
+    binned = bin_units(
+        times, units, segments, amplitudes, depths, ids.size, motion, bin_s, settings.min_spikes_per_bin
+    )
     num_bins = int(binned.starts[-1])
     trend_bins = (
-        max(10, num_bins // TRENDS_PER_RECORDING) if trend_s is None else max(2, round(trend_s / bin_s))
+        max(10, num_bins // TRENDS_PER_RECORDING)
+        if settings.trend_s is None
+        else max(2, round(settings.trend_s / bin_s))
     )
     trends = trend_blocks(binned.starts, trend_bins)
     table = unit_table(
-        binned, ids, np.bincount(units, minlength=ids.size), depths, trends, num_permutations, seed
+        binned, ids, np.bincount(units, minlength=ids.size), depths, trends, settings.num_permutations, seed
     )
     population = first_component(binned)
     judged = dependence(
-        population, binned.mean_displacement_um, binned.starts, trends, num_permutations, [seed, ids.size]
+        population,
+        binned.mean_displacement_um,
+        binned.starts,
+        trends,
+        settings.num_permutations,
+        [seed, ids.size],
     )
     return DriftMetrics(
         units=table,
-        recording=recording_table(table, judged, fdr),
+        recording=recording_table(table, judged, settings.fdr),
         series=pd.DataFrame(
             {
                 "segment_index": np.repeat(np.arange(motion.num_segments), np.diff(binned.starts)),
@@ -253,14 +257,7 @@ def drift_metrics_from_spikes(
                 "population": population,
             }
         ),
-        parameters=dict(
-            bin_s=bin_s,
-            min_spikes_per_bin=min_spikes,
-            trend_s=trend_bins * bin_s,
-            num_permutations=num_permutations,
-            fdr=fdr,
-            seed=int(seed),
-        ),
+        parameters={**settings.values(), "trend_s": trend_bins * bin_s},
     )
 
 
@@ -320,16 +317,28 @@ def _checked_spikes(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     times = np.asarray(times, dtype="float64")
     if segments is None and motion.num_segments > 1:
-        refuse("segment_index", None, f"the segment of each spike, as motion has {motion.num_segments}")
+        refuse(
+            "segment_index",
+            None,
+            f"the segment of each spike, as motion has {motion.num_segments}",
+            DriftSettings.part,
+        )
     segments = np.zeros(times.shape, dtype="int64") if segments is None else np.asarray(segments)
     given = {"spike_unit_ids": np.asarray(units), "segment_index": segments}
     if amplitudes is not None:
         amplitudes = given["amplitudes"] = np.asarray(amplitudes, dtype="float64")
     for name, values in given.items():
         if times.ndim != 1 or values.shape != times.shape:
-            refuse(name, values, f"one value for each of the {times.size} spikes")
+            refuse(name, values, f"one value for each of the {times.size} spikes", DriftSettings.part)
     if not np.isin(segments, np.arange(motion.num_segments)).all():
-        refuse("segment_index", segments, f"0 to {motion.num_segments - 1}, as motion has them")
+        refuse(
+            "segment_index",
+            segments,
+            f"0 to {motion.num_segments - 1}, as motion has them",
+            DriftSettings.part,
+        )
     if not np.isfinite(times).all() or (amplitudes is not None and not np.isfinite(amplitudes).all()):
-        raise ValueError("spike_times_s or amplitudes hold NaN or infinity; allowed: finite values")
+        raise ValueError(
+            f"{DriftSettings.part}: spike_times_s or amplitudes hold NaN or infinity; allowed: finite values"
+        )
     return times, segments, amplitudes

@@ -28,8 +28,10 @@ from pathlib import Path
 from typing import Any
 
 from steadyspike.core.environment import own_version
+from steadyspike.core.settings import settings_of
 from steadyspike.integration import late_import, protocols
 from steadyspike.library.hub.reference import EXAMPLE
+from steadyspike.library.presets import checks as preset_checks
 from steadyspike.library.presets.files import UnknownPresetError, bundled_files, read_toml
 from steadyspike.motion.estimators import ESTIMATORS
 
@@ -157,6 +159,7 @@ def register() -> None:
         _wrap_once(path, _taking_segments)
     _wrap_once(DEFAULTS_FUNCTION, _knowing_our_defaults)
     _extend_docs(presets)
+    preset_checks.provide(METHODS)
 
 
 def _check(parts: Iterable[Part]) -> None:
@@ -187,6 +190,25 @@ def check_spikeinterface_version() -> None:
             f"installed is {version}. Install a fitting one with: "
             f"pip install 'spikeinterface=={SUPPORTED_SERIES}.*' (or take another steadyspike)"
         )
+
+
+def _steps() -> dict[str, Any]:
+    """Return the steps by name: the class of a node where it declares its parameters, and else its function."""
+    nodes = {name: protocols.node_of(function) for name, function in _resolve(STEPS_TABLE).items()}
+    return {
+        name: nodes[name] if nodes[name] is not None and settings_of(nodes[name]) else function
+        for name, function in _resolve(STEPS_TABLE).items()
+    }
+
+
+METHODS = preset_checks.Methods(
+    detectors=lambda: _resolve(DETECTION_TABLE),
+    localizers=lambda: _resolve(LOCALIZATION_TABLE),
+    estimators=lambda: _resolve(ESTIMATION_TABLE),
+    interpolations=lambda: {INTERPOLATION_METHOD: _steps()[INTERPOLATION_METHOD]},
+    steps=_steps,
+)
+"""What presets are checked against."""
 
 
 class MotionPresetTable(dict[str, Any]):

@@ -5,10 +5,11 @@ import warnings
 import numpy as np
 from spikeinterface.core.motion import Motion
 
-from steadyspike.core.arguments import check_arguments
-from steadyspike.motion.decentralized import SteadyDecentralizedRegistration
+from steadyspike.core.settings import parameter
+from steadyspike.motion.decentralized import DecentralizedSettings, SteadyDecentralizedRegistration
 from steadyspike.motion.plan import plan_estimation
-from steadyspike.motion.problem import check_common, check_layout
+from steadyspike.motion.problem import check_layout
+from steadyspike.motion.settings import EstimatorSettings, MotionEstimator, WindowSettings
 from steadyspike.motion.trust import MIN_SPIKES, motion_trust
 
 
@@ -16,133 +17,117 @@ class MotionVerdictWarning(UserWarning):
     """The spikes say that this motion should not be corrected, or not like this."""
 
 
-class SteadyAutoRegistration:
+class AutoSettings(EstimatorSettings):
+    """Parameters of `steady_auto`."""
+
+    part = "steady_auto"
+
+    bin_s: float | None = parameter(  # type: ignore[assignment]
+        None,
+        """Duration of the time bins; None: 1 s, or longer where there are few peaks. (The windows are chosen too:
+        win_step_um, win_scale_um, win_margin_um and win_shape are not used.)""",
+        unit="s",
+        gt=0,
+    )
+    follow_verdict: bool = parameter(
+        True, "Do as held-out spikes say: return a rigid motion, or none, with a warning. False: warn only"
+    )
+
+
+class SteadyAutoRegistration(MotionEstimator):
     """Decentralized registration with windows and time bins chosen from the probe and its spikes, and a verdict.
 
     Runs `steady_decentralized` as `plan_estimation` says, then `steadyspike.motion_trust`. Where held-out spikes say
     that the motion should be corrected rigidly, a rigid one is estimated; where they say that it should not be
     corrected, or cannot tell and give no hint, no motion is returned, because a bad correction is worse than none. A
     warning tells what was done and why, and ``follow_verdict=False`` returns the estimate whatever the verdict.
+
+    With ``extra_outputs=True`` it tells what `steady_decentralized` tells, "motion_trust" (a
+    `steadyspike.motion.trust.MotionTrust`) and "estimate", the motion that it judged. A `MotionVerdictWarning` comes
+    with any verdict but "correct", and says what was done about it.
     """
 
-    name = "steady_auto"
-    need_peak_location = True
-    params_doc = """
-    bin_s : float or None, default: None
-        Duration of the time bins in s; None: 1 s, or longer where there are few peaks. (The windows are chosen too:
-        win_step_um, win_scale_um, win_margin_um and win_shape are not used.)
-    max_displacement_um : float, default: 100.0
-        Largest displacement between two time bins of a segment in um, larger than 0.
-    max_segment_displacement_um : float, default: 400.0
-        Largest displacement between two segments in um, larger than 0.
-    periods : None, sequence of tuple or ndarray, default: None
-        Times to leave out, as in `steady_decentralized`.
-    reference_displacement : "midrange" | "mean" | "median", default: "midrange"
-        Which displacement is called zero, as in `steady_decentralized`.
-    follow_verdict : bool, default: True
-        Do as held-out spikes say: return a rigid motion, or none, with a warning. False: warn only.
-    """
+    settings_class = AutoSettings
 
     @classmethod
-    def run(
+    def estimate(
         cls,
         recording,
         peaks,
         peak_locations,
-        direction,
-        rigid,
-        win_shape,
-        win_step_um,
-        win_scale_um,
-        win_margin_um,
-        verbose,
-        progress_bar,
-        extra,
-        bin_s=None,
-        max_displacement_um=100.0,
-        max_segment_displacement_um=400.0,
-        periods=None,
-        reference_displacement="midrange",
-        follow_verdict=True,
+        windows,
+        settings,
+        *,
+        verbose=False,
+        progress_bar=False,
+        extra=None,
     ):
-        """Estimate the motion; called by SpikeInterface's `estimate_motion`.
-
-        Parameters
-        ----------
-        recording, peaks, peak_locations, direction, rigid
-            As in `SteadyDecentralizedRegistration.run`.
-        win_shape, win_step_um, win_scale_um, win_margin_um
-            Not used.
-        verbose, progress_bar
-            As in `SteadyDecentralizedRegistration.run`.
-        extra : dict or None
-            Filled, where given, as by `SteadyDecentralizedRegistration.run`, and with "motion_trust" (a
-            `steadyspike.motion.trust.MotionTrust`) and "estimate", the motion that it judged.
-        bin_s, max_displacement_um, max_segment_displacement_um, periods, reference_displacement, follow_verdict
-            See `params_doc`.
-
-        Returns
-        -------
-        motion : Motion
-
-        Raises
-        ------
-        ValueError
-            For an argument outside its range.
-
-        Warns
-        -----
-        MotionVerdictWarning
-            If the verdict is anything but "correct"; with what was done about it.
-        """
-        check_arguments(cls.name, bin_s=(bin_s, bin_s is None or bin_s > 0, "larger than 0 s, or None"))
-        check_common(
-            cls.name,
-            bin_s or 1.0,
-            0.0,
-            max_displacement_um,
-            max_segment_displacement_um,
-            reference_displacement,
-        )
-        depths_um = check_layout(cls.name, recording, direction)
-        plan = plan_estimation(float(np.ptp(depths_um)), _peaks_per_s(recording, peaks), rigid)
+        """Estimate the motion; see `run`."""
+        plan = plan_for(recording, len(peaks), windows)
         if verbose:
             print(f"{cls.name}: {plan}")
+        planned, chosen = as_decentralized(plan, windows, settings)
 
         def estimate(rigid, filled):
-            return SteadyDecentralizedRegistration.run(
+            return SteadyDecentralizedRegistration.estimate(
                 recording,
                 peaks,
                 peak_locations,
-                direction,
-                rigid,
-                "gaussian",
-                plan.win_step_um,
-                plan.win_scale_um,
-                0.0,
-                verbose,
-                progress_bar,
-                filled,
-                bin_s=bin_s or plan.bin_s,
-                max_displacement_um=max_displacement_um,
-                max_segment_displacement_um=max_segment_displacement_um,
-                periods=periods,
-                reference_displacement=reference_displacement,
+                planned.to(WindowSettings, rigid=rigid),
+                chosen,
+                verbose=verbose,
+                progress_bar=progress_bar,
+                extra=filled,
             )
 
         motion = judged = estimate(plan.rigid, extra)
-        trust = motion_trust(recording, motion, peaks, peak_locations, periods=periods)
-        if follow_verdict and trust.verdict == "correct rigidly" and not plan.rigid:
+        trust = motion_trust(recording, motion, peaks, peak_locations, periods=settings.periods)
+        if settings.follow_verdict and trust.verdict == "correct rigidly" and not plan.rigid:
             if extra is not None:
                 extra.clear()
             motion = estimate(True, extra)
-        if follow_verdict and (trust.verdict == "do not correct" or _is_a_guess(trust)):
+        if settings.follow_verdict and (trust.verdict == "do not correct" or _is_a_guess(trust)):
             motion = _no_motion(motion)
         if trust.verdict != "correct":
             _warn(trust, motion, judged)
         if extra is not None:
             extra.update(motion_trust=trust, estimate=judged)
         return motion
+
+
+def plan_for(recording, num_peaks, windows):
+    """Choose windows and time bins for a recording and its number of peaks; see `plan_estimation`."""
+    depths_um = check_layout(AutoSettings.part, recording, windows.direction)
+    duration_s = recording.get_total_duration()
+    peaks_per_s = num_peaks / duration_s if duration_s > 0 else 0.0
+    return plan_estimation(float(np.ptp(depths_um)), peaks_per_s, windows.rigid)
+
+
+def as_decentralized(plan, windows, settings):
+    """Give windows and parameters of `steady_decentralized` as planned.
+
+    Parameters
+    ----------
+    plan : Plan
+        As `plan_estimation` makes it.
+    windows : WindowSettings
+        As they were asked for.
+    settings : AutoSettings
+        As they were asked for.
+
+    Returns
+    -------
+    windows : WindowSettings
+    settings : DecentralizedSettings
+    """
+    planned = WindowSettings.of(
+        direction=windows.direction,
+        rigid=plan.rigid,
+        win_step_um=plan.win_step_um,
+        win_scale_um=plan.win_scale_um,
+        win_margin_um=0.0,
+    )
+    return planned, settings.to(DecentralizedSettings, bin_s=settings.bin_s or plan.bin_s)
 
 
 def _is_a_guess(trust):
@@ -162,10 +147,5 @@ def _warn(trust, motion, judged):
         done = "a rigid motion is returned" if trust.verdict == "correct rigidly" else "no motion is returned"
         done += "; follow_verdict=False returns the estimate"
     warnings.warn(
-        f"steady_auto: {trust.verdict}. {trust.reason} ({done})", MotionVerdictWarning, stacklevel=3
+        f"steady_auto: {trust.verdict}. {trust.reason} ({done})", MotionVerdictWarning, stacklevel=5
     )
-
-
-def _peaks_per_s(recording, peaks):
-    duration_s = recording.get_total_duration()
-    return len(peaks) / duration_s if duration_s > 0 else 0.0

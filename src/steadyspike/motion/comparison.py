@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from spikeinterface.core.motion import Motion
 
-from steadyspike.core.arguments import check_choice
+from steadyspike.core.settings import Settings, parameter, takes
 from steadyspike.motion.grids import check_pair, checked_motion, displacement_on
-
-OFFSETS = ("per_depth", "global", "none")
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,7 +64,19 @@ class MotionComparison:
         )
 
 
-def compare_motions(motion: Motion, reference: Motion, *, offset: str = "per_depth") -> MotionComparison:
+class ComparisonSettings(Settings):
+    """Parameters of `compare_motions`."""
+
+    part = "compare_motions"
+
+    offset: Literal["per_depth", "global", "none"] = parameter(
+        "per_depth",
+        "What to take out before: the median difference of each window, the median of all, or nothing",
+    )
+
+
+@takes(ComparisonSettings)
+def compare_motions(motion: Motion, reference: Motion, *, settings: ComparisonSettings) -> MotionComparison:
     """Compare a motion with another, such as the truth or what another program found.
 
     Both are read off at the motion's times and windows (a rigid motion: at the reference's windows), held
@@ -77,8 +88,7 @@ def compare_motions(motion: Motion, reference: Motion, *, offset: str = "per_dep
         What to judge.
     reference : Motion
         What to judge it by; as many segments, same direction, any bins.
-    offset : {"per_depth", "global", "none"}, default: "per_depth"
-        What to take out before: the median difference of each window, the median of all, or nothing.
+    {settings}
 
     Returns
     -------
@@ -89,9 +99,9 @@ def compare_motions(motion: Motion, reference: Motion, *, offset: str = "per_dep
     ValueError
         If the two don't fit together, or `offset` is none of the three.
     """
-    check_choice("offset", offset, OFFSETS)
-    motion, reference = checked_motion(motion), checked_motion(reference, "reference")
-    check_pair(motion, reference, "motion", "reference")
+    part, offset = settings.part, settings.offset
+    motion, reference = checked_motion(part, motion), checked_motion(part, reference, "reference")
+    check_pair(part, motion, reference, "motion", "reference")
     times = motion.temporal_bins_s
     windows = (reference if motion.spatial_bins_um.size == 1 else motion).spatial_bins_um
     ours = np.concatenate(displacement_on(motion, times, windows))

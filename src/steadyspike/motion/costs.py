@@ -11,6 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
 
+    from steadyspike.motion.settings import WindowSettings
+
 MB = 1e6
 NUM_PAIR_MARKS = 2
 
@@ -152,7 +154,9 @@ def _size(megabytes: float) -> str:
     return f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1000:.1f} GB"
 
 
-def problem_size(recording: BaseRecording, num_peaks: int, estimation: dict[str, Any]) -> ProblemSize:
+def problem_size(
+    recording: BaseRecording, num_peaks: int, windows: WindowSettings, settings: Any
+) -> ProblemSize:
     """Give the size of the registration of `steady_decentralized`.
 
     Parameters
@@ -161,35 +165,25 @@ def problem_size(recording: BaseRecording, num_peaks: int, estimation: dict[str,
         Gives durations and contacts.
     num_peaks : int
         Number of peaks.
-    estimation : dict
-        Arguments of `estimate_motion` and of `steady_decentralized`, all of them.
+    windows : WindowSettings
+        Direction and windows.
+    settings : DecentralizedSettings
+        Parameters of the estimator.
 
     Returns
     -------
     size : ProblemSize
     """
-    from spikeinterface.sortingcomponents.motion.motion_utils import get_spatial_windows
-
     from steadyspike.kernels.motion.pairwise_shift import lag_schedule
-    from steadyspike.motion.problem import time_bins
+    from steadyspike.motion.problem import time_bins, windows_on
 
-    depths_um = recording.get_channel_locations()[:, "xyz".index(estimation["direction"])]
-    _, centers_um = get_spatial_windows(
-        depths_um,
-        depths_um,
-        **{
-            key: estimation[key]
-            for key in ("rigid", "win_shape", "win_step_um", "win_scale_um", "win_margin_um")
-        },
-    )
-    num_depths = int((np.ptp(depths_um) + 2 * estimation["hist_margin_um"]) / estimation["bin_um"]) + 2
-    bins = time_bins(recording, estimation["bin_s"])
+    depths_um = recording.get_channel_locations()[:, "xyz".index(windows.direction)]
+    _, centers_um = windows_on(depths_um, windows)(depths_um)
+    num_depths = int((np.ptp(depths_um) + 2 * settings.hist_margin_um) / settings.bin_um) + 2
+    bins = time_bins(recording, settings.bin_s)
     longest = int(np.diff(bins.segment_edges).max())
-    horizon_s = np.inf if estimation["time_horizon_s"] is None else estimation["time_horizon_s"]
-    lags = lag_schedule(longest, int(min(horizon_s / estimation["bin_s"], bins.num_times)))
-    max_shift = int(
-        np.clip(estimation["max_displacement_um"] / estimation["bin_um"], 1, max(num_depths // 2, 1))
-    )
+    lags = lag_schedule(longest, settings.horizon_bins(settings.bin_s, bins.num_times))
+    max_shift = int(np.clip(settings.max_displacement_um / settings.bin_um, 1, max(num_depths // 2, 1)))
     return ProblemSize(
         num_peaks=num_peaks,
         num_times=bins.num_times,
@@ -197,11 +191,13 @@ def problem_size(recording: BaseRecording, num_peaks: int, estimation: dict[str,
         num_windows=len(centers_um),
         num_lags=lags.size,
         num_shifts=2 * max_shift + 1,
-        num_rounds=estimation["refine_iterations"] + 1,
+        num_rounds=settings.refine_iterations + 1,
     )
 
 
-def estimation_in_words(method: str, recording: BaseRecording, num_peaks: int, **estimation: Any) -> str:
-    """Say what an estimate will take, from its arguments; see `problem_size`."""
-    size, costs = problem_size(recording, num_peaks, estimation), MEASURED[method]
+def estimation_in_words(
+    recording: BaseRecording, num_peaks: int, windows: WindowSettings, settings: Any
+) -> str:
+    """Say what an estimate will take; see `problem_size`."""
+    size, costs = problem_size(recording, num_peaks, windows, settings), MEASURED[settings.part]
     return _time_and_memory(size.seconds(costs, costs.calibration_s / calibrate()), size.memory_mb(costs))

@@ -2,6 +2,10 @@
 
 from importlib import import_module
 
+from steadyspike.core.arguments import refuse
+from steadyspike.core.settings import takes
+from steadyspike.motion.settings import WindowSettings
+
 ESTIMATORS = {
     "steady_auto": "steadyspike.motion.auto.SteadyAutoRegistration",
     "steady_decentralized": "steadyspike.motion.decentralized.SteadyDecentralizedRegistration",
@@ -12,16 +16,12 @@ ESTIMATORS = {
 """Name of each estimator, and the path of its class; all of them take recordings of several segments."""
 
 
+@takes(WindowSettings, argument="windows")
 def estimate_motion_of_segments(
     recording,
     peaks=None,
     peak_locations=None,
-    direction="y",
-    rigid=False,
-    win_shape="gaussian",
-    win_step_um=200.0,
-    win_scale_um=300.0,
-    win_margin_um=None,
+    windows=None,
     method="steady_decentralized",
     extra_outputs=False,
     progress_bar=False,
@@ -33,8 +33,9 @@ def estimate_motion_of_segments(
 
     Parameters
     ----------
-    recording, peaks, peak_locations, direction, rigid, win_shape, win_step_um, win_scale_um, win_margin_um
+    recording, peaks, peak_locations
         As in `spikeinterface.sortingcomponents.motion.estimate_motion`.
+    {settings}
     method, extra_outputs, progress_bar, verbose, margin_um
         As there.
     **method_kwargs
@@ -55,23 +56,18 @@ def estimate_motion_of_segments(
     module, _, name = ESTIMATORS[method].rpartition(".")
     estimator = getattr(import_module(module), name)
     if margin_um is not None:
-        raise ValueError(f"margin_um={margin_um!r}: use hist_margin_um or win_margin_um")
+        refuse("margin_um", margin_um, "hist_margin_um or win_margin_um in its place", "estimate_motion")
     if estimator.need_peak_location and (peaks is None or peak_locations is None):
         raise ValueError(f"estimate_motion: the method {method} requires peaks and peak_locations")
     extra: dict | None = {} if extra_outputs else None
-    motion = estimator.run(
+    motion = estimator.estimate(
         recording,
         peaks,
         peak_locations,
-        direction,
-        rigid,
-        win_shape,
-        win_step_um,
-        win_scale_um,
-        win_margin_um,
-        verbose,
-        progress_bar,
-        extra,
-        **method_kwargs,
+        windows,
+        estimator.settings_class.of(**method_kwargs),
+        verbose=verbose,
+        progress_bar=progress_bar,
+        extra=extra,
     )
     return (motion, extra) if extra_outputs else motion

@@ -24,25 +24,48 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from spikeinterface.core.motion import Motion
 
-from steadyspike.core.arguments import check_choice, refuse
+from steadyspike.core.arguments import refuse
 from steadyspike.core.aside import written_aside
+from steadyspike.core.settings import Settings, parameter, takes
 from steadyspike.motion.grids import checked_motion
 from steadyspike.motion.plain_pickle import read_object_npy
 from steadyspike.motion.tools import restrict_motion
 from steadyspike.preprocessing.motion_arguments import MOTION_KEYS
 
-FORMATS = ("spikeinterface", "dredge", "medicine", "kilosort4")
-
 # DREDge leaves the depth out of a rigid estimate; a motion with one window holds at every depth.
 RIGID_DEPTH_UM = 0.0
 
 
-def load_motion(path_or_object: Any, *, format: str | None = None) -> Motion:
+class LoadingSettings(Settings):
+    """Parameters of `load_motion`."""
+
+    part = "load_motion"
+
+    format: Literal["spikeinterface", "dredge", "medicine", "kilosort4"] | None = parameter(
+        None, "What it is; None: found out from the names of the files or attributes"
+    )
+
+
+class SavingSettings(Settings):
+    """Parameters of `save_motion`."""
+
+    part = "save_motion"
+
+    format: Literal["spikeinterface", "dredge", "medicine"] = parameter(
+        ...,
+        """As `load_motion` reads them. Kilosort4 has no way to take in a motion that it did not estimate: save the
+        corrected recording and sort that with ``do_correction=False`` (SpikeInterface) or ``nblocks=0``""",
+        allowed="'spikeinterface', 'dredge' or 'medicine' (Kilosort4 takes in no motion: sort the corrected recording)",
+    )
+
+
+@takes(LoadingSettings)
+def load_motion(path_or_object: Any, *, settings: LoadingSettings) -> Motion:
     """Load a motion that SpikeInterface, DREDge, MEDiCINe or Kilosort4 estimated.
 
     Parameters
@@ -50,8 +73,7 @@ def load_motion(path_or_object: Any, *, format: str | None = None) -> Motion:
     path_or_object : str, Path or object
         A folder or file (see the notes), a `Motion` or its dict, a motion_info dict, or a motion estimate of
         DREDge: anything with `displacement` and `time_bin_centers_s`.
-    format : {"spikeinterface", "dredge", "medicine", "kilosort4"} or None, default: None
-        What it is. None: found out from the names of the files or attributes.
+    {settings}
 
     Returns
     -------
@@ -85,22 +107,22 @@ def load_motion(path_or_object: Any, *, format: str | None = None) -> Motion:
         to a depth, so the sign is turned: in a recording that moved from -16 to +19 um, Kilosort 4.1.7 wrote
         +23 to -4 um.
     """
-    if format is not None:
-        check_choice("format", format, FORMATS)
+    part, format = settings.part, settings.format
     if isinstance(path_or_object, str | os.PathLike):
         path = Path(path_or_object)
         if not path.exists():
             raise FileNotFoundError(f"there is no motion at {path}")
         found = format or _format_of_path(path)
-        return checked_motion(_READERS[found](path), f"the motion in {path}")
-    return checked_motion(_from_object(path_or_object, format), "the motion")
+        return checked_motion(f"{part}: {path}", _READERS[found](path))
+    return checked_motion(part, _from_object(path_or_object, format))
 
 
+@takes(SavingSettings)
 def save_motion(
     motion: Motion,
     path: str | Path,
     *,
-    format: str,
+    settings: SavingSettings,
     segment_index: int | None = None,
     overwrite: bool = False,
 ) -> Path:
@@ -115,9 +137,7 @@ def save_motion(
     path : str or Path
         A folder for "spikeinterface" and "medicine", a file for "dredge" (".npz" is added to a name without
         it). Its parent is made if it is not there.
-    format : {"spikeinterface", "dredge", "medicine"}
-        As `load_motion` reads them. Kilosort4 has no way to take in a motion that it did not estimate: save
-        the corrected recording and sort that with ``do_correction=False`` (SpikeInterface) or ``nblocks=0``.
+    {settings}
     segment_index : int or None, default: None
         Write this segment only. "dredge" and "medicine" have one time axis and need it where a motion has
         several segments.
@@ -136,14 +156,8 @@ def save_motion(
     FileExistsError
         If something is at `path` and `overwrite` is False.
     """
-    if format == "kilosort4":
-        refuse(
-            "format",
-            format,
-            "formats that are read again; Kilosort4 takes in no motion: sort the corrected recording",
-        )
-    check_choice("format", format, tuple(_WRITERS))
-    motion = checked_motion(motion)
+    part, format = settings.part, settings.format
+    motion = checked_motion(part, motion)
     if segment_index is not None:
         motion = restrict_motion(motion, segment_index=segment_index)
     if format != "spikeinterface" and motion.num_segments > 1:
@@ -151,6 +165,7 @@ def save_motion(
             "segment_index",
             segment_index,
             f"one of the {motion.num_segments} segments, as {format} has one time axis",
+            part,
         )
     path = Path(path).absolute()
     if format == "dredge" and path.suffix != ".npz":
@@ -167,7 +182,12 @@ def _format_of_path(path: Path) -> str:
         kinds = {"ops.npy": "kilosort4", path.with_suffix(".npz").name: "dredge"}
         if path.name in kinds:
             return kinds[path.name]
-        refuse("path_or_object", str(path), "an .npz file, an ops.npy or a folder; a pickle is not read")
+        refuse(
+            "path_or_object",
+            str(path),
+            "an .npz file, an ops.npy or a folder; a pickle is not read",
+            LoadingSettings.part,
+        )
     signs = {
         "spikeinterface": [["spikeinterface_info.json"], ["motion"], ["motion.npy", "spatial_bins.npy"]],
         "medicine": [list(_MEDICINE_FILES)],
@@ -181,8 +201,8 @@ def _format_of_path(path: Path) -> str:
         str(path),
         "a folder with spikeinterface_info.json or motion/ (SpikeInterface), ops.npy (Kilosort4), or "
         f"{', '.join(_MEDICINE_FILES)} (MEDiCINe)",
+        LoadingSettings.part,
     )
-    raise AssertionError
 
 
 def _from_object(content: Any, format: str | None) -> Motion:
@@ -204,9 +224,11 @@ def _from_object(content: Any, format: str | None) -> Motion:
         return _from_dredge({name: getattr(content, name, None) for name in _DREDGE_NAMES})
     allowed = "a path, a Motion, a motion_info dict, or an object with displacement and time_bin_centers_s"
     refuse(
-        "path_or_object", content, allowed if format is None else f"{allowed}, as format={format!r} has it"
+        "path_or_object",
+        content,
+        allowed if format is None else f"{allowed}, as format={format!r} has it",
+        LoadingSettings.part,
     )
-    raise AssertionError
 
 
 def _read_spikeinterface(path: Path) -> Motion:
@@ -234,13 +256,14 @@ _DREDGE_NAMES = (
 
 def _read_dredge(path: Path) -> Motion:
     if path.is_dir():
-        refuse("path_or_object", str(path), "an .npz file for format='dredge'")
+        refuse("path_or_object", str(path), "an .npz file for format='dredge'", LoadingSettings.part)
     with np.load(path, allow_pickle=False) as arrays:
         if "displacement" not in arrays:
             refuse(
                 "path_or_object",
                 str(path),
                 f"an .npz with displacement; it holds {', '.join(arrays) or 'nothing'}",
+                LoadingSettings.part,
             )
         return _from_dredge({name: arrays[name] for name in _DREDGE_NAMES if name in arrays})
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from steadyspike.core.settings import Settings, parameter, takes
 from steadyspike.motion.costs import (
     MB,
     MEASURED,
@@ -25,6 +26,9 @@ from steadyspike.motion.costs import (
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
+
+    from steadyspike.motion.decentralized import DecentralizedSettings
+    from steadyspike.motion.settings import WindowSettings
 
 SAMPLE_S = 2.0
 NUM_PIECES = 4
@@ -94,6 +98,17 @@ class MotionForecast:
         return "\n".join(lines)
 
 
+class ForecastSettings(Settings):
+    """What is expected of the recording."""
+
+    part = "forecast_motion"
+
+    peaks_per_s: float | None = parameter(
+        None, "Expected peaks per second on the whole probe; None: they are counted in a sample", ge=0
+    )
+
+
+@takes(ForecastSettings)
 def forecast_motion(
     recording: BaseRecording,
     *,
@@ -102,7 +117,7 @@ def forecast_motion(
     localize_peaks_kwargs: dict[str, Any] | None = None,
     estimate_motion_kwargs: dict[str, Any] | None = None,
     peaks: np.ndarray | None = None,
-    peaks_per_s: float | None = None,
+    settings: ForecastSettings,
     **job_kwargs: Any,
 ) -> MotionForecast:
     """Forecast memory, disk and time of a motion correction.
@@ -121,8 +136,7 @@ def forecast_motion(
         Changes of the preset.
     peaks : ndarray or None, default: None
         Peaks that were found already.
-    peaks_per_s : float or None, default: None
-        Expected peaks per second on the whole probe, at least 0.
+    {settings}
     **job_kwargs
         SpikeInterface's job arguments.
 
@@ -133,15 +147,15 @@ def forecast_motion(
     Raises
     ------
     ValueError
-        For a negative rate, or changes that cannot work.
+        For a rate or changes that cannot work.
     """
     from spikeinterface.core.job_tools import fix_job_kwargs
 
     from steadyspike.peaks import on_disk
 
-    if peaks_per_s is not None and not 0 <= peaks_per_s < np.inf:
-        raise ValueError(f"forecast_motion: peaks_per_s={peaks_per_s!r} must be at least 0")
     estimation = _estimation_parameters(preset, estimate_motion_kwargs or {})
+    arguments = declared(estimation)
+    peaks_per_s = settings.peaks_per_s
     duration_s = float(recording.get_total_duration())
     detect_s, detect_memory_mb = None, None
     if peaks is not None:
@@ -166,11 +180,10 @@ def forecast_motion(
         detect_s=detect_s,
         detect_memory_mb=detect_memory_mb,
     )
-    estimation = _as_decentralized(recording, num_peaks, estimation)
-    costs = MEASURED.get(estimation["method"])
-    if costs is None:
+    if arguments is None:
         return forecast
-    size = problem_size(recording, num_peaks, with_defaults(estimation))
+    size = problem_size(recording, num_peaks, *_as_decentralized(recording, num_peaks, *arguments))
+    costs = MEASURED["steady_decentralized"]
     return replace(
         forecast,
         estimate_s=size.seconds(costs, costs.calibration_s / calibrate()),
@@ -178,43 +191,29 @@ def forecast_motion(
     )
 
 
-def _as_decentralized(recording: BaseRecording, num_peaks: int, estimation: dict[str, Any]) -> dict[str, Any]:
-    """Give the arguments of `steady_decentralized` that `steady_auto` would choose; others as they are.
+def declared(estimation: dict[str, Any]) -> tuple[WindowSettings, Any] | None:
+    """Check the arguments of `estimate_motion` for an estimator whose costs are known; None for another one."""
+    from steadyspike.motion.auto import AutoSettings
+    from steadyspike.motion.decentralized import DecentralizedSettings
+    from steadyspike.motion.settings import WindowSettings
 
-    The verdict takes little beside the estimate, and is not counted.
-    """
-    from steadyspike.motion.plan import plan_estimation
-
-    if estimation["method"] != "steady_auto":
-        return estimation
-    depths_um = recording.get_channel_locations()[:, "xyz".index(estimation.get("direction", "y"))]
-    duration_s = max(recording.get_total_duration(), 1.0)
-    plan = plan_estimation(float(np.ptp(depths_um)), num_peaks / duration_s, estimation.get("rigid", False))
-    passed_on = ("direction", "max_displacement_um")
-    return dict(
-        {key: estimation[key] for key in passed_on if key in estimation},
-        method="steady_decentralized",
-        rigid=plan.rigid,
-        win_step_um=plan.win_step_um,
-        win_scale_um=plan.win_scale_um,
-        win_margin_um=0.0,
-        bin_s=estimation.get("bin_s") or plan.bin_s,
-    )
+    known = {one.part: one for one in (AutoSettings, DecentralizedSettings)}
+    if estimation["method"] not in known:
+        return None
+    windows = {name: value for name, value in estimation.items() if name in WindowSettings.model_fields}
+    rest = {name: value for name, value in estimation.items() if name not in (*windows, "method")}
+    return WindowSettings.of(**windows), known[estimation["method"]].of(**rest)
 
 
-def with_defaults(estimation: dict[str, Any]) -> dict[str, Any]:
-    """Add to arguments of `steady_decentralized` the defaults of those that are missing."""
-    import inspect
+def _as_decentralized(
+    recording: BaseRecording, num_peaks: int, windows: WindowSettings, settings: Any
+) -> tuple[WindowSettings, DecentralizedSettings]:
+    """Give what `steady_auto` hands to `steady_decentralized`; its verdict takes little, and is not counted."""
+    from steadyspike.motion.auto import AutoSettings, as_decentralized, plan_for
 
-    from spikeinterface.sortingcomponents.motion import estimate_motion
-
-    from steadyspike.motion.decentralized import SteadyDecentralizedRegistration
-
-    values: dict[str, Any] = {}
-    for function in (estimate_motion, SteadyDecentralizedRegistration.run):
-        parameters = inspect.signature(function).parameters.items()
-        values.update({name: p.default for name, p in parameters if p.default is not p.empty})
-    return {**values, **estimation}
+    if not isinstance(settings, AutoSettings):
+        return windows, settings
+    return as_decentralized(plan_for(recording, num_peaks, windows), windows, settings)
 
 
 def _estimation_parameters(preset: str, changes: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,13 @@ from steadyspike.core.arguments import checked_times, refuse
 SAME_BIN = 1e-6
 
 
-def checked_motion(motion: Any, name: str = "motion") -> Motion:
+def checked_motion(part: str, motion: Any, name: str = "motion") -> Motion:
     """Return a float64 copy of a motion whose arrays fit each other.
 
     Parameters
     ----------
+    part : str
+        Who asks, for errors.
     motion : Motion
         What to check.
     name : str, default: "motion"
@@ -34,15 +36,17 @@ def checked_motion(motion: Any, name: str = "motion") -> Motion:
         If it is no Motion, has no bins, bins out of order, or values that are not finite.
     """
     if not isinstance(motion, Motion):
-        refuse(name, motion, "a spikeinterface.core.motion.Motion (see load_motion for files)")
-    windows = checked_times(f"{name}.spatial_bins_um", motion.spatial_bins_um, 1)
+        refuse(name, motion, "a spikeinterface.core.motion.Motion (see load_motion for files)", part)
+    windows = checked_times(f"{name}.spatial_bins_um", motion.spatial_bins_um, 1, part)
     times = [
-        checked_times(f"{name}.temporal_bins_s[{k}]", t, 1) for k, t in enumerate(motion.temporal_bins_s)
+        checked_times(f"{name}.temporal_bins_s[{k}]", t, 1, part)
+        for k, t in enumerate(motion.temporal_bins_s)
     ]
     displacement = [np.array(array, dtype="float64") for array in motion.displacement]
     for k, array in enumerate(displacement):
         if array.shape != (times[k].size, windows.size) or not np.isfinite(array).all():
-            refuse(f"{name}.displacement[{k}]", array, f"finite um, shape {(times[k].size, windows.size)}")
+            shape = (times[k].size, windows.size)
+            refuse(f"{name}.displacement[{k}]", array, f"finite um, shape {shape}", part)
     return Motion(displacement, times, windows, motion.direction, motion.interpolation_method)
 
 
@@ -72,10 +76,10 @@ def displacement_on(
     ]
 
 
-def checked_segment(motion: Motion, segment_index: Any) -> int:
+def checked_segment(part: str, motion: Motion, segment_index: Any) -> int:
     """Return the index of an existing segment."""
     if isinstance(segment_index, bool) or segment_index not in range(motion.num_segments):
-        refuse("segment_index", segment_index, f"0 to {motion.num_segments - 1}")
+        refuse("segment_index", segment_index, f"0 to {motion.num_segments - 1}", part)
     return int(segment_index)
 
 
@@ -88,18 +92,12 @@ def joined_windows(first: Motion, second: Motion) -> np.ndarray:
     return joined_bins(first.spatial_bins_um, second.spatial_bins_um)
 
 
-def check_pair(first: Motion, second: Motion, first_name: str, second_name: str) -> None:
+def check_pair(part: str, first: Motion, second: Motion, first_name: str, second_name: str) -> None:
     """Refuse two motions with other numbers of segments or other directions."""
-    facts: dict[str, Callable[[Motion], Any]] = {
-        "segments": lambda motion: motion.num_segments,
-        "direction": lambda motion: motion.direction,
-    }
-    for fact, of in facts.items():
-        if of(first) != of(second):
-            raise ValueError(
-                f"{first_name} and {second_name} differ in {fact}: {of(first)!r} and {of(second)!r}; "
-                "allowed: the same in both"
-            )
+    for fact in ("num_segments", "direction"):
+        expected, found = getattr(first, fact), getattr(second, fact)
+        if found != expected:
+            refuse(f"{second_name}.{fact}", found, f"{expected!r}, as {first_name} has", part)
 
 
 def joined_bins(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -1,15 +1,15 @@
 """Motion estimation from the local field potential, as a motion estimator of SpikeInterface."""
 
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from steadyspike.core.arguments import check_arguments
+from steadyspike.core.settings import parameter, parameter_of
 from steadyspike.kernels.motion import lfp_covariance, lfp_registration, registration
 from steadyspike.motion.periods import check_periods, inside_periods
-from steadyspike.motion.problem import COMMON_PARAMS_DOC, TimeBins, build_problem, check_common
+from steadyspike.motion.problem import TimeBins, build_problem
+from steadyspike.motion.settings import MotionEstimator, PairSettings
 
 # Samples x channels that are read at once.
 CHUNK_VALUES = 4_000_000
@@ -19,7 +19,46 @@ SCALE_BINS = 20_000
 MOST_EXCESS = 5.0
 
 
-class SteadyDecentralizedLfpRegistration:
+class LfpSettings(PairSettings):
+    """Parameters of `steady_decentralized_lfp`."""
+
+    part = "steady_decentralized_lfp"
+
+    bin_s: float | None = parameter(  # type: ignore[assignment]
+        None,
+        "Duration of the time bins, over which samples are averaged; None, or less than a sample: one sample",
+        unit="s",
+        gt=0,
+    )
+    hist_margin_um: float = parameter(
+        0.0,
+        "Not used, as there is no potential beyond the contacts: here because all estimators take it",
+        unit="um",
+        ge=0,
+    )
+    bin_um: float | None = parameter(
+        None,
+        "Step at which profiles are correlated; None: half the distance of the rows of contacts",
+        unit="um",
+        gt=0,
+    )
+    time_horizon_s: float | None = parameter_of(PairSettings, "time_horizon_s", 10.0)
+    corr_threshold: float = parameter_of(PairSettings, "corr_threshold", 0.6)
+    residual_rounds: int = parameter(
+        2,
+        """How often pairs are registered again from profiles that are moved back by the estimate. This finds motion
+        between contacts""",
+        ge=0,
+    )
+    refine_iterations: int = parameter(
+        8,
+        """Rounds of registration to the covariance between depths that all profiles share; 0 keeps the estimate from
+        pairs. Each tries hundreds of displacements, which takes most of the time""",
+        ge=0,
+    )
+
+
+class SteadyDecentralizedLfpRegistration(MotionEstimator):
     """Decentralized registration of the local field potential, at its own sampling rate.
 
     The potential's profile over depth is correlated between pairs of time bins at a schedule of lags, and robust least
@@ -28,7 +67,14 @@ class SteadyDecentralizedLfpRegistration:
     as in ``lfp = si.resample(si.bandpass_filter(recording, 0.5, 100.0), 250)``: its sampling rate is the resolution
     of the motion, and of its time and memory. Channels that do not record should be removed.
 
-    Used as ``estimate_motion(lfp_recording, method="steady_decentralized_lfp", rigid=True, ...)``.
+    Used as ``estimate_motion(lfp_recording, method="steady_decentralized_lfp", rigid=True, ...)``, rigid or with
+    wide windows: 800 um and more. Traces are read in chunks; what is NaN or infinite counts as zero, and contacts at
+    one depth are averaged.
+
+    With ``extra_outputs=True`` it tells "temporal_hist_bin_edges", "window_centers", "trust" and "displacement_sd_um"
+    of shape (num_times, num_windows). Trust is the mean squared correlation of the bin's pairs, counted less where
+    they disagree with the estimate: 0 where nothing is seen, towards 1 where motion explains all changes. The standard
+    deviation follows from the scatter of the pairs; it is infinite where nothing was measured.
 
     References
     ----------
@@ -36,170 +82,58 @@ class SteadyDecentralizedLfpRegistration:
     Nature Methods.
     """
 
-    name = "steady_decentralized_lfp"
+    settings_class = LfpSettings
     need_peak_location = False
-    params_doc = (
-        COMMON_PARAMS_DOC.replace(
-            """
-    bin_s : float, default: 1.0
-        Duration of the time bins in s, larger than 0.
-    hist_margin_um : float, default: 40.0
-        How far beyond the outermost contacts peaks are used, in um, at least 0.
-""",
-            """
-    bin_s : float or None, default: None
-        Duration of the time bins in s, over which samples are averaged; None, or less than a sample: one sample.
-    hist_margin_um : float, default: 0.0
-        Not used, as there is no potential beyond the contacts: here because all estimators take it.
-""",
-        )
-        + """
-    bin_um : float or None, default: None
-        Step in um at which profiles are correlated, larger than 0; None: half the distance of the rows of contacts.
-    time_horizon_s : float or None, default: 10.0
-        Time bins farther apart than this (in s, larger than 0) are not compared; None: no limit.
-    corr_threshold : float, default: 0.6
-        Pairs of time bins that correlate less (0 to 1) are left out.
-    residual_rounds : int, default: 2
-        How often pairs are registered again from profiles that are moved back by the estimate; at least 0. This finds
-        motion between contacts.
-    refine_iterations : int, default: 8
-        Rounds of registration to the covariance between depths that all profiles share; 0 keeps the estimate from
-        pairs. Each tries hundreds of displacements, which takes most of the time.
-    """
-    )
 
     @classmethod
-    def run(
+    def estimate(
         cls,
         recording,
         peaks,
         peak_locations,
-        direction,
-        rigid,
-        win_shape,
-        win_step_um,
-        win_scale_um,
-        win_margin_um,
-        verbose,
-        progress_bar,
-        extra,
-        bin_s=None,
-        bin_um=None,
-        hist_margin_um=0.0,
-        max_displacement_um=100.0,
-        time_horizon_s=10.0,
-        corr_threshold=0.6,
-        residual_rounds=2,
-        refine_iterations=8,
-        reference_displacement="midrange",
-        max_segment_displacement_um=400.0,
-        periods=None,
-        negligible_um=0.5,
+        windows,
+        settings,
+        *,
+        verbose=False,
+        progress_bar=False,
+        extra=None,
     ):
-        """Estimate the motion; called by SpikeInterface's `estimate_motion`.
-
-        Parameters
-        ----------
-        recording : BaseRecording
-            The local field potential. Traces are read in chunks; what is NaN or infinite counts as zero. Contacts at
-            one depth are averaged.
-        peaks, peak_locations
-            Not used.
-        direction : "x" | "y" | "z"
-            Direction of the motion.
-        rigid, win_shape, win_step_um, win_scale_um, win_margin_um
-            Windows, as in `estimate_motion`. Wide ones are better: 800 um and more, or rigid.
-        verbose : bool
-            Print the size of the problem.
-        progress_bar : bool
-            Show progress.
-        extra : dict or None
-            Filled, where given, with "temporal_hist_bin_edges", "window_centers", "trust" and "displacement_sd_um" of
-            shape (num_times, num_windows). Trust is the mean squared correlation of the bin's pairs, counted less where
-            they disagree with the estimate: 0 where nothing is seen, towards 1 where motion explains all changes. The
-            standard deviation follows from the scatter of the pairs; it is infinite where nothing was measured.
-        bin_s, bin_um, hist_margin_um, max_displacement_um, time_horizon_s, corr_threshold, residual_rounds
-            See `params_doc`.
-        refine_iterations, reference_displacement, max_segment_displacement_um, periods, negligible_um
-            See `params_doc`.
-
-        Returns
-        -------
-        motion : Motion
-
-        Raises
-        ------
-        ValueError
-            For an argument outside its range, or contacts at one depth only.
-        """
+        """Estimate the motion; see `run`. Peaks are not used."""
         sampling_s = 1.0 / recording.get_sampling_frequency()
-        bin_s = sampling_s if bin_s is None else bin_s
-        time_horizon_s = np.inf if time_horizon_s is None else time_horizon_s
-        check_common(
-            cls.name,
-            bin_s,
-            hist_margin_um,
-            max_displacement_um,
-            max_segment_displacement_um,
-            reference_displacement,
-            negligible_um,
-        )
-        check_arguments(
-            cls.name,
-            bin_um=(bin_um, bin_um is None or bin_um > 0, "larger than 0 um, or None"),
-            time_horizon_s=(time_horizon_s, time_horizon_s > 0, "larger than 0 s, or None"),
-            corr_threshold=(corr_threshold, 0 <= corr_threshold < 1, "at least 0 and below 1"),
-            residual_rounds=(residual_rounds, residual_rounds >= 0, "at least 0"),
-            refine_iterations=(refine_iterations, refine_iterations >= 0, "at least 0"),
-        )
+        samples_per_bin = max(round((settings.bin_s or sampling_s) / sampling_s), 1)
+        bin_s = samples_per_bin * sampling_s
+        times = _sample_bins(recording, samples_per_bin)
         problem = build_problem(
-            cls.name,
-            recording,
-            None,
-            None,
-            direction,
-            bin_s=1.0,
-            hist_margin_um=0.0,
-            periods=periods,
-            rigid=rigid,
-            win_shape=win_shape,
-            win_step_um=win_step_um,
-            win_scale_um=win_scale_um,
-            win_margin_um=win_margin_um,
+            recording, None, None, windows, settings, times=times, progress_bar=progress_bar
         )
-        samples_per_bin = max(round(bin_s / sampling_s), 1)
-        problem = replace(
-            problem,
-            times=_sample_bins(recording, samples_per_bin),
-            progress=_progress(progress_bar),
+        values, depths_um = read_profiles(
+            recording, windows.direction, samples_per_bin, times, settings.periods
         )
-        values, depths_um = read_profiles(recording, direction, samples_per_bin, problem.times, periods)
         if verbose:
             print(
-                f"{cls.name}: {depths_um.size} depths, {problem.times.num_times} time bins, "
+                f"{cls.name}: {depths_um.size} depths, {times.num_times} time bins, "
                 f"{problem.centers_um.size} windows"
             )
         pitch_um = float(np.median(np.diff(depths_um)))
-        settings = lfp_registration.LfpSettings(
-            step_um=0.5 * pitch_um if bin_um is None else bin_um,
-            max_displacement_um=max_displacement_um,
-            horizon_bins=int(min(time_horizon_s / (samples_per_bin * sampling_s), problem.times.num_times)),
-            min_correlation=corr_threshold,
-            residual_rounds=residual_rounds,
+        steered = lfp_registration.LfpSettings(
+            step_um=0.5 * pitch_um if settings.bin_um is None else settings.bin_um,
+            max_displacement_um=settings.max_displacement_um,
+            horizon_bins=settings.horizon_bins(bin_s, times.num_times),
+            min_correlation=settings.corr_threshold,
+            residual_rounds=settings.residual_rounds,
         )
         # the matrices are small: threads of BLAS would mostly wait for one another
         with threadpool_limits(1):
             displacement, deviation_um, trust = _estimate(
                 problem,
                 lfp_registration.make_profiles(values, depths_um),
-                settings,
-                refine_iterations,
-                samples_per_bin * sampling_s,
-                max_segment_displacement_um,
+                steered,
+                settings.refine_iterations,
+                bin_s,
+                settings.max_segment_displacement_um,
             )
-        displacement = displacement - registration.reference_of(displacement, reference_displacement)
-        if registration.range_of_um(displacement).max() < negligible_um:
+        displacement = displacement - registration.reference_of(displacement, settings.reference_displacement)
+        if registration.range_of_um(displacement).max() < settings.negligible_um:
             displacement = np.zeros_like(displacement)
         if extra is not None:
             edges_s = problem.times.edges_s
@@ -251,12 +185,6 @@ def _sample_bins(recording, samples_per_bin):
         edges_s.append(start_s + sampling_s * (samples_per_bin * np.arange(num_times + 1) - 0.5))
     counts = [edges.size - 1 for edges in edges_s]
     return TimeBins(edges_s, np.concatenate([[0], np.cumsum(counts)]).astype("int64"))
-
-
-def _progress(progress_bar):
-    from tqdm.auto import tqdm
-
-    return lambda iterable, label: tqdm(iterable, desc=label, disable=not progress_bar)
 
 
 def read_profiles(recording, direction, samples_per_bin, times, periods=None):
@@ -311,7 +239,7 @@ def read_profiles(recording, direction, samples_per_bin, times, periods=None):
     # an offset belongs to the contact, but the mean of passing waves, which is never quite zero, moves with the tissue
     values -= np.where(np.abs(median) > np.median(scale), median, np.float32(0))
     values /= contact_gains(scale)
-    periods = check_periods(SteadyDecentralizedLfpRegistration.name, periods, recording)
+    periods = check_periods(LfpSettings.part, periods, recording)
     for segment_index, part in enumerate(times.split(values)):
         part[inside_periods(times.centers_s[segment_index], segment_index, periods)] = 0.0
     return values, depths_um

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from pydantic import model_validator
 from spikeinterface import BaseRecording
 from spikeinterface.core.motion import Motion
-from spikeinterface.sortingcomponents.motion.motion_utils import get_spatial_windows
 
-from steadyspike.core.arguments import checked_count, checked_number, refuse
+from steadyspike.core.arguments import refuse
 from steadyspike.core.aside import written_aside
 from steadyspike.core.probe_layout import shank_of_channels
+from steadyspike.core.settings import document, parameter, takes
 from steadyspike.kernels.motion.online_registration import OnlineRegistration
 from steadyspike.kernels.motion.registration import Registration, RegistrationSettings
 from steadyspike.motion.online_recording import KnownBins, check_warmup, online_settings
-from steadyspike.motion.problem import MIN_EXTENT_UM, check_layout
+from steadyspike.motion.problem import MIN_EXTENT_UM, check_layout, windows_on
+from steadyspike.motion.settings import DepthSettings, WindowSettings
 
 NAME = "OnlineMotionEstimator"
 FORMAT = "steadyspike online motion 1"
@@ -52,6 +53,35 @@ class OnlineEstimate:
     trust: np.ndarray
 
 
+class OnlineEstimatorSettings(WindowSettings, DepthSettings):
+    """Parameters of `OnlineMotionEstimator`."""
+
+    part = NAME
+
+    warmup_s: float = parameter(
+        60.0,
+        """Duration of the warm-up, at least two time bins. It goes on, up to ten times as long, where it sees fewer
+        than 200 spikes""",
+        unit="s",
+        gt=0,
+    )
+    half_life_s: float = parameter(
+        600.0, "Time with spikes after which a spike counts half in the density", unit="s", gt=0
+    )
+    num_shanks: int | None = parameter(
+        None,
+        "Spikes of different shanks are never taken for each other; None: those of the recording, or 1",
+        ge=1,
+    )
+    start_s: float = parameter(0.0, "Start of the first time bin", unit="s")
+
+    @model_validator(mode="after")
+    def _warms_up(self) -> Self:
+        check_warmup(self, "warmup_s")
+        return self
+
+
+@document
 class OnlineMotionEstimator:
     """Estimates the motion of a stream of spikes, bin by bin, from spikes so far only.
 
@@ -64,35 +94,7 @@ class OnlineMotionEstimator:
     ----------
     contact_depths_um : array_like of float, shape (num_channels,), or BaseRecording
         Positions of the contacts along the direction of the motion in um, or a recording with a probe.
-    bin_s : float, default: 1.0
-        Duration of the time bins in s, larger than 0. An estimate is this old at most when the next comes.
-    rigid : bool, default: False
-        One window instead of several.
-    win_shape : "gaussian" | "rect" | "triangle", default: "gaussian"
-        Shape of the windows, as in `estimate_motion`; it matters in the warm-up only.
-    win_step_um : float, default: 200.0
-        Distance of the windows' centers in um.
-    win_scale_um : float, default: 300.0
-        Size of the windows in um.
-    win_margin_um : float or None, default: None
-        Margin of the outermost windows in um, as in `estimate_motion`.
-    hist_margin_um : float, default: 40.0
-        How far beyond the outermost contacts spikes are used, in um, at least 0.
-    warmup_s : float, default: 60.0
-        Duration of the warm-up in s, at least two time bins. It goes on, up to ten times as long, where it sees fewer
-        than 200 spikes.
-    half_life_s : float, default: 600.0
-        Time with spikes after which a spike counts half in the density, in s, larger than 0.
-    max_displacement_um : float, default: 100.0
-        Largest jump that is looked for in um, larger than 0.
-    max_segment_displacement_um : float, default: 400.0
-        Largest displacement between two segments (see `begin_segment`) in um, larger than 0.
-    direction : "x" | "y" | "z", default: "y"
-        Direction of the motion.
-    num_shanks : int or None, default: None
-        Spikes of different shanks are never taken for each other; None: those of the recording, or 1.
-    start_s : float, default: 0.0
-        Start of the first time bin in s.
+    {settings}
 
     Raises
     ------
@@ -108,81 +110,32 @@ class OnlineMotionEstimator:
     True
     """
 
-    def __init__(
-        self,
-        contact_depths_um: Any,
-        *,
-        bin_s: float = 1.0,
-        rigid: bool = False,
-        win_shape: str = "gaussian",
-        win_step_um: float = 200.0,
-        win_scale_um: float = 300.0,
-        win_margin_um: float | None = None,
-        hist_margin_um: float = 40.0,
-        warmup_s: float = 60.0,
-        half_life_s: float = 600.0,
-        max_displacement_um: float = 100.0,
-        max_segment_displacement_um: float = 400.0,
-        direction: str = "y",
-        num_shanks: int | None = None,
-        start_s: float = 0.0,
-    ) -> None:
-        self.bin_s = checked_number("bin_s", bin_s)
-        check_warmup(NAME, "warmup_s", warmup_s, self.bin_s)
-        checked_number("hist_margin_um", hist_margin_um, zero_allowed=True)
-        if not np.isfinite(start_s):
-            refuse("start_s", start_s, "a finite number")
-        if direction not in ("x", "y", "z"):
-            refuse("direction", direction, "'x', 'y', 'z'")
-        depths, shanks = _contacts(contact_depths_um, direction)
-        self.num_shanks = checked_count("num_shanks", shanks if num_shanks is None else num_shanks)
-        self.direction = direction
-        self._arguments = dict(
-            bin_s=bin_s,
-            rigid=rigid,
-            win_shape=win_shape,
-            win_step_um=win_step_um,
-            win_scale_um=win_scale_um,
-            win_margin_um=win_margin_um,
-            hist_margin_um=hist_margin_um,
-            warmup_s=warmup_s,
-            half_life_s=half_life_s,
-            max_displacement_um=max_displacement_um,
-            max_segment_displacement_um=max_segment_displacement_um,
-            direction=direction,
-            num_shanks=self.num_shanks,
-            start_s=start_s,
-        )
+    @takes(OnlineEstimatorSettings)
+    def __init__(self, contact_depths_um: Any, *, settings: OnlineEstimatorSettings) -> None:
+        depths, shanks = _contacts(contact_depths_um, settings.direction)
+        self.bin_s, self.direction = settings.bin_s, settings.direction
+        self.num_shanks = settings.num_shanks or shanks
+        self._arguments = {**settings.values(), "num_shanks": self.num_shanks}
         self._contact_depths_um = depths
-        windows_of = partial(
-            get_spatial_windows,
-            depths,
-            rigid=rigid,
-            win_shape=win_shape,
-            win_step_um=win_step_um,
-            win_scale_um=win_scale_um,
-            win_margin_um=win_margin_um,
-        )
-        depth_bins = np.arange(depths.min() - hist_margin_um, depths.max() + hist_margin_um + BIN_UM, BIN_UM)
-        windows, self.window_centers_um = windows_of(depth_bins)
-        settings = online_settings(
+        margin_um = settings.hist_margin_um
+        depth_bins = np.arange(depths.min() - margin_um, depths.max() + margin_um + BIN_UM, BIN_UM)
+        windows, self.window_centers_um = windows_on(depths, settings)(depth_bins)
+        steered = online_settings(
             RegistrationSettings(
                 bin_um=BIN_UM,
                 time_smooth_bins=0.5 / self.bin_s,
-                max_displacement_um=checked_number("max_displacement_um", max_displacement_um),
-                max_segment_displacement_um=checked_number(
-                    "max_segment_displacement_um", max_segment_displacement_um
-                ),
+                max_displacement_um=settings.max_displacement_um,
+                max_segment_displacement_um=settings.max_segment_displacement_um,
             ),
             self.bin_s,
-            warmup_s,
-            checked_number("half_life_s", half_life_s),
+            settings.warmup_s,
+            settings.half_life_s,
         )
         self._registration = OnlineRegistration(
-            self.window_centers_um, depth_bins, windows, settings, self.num_shanks
+            self.window_centers_um, depth_bins, windows, steered, self.num_shanks
         )
         # for each segment: its start, the time bins that are over, and what is known of them
-        self._starts_s = [float(start_s)]
+        self._starts_s = [settings.start_s]
         self._num_bins = [0]
         self._found = [KnownBins(self.window_centers_um.size)]
         self._open: list[tuple[np.ndarray, ...]] = []
@@ -221,13 +174,13 @@ class OnlineMotionEstimator:
         names = ("spike_times_s", *SPIKE_FIELDS[1:])
         for name, values in zip(names, packet, strict=True):
             if values.shape != packet[0].shape or values.ndim != 1:
-                refuse(name, values, f"one dimension, as many as spike_times_s: {packet[0].shape}")
+                refuse(name, values, f"one dimension, as many as spike_times_s: {packet[0].shape}", NAME)
         if not np.isfinite(packet[0]).all():
-            refuse("spike_times_s", packet[0], "finite times in s")
+            refuse("spike_times_s", packet[0], "finite times in s", NAME)
         if packet[0].size == 0:
             return
         if packet[3].min() < 0 or packet[3].max() >= self.num_shanks:
-            refuse("shanks", packet[3], f"0 to {self.num_shanks - 1}")
+            refuse("shanks", packet[3], f"0 to {self.num_shanks - 1}", NAME)
         bins = self._bins(packet[0])
         self._check_gap(int(bins.max()))
         self.num_late += int(np.count_nonzero(bins < self._num_bins[-1]))
@@ -238,7 +191,7 @@ class OnlineMotionEstimator:
     def advance(self, time_s: float) -> None:
         """Say that all spikes up to a time (s) have come: time bins that end there or before are over."""
         if not np.isfinite(time_s):
-            refuse("time_s", time_s, "a finite time in s")
+            refuse("time_s", time_s, "a finite time in s", NAME)
         until = int(self._bins(np.array(time_s)))
         self._check_gap(until)
         self._close(until)
@@ -246,7 +199,7 @@ class OnlineMotionEstimator:
     def skip(self, start_s: float, stop_s: float) -> None:
         """Leave out spikes from `start_s` until before `stop_s` (s), an artifact say, if their time bin is not over."""
         if not (np.isfinite([start_s, stop_s]).all() and start_s < stop_s):
-            refuse("start_s, stop_s", (start_s, stop_s), "finite times in s, the first smaller")
+            refuse("start_s, stop_s", (start_s, stop_s), "finite times in s, the first smaller", NAME)
         self._skipped.append((float(start_s), float(stop_s)))
 
     def finish(self) -> None:
@@ -261,7 +214,7 @@ class OnlineMotionEstimator:
         How far is searched for, up to `max_segment_displacement_um`, when `warmup_s` of the segment are over.
         """
         if not np.isfinite(start_s):
-            refuse("start_s", start_s, "a finite time in s")
+            refuse("start_s", start_s, "a finite time in s", NAME)
         self.finish()
         self._registration.begin_segment()
         self._skipped = []
@@ -277,9 +230,13 @@ class OnlineMotionEstimator:
 
     def _check_gap(self, until):
         if until - self._num_bins[-1] > LONGEST_GAP_BINS:
-            raise ValueError(
-                f"{NAME}: the stream leaps {until - self._num_bins[-1]} time bins ahead; allowed: {LONGEST_GAP_BINS}. "
-                "Call begin_segment after so long a pause"
+            last_s = self._starts_s[-1] + until * self.bin_s
+            refuse(
+                "spike_times_s",
+                last_s,
+                f"leaps of up to {LONGEST_GAP_BINS} time bins, and this is one of {until - self._num_bins[-1]}; call "
+                "begin_segment after so long a pause",
+                NAME,
             )
 
     def _close(self, until):
@@ -396,7 +353,7 @@ class OnlineMotionEstimator:
             with content:
                 arrays = dict(content)
         if str(arrays.get("format")) != FORMAT:
-            refuse("path", str(path), f"a file that {NAME}.save wrote")
+            refuse("path", str(path), f"a file that {NAME}.save wrote", NAME)
         self = cls(arrays["contact_depths_um"], **json.loads(str(arrays["arguments"])))
         prefix = "registration_"
         self._registration.restore(
@@ -425,5 +382,5 @@ def _contacts(given, direction):
         or not np.isfinite(depths).all()
         or np.ptp(depths) < MIN_EXTENT_UM
     ):
-        refuse("contact_depths_um", given, "a recording, or finite positions in um that differ")
+        refuse("contact_depths_um", given, "a recording, or finite positions in um that differ", NAME)
     return depths, 1

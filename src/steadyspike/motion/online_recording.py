@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from steadyspike.core.arguments import check_arguments
 from steadyspike.kernels.motion.online_registration import OnlineRegistration, OnlineSettings
 from steadyspike.kernels.motion.registration import Registration
 from steadyspike.motion.problem import as_motion
@@ -35,10 +34,10 @@ class KnownBins:
         self.size = stop
 
 
-def check_warmup(name, argument, warmup_s, bin_s):
-    """Refuse a warm-up of less than two time bins."""
-    fine = bool(np.isfinite(warmup_s)) and warmup_s >= 2 * bin_s
-    check_arguments(name, **{argument: (warmup_s, fine, f"at least two time bins, {2 * bin_s} s")})
+def check_warmup(settings, name):
+    """Refuse settings with a warm-up, the parameter of this name, of less than two time bins."""
+    if getattr(settings, name) < 2 * settings.bin_s:
+        settings.refuse(name, f"at least two time bins, {2 * settings.bin_s} s")
 
 
 def online_settings(warmup, bin_s, warmup_s, half_life_s):

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from steadyspike.core.arguments import refuse
+
 
 def check_periods(name, periods, recording):
     """Bring periods to leave out into one form.
@@ -39,16 +41,24 @@ def check_periods(name, periods, recording):
     if rows.ndim == 2 and rows.shape[1] == 2 and num_segments == 1:
         rows = np.column_stack([np.zeros(len(rows)), rows])
     if rows.ndim != 2 or rows.shape[1] != 3:
-        raise ValueError(
-            f"{name}: periods={periods!r} must be a list of (segment_index, start_s, stop_s), or of (start_s, stop_s) "
-            "for one segment, or what SpikeInterface's detectors of artifacts return"
+        refuse(
+            "periods",
+            periods,
+            "a list of (segment_index, start_s, stop_s), or of (start_s, stop_s) for one segment, or what "
+            "SpikeInterface's detectors of artifacts return",
+            name,
         )
     for segment, start_s, stop_s in rows:
         if segment not in range(num_segments):
-            raise ValueError(f"{name}: periods name segment {segment:g}; allowed: 0 to {num_segments - 1}")
+            refuse(
+                "periods", periods, f"segments 0 to {num_segments - 1}, and here is segment {segment:g}", name
+            )
         if not start_s <= stop_s:
-            raise ValueError(
-                f"{name}: periods hold ({start_s:g}, {stop_s:g}), which must not end before it starts"
+            refuse(
+                "periods",
+                periods,
+                f"times that do not end before they start, as ({start_s:g}, {stop_s:g}) does",
+                name,
             )
     return rows
 
@@ -57,7 +67,7 @@ def _in_seconds(name, periods, recording):
     fields = ("segment_index", "start_sample_index", "end_sample_index")
     missing = [field for field in fields if field not in periods.dtype.names]
     if missing:
-        raise ValueError(f"{name}: periods lack the field {missing[0]!r}; needed: {', '.join(fields)}")
+        refuse("periods", periods, f"the fields {', '.join(fields)}, and {missing[0]!r} is not there", name)
     rows = []
     for period in periods:
         segment, start, end = (int(period[field]) for field in fields)

@@ -1,4 +1,4 @@
-"""What all motion estimators share: arguments, time bins of all segments, spikes, windows, and the result."""
+"""What all motion estimators share: time bins of all segments, spikes, windows, and the result."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,66 +10,12 @@ from spikeinterface.core.motion import Motion
 from spikeinterface.sortingcomponents.motion.motion_utils import get_spatial_windows
 from tqdm.auto import tqdm
 
-from steadyspike.core.arguments import check_arguments
+from steadyspike.core.arguments import refuse
 from steadyspike.core.probe_layout import shank_of_channels
 from steadyspike.kernels.channels.spatial_interpolation import distance_to_nearest
 from steadyspike.kernels.motion import registration, segment_offsets
 from steadyspike.motion.periods import check_periods, inside_periods
-
-COMMON_PARAMS_DOC = """
-    bin_s : float, default: 1.0
-        Duration of the time bins in s, larger than 0.
-    hist_margin_um : float, default: 40.0
-        How far beyond the outermost contacts peaks are used, in um, at least 0.
-    max_displacement_um : float, default: 100.0
-        Largest displacement between two time bins of a segment in um, larger than 0.
-    max_segment_displacement_um : float, default: 400.0
-        Largest displacement between two segments in um, larger than 0.
-    periods : None, sequence of tuple or ndarray, default: None
-        Times to leave out (artifacts, silence): tuples (start_s, stop_s), or (segment_index, start_s, stop_s), or what
-        SpikeInterface's detectors of artifacts return. The motion is bridged there.
-    reference_displacement : "midrange" | "mean" | "median", default: "midrange"
-        Which displacement is called zero at each depth: spikes can't tell a stretch of the tissue that was always
-        there. "midrange" is the middle between the 2nd and the 98th percentile over time, which keeps the correction
-        as small as possible.
-"""
-PEAKS_PARAMS_DOC = (
-    COMMON_PARAMS_DOC
-    + """
-    negligible_um : float, default: 0.5
-        A motion whose range (2nd to 98th percentile over time) is smaller than this in every window is returned as no
-        motion at all, since to interpolate would cost more than it brings; in um, at least 0.
-"""
-)
-
-
-def check_common(
-    name,
-    bin_s,
-    hist_margin_um,
-    max_displacement_um,
-    max_segment_displacement_um,
-    reference_displacement,
-    negligible_um=0.0,
-):
-    """Refuse values of the arguments that every estimator takes."""
-    check_arguments(
-        name,
-        bin_s=(bin_s, bin_s > 0, "larger than 0 s"),
-        hist_margin_um=(hist_margin_um, hist_margin_um >= 0, "at least 0 um"),
-        max_displacement_um=(max_displacement_um, max_displacement_um > 0, "larger than 0 um"),
-        max_segment_displacement_um=(
-            max_segment_displacement_um,
-            max_segment_displacement_um > 0,
-            "larger than 0 um",
-        ),
-        negligible_um=(negligible_um, negligible_um >= 0, "at least 0 um"),
-        reference_displacement=(
-            reference_displacement,
-            reference_displacement in registration.REFERENCES,
-            f"one of {', '.join(registration.REFERENCES)}",
-        ),
-    )
+from steadyspike.motion.settings import WindowSettings
 
 
 @dataclass(frozen=True)
@@ -194,60 +140,66 @@ def check_layout(name, recording, direction):
     positions = recording.get_channel_locations(axes="xyz" if recording.is_probe_3d() else "xy")
     dimension = "xyz".index(direction)
     if dimension >= positions.shape[1]:
-        raise ValueError(f"{name}: direction={direction!r}, and the probe has the directions x and y only")
+        refuse("direction", direction, "'x' or 'y', as the probe has the directions x and y only", name)
     depths_um = positions[:, dimension]
     if np.ptp(depths_um) < MIN_EXTENT_UM:
-        raise ValueError(
-            f"{name}: all {depths_um.size} contacts lie at one place along {direction}, so motion along {direction} "
-            "cannot be seen; leave this recording as it is, or choose the direction along which the contacts lie"
+        refuse(
+            "direction",
+            direction,
+            f"a direction along which the contacts lie: all {depths_um.size} lie at one place along {direction}, so "
+            f"motion along {direction} cannot be seen; choose another, or leave this recording as it is",
+            name,
         )
     nearest_um = float(np.median(distance_to_nearest(positions)))
     if nearest_um > MAX_PITCH_UM:
-        raise ValueError(
-            f"{name}: the contacts are {nearest_um:.0f} um apart (Utah or another wide array), and a spike is seen by "
-            f"one of them only: drift cannot be estimated beyond {MAX_PITCH_UM:.0f} um. Sort the channels one by one"
+        refuse(
+            "recording",
+            recording,
+            f"contacts up to {MAX_PITCH_UM:.0f} um apart; these are {nearest_um:.0f} um apart (Utah or another wide "
+            "array), a spike is seen by one of them only, and drift cannot be estimated. Sort the channels one by one",
+            name,
         )
     return depths_um
 
 
+def windows_on(contact_depths: np.ndarray, windows: WindowSettings) -> Callable[..., Any]:
+    """Give SpikeInterface's `get_spatial_windows` for these contacts: a function of the depths in um."""
+    arguments = {name: getattr(windows, name) for name in WindowSettings.model_fields if name != "direction"}
+    return partial(get_spatial_windows, contact_depths, **arguments)
+
+
 def build_problem(
-    name,
-    recording,
-    peaks,
-    peak_locations,
-    direction,
-    *,
-    bin_s,
-    hist_margin_um,
-    periods,
-    rigid,
-    win_shape,
-    win_step_um,
-    win_scale_um,
-    win_margin_um,
-    verbose=False,
-    progress_bar=False,
+    recording, peaks, peak_locations, windows, settings, *, times=None, verbose=False, progress_bar=False
 ):
-    """Gather what an estimator works on; parameters are those of `estimate_motion` and `COMMON_PARAMS_DOC`.
+    """Gather what an estimator works on.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        The recording.
+    peaks, peak_locations : ndarray, shape (num_peaks,), or None
+        As SpikeInterface finds them; None: no spikes.
+    windows : WindowSettings
+        Direction and windows.
+    settings : DepthSettings
+        With `hist_margin_um` and `periods`, and `bin_s` unless `times` are given.
+    times : TimeBins or None, default: None
+        Time bins; None: of `bin_s`.
+    verbose, progress_bar : bool, default: False
+        Print the size of the problem, and show progress.
 
     Returns
     -------
     problem : Problem
     """
-    periods = check_periods(name, periods, recording)
+    name, direction = settings.part, windows.direction
+    periods = check_periods(name, settings.periods, recording)
     contact_depths = check_layout(name, recording, direction)
-    depth_range_um = (contact_depths.min() - hist_margin_um, contact_depths.max() + hist_margin_um)
-    window = partial(
-        get_spatial_windows,
-        contact_depths,
-        rigid=rigid,
-        win_shape=win_shape,
-        win_step_um=win_step_um,
-        win_scale_um=win_scale_um,
-        win_margin_um=win_margin_um,
-    )
+    margin_um = settings.hist_margin_um
+    depth_range_um = (contact_depths.min() - margin_um, contact_depths.max() + margin_um)
+    window = windows_on(contact_depths, windows)
     _, centers_um = window(contact_depths)
-    times = time_bins(recording, bin_s)
+    times = time_bins(recording, settings.bin_s) if times is None else times
     if peaks is None:
         spikes, order = registration.Spikes(np.zeros(0, "int32"), *np.zeros((2, 0), "float32")), slice(0)
     else:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from spikeinterface.core.motion import Motion
 
+from steadyspike.core.arguments import refuse, shown
 from steadyspike.core.probe_layout import shank_of_channels
+from steadyspike.core.settings import Settings, parameter, takes
 from steadyspike.motion.estimators import ESTIMATORS
 
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
 # Contacts of two sessions are the same ones if they lie closer than this.
 SAME_PLACE_UM = 1.0
-SHANKS = ("shared", "separate")
 
 
 @dataclass(frozen=True)
@@ -79,13 +80,26 @@ class SessionMotions:
         return corrected[0] if len(corrected) == 1 else append_recordings(corrected)
 
 
+class SessionSettings(Settings):
+    """Parameters of `estimate_motion_sessions`."""
+
+    part = "estimate_motion_sessions"
+
+    shanks: Literal["shared", "separate"] = parameter(
+        "shared",
+        """"shared": all shanks move alike; their spikes are pooled, and those of one shank are never taken for those of
+        another. "separate": each shank has a motion of its own. For a recording of one shank both are the same""",
+    )
+
+
+@takes(SessionSettings)
 def estimate_motion_sessions(
     recordings: BaseRecording | Sequence[BaseRecording],
     peaks: np.ndarray | Sequence[np.ndarray] | None = None,
     peak_locations: np.ndarray | Sequence[np.ndarray] | None = None,
     *,
     preset: str = "steady_auto",
-    shanks: str = "shared",
+    settings: SessionSettings,
     folder: str | None = None,
     detect_kwargs: dict[str, Any] | None = None,
     localize_peaks_kwargs: dict[str, Any] | None = None,
@@ -110,9 +124,7 @@ def estimate_motion_sessions(
         localized as the preset says.
     preset : str, default: "steady_auto"
         Motion preset whose estimator is one of steadyspike's.
-    shanks : "shared" | "separate", default: "shared"
-        "shared": all shanks move alike; their spikes are pooled, and those of one shank are never taken for those of
-        another. "separate": each shank has a motion of its own. For a recording of one shank both are the same.
+    {settings}
     folder : str, Path or None
         Where detected peaks are kept, so that an interrupted run goes on; None keeps them in memory.
     detect_kwargs, localize_peaks_kwargs, estimate_motion_kwargs, interpolate_motion_kwargs : dict or None
@@ -143,13 +155,13 @@ def estimate_motion_sessions(
 
     sessions = list(recordings) if isinstance(recordings, list | tuple) else [recordings]
     check_sessions(sessions)
-    if shanks not in SHANKS:
-        raise ValueError(f"shanks={shanks!r} must be one of {', '.join(SHANKS)}")
+    shanks = settings.shanks
     parameters = si.get_motion_parameters_preset(preset)
     estimate = {**parameters["estimate_motion_kwargs"], **(estimate_motion_kwargs or {})}
     _check_estimator(estimate.get("method"))
     if (peaks is None) != (peak_locations is None):
-        raise ValueError("peaks and peak_locations must be given both or not at all")
+        name, given = ("peaks", peaks) if peak_locations is None else ("peak_locations", peak_locations)
+        refuse(name, given, "peaks and peak_locations both, or none of them", settings.part)
     together = sessions[0] if len(sessions) == 1 else si.append_recordings(sessions)
     if peaks is None:
         peaks, peak_locations = _find_peaks(
@@ -225,63 +237,65 @@ def _offsets_um(motions: Sequence[Motion]) -> np.ndarray:
 
 def check_sessions(sessions: list[BaseRecording]) -> None:
     """Refuse recordings that are not sessions of one implant."""
+    part = SessionSettings.part
     if not sessions:
-        raise ValueError("recordings=[] must hold at least one recording")
+        refuse("recordings", sessions, "at least one recording", part)
     first = sessions[0]
     for number, recording in enumerate(sessions[1:], start=1):
-        theirs = f"recordings[{number}]"
-        if recording.get_num_channels() != first.get_num_channels():
-            raise ValueError(
-                f"{theirs} has {recording.get_num_channels()} channels and recordings[0] "
-                f"{first.get_num_channels()}; sessions must have the same contacts"
-            )
-        if not np.array_equal(recording.channel_ids, first.channel_ids):
-            raise ValueError(
-                f"{theirs} has other channel ids than recordings[0]; rename or select channels so that they agree"
-            )
-        if recording.get_sampling_frequency() != first.get_sampling_frequency():
-            raise ValueError(
-                f"{theirs} is sampled at {recording.get_sampling_frequency():g} Hz and recordings[0] at "
-                f"{first.get_sampling_frequency():g} Hz; resample one of them"
-            )
-        if recording.get_dtype() != first.get_dtype():
-            raise ValueError(
-                f"{theirs} is {recording.get_dtype()} and recordings[0] {first.get_dtype()}; si.astype makes them agree"
-            )
+        facts = (
+            (
+                "num_channels",
+                first.get_num_channels(),
+                recording.get_num_channels(),
+                "contacts must be the same",
+            ),
+            ("channel_ids", first.channel_ids, recording.channel_ids, "rename or select channels"),
+            (
+                "sampling_frequency",
+                first.get_sampling_frequency(),
+                recording.get_sampling_frequency(),
+                "resample one of them",
+            ),
+            ("dtype", first.get_dtype(), recording.get_dtype(), "si.astype makes them agree"),
+        )
+        for fact, expected, found, remedy in facts:
+            if not np.array_equal(found, expected):
+                allowed = f"{shown(expected)}, as recordings[0] has; {remedy}"
+                refuse(f"recordings[{number}].{fact}", found, allowed, part)
         apart = np.abs(recording.get_channel_locations() - first.get_channel_locations()).max()
         if apart > SAME_PLACE_UM:
-            raise ValueError(
-                f"the contacts of {theirs} lie up to {apart:.0f} um from those of recordings[0]; sessions must be "
-                "recorded from the same contacts"
+            refuse(
+                f"recordings[{number}]",
+                recording,
+                f"the same contacts as recordings[0]; these lie up to {apart:.0f} um from them",
+                part,
             )
 
 
 def _check_estimator(method: Any) -> None:
     if method not in ESTIMATORS:
-        raise ValueError(
-            f"the estimator {method!r} takes one segment only; allowed for sessions: {', '.join(sorted(ESTIMATORS))}"
-        )
+        allowed = f"{', '.join(sorted(ESTIMATORS))}, as any other takes one segment only"
+        refuse("method", method, allowed, SessionSettings.part)
 
 
 def _join_peaks(
     sessions: list[BaseRecording], peaks: Any, peak_locations: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     """Make one array of the peaks of all sessions, with segments counted through."""
+    part = SessionSettings.part
     if isinstance(peaks, np.ndarray):
         peaks, peak_locations = [peaks], [peak_locations]
-    if not len(peaks) == len(peak_locations) == len(sessions):
-        raise ValueError(
-            f"{len(peaks)} arrays of peaks and {len(peak_locations)} of locations for {len(sessions)} recordings; "
-            "there must be one of each for every recording"
-        )
+    for name, given in (("peaks", peaks), ("peak_locations", peak_locations)):
+        if len(given) != len(sessions):
+            refuse(name, given, f"one array for each of the {len(sessions)} recordings", part)
     joined, first_segment = [], 0
-    for number, (recording, part, places) in enumerate(zip(sessions, peaks, peak_locations, strict=True)):
-        if len(part) != len(places):
-            raise ValueError(f"recordings[{number}] has {len(part)} peaks and {len(places)} locations")
-        part = part.copy()
-        part["segment_index"] += first_segment
+    for number, (recording, mine, places) in enumerate(zip(sessions, peaks, peak_locations, strict=True)):
+        if len(mine) != len(places):
+            refuse(f"peak_locations[{number}]", places, f"one for each of the {len(mine)} peaks", part)
+        mine = mine.copy()
+        mine["segment_index"] += first_segment
         first_segment += recording.get_num_segments()
-        joined.append(part)
+        joined.append(mine)
     return np.concatenate(joined), np.concatenate(list(peak_locations))
 
 

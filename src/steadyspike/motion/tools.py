@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from spikeinterface.core.motion import Motion
 
-from steadyspike.core.arguments import checked_number, checked_times, refuse
+from steadyspike.core.arguments import checked_times, refuse
+from steadyspike.core.settings import Settings, parameter, takes
 from steadyspike.motion.grids import (
     check_pair,
     checked_motion,
@@ -30,10 +31,47 @@ REGULAR = 1e-3
 MAX_INVERSE_WINDOWS = 20_000
 
 
+class ResamplingSettings(Settings):
+    """Parameters of `resample_motion`."""
+
+    part = "resample_motion"
+
+    bin_s: float | None = parameter(
+        None,
+        """Width of the new time bins, which start where the first old bin starts and cover the last one. A segment
+        with a single bin keeps it""",
+        unit="s",
+        gt=0,
+    )
+
+
+class SmoothingSettings(Settings):
+    """Parameters of `smooth_motion`."""
+
+    part = "smooth_motion"
+
+    sigma_s: float = parameter(0.0, "Standard deviation of the Gaussian over time; 0: none", unit="s", ge=0)
+    sigma_um: float = parameter(
+        0.0,
+        "Standard deviation over depth; 0: none. A rigid motion has no depth to smooth over",
+        unit="um",
+        ge=0,
+    )
+
+
+class InversionSettings(Settings):
+    """Parameters of `invert_motion`."""
+
+    part = "invert_motion"
+
+    tolerance_um: float = parameter(0.1, "Largest error; a smaller one needs more windows", unit="um", gt=0)
+
+
+@takes(ResamplingSettings)
 def resample_motion(
     motion: Motion,
     *,
-    bin_s: float | None = None,
+    settings: ResamplingSettings,
     temporal_bins_s: np.ndarray | Sequence[np.ndarray] | None = None,
     spatial_bins_um: np.ndarray | None = None,
 ) -> Motion:
@@ -46,9 +84,7 @@ def resample_motion(
     ----------
     motion : Motion
         What to resample.
-    bin_s : float or None, default: None
-        Width of the new time bins in s, > 0. They start where the first old bin starts and cover the last
-        one. A segment with a single bin keeps it.
+    {settings}
     temporal_bins_s : ndarray, list of ndarray or None, default: None
         Centres of the new time bins in s, strictly increasing; for several segments a list with one array
         each. Not together with `bin_s`. None, without `bin_s`: as they were.
@@ -64,24 +100,25 @@ def resample_motion(
     ValueError
         If an argument is out of its range, or if nothing is to be resampled.
     """
-    motion = checked_motion(motion)
+    part, bin_s = settings.part, settings.bin_s
+    motion = checked_motion(part, motion)
     if bin_s is not None and temporal_bins_s is not None:
-        raise ValueError("bin_s and temporal_bins_s are given; allowed: one of them")
+        refuse("temporal_bins_s", temporal_bins_s, "None together with bin_s", part)
     if bin_s is None and temporal_bins_s is None and spatial_bins_um is None:
-        raise ValueError("nothing to resample to; allowed: bin_s, temporal_bins_s or spatial_bins_um")
+        refuse("bin_s", bin_s, "a number where there are neither temporal_bins_s nor spatial_bins_um", part)
     times = motion.temporal_bins_s
     if bin_s is not None:
-        width = checked_number("bin_s", bin_s)
-        times = [_regular_bins(centres, width) for centres in times]
+        times = [_regular_bins(centres, bin_s) for centres in times]
     elif temporal_bins_s is not None:
-        times = _times_per_segment(temporal_bins_s, motion.num_segments)
+        times = _times_per_segment(part, temporal_bins_s, motion.num_segments)
     windows = motion.spatial_bins_um
     if spatial_bins_um is not None:
-        windows = checked_times("spatial_bins_um", spatial_bins_um, 1)
+        windows = checked_times("spatial_bins_um", spatial_bins_um, 1, part)
     return _like(motion, displacement_on(motion, times, windows), times, windows)
 
 
-def smooth_motion(motion: Motion, *, sigma_s: float = 0, sigma_um: float = 0) -> Motion:
+@takes(SmoothingSettings)
+def smooth_motion(motion: Motion, *, settings: SmoothingSettings) -> Motion:
     """Smooth a motion with a Gaussian over time, over depth, or both.
 
     The bins stay; at the edges the motion is taken to be held. Segments are smoothed each for itself.
@@ -90,10 +127,7 @@ def smooth_motion(motion: Motion, *, sigma_s: float = 0, sigma_um: float = 0) ->
     ----------
     motion : Motion
         What to smooth.
-    sigma_s : float, default: 0
-        Standard deviation of the Gaussian over time in s, >= 0. 0: none.
-    sigma_um : float, default: 0
-        Standard deviation over depth in um, >= 0. 0: none. A rigid motion has no depth to smooth over.
+    {settings}
 
     Returns
     -------
@@ -105,14 +139,12 @@ def smooth_motion(motion: Motion, *, sigma_s: float = 0, sigma_um: float = 0) ->
         If a number is out of its range, or if bins to smooth over are not equally wide: `resample_motion`
         makes them so.
     """
-    motion = checked_motion(motion)
-    sigma_s = checked_number("sigma_s", sigma_s, zero_allowed=True)
-    sigma_um = checked_number("sigma_um", sigma_um, zero_allowed=True)
+    motion = checked_motion(settings.part, motion)
     displacement = [
         _smoothed(
-            _smoothed(array, times, sigma_s, 0, f"motion.temporal_bins_s[{segment}]"),
+            _smoothed(array, times, settings.sigma_s, 0, f"motion.temporal_bins_s[{segment}]"),
             motion.spatial_bins_um,
-            sigma_um,
+            settings.sigma_um,
             1,
             "motion.spatial_bins_um",
         )
@@ -147,8 +179,9 @@ def compose_motions(first: Motion, second: Motion) -> Motion:
     ValueError
         If the two don't fit together.
     """
-    first, second = checked_motion(first, "first"), checked_motion(second, "second")
-    check_pair(first, second, "first", "second")
+    part = "compose_motions"
+    first, second = checked_motion(part, first, "first"), checked_motion(part, second, "second")
+    check_pair(part, first, second, "first", "second")
     times = [joined_bins(a, b) for a, b in zip(first.temporal_bins_s, second.temporal_bins_s, strict=True)]
     windows = joined_windows(first, second)
     displacement = displacement_on(first, times, windows)
@@ -161,7 +194,8 @@ def compose_motions(first: Motion, second: Motion) -> Motion:
     return _like(first, displacement, times, windows)
 
 
-def invert_motion(motion: Motion, *, tolerance_um: float = 0.1) -> Motion:
+@takes(InversionSettings)
+def invert_motion(motion: Motion, *, settings: InversionSettings) -> Motion:
     """Make the motion that takes corrected positions back to where they were seen.
 
     With ``u = z - d(t, z)``, its displacement is ``e(t, u) = -d(t, z(u))``. Because `d` is a polygon over
@@ -175,8 +209,7 @@ def invert_motion(motion: Motion, *, tolerance_um: float = 0.1) -> Motion:
     ----------
     motion : Motion
         What to invert; interpolated linearly.
-    tolerance_um : float, default: 0.1
-        Largest error in um, > 0. Smaller needs more windows.
+    {settings}
 
     Returns
     -------
@@ -190,20 +223,23 @@ def invert_motion(motion: Motion, *, tolerance_um: float = 0.1) -> Motion:
         If the tissue folds over itself (a displacement that grows by 1 um or more per um of depth), if the
         interpolation is not linear, or if the tolerance needs more than 20,000 windows.
     """
-    motion = checked_motion(motion)
-    tolerance_um = checked_number("tolerance_um", tolerance_um)
+    part = settings.part
+    motion = checked_motion(part, motion)
     if motion.interpolation_method != "linear":
-        refuse("motion.interpolation_method", motion.interpolation_method, "'linear'")
+        refuse("motion.interpolation_method", motion.interpolation_method, "'linear'", part)
     if motion.spatial_bins_um.size == 1:
         negative = [-array for array in motion.displacement]
         return _like(motion, negative, motion.temporal_bins_s, motion.spatial_bins_um)
     corrected = [motion.spatial_bins_um - array for array in motion.displacement]
     if any((np.diff(knots, axis=1) <= 0).any() for knots in corrected):
-        raise ValueError(
-            "motion folds the tissue over itself: its displacement grows by 1 um or more per um of depth; "
-            "allowed: less (see smooth_motion)"
+        refuse(
+            "motion",
+            motion,
+            "one whose displacement grows by less than 1 um per um of depth (see smooth_motion); this one folds the "
+            "tissue over itself",
+            part,
         )
-    windows = _inverse_windows(motion, corrected, tolerance_um)
+    windows = _inverse_windows(motion, corrected, settings.tolerance_um)
     displacement = [
         -np.array([np.interp(windows, *line) for line in zip(knots, array, strict=True)]).reshape(
             -1, windows.size
@@ -243,13 +279,16 @@ def restrict_motion(
     ValueError
         If there is no such segment, or if no bin of a segment is left.
     """
-    motion = checked_motion(motion)
+    part = "restrict_motion"
+    motion = checked_motion(part, motion)
     limits = (-np.inf if start_s is None else start_s, np.inf if stop_s is None else stop_s)
     if not limits[0] < limits[1]:
-        refuse("start_s, stop_s", (start_s, stop_s), "start_s < stop_s")
+        refuse("start_s, stop_s", (start_s, stop_s), "start_s < stop_s", part)
     displacement, times = [], []
     for segment in (
-        [checked_segment(motion, segment_index)] if segment_index is not None else range(motion.num_segments)
+        [checked_segment(part, motion, segment_index)]
+        if segment_index is not None
+        else range(motion.num_segments)
     ):
         centres = motion.temporal_bins_s[segment]
         kept = (centres >= limits[0]) & (centres < limits[1])
@@ -258,6 +297,7 @@ def restrict_motion(
                 "start_s, stop_s",
                 (start_s, stop_s),
                 f"a range that holds a bin of segment {segment}, {centres[0]:g} to {centres[-1]:g} s",
+                part,
             )
         displacement.append(motion.displacement[segment][kept])
         times.append(centres[kept])
@@ -284,14 +324,13 @@ def _regular_bins(centres: np.ndarray, width: float) -> np.ndarray:
     return start + width * (np.arange(num_bins) + 0.5)
 
 
-def _times_per_segment(temporal_bins_s: Any, num_segments: int) -> list[np.ndarray]:
+def _times_per_segment(part: str, temporal_bins_s: Any, num_segments: int) -> list[np.ndarray]:
     if len(temporal_bins_s) and np.ndim(temporal_bins_s[0]) == 0:
         temporal_bins_s = [temporal_bins_s]
     if len(temporal_bins_s) != num_segments:
-        refuse(
-            "temporal_bins_s", temporal_bins_s, f"times of each of the {num_segments} segment(s), as a list"
-        )
-    return [checked_times("temporal_bins_s", times, 1) for times in temporal_bins_s]
+        allowed = f"times of each of the {num_segments} segment(s), as a list"
+        refuse("temporal_bins_s", temporal_bins_s, allowed, part)
+    return [checked_times("temporal_bins_s", times, 1, part) for times in temporal_bins_s]
 
 
 def _smoothed(values: np.ndarray, bins: np.ndarray, sigma: float, axis: int, name: str) -> np.ndarray:
@@ -301,7 +340,7 @@ def _smoothed(values: np.ndarray, bins: np.ndarray, sigma: float, axis: int, nam
         return values
     widths = np.diff(bins)
     if np.ptp(widths) > REGULAR * widths.mean():
-        refuse(name, bins, "bins of one width, which resample_motion makes")
+        refuse(name, bins, "bins of one width, which resample_motion makes", "smooth_motion")
     return gaussian_filter1d(values, sigma / widths.mean(), axis=axis, mode="nearest")
 
 
@@ -319,5 +358,6 @@ def _inverse_windows(motion: Motion, corrected: list[np.ndarray], tolerance_um: 
     step = min(closest, 4 * tolerance_um / max(corner, 1e-12))
     num_windows = int(np.ceil((high - low) / step)) + 1
     if num_windows > MAX_INVERSE_WINDOWS:
-        refuse("tolerance_um", tolerance_um, f"a tolerance that needs at most {MAX_INVERSE_WINDOWS} windows")
+        allowed = f"a tolerance that needs at most {MAX_INVERSE_WINDOWS} windows"
+        refuse("tolerance_um", tolerance_um, allowed, InversionSettings.part)
     return np.linspace(low, high, num_windows)

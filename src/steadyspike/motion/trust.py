@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from steadyspike.core.arguments import refuse
+from steadyspike.core.settings import parameter, takes
 from steadyspike.kernels.channels.waveform_loss import waveform_losses
 from steadyspike.motion.held_out_evidence import Evidence, MotionSpikes, gather_spikes, weigh_evidence
 from steadyspike.motion.periods import check_periods
+from steadyspike.motion.settings import PeriodSettings
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
@@ -112,16 +115,26 @@ class MotionTrust:
         )
 
 
+class TrustSettings(PeriodSettings):
+    """Parameters of `motion_trust`."""
+
+    part = "motion_trust"
+
+    direction: Literal["x", "y", "z"] | None = parameter(
+        None, "Direction of the motion; None: the motion's own, from which it must not differ"
+    )
+    num_folds: int = parameter(5, "Number of folds", ge=2)
+    seed: int = parameter(0, "Of the random folds", ge=0)
+
+
+@takes(TrustSettings)
 def motion_trust(
     recording: BaseRecording,
     motion: Motion,
     peaks: np.ndarray,
     peak_locations: np.ndarray,
     *,
-    direction: str | None = None,
-    periods: Any = None,
-    num_folds: int = 5,
-    seed: int = 0,
+    settings: TrustSettings,
 ) -> MotionTrust:
     r"""Judge a motion by the spikes: where it can be trusted, and whether to correct it.
 
@@ -157,14 +170,7 @@ def motion_trust(
         Peaks of `detect_peaks`, with "sample_index", "amplitude" and "segment_index".
     peak_locations : ndarray, shape (num_peaks,)
         Locations of `localize_peaks` in um. Peaks whose location is NaN or infinite are left out.
-    direction : "x" | "y" | "z" or None, default: None
-        Direction of the motion; None: the motion's own, from which it must not differ.
-    periods : None, sequence of tuple or ndarray, default: None
-        Times to leave out, such as artifacts, in s of the recording.
-    num_folds : int, default: 5
-        Number of folds, at least 2.
-    seed : int, default: 0
-        Of the random folds, at least 0.
+    {settings}
 
     Returns
     -------
@@ -187,9 +193,11 @@ def motion_trust(
     Boussard et al. 2021, Three-dimensional spike localization and improved motion correction for Neuropixels
     recordings, NeurIPS.
     """
-    _check(recording, motion, peaks, peak_locations, direction, num_folds, seed)
-    periods = check_periods("motion_trust", periods, recording)
-    spikes = gather_spikes(recording, motion, peaks, peak_locations, periods, num_folds, seed)
+    _check(recording, motion, peaks, peak_locations, settings.direction)
+    periods = check_periods(settings.part, settings.periods, recording)
+    spikes = gather_spikes(
+        recording, motion, peaks, peak_locations, periods, settings.num_folds, settings.seed
+    )
     contacts = np.asarray(recording.get_channel_locations(), dtype="float64")
     evidence = weigh_evidence(spikes, _depth_range(contacts[:, motion.dim], spikes))
     moved = spikes.displacement - spikes.rest
@@ -221,27 +229,21 @@ def motion_trust(
     return MotionTrust(verdict=verdict, reason=reason, trust=trust, **numbers)
 
 
-def _check(recording, motion, peaks, peak_locations, direction, num_folds, seed) -> None:
-    """Refuse arguments that can't work, before anything is computed."""
+def _check(recording, motion, peaks, peak_locations, direction) -> None:
+    """Refuse arguments that can't work together, before anything is computed."""
+    part = TrustSettings.part
     if direction is not None and direction != motion.direction:
-        raise ValueError(f"direction={direction!r} must be the motion's, {motion.direction!r}, or None")
+        refuse("direction", direction, f"{motion.direction!r}, the motion's, or None", part)
     if recording.get_num_segments() != motion.num_segments:
-        raise ValueError(
-            f"motion has {motion.num_segments} segments; allowed: as many as the recording, "
-            f"{recording.get_num_segments()}"
-        )
+        number = recording.get_num_segments()
+        refuse("motion.num_segments", motion.num_segments, f"{number}, as many as the recording has", part)
     if len(peaks) != len(peak_locations):
-        raise ValueError(
-            f"peak_locations has {len(peak_locations)} entries; allowed: as many as peaks, {len(peaks)}"
-        )
+        refuse("peak_locations", peak_locations, f"as many as peaks, {len(peaks)}", part)
     if motion.direction not in (peak_locations.dtype.names or ()):
-        raise ValueError(f"peak_locations must have the field {motion.direction!r}, the motion's direction")
-    if not all(np.isfinite(part).all() for part in motion.displacement):
-        raise ValueError("motion has displacements that are not finite; allowed: finite ones")
-    if not (isinstance(num_folds, int | np.integer) and num_folds >= 2):
-        raise ValueError(f"num_folds={num_folds!r} must be a whole number, at least 2")
-    if not (isinstance(seed, int | np.integer) and seed >= 0):
-        raise ValueError(f"seed={seed!r} must be a whole number, at least 0")
+        allowed = f"with the field {motion.direction!r}, the motion's direction"
+        refuse("peak_locations", peak_locations, allowed, part)
+    if not all(np.isfinite(displacement).all() for displacement in motion.displacement):
+        refuse("motion.displacement", motion.displacement, "finite um", part)
 
 
 def _depth_range(contact_depths: np.ndarray, spikes: MotionSpikes) -> tuple[float, float]:

@@ -1,8 +1,10 @@
-"""What SpikeInterface's methods accept, and whether a preset's values fit.
+"""What methods accept, and whether a preset's values fit.
 
-The names, types and defaults come from the signatures of the methods themselves, so a preset is held against
-the installed SpikeInterface and not against a copy of its documentation. What a signature cannot say (a
-radius is positive, a direction is x, y or z) is in the tables at the top.
+Names and defaults come from the signatures of the methods themselves, so a preset is held against the installed
+SpikeInterface and not against a copy of its documentation. Values of steadyspike's own methods are held against their
+declarations (`steadyspike.core.settings`); what the signatures of SpikeInterface's cannot say (a radius is positive, a
+direction is x, y or z) is in the tables at the top. Which methods there are is told by `provide`, when they are
+registered.
 
 Each check yields problems as pairs ``(key, text)`` and raises nothing, so that a user sees all of them.
 """
@@ -11,18 +13,20 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from importlib import import_module
 from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 
+from steadyspike.core.settings import Settings, settings_of
+
 Problem = tuple[str, str]
 Parameters = dict[str, inspect.Parameter]
 Choices = Mapping[str, tuple[str, ...]]
-
-OUR_INTERPOLATION = "steady_interpolate_motion"
 
 STEP_CHOICES: Choices = {
     "border_mode": ("remove_channels", "force_extrapolate", "force_zeros"),
@@ -39,7 +43,7 @@ MOTION_CHOICES: Choices = {
     "feature": ("ptp", "energy", "peak_voltage"),
     "center_of_mass.feature": ("ptp", "mean", "energy", "peak_voltage"),
     "weight_method.mode": ("exponential_3d", "gaussian_2d"),
-    "reference_displacement": ("midrange", "mean", "median"),
+    "reference_displacement": ("mean", "median", "time", "mode_search"),
 }
 # words that a number may be replaced by
 WORDS_TOO: Choices = {
@@ -52,17 +56,15 @@ POSITIVE = {
     "p", "max_distance_um", "bin_s", "bin_um", "win_step_um", "win_scale_um", "max_displacement_um",
     "max_disp_um", "time_horizon_s", "num_closest", "interpolation_time_bin_size_s", "freq", "freq_min",
     "freq_max", "filter_order", "num_random_chunks", "chunk_duration_s", "n_neighbors", "psd_hf_threshold",
-    "sigma_list_um", "sigma_3d", "num_amp_bins", "num_iterations", "batch_size", "num_amplitude_bins",
-    "template_smooth_um", "max_segment_displacement_um", "depth_kernel_um", "feature_kernel",
-    "max_peaks_per_bin", "peaks_per_window", "num_shifts_block", "online_warmup_s",
+    "sigma_list_um", "sigma_3d", "num_amp_bins", "num_iterations", "batch_size", "num_shifts_block",
 }  # fmt: skip
 NOT_NEGATIVE = {
     "margin_ms", "margin_um", "z_list_um", "histogram_depth_smooth_um", "histogram_time_smooth_s",
-    "refine_iterations", "negligible_um", "hist_margin_um", "residual_rounds", "smoothing_sigma",
+    "hist_margin_um", "smoothing_sigma",
 }  # fmt: skip
 INTERVALS = {"percentile": (0, 100), "nyquist_threshold": (0, 1), "mincorr": (0, 1), "corr_threshold": (0, 1)}
 RANGED = POSITIVE | NOT_NEGATIVE | INTERVALS.keys()
-WHOLE = {"seed", "filter_order", "batch_size", "refine_iterations", "residual_rounds", "max_peaks_per_bin"}
+WHOLE = {"seed", "filter_order", "batch_size"}
 WHOLE_PREFIXES = ("num_", "n_")
 
 # steps that pass further arguments on, and the functions that take them in the end
@@ -86,6 +88,54 @@ FROM_COMPUTE_MOTION = RECORDING | {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Methods:
+    """What a preset can name: functions that give methods by name, as they are when they are asked for.
+
+    Attributes
+    ----------
+    detectors, localizers, estimators : callable
+        Methods of `detect_peaks`, `localize_peaks` and `estimate_motion`: classes.
+    interpolations : callable
+        Methods of `interpolate_motion` beside SpikeInterface's own, which has no name: functions.
+    steps : callable
+        Steps of preprocessing pipelines: functions or classes.
+    """
+
+    detectors: Callable[[], Mapping[str, Any]]
+    localizers: Callable[[], Mapping[str, Any]]
+    estimators: Callable[[], Mapping[str, Any]]
+    interpolations: Callable[[], Mapping[str, Any]]
+    steps: Callable[[], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What one method accepts.
+
+    Attributes
+    ----------
+    parameters : dict
+        Its parameters by name.
+    is_open : bool
+        Whether other names are allowed too, because it passes them on unseen.
+    declared : type or None
+        The declaration of its parameters, where it has one.
+    """
+
+    parameters: Parameters
+    is_open: bool = False
+    declared: type[Settings] | None = None
+
+
+_provided: list[Methods] = []
+
+
+def provide(methods: Methods) -> None:
+    """Say which methods there are; `steadyspike.integration` does, when it registers."""
+    _provided[:] = [methods]
+
+
 def check_motion(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
     """Check the five tables of a motion preset against SpikeInterface's methods."""
     methods = _motion_methods()
@@ -93,24 +143,22 @@ def check_motion(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
         if not values and table in ("select_kwargs", "interpolate_motion_kwargs"):
             continue
         if table == "interpolate_motion_kwargs" and "method" not in values:
-            yield from check_values(
-                values, _their_interpolation(), table, "interpolate_motion", MOTION_CHOICES
-            )
+            accepted = Accepted(_their_interpolation())
+            yield from check_values(values, accepted, table, "interpolate_motion", MOTION_CHOICES)
         else:
             yield from _check_method(table, values, methods[table])
 
 
 def check_steps(steps: list[dict[str, Any]]) -> Iterator[Problem]:
-    """Check the steps of a preprocessing preset against SpikeInterface's pipeline."""
-    from spikeinterface.preprocessing.pipeline import pp_names_to_functions
-
+    """Check the steps of a preprocessing preset against those that a pipeline can have."""
+    known = _provided[0].steps()
     for index, step in enumerate(steps):
         name, key = step["name"], f"steps[{index}]"
-        if name not in pp_names_to_functions:
-            yield f"{key}.name", f"{name!r} is no step; {_instead(name, pp_names_to_functions)}"
+        if name not in known:
+            yield f"{key}.name", f"{name!r} is no step; {_instead(name, known)}"
             continue
-        accepted, is_open = _step_parameters(name, pp_names_to_functions[name])
-        yield from check_values(step["params"], accepted, f"{key}.params", name, STEP_CHOICES, is_open)
+        accepted = _step_parameters(name, known[name])
+        yield from check_values(step["params"], accepted, f"{key}.params", name, STEP_CHOICES)
 
 
 def check_plain(key: str, value: Any) -> Iterator[Problem]:
@@ -129,12 +177,7 @@ def check_plain(key: str, value: Any) -> Iterator[Problem]:
 
 
 def check_values(
-    values: Mapping[str, Any],
-    accepted: Parameters,
-    key: str,
-    owner: str,
-    choices: Choices,
-    is_open: bool = False,
+    values: Mapping[str, Any], accepted: Accepted, key: str, owner: str, choices: Choices
 ) -> Iterator[Problem]:
     """Check the names and values given to one method, and that nothing it needs is missing.
 
@@ -142,32 +185,35 @@ def check_values(
     ----------
     values : mapping
         What the preset gives.
-    accepted : dict
-        The method's parameters by name.
+    accepted : Accepted
+        What the method accepts.
     key : str
         Where in the preset the values stand.
     owner : str
         Name of the method.
     choices : mapping
-        Words allowed for a parameter, under its name or under "owner.name".
-    is_open : bool, default: False
-        Whether other names are allowed too, because the method passes them on unseen.
+        Words allowed for a parameter that is not declared, under its name or under "owner.name".
     """
+    parameters, declared = accepted.parameters, accepted.declared
     for name, value in values.items():
+        if declared is not None and name in declared.model_fields:
+            if problem := declared.problem(name, value):
+                yield f"{key}.{name}", f"is {value!r}; allowed: {problem}"
+            continue
         if isinstance(value, str) and value in WORDS_TOO.get(f"{owner}.{name}", ()):
             continue
-        if name in accepted:
+        if name in parameters:
             words = choices.get(f"{owner}.{name}", choices.get(name, ()))
-            yield from _check_value(f"{key}.{name}", name, value, accepted[name], words)
-        elif not is_open:
-            yield f"{key}.{name}", f"is no parameter of {owner!r}; {_instead(name, accepted)}"
-    for name, parameter in accepted.items():
+            yield from _check_value(f"{key}.{name}", name, value, parameters[name], words)
+        elif not accepted.is_open:
+            yield f"{key}.{name}", f"is no parameter of {owner!r}; {_instead(name, parameters)}"
+    for name, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and name not in values:
             yield f"{key}.{name}", f"is missing, and {owner!r} cannot do without it"
 
 
 def _check_method(
-    table: str, values: Mapping[str, Any], methods: Mapping[str, Callable[[], Parameters]]
+    table: str, values: Mapping[str, Any], methods: Mapping[str, Callable[[], Accepted]]
 ) -> Iterator[Problem]:
     method = values.get("method")
     if method is None:
@@ -190,11 +236,11 @@ def _check_value(
     if callable(default) and default is not inspect.Parameter.empty:
         yield key, "takes a function, which a preset cannot hold; leave it out"
     elif words and value not in words:
-        yield key, f"is {value!r}; allowed: {', '.join(repr(word) for word in words)}"
+        yield key, f"is {value!r}; allowed: {_any_of(map(repr, words))}"
     elif problem := _wrong_type(name, value, default) or _out_of_range(name, value):
         yield key, f"is {value!r}; allowed: {problem}"
     elif name == "weight_method":
-        yield from check_values(value, _convolution_weights(), key, name, MOTION_CHOICES)
+        yield from check_values(value, Accepted(_convolution_weights()), key, name, MOTION_CHOICES)
 
 
 def _wrong_type(name: str, value: Any, default: Any) -> str | None:
@@ -207,7 +253,7 @@ def _wrong_type(name: str, value: Any, default: Any) -> str | None:
     if isinstance(default, int | float):
         return None if is_number else "a number"
     if isinstance(default, str) and name in RANGED:
-        return None if is_number else f"a number, or {default!r}"
+        return None if is_number else f"a number or {default!r}"
     if isinstance(default, str):
         return None if isinstance(value, str) else "text"
     if isinstance(default, list | tuple | np.ndarray):
@@ -225,11 +271,16 @@ def _out_of_range(name: str, value: Any) -> str | None:
     if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
         return "a number"
     if name in POSITIVE:
-        return None if all(number > 0 for number in numbers) else "greater than 0"
+        return None if all(number > 0 for number in numbers) else "a number > 0"
     if name in NOT_NEGATIVE:
-        return None if all(number >= 0 for number in numbers) else "0 or greater"
+        return None if all(number >= 0 for number in numbers) else "a number >= 0"
     low, high = INTERVALS[name]
-    return None if all(low <= number <= high for number in numbers) else f"{low} to {high}"
+    return None if all(low <= number <= high for number in numbers) else f"a number >= {low} and <= {high}"
+
+
+def _any_of(words: Iterable[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _instead(name: Any, known: Mapping[str, Any]) -> str:
@@ -246,37 +297,36 @@ def parameters_of(function: Callable, hidden: set[str] = FROM_COMPUTE_MOTION) ->
     return named, any(p.kind is p.VAR_KEYWORD for p in variadic.values())
 
 
-def _motion_methods() -> dict[str, dict[str, Callable[[], Parameters]]]:
-    """Return, for each table of a motion preset, how to get the parameters of each of its methods."""
-    from spikeinterface.sortingcomponents.motion.motion_estimation import estimate_motion_methods
-    from spikeinterface.sortingcomponents.peak_detection import detect_peak_methods
-    from spikeinterface.sortingcomponents.peak_localization import peak_localization_methods
+def _motion_methods() -> dict[str, dict[str, Callable[[], Accepted]]]:
+    """Return, for each table of a motion preset, how to learn what each of its methods accepts."""
+    methods = _provided[0]
 
-    def constructor(method_class: type) -> Callable[[], Parameters]:
-        return lambda: parameters_of(method_class)[0]
-
-    def estimator(name: str, method_class: Any) -> Callable[[], Parameters]:
-        return lambda: _estimator_parameters(name, method_class)
+    def by_name(
+        accepted: Callable[[str, Any], Accepted], found: Mapping[str, Any]
+    ) -> dict[str, Callable[[], Accepted]]:
+        return {name: partial(accepted, name, method) for name, method in found.items()}
 
     return {
-        "detect_kwargs": {name: constructor(cls) for name, cls in detect_peak_methods.items()},
-        "select_kwargs": {"uniform": _uniform_selection},
-        "localize_peaks_kwargs": {name: constructor(cls) for name, cls in peak_localization_methods.items()},
-        "estimate_motion_kwargs": {
-            name: estimator(name, cls) for name, cls in estimate_motion_methods.items()
-        },
-        "interpolate_motion_kwargs": {OUR_INTERPOLATION: _our_interpolation},
+        "detect_kwargs": by_name(_called, methods.detectors()),
+        "select_kwargs": {"uniform": lambda: Accepted(_uniform_selection())},
+        "localize_peaks_kwargs": by_name(_called, methods.localizers()),
+        "estimate_motion_kwargs": by_name(_estimator, methods.estimators()),
+        "interpolate_motion_kwargs": by_name(_called, methods.interpolations()),
     }
 
 
-def _estimator_parameters(name: str, method_class: Any) -> Parameters:
+def _called(_: str, method: Callable) -> Accepted:
+    return Accepted(parameters_of(method)[0], declared=settings_of(method))
+
+
+def _estimator(name: str, method_class: Any) -> Accepted:
     from spikeinterface.sortingcomponents.motion import dredge
     from spikeinterface.sortingcomponents.motion.motion_estimation import estimate_motion
 
     passed_on = {"dredge_ap": dredge.dredge_ap, "dredge_lfp": dredge.dredge_online_lfp}
     specific, _ = parameters_of(passed_on.get(name, method_class.run))
     general, _ = parameters_of(estimate_motion, FROM_COMPUTE_MOTION | {"margin_um"})
-    return {**specific, **general}
+    return Accepted({**specific, **general}, declared=settings_of(method_class))
 
 
 def _uniform_selection() -> Parameters:
@@ -294,23 +344,17 @@ def _their_interpolation() -> Parameters:
     return parameters_of(InterpolateMotionRecording)[0]
 
 
-def _our_interpolation() -> Parameters:
-    from steadyspike.preprocessing.motion_interpolation import interpolate_motion
-
-    return parameters_of(interpolate_motion)[0]
-
-
 def _convolution_weights() -> Parameters:
     from spikeinterface.postprocessing.localization_tools import get_convolution_weights
 
     return parameters_of(get_convolution_weights)[0]
 
 
-def _step_parameters(name: str, function: Callable) -> tuple[Parameters, bool]:
+def _step_parameters(name: str, function: Callable) -> Accepted:
     accepted, is_open = parameters_of(function, RECORDING)
     for path in PASSED_ON.get(name, ()):
         module, _, attribute = path.rpartition(".")
         # a function of the same name can hide the module, so that it has to be imported by its path
         passed, _ = parameters_of(getattr(import_module(module), attribute), RECORDING)
         accepted, is_open = {**passed, **accepted}, False
-    return accepted, is_open
+    return Accepted(accepted, is_open, settings_of(function))
