@@ -4,6 +4,8 @@ from . import peaks as peaks
 from .evaluation.denoising.evaluate import evaluate_deepinterpolation as evaluate_deepinterpolation
 from .integration.acceleration.switch import accelerate as accelerate
 from .integration.acceleration.switch import accelerated as accelerated
+from .integration.acceleration.switch import repair as repair
+from .integration.acceleration.switch import repaired as repaired
 from .integration.register import registered as registered
 from .library.hub.client import pull_from_hub as pull_from_hub
 from .library.hub.client import push_to_hub as push_to_hub
