@@ -177,7 +177,7 @@ def run_script(script: Path, recording: Path, preset: str, accelerated: bool) ->
     preset : str
         Motion preset.
     accelerated : bool
-        Whether the environment asks for acceleration.
+        Whether it is run by ``steadyspike run``.
 
     Returns
     -------
@@ -187,10 +187,11 @@ def run_script(script: Path, recording: Path, preset: str, accelerated: bool) ->
     one = dict.fromkeys(
         ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
     )
-    environment = {**os.environ, **one, "STEADYSPIKE_ACCELERATE": "1" if accelerated else "0"}
+    environment = {**os.environ, **one}
+    run = ["-m", "steadyspike", "run"] if accelerated else []
     motion_file = script.with_name("motion.npz")
     done = subprocess.run(
-        [sys.executable, str(script), str(recording), preset, str(motion_file)],
+        [sys.executable, *run, str(script), str(recording), preset, str(motion_file)],
         env=environment,
         cwd=script.parent,
         capture_output=True,

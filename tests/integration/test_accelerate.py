@@ -1,5 +1,6 @@
 import inspect
 import json
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -11,7 +12,7 @@ from spikeinterface.core import job_tools
 from spikeinterface.preprocessing.filter import FilterRecordingSegment
 
 import steadyspike
-from steadyspike.integration.acceleration import calls, patching, threads
+from steadyspike.integration.acceleration import calls, patching, switch, threads
 from steadyspike.integration.acceleration.declarations import declared
 
 
@@ -171,7 +172,7 @@ def start(recording):
     return {"recording": recording}
 
 if __name__ == "__main__":
-    if sys.argv[1] == "call":
+    if sys.argv[1:]:
         import steadyspike
         steadyspike.accelerate()
     recording = si.bandpass_filter(si.generate_recording(num_channels=4, durations=[2.0], seed=0))
@@ -184,13 +185,37 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("by", ["call", "environment"])
-def test_spawned_workers_are_accelerated(tmp_path, by, monkeypatch):
+@pytest.mark.parametrize("by", [["call"], []], ids=["call", "steadyspike run"])
+def test_spawned_workers_are_accelerated(tmp_path, by):
     script = tmp_path / "script.py"
     script.write_text(SPAWNED)
-    if by == "environment":
-        monkeypatch.setenv("STEADYSPIKE_ACCELERATE", "1")
-    subprocess.run([sys.executable, str(script), by], check=True, timeout=300)
+    run = [] if by else ["-m", "steadyspike", "run"]
+    subprocess.run([sys.executable, *run, str(script), *by], check=True, timeout=300)
+
+
+@pytest.mark.parametrize(
+    ("value", "on"),
+    [
+        *[(value, True) for value in ("1", "true", "Yes", " ON ")],
+        *[(value, False) for value in ("0", "False", "no", " off", "", "  ")],
+    ],
+)
+def test_environment_says_whether_importing_accelerates(value, on):
+    script = "import steadyspike; print(steadyspike.accelerated().on)"
+    environment = {**os.environ, "STEADYSPIKE_ACCELERATE": value}
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", script],
+        env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == str(on)
+
+
+def test_value_that_means_neither_is_told():
+    with pytest.warns(
+        UserWarning, match="STEADYSPIKE_ACCELERATE='maybe'; allowed: 1, true, yes, on, 0, false"
+    ):
+        switch.accelerate_if_told("maybe")
+    assert not steadyspike.accelerated().on
 
 
 def test_threads_cover_every_range_once():

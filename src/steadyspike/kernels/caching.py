@@ -8,8 +8,10 @@ folder of the user's own among the temporary files is tried last, and whatever f
 from __future__ import annotations
 
 import os
+import pickle
 import stat
 import tempfile
+from contextlib import suppress
 from typing import Any
 
 from numba.core import caching, dispatcher
@@ -50,7 +52,7 @@ def user_id() -> str:
 
 
 class _Files(caching.FunctionCache._impl_class):  # type: ignore[name-defined,misc]
-    _locator_classes = [*caching.FunctionCache._impl_class._locator_classes, TemporaryFolderLocator]
+    _locator_classes = (*caching.FunctionCache._impl_class._locator_classes, TemporaryFolderLocator)
 
 
 class KernelCache(caching.FunctionCache):
@@ -62,8 +64,13 @@ class KernelCache(caching.FunctionCache):
         """Return what was compiled before, or None."""
         try:
             return super().load_overload(sig, target_context)
-        except (OSError, EOFError):
-            return None
+        except OSError:
+            pass
+        except (EOFError, pickle.UnpicklingError):
+            # cut short: what is written next begins anew
+            with suppress(OSError):
+                self.flush()
+        return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep what was compiled."""
