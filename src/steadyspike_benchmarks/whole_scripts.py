@@ -1,8 +1,8 @@
 """A plain script of SpikeInterface, unchanged, with and without acceleration, each run in a process of its own.
 
 The script is that of SpikeInterface's tutorial on drift: a lazy chain of band-pass and common reference, one call of
-`correct_motion`, and the corrected recording read once. It knows nothing of steadyspike; the environment variable
-``STEADYSPIKE_ACCELERATE`` makes the difference. The recording is simulated once and lies on disk, in the page cache as
+`correct_motion`, and the corrected recording read once. It knows nothing of steadyspike;
+``steadyspike run script.py`` makes the difference. The recording is simulated once and lies on disk, in the page cache as
 far as memory allows.
 """
 

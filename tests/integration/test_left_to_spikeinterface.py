@@ -14,7 +14,7 @@ from spikeinterface.preprocessing.filter import FilterRecordingSegment
 from spikeinterface.preprocessing.phase_shift import PhaseShiftRecordingSegment
 
 import steadyspike
-from steadyspike.integration.acceleration import patching, sources
+from steadyspike.integration.acceleration import sources
 from steadyspike.integration.acceleration.declarations import declared
 from steadyspike.integration.acceleration.replacements import detection, filters, noise
 
@@ -33,8 +33,8 @@ def reasons(name):
 @pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: f"{patch.function.__module__}.{patch.attribute}")
 def test_source_of_the_installed_spikeinterface_is_known(patch):
     import_module(patch.modules[0])
-    original = patching.original_of(patch.modules[0], patch.attribute)
-    found = sources.of_patch(patch, original, patching.original_of)
+    original = sources.original_of(patch.modules[0], patch.attribute)
+    found = sources.of_patch(patch, original)
     assert found in patch.sources, (
         f"SpikeInterface {si.__version__} has another {patch.modules[0]}.{patch.attribute}, or another of its helpers, "
         f"than the replacement was made for. Compare what they do, adapt {patch.function.__module__}."
@@ -42,11 +42,16 @@ def test_source_of_the_installed_spikeinterface_is_known(patch):
     )
 
 
-def test_the_fingerprints_can_be_printed(capsys):
+def test_the_fingerprints_can_be_printed(capsys, monkeypatch):
     sources.main()
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + len(PATCHES)
     assert all(line.split()[1] == "known" for line in lines[1:])
+    monkeypatch.setattr(FilterRecordingSegment, "get_traces", halved)
+    monkeypatch.delattr(sys.modules["spikeinterface.preprocessing.phase_shift"], "apply_frequency_shift")
+    sources.main()
+    changed = [line for line in capsys.readouterr().out.splitlines() if line not in lines]
+    assert ["NEW: add" in line or "cannot be read" in line for line in changed] == [True, True]
 
 
 SOURCE = '''

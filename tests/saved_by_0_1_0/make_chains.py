@@ -7,9 +7,9 @@ import numpy as np
 import spikeinterface.full as si
 from make_parent import IDS, LENGTHS, NUM_CHANNELS, QUIET, RATE, T_STARTS, parent_of
 from spikeinterface.core.motion import Motion
-from steadyspike.keras_model import KerasModel
 
 import steadyspike
+from steadyspike.keras_model import KerasModel
 from steadyspike.preprocessing.bandpass import SteadyBandpassFilterRecording
 from steadyspike.preprocessing.common_reference import SteadyCommonReferenceRecording
 from steadyspike.preprocessing.deepinterpolation import SteadyDeepInterpolateRecording

@@ -3,15 +3,15 @@
 import numpy as np
 import torch
 from make_parent import POSITIONS, RATE
+
+import steadyspike
 from steadyspike.keras_weights import write_keras_unet
 from steadyspike.model_folder import NetworkConfig, save_model
 from steadyspike.models import config_of
+from steadyspike.networks import make_network
 from steadyspike.probe_layout import layout_of
 from steadyspike.spike_models import SpikeDetectorConfig, WaveformDenoiserConfig
 from steadyspike.waveform_models import SpikeClassifierConfig, WaveformAutoencoderConfig
-
-import steadyspike
-from steadyspike.networks import make_network
 
 
 def network_of(name, **sizes):

@@ -21,11 +21,9 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterable
-from importlib import import_module
 from typing import Any
 
 from steadyspike.integration import late_import
-from steadyspike.integration.acceleration import sources
 from steadyspike.integration.acceleration.calls import (
     NotCoveredError,
     NothingToRepairError,
@@ -33,6 +31,7 @@ from steadyspike.integration.acceleration.calls import (
     upstreams_own,
 )
 from steadyspike.integration.acceleration.declarations import Patch
+from steadyspike.integration.acceleration.sources import original_of, refusal
 
 Place = tuple[str, str]
 """Module, and "function" or "Class.method" in it."""
@@ -81,15 +80,6 @@ def activate(patches: Iterable[Patch], names: dict[bool, Iterable[str] | None]) 
 def absent() -> dict[str, str]:
     """Return names of active patches that have no place in the installed SpikeInterface, with the reason."""
     return dict(_absent)
-
-
-def original_of(module: str, attribute: str) -> Any:
-    """Return SpikeInterface's own function, whether or not it is replaced at the moment."""
-    found = import_module(module)
-    for part in attribute.split("."):
-        found = inspect.getattr_static(found, part)
-    found = getattr(found, "__func__", found)
-    return getattr(found, "_steadyspike_original", found)
 
 
 def is_taken(module: str, attribute: str) -> bool:
@@ -262,7 +252,7 @@ def _refusal(patch: Patch, original: Callable) -> str | None:
     """Look at SpikeInterface's source once, at the first call."""
     key = (patch, original)
     if key not in _refusals:
-        _refusals[key] = sources.refusal(patch, original, original_of)
+        _refusals[key] = refusal(patch, original)
     return _refusals[key]
 
 

@@ -71,7 +71,16 @@ def _canonical(node: Any) -> str:
     return f"{type(node).__name__}({','.join(told)})"
 
 
-def of_patch(patch: Patch, original: Callable, original_of: Callable[[str, str], Any]) -> str:
+def original_of(module: str, attribute: str) -> Any:
+    """Return SpikeInterface's own function, whether or not it is replaced at the moment."""
+    found = import_module(module)
+    for part in attribute.split("."):
+        found = inspect.getattr_static(found, part)
+    found = getattr(found, "__func__", found)
+    return getattr(found, "_steadyspike_original", found)
+
+
+def of_patch(patch: Patch, original: Callable) -> str:
     """Return the fingerprint of a patch for SpikeInterface's function and its helpers as they are now."""
     helpers = []
     for helper in patch.helpers:
@@ -80,31 +89,32 @@ def of_patch(patch: Patch, original: Callable, original_of: Callable[[str, str],
     return fingerprint((original, *helpers))
 
 
-def refusal(patch: Patch, original: Callable, original_of: Callable[[str, str], Any]) -> str | None:
+def refusal(patch: Patch, original: Callable) -> str | None:
     """Tell why a patch is not for SpikeInterface's function as it is now; None if it is."""
     try:
-        found = of_patch(patch, original, original_of)
+        found = of_patch(patch, original)
     except Exception as error:
         return f"its source in SpikeInterface cannot be read ({type(error).__name__}: {error})"
-    return (
-        None if found in patch.sources else f"another source in SpikeInterface than it was made for ({found})"
-    )
+    if found in patch.sources:
+        return None
+    return f"another source in SpikeInterface than it was made for ({found})"
 
 
 def main() -> None:
     """Print the fingerprint of every patch for the installed SpikeInterface, and whether it is known."""
     from importlib.metadata import version
 
-    from steadyspike.integration.acceleration.patching import original_of
-
     print(f"SpikeInterface {version('spikeinterface')}")
     for patch in declared(repairs=False) + declared(repairs=True):
         module = patch.modules[0]
-        import_module(module)
-        found = of_patch(patch, original_of(module, patch.attribute), original_of)
+        where = f"{module}.{patch.attribute}  in {patch.function.__module__}.{patch.function.__name__}"
+        try:
+            found = of_patch(patch, original_of(module, patch.attribute))
+        except Exception as error:
+            print(f"{'-' * LENGTH}  cannot be read ({type(error).__name__}: {error})  {where}")
+            continue
         told = "known" if found in patch.sources else f'NEW: add "{found}" to sources'
-        where = f"{patch.function.__module__}.{patch.function.__name__}"
-        print(f"{found}  {told}  {module}.{patch.attribute}  in {where}")
+        print(f"{found}  {told}  {where}")
 
 
 if __name__ == "__main__":

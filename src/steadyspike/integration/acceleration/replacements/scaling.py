@@ -10,8 +10,8 @@ from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor
 
 from steadyspike.integration.acceleration.calls import NotCoveredError
 from steadyspike.integration.acceleration.declarations import replaces
-from steadyspike.integration.acceleration.patching import original_of
 from steadyspike.integration.acceleration.replacements.filters import check_channels
+from steadyspike.integration.acceleration.sources import original_of
 from steadyspike.integration.acceleration.threads import over_ranges
 from steadyspike.kernels.channels.column_statistics import (
     column_median_deviations,
