@@ -30,6 +30,35 @@ def test_import_alone_loads_nothing_heavy():
     assert not {"torch", "tensorflow", "matplotlib", "sklearn", "rich", "typer"} & set(loaded)
 
 
+def test_replacements_are_loaded_by_accelerate_alone_and_without_torch():
+    # what SpikeInterface loads by itself is not ours
+    script = """
+import sys, steadyspike
+rooms = [name for name in sys.modules if name.startswith("steadyspike.integration.acceleration")]
+steadyspike.accelerate()
+steadyspike.repair()
+print(*rooms, "then", *sys.modules)
+"""
+    loaded = run(script)
+    before, after = loaded[: loaded.index("then")], loaded[loaded.index("then") :]
+    assert before == []
+    assert "steadyspike.integration.acceleration.replacements.dredge" in after
+    assert not {"torch", "tensorflow", "matplotlib", "sklearn", "pandas"} & set(after)
+
+
+def test_accelerate_compiles_nothing():
+    script = """
+import steadyspike
+steadyspike.accelerate()
+from numba.core.dispatcher import Dispatcher
+import gc
+kernels = [one for one in gc.get_objects() if isinstance(one, Dispatcher)]
+kernels = [one for one in kernels if one.py_func.__module__.startswith("steadyspike.")]
+print(len(kernels) > 20, sum(len(one.signatures) for one in kernels))
+"""
+    assert run(script) == ["True", "0"]
+
+
 def test_any_part_can_be_imported_first():
     parts = [
         *("steadyspike.preprocessing.bandpass", "steadyspike.preprocessing.common_reference"),

@@ -55,8 +55,7 @@ def test_wheel_holds_every_module_and_nothing_else(wheel_files):
     }
     shipped = {name for name in wheel_files if ".dist-info/" not in name and not name.endswith(".toml")}
     models = {f"steadyspike/{path.relative_to(package).as_posix()}" for path in _bundled_files()}
-    startup = {"steadyspike_startup.py", "steadyspike_startup.pth"}
-    assert shipped == modules | models | startup | {"steadyspike/py.typed"}
+    assert shipped == modules | models | {"steadyspike/py.typed"}
 
 
 def test_bundled_models_are_small_and_whole():

@@ -32,5 +32,7 @@ def __getattr__(name: str) -> _Any:
 
 _moved.watch()
 _register()
-if _environ.get("STEADYSPIKE_ACCELERATE", "0") not in ("", "0"):
-    _find("accelerate")()
+if _environ.get("STEADYSPIKE_ACCELERATE", "").strip():
+    from steadyspike.integration.acceleration.switch import accelerate_if_told as _accelerate_if_told
+
+    _accelerate_if_told(_environ["STEADYSPIKE_ACCELERATE"])

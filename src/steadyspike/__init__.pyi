@@ -4,6 +4,8 @@ from . import peaks as peaks
 from .evaluation.denoising.evaluate import evaluate_deepinterpolation as evaluate_deepinterpolation
 from .integration.acceleration.switch import accelerate as accelerate
 from .integration.acceleration.switch import accelerated as accelerated
+from .integration.acceleration.switch import repair as repair
+from .integration.acceleration.switch import repaired as repaired
 from .integration.register import registered as registered
 from .library.models.folder import load_model as load_model
 from .library.presets.presets import list_presets as list_presets

@@ -1,8 +1,8 @@
 """A plain script of SpikeInterface, unchanged, with and without acceleration, each run in a process of its own.
 
 The script is that of SpikeInterface's tutorial on drift: a lazy chain of band-pass and common reference, one call of
-`correct_motion`, and the corrected recording read once. It knows nothing of steadyspike; the environment variable
-``STEADYSPIKE_ACCELERATE`` makes the difference. The recording is simulated once and lies on disk, in the page cache as
+`correct_motion`, and the corrected recording read once. It knows nothing of steadyspike;
+``steadyspike run script.py`` makes the difference. The recording is simulated once and lies on disk, in the page cache as
 far as memory allows.
 """
 
@@ -177,7 +177,7 @@ def run_script(script: Path, recording: Path, preset: str, accelerated: bool) ->
     preset : str
         Motion preset.
     accelerated : bool
-        Whether the environment asks for acceleration.
+        Whether it is run by ``steadyspike run``.
 
     Returns
     -------
@@ -187,10 +187,11 @@ def run_script(script: Path, recording: Path, preset: str, accelerated: bool) ->
     one = dict.fromkeys(
         ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
     )
-    environment = {**os.environ, **one, "STEADYSPIKE_ACCELERATE": "1" if accelerated else "0"}
+    environment = {**os.environ, **one}
+    run = ["-m", "steadyspike", "run"] if accelerated else []
     motion_file = script.with_name("motion.npz")
     done = subprocess.run(
-        [sys.executable, str(script), str(recording), preset, str(motion_file)],
+        [sys.executable, *run, str(script), str(recording), preset, str(motion_file)],
         env=environment,
         cwd=script.parent,
         capture_output=True,

@@ -9,3 +9,4 @@ def off_afterwards():
     calls.forget()
     yield
     steadyspike.accelerate(False)
+    steadyspike.repair(False)

@@ -1,6 +1,9 @@
+import inspect
 import json
+import os
 import subprocess
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -9,8 +12,8 @@ from spikeinterface.core import job_tools
 from spikeinterface.preprocessing.filter import FilterRecordingSegment
 
 import steadyspike
-from steadyspike.integration.acceleration import calls, patching, threads
-from steadyspike.integration.acceleration.patches import PATCHES
+from steadyspike.integration.acceleration import calls, patching, switch, threads
+from steadyspike.integration.acceleration.declarations import declared
 
 
 @pytest.fixture(scope="module")
@@ -19,39 +22,44 @@ def recording():
 
 
 def held():
-    """Whatever the patched names hold, as far as their modules are imported."""
-    return {
-        patch: patching._holder(patch)[0].__dict__[patching._holder(patch)[1]]
-        for patch in PATCHES
-        if patch.module in sys.modules
+    """Whatever the places of all patches hold, as far as their modules are imported."""
+    places = {
+        (module, patch.attribute)
+        for patch in declared(repairs=False) + declared(repairs=True)
+        for module in patch.modules
+        if module in sys.modules
     }
+    return {place: inspect.getattr_static(*patching._holder(place)) for place in places}
 
 
 def test_turning_off_restores_everything():
     before = held()
     starts = job_tools.process_worker_initializer, job_tools.thread_worker_initializer
     steadyspike.accelerate()
-    assert all(getattr(now, "_steadyspike_patch", None) == patch for patch, now in held().items())
+    steadyspike.repair()
+    assert all(patching._is_ours(now, place) for place, now in held().items())
+    assert not steadyspike.accelerated().unavailable
+    assert not steadyspike.repaired().unavailable
     steadyspike.accelerate()
     steadyspike.accelerate(False)
+    assert held() != before
+    steadyspike.repair(False)
     assert held() == before
     assert (job_tools.process_worker_initializer, job_tools.thread_worker_initializer) == starts
 
 
 def test_every_part_exists_and_keeps_its_signature():
-    import inspect
-    from importlib import import_module
-
-    for patch in PATCHES:
-        import_module(patch.module)
-        original = patching.original_of(patch.module, patch.attribute)
-        theirs = list(inspect.signature(original).parameters.values())
-        if isinstance(inspect.getattr_static(*patching._holder(patch)), classmethod):
-            theirs = theirs[1:]
-        ours = inspect.signature(patching._resolve(patch.replacement)).parameters.values()
-        assert len(theirs) == len(ours), patch
-        for one, other in zip(theirs, ours, strict=True):
-            assert (one.default, one.kind) == (other.default, other.kind), (patch, one)
+    for patch in declared(repairs=False):
+        for module in patch.modules:
+            import_module(module)
+            original = patching.original_of(module, patch.attribute)
+            theirs = list(inspect.signature(original).parameters.values())
+            if isinstance(inspect.getattr_static(*patching._holder((module, patch.attribute))), classmethod):
+                theirs = theirs[1:]
+            ours = inspect.signature(patch.function).parameters.values()
+            assert len(theirs) == len(ours), patch
+            for one, other in zip(theirs, ours, strict=True):
+                assert (one.default, one.kind) == (other.default, other.kind), (patch, one)
 
 
 def test_as_context_manager_it_takes_back_what_it_changed(recording):
@@ -164,7 +172,7 @@ def start(recording):
     return {"recording": recording}
 
 if __name__ == "__main__":
-    if sys.argv[1] == "call":
+    if sys.argv[1:]:
         import steadyspike
         steadyspike.accelerate()
     recording = si.bandpass_filter(si.generate_recording(num_channels=4, durations=[2.0], seed=0))
@@ -177,13 +185,37 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("by", ["call", "environment"])
-def test_spawned_workers_are_accelerated(tmp_path, by, monkeypatch):
+@pytest.mark.parametrize("by", [["call"], []], ids=["call", "steadyspike run"])
+def test_spawned_workers_are_accelerated(tmp_path, by):
     script = tmp_path / "script.py"
     script.write_text(SPAWNED)
-    if by == "environment":
-        monkeypatch.setenv("STEADYSPIKE_ACCELERATE", "1")
-    subprocess.run([sys.executable, str(script), by], check=True, timeout=300)
+    run = [] if by else ["-m", "steadyspike", "run"]
+    subprocess.run([sys.executable, *run, str(script), *by], check=True, timeout=300)
+
+
+@pytest.mark.parametrize(
+    ("value", "on"),
+    [
+        *[(value, True) for value in ("1", "true", "Yes", " ON ")],
+        *[(value, False) for value in ("0", "False", "no", " off", "", "  ")],
+    ],
+)
+def test_environment_says_whether_importing_accelerates(value, on):
+    script = "import steadyspike; print(steadyspike.accelerated().on)"
+    environment = {**os.environ, "STEADYSPIKE_ACCELERATE": value}
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", script],
+        env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == str(on)
+
+
+def test_value_that_means_neither_is_told():
+    with pytest.warns(
+        UserWarning, match="STEADYSPIKE_ACCELERATE='maybe'; allowed: 1, true, yes, on, 0, false"
+    ):
+        switch.accelerate_if_told("maybe")
+    assert not steadyspike.accelerated().on
 
 
 def test_threads_cover_every_range_once():

@@ -5,7 +5,7 @@ from spikeinterface.sortingcomponents.motion import estimate_motion, motion_util
 
 import steadyspike
 from steadyspike.integration.acceleration import calls
-from steadyspike.integration.acceleration.patching import original_of
+from steadyspike.integration.acceleration.sources import original_of
 from steadyspike.kernels.motion.binned_counts import histogram_2d
 from steadyspike.kernels.motion.pair_correlation import PairCorrelation
 

@@ -85,15 +85,18 @@ def test_errors_are_spikeinterfaces(inputs):
             estimate_motion(*inputs, method="dredge_ap", bin_um=5.0, xcorr_kw={"no_such": 1})
 
 
-def test_offline_is_full_under_acceleration(inputs):
-    with pytest.raises(ValueError, match="offline"):
-        estimate_motion(*inputs, method="dredge_ap", batching_mode="offline", bin_um=5.0)
+@pytest.mark.parametrize("sooner", [False, True])
+def test_offline_is_repaired_with_acceleration_or_without(inputs, sooner):
+    arguments = dict(method="dredge_ap", batching_mode="offline", bin_um=5.0)
     full = estimate_motion(*inputs, method="dredge_ap", bin_um=5.0)
-    with steadyspike.accelerate():
-        offline = estimate_motion(*inputs, method="dredge_ap", batching_mode="offline", bin_um=5.0)
-        uncovered = estimate_motion(
-            *inputs, method="dredge_ap", batching_mode="offline", bin_um=5.0, mincorr_percentile=0.0
-        )
+    with steadyspike.accelerate(sooner):
+        with pytest.raises(ValueError, match="offline"):
+            estimate_motion(*inputs, **arguments)
+        with steadyspike.repair():
+            offline = estimate_motion(*inputs, **arguments)
+            uncovered = estimate_motion(*inputs, mincorr_percentile=0.0, **arguments)
+        assert steadyspike.repaired()["dredge_ap"].taken == 2
+        assert steadyspike.accelerated().get("dredge_ap", calls.Calls()).taken == sooner
     assert_same(full, offline)
     assert uncovered.displacement[0].shape == full.displacement[0].shape
 

@@ -9,13 +9,28 @@ from spikeinterface.core.motion import Motion
 from spikeinterface.sortingcomponents.motion import estimate_motion, interpolate_motion
 
 import steadyspike
-from steadyspike.integration.acceleration.patches import PATCHES, REPAIRS
 
 
 def test_repairs_are_told():
-    assert set(REPAIRS) <= {patch.name for patch in PATCHES}
-    with steadyspike.accelerate():
-        assert all(sentence in repr(steadyspike.accelerated()) for sentence in REPAIRS.values())
+    with steadyspike.repair() as told:
+        report = steadyspike.repaired()
+        assert report.on
+        assert (
+            set(report.defects)
+            == set(report)
+            == {
+                *("compute_motion", "dredge_ap", "interpolate_motion", "locally_exclusive", "medicine"),
+            }
+        )
+        assert all(sentence in repr(told) for sentence in report.defects.values())
+    with steadyspike.repair(names=["medicine"]):
+        assert list(steadyspike.repaired().defects) == ["medicine"]
+    assert not steadyspike.repaired().on
+
+
+def test_names_that_are_not_repaired_are_refused():
+    with pytest.raises(ValueError, match=r"names=\['whiten'\] cannot be repaired; allowed: .*medicine"):
+        steadyspike.repair(names=["whiten"])
 
 
 def still_and_moving(num_segments):
@@ -31,7 +46,7 @@ def test_several_segments_are_interpolated():
     recording, motion = still_and_moving(2)
     with pytest.raises(ValueError, match="Several segment"):
         interpolate_motion(recording, motion)
-    with steadyspike.accelerate():
+    with steadyspike.repair():
         corrected = interpolate_motion(recording, motion)
     assert corrected.get_num_channels() < 16
     # what it gives for each segment is what that segment alone gives
@@ -52,7 +67,7 @@ def test_several_segments_are_interpolated():
 def test_channels_that_leave_in_any_segment_go():
     recording, motion = still_and_moving(2)
     motion.displacement[1] += 30.0
-    with steadyspike.accelerate():
+    with steadyspike.repair():
         both = interpolate_motion(recording, motion)
     first = Motion(motion.displacement[:1], motion.temporal_bins_s[:1], motion.spatial_bins_um)
     alone = interpolate_motion(recording.select_segments([0]), first)
@@ -65,7 +80,7 @@ def test_integers_become_float32(tmp_path):
     with pytest.raises(ValueError, match="non-floating"):
         interpolate_motion(integers, motion)
     expected = interpolate_motion(integers, motion, dtype="float32")
-    with steadyspike.accelerate():
+    with steadyspike.repair():
         corrected = interpolate_motion(integers, motion)
         assert corrected.dtype == np.dtype("float32")
         corrected.dump(tmp_path / "corrected.pickle")
@@ -83,7 +98,7 @@ def test_bins_of_a_size_with_a_time_vector(tmp_path):
     with pytest.raises(IndexError):
         interpolate_motion(vector, motion, interpolation_time_bin_size_s=0.5)
     expected = interpolate_motion(shifted, motion, interpolation_time_bin_size_s=0.5)
-    with steadyspike.accelerate():
+    with steadyspike.repair():
         ours = interpolate_motion(vector, motion, interpolation_time_bin_size_s=0.5)
         ours.dump(tmp_path / "corrected.pickle")
     edges, theirs = (one.segments[0].interpolation_time_bin_edges_s for one in (ours, expected))
@@ -95,11 +110,12 @@ def test_bins_of_a_size_with_a_time_vector(tmp_path):
 
 def test_what_needs_no_repair_is_left_alone():
     recording, motion = still_and_moving(1)
-    with steadyspike.accelerate():
+    with steadyspike.repair():
         interpolate_motion(recording, motion)
-        reasons = steadyspike.accelerated()["interpolate_motion_arguments"].fell_back
-    assert list(reasons) == ["nothing to repair"]
-    with steadyspike.accelerate(), pytest.raises(ValueError, match="Wrong border_mode"):
+        calls_of_it = steadyspike.repaired()["interpolate_motion"]
+    assert calls_of_it.taken == 0
+    assert not calls_of_it.fell_back
+    with steadyspike.repair(), pytest.raises(ValueError, match="Wrong border_mode"):
         interpolate_motion(recording, motion, border_mode="nonsense")
 
 
@@ -125,7 +141,7 @@ def test_medicine_follows_the_times(medicine, vector):
         times[30_000:] += 3600.0
         recording.set_times(times)
     theirs = estimate_motion(recording, peaks, locations, method="medicine")
-    with steadyspike.accelerate():
+    with steadyspike.repair():
         ours = estimate_motion(recording, peaks, locations, method="medicine")
     assert theirs.temporal_bins_s[0][0] == 0.5
     bins = theirs.temporal_bins_s[0] + 100.0
@@ -136,10 +152,10 @@ def test_medicine_follows_the_times(medicine, vector):
 
 def test_medicine_keeps_the_direction(medicine):
     inputs = drifting_peaks()
-    with steadyspike.accelerate():
+    with steadyspike.repair():
         assert estimate_motion(*inputs, method="medicine", direction="x").direction == "x"
         motion = estimate_motion(*inputs, method="medicine")
-        assert "nothing to repair" in steadyspike.accelerated()["medicine"].fell_back
+        assert steadyspike.repaired()["medicine"].taken == 1
     assert motion == estimate_motion(*inputs, method="medicine")
 
 
@@ -159,7 +175,7 @@ SELECTED = dict(
 def test_peaks_are_selected(spiking, tmp_path):
     with pytest.raises(TypeError, match="pipeline_nodes"):
         si.correct_motion(spiking, **SELECTED)
-    with steadyspike.accelerate():
+    with steadyspike.repair():
         corrected, info = si.correct_motion(
             spiking, output_motion_info=True, folder=tmp_path / "motion", **SELECTED
         )
@@ -174,7 +190,7 @@ def test_peaks_are_selected(spiking, tmp_path):
 
 def test_errors_after_selection_are_spikeinterfaces(spiking, tmp_path):
     wrong = {**SELECTED, "estimate_motion_kwargs": {"no_such": 1}}
-    with steadyspike.accelerate():
+    with steadyspike.repair():
         with pytest.raises(RuntimeError, match=r"Motion estimation failed. Error given: .*no_such"):
             si.compute_motion(spiking, **wrong)
         with pytest.warns(UserWarning, match="Motion estimation failed"):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from steadyspike.cli import correct, demo, denoise, evaluate, info, models, presets, train
+from steadyspike.cli import correct, demo, denoise, evaluate, info, models, presets, run, train
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -32,6 +32,7 @@ app.command("correct", epilog=correct.EXAMPLES)(correct.correct)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("denoise", epilog=denoise.EXAMPLES)(denoise.denoise)
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command("run", epilog=run.EXAMPLES, context_settings={"allow_interspersed_args": False})(run.run)
 app.add_typer(presets.app, name="presets")
 app.add_typer(models.app, name="models")
 app.command("info")(info.info)

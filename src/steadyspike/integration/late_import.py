@@ -1,4 +1,4 @@
-"""Something to do once, right after a module has been imported by whoever wants it."""
+"""An action that waits until someone imports a module, so that we need not import it for them."""
 
 from __future__ import annotations
 

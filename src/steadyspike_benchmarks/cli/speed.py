@@ -121,7 +121,7 @@ def scripts(
     """Run a script of SpikeInterface as it is and with acceleration.
 
     It filters, references, corrects motion, and reads the corrected traces once. Each run is in a process of its own,
-    with one thread; the script is the same, and acceleration is asked for by the environment.
+    with one thread; the script is the same, and ``steadyspike run`` accelerates it.
     """
     with clear_errors(debug):
         from steadyspike_benchmarks import whole_scripts as benchmark

@@ -1,7 +1,18 @@
 """Put replacements in the place of SpikeInterface's methods and functions, and take them out again.
 
-This is the only file that does so, and `patches.py` the only list of them. Methods are replaced in their classes, so
-that objects which a script has made before are accelerated too, and functions in their modules.
+This is the only file that does so; what there is to replace is declared at the replacements. Methods are replaced in
+their classes, so that objects which a script has made before are accelerated too, and functions in their modules.
+
+A call is left to SpikeInterface, and the report says why, if
+
+- SpikeInterface's source is not one that the replacement was made for, or cannot be read;
+- the arguments are not those of SpikeInterface's function, or not ones that the replacement covers;
+- the replacement fails. It changes nothing that it is given, so that SpikeInterface does the call from its start: what
+  is wrong with the call or with the data raises SpikeInterface's own error. An error that SpikeInterface has raised
+  already is let through, so that a chain of replacements does not try each part again.
+
+A repair is left likewise before it begins. Once it has begun its errors come out, since without it SpikeInterface would
+raise another error, or return a wrong result.
 """
 
 from __future__ import annotations
@@ -10,148 +21,241 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 from steadyspike.integration import late_import
-from steadyspike.integration.acceleration.calls import NotCoveredError, measured
+from steadyspike.integration.acceleration.calls import (
+    NotCoveredError,
+    NothingToRepairError,
+    measured,
+    upstreams_own,
+)
+from steadyspike.integration.acceleration.declarations import Patch
+from steadyspike.integration.acceleration.sources import original_of, refusal
+
+Place = tuple[str, str]
+"""Module, and "function" or "Class.method" in it."""
+
+_active: dict[Place, tuple[Patch, ...]] = {}
+"""What is done at each place: a repair, then an acceleration, as far as they are on."""
+_originals: dict[Place, Any] = {}
+_absent: dict[str, str] = {}
+_refusals: dict[tuple[Patch, Callable], str | None] = {}
+_given_up: dict[Patch, str] = {}
+_chosen: dict[bool, frozenset[str] | None] = {}
 
 
-@dataclass(frozen=True)
-class Patch:
-    """A function or method of SpikeInterface, and what takes its place.
+def activate(patches: Iterable[Patch], names: dict[bool, Iterable[str] | None]) -> None:
+    """Have these patches in place and no others; those in modules that nobody has imported, once somebody does.
 
     Parameters
     ----------
-    name : str
-        What the report calls it: SpikeInterface's own name for the part.
-    module : str
-        Where it is defined, or where another module holds it under its own name.
-    attribute : str
-        "function" or "Class.method".
-    replacement : str
-        Path of a function with the same arguments (of a class method: without the class). It raises
-        `NotCoveredError` before doing anything where it does not cover a call.
-    by_class : tuple of (str, str)
-        For a method of segments that several classes of recordings share: class of the recording, and the name in the
-        report for its calls, in place of `name`.
+    patches : iterable of Patch
+        Repairs come first where both are.
+    names : dict
+        Of accelerations (False) and repairs (True): names whose calls are taken; None: all.
     """
-
-    name: str
-    module: str
-    attribute: str
-    replacement: str
-    by_class: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All names that calls of this patch have."""
-        return tuple(dict.fromkeys((self.name, *(name for _, name in self.by_class))))
-
-    def name_of_call(self, args: tuple[Any, ...]) -> str:
-        """Return the name for a call with these arguments."""
-        if not self.by_class:
-            return self.name
-        return dict(self.by_class).get(type(args[0].parent_extractor).__name__, self.name)
-
-
-_originals: dict[Patch, Any] = {}
-_waiting: set[Patch] = set()
-_chosen: frozenset[str] | None = None
+    global _active
+    _chosen.update({kind: None if some is None else frozenset(some) for kind, some in names.items()})
+    wanted: dict[Place, tuple[Patch, ...]] = {}
+    for patch in sorted(patches, key=lambda patch: patch.repairs is None):
+        for module in patch.modules:
+            place = (module, patch.attribute)
+            wanted[place] = (*wanted.get(place, ()), patch)
+    for some in (_absent, _refusals, _given_up):
+        some.clear()
+    for place in [place for place in _originals if place not in wanted]:
+        _take_out(place)
+    # at once, since other threads may be calling
+    _active = wanted
+    waiting = set()
+    for place in wanted:
+        if place[0] in sys.modules:
+            _put(place)
+        elif place[0] not in waiting:
+            waiting.add(place[0])
+            late_import.after_import(place[0], functools.partial(_put_all, place[0]))
 
 
-def choose(names: Iterable[str] | None) -> None:
-    """Leave calls of all other names to SpikeInterface; None: of none."""
-    global _chosen
-    _chosen = None if names is None else frozenset(names)
+def absent() -> dict[str, str]:
+    """Return names of active patches that have no place in the installed SpikeInterface, with the reason."""
+    return dict(_absent)
 
 
-def install(patches: Iterable[Patch]) -> None:
-    """Put replacements in place; those of modules that nobody has imported yet, once somebody does."""
-    waiting: dict[str, list[Patch]] = {}
-    for patch in patches:
-        if patch in _originals:
-            continue
-        if patch.module in sys.modules:
-            _put(patch)
-        else:
-            waiting.setdefault(patch.module, []).append(patch)
-    for module, held in waiting.items():
-        _waiting.update(held)
-        late_import.after_import(module, functools.partial(_put_waiting, held))
+def is_taken(module: str, attribute: str) -> bool:
+    """Tell whether calls are accelerated there: the patch is on, in place, and made for this SpikeInterface."""
+    place = (module, attribute)
+    patches = [
+        patch for patch in _active.get(place, ()) if patch.repairs is None and _is_chosen(patch, patch.name)
+    ]
+    if not patches or place not in _originals:
+        return False
+    return not (_given_up.get(patches[0]) or _refusal(patches[0], original_of(module, attribute)))
 
 
-def _put_waiting(patches: list[Patch]) -> None:
-    for patch in patches:
-        if patch in _waiting and patch not in _originals:
-            _put(patch)
+def _put_all(module: str) -> None:
+    for place in list(_active):
+        if place[0] == module:
+            _put(place)
 
 
-def remove(patches: Iterable[Patch]) -> None:
-    """Take replacements out, so that every name holds what it held before."""
-    for patch in patches:
-        _waiting.discard(patch)
-        if patch not in _originals:
-            continue
-        original = _originals.pop(patch)
-        owner, name = _holder(patch)
-        if getattr(inspect.getattr_static(owner, name), "_steadyspike_patch", None) == patch:
-            setattr(owner, name, original)
+def _put(place: Place) -> None:
+    if place in _originals:
+        return
+    try:
+        owner, name = _holder(place)
+        # what a class has from its base is that of other classes too
+        held = vars(owner)[name]
+    except (AttributeError, KeyError):
+        _say_absent(place, f"SpikeInterface has no {'.'.join(place)}")
+        return
+    kind = type(held) if isinstance(held, classmethod | staticmethod) else None
+    function = original_of(*place)
+    if not inspect.isfunction(function):
+        _say_absent(place, f"{'.'.join(place)} of SpikeInterface is not a function")
+        return
+    original = held
+    if _is_ours(held, place):
+        # it was put back by someone who had found it there
+        original = kind(function) if kind else function
+    wrapper: Any = _replacing(place, function, takes_class=kind is classmethod)
+    _originals[place] = original
+    setattr(owner, name, kind(wrapper) if kind else wrapper)
 
 
-def original_of(module: str, attribute: str) -> Any:
-    """Return SpikeInterface's own function, whether or not it is replaced at the moment."""
-    for patch, original in _originals.items():
-        if (patch.module, patch.attribute) == (module, attribute):
-            return getattr(original, "__func__", original)
-    found = import_module(module)
-    for part in attribute.split("."):
-        found = inspect.getattr_static(found, part)
-    return getattr(found, "__func__", found)
+def _say_absent(place: Place, reason: str) -> None:
+    for patch in _active[place]:
+        _absent[patch.name] = reason
 
 
-def _put(patch: Patch) -> None:
-    owner, name = _holder(patch)
-    original = inspect.getattr_static(owner, name)
-    kind = type(original) if isinstance(original, classmethod | staticmethod) else None
-    wrapper: Any = _replacing(patch, original.__func__ if kind else original, takes_class=kind is classmethod)
-    if kind is not None:
-        wrapper = kind(wrapper)
-    wrapper._steadyspike_patch = patch
-    _originals[patch] = original
-    setattr(owner, name, wrapper)
+def _is_ours(held: Any, place: Place) -> bool:
+    return getattr(getattr(held, "__func__", held), "_steadyspike_place", None) == place
 
 
-def _holder(patch: Patch) -> tuple[Any, str]:
-    *path, name = patch.attribute.split(".")
-    owner = sys.modules[patch.module]
+def _take_out(place: Place) -> None:
+    original = _originals.pop(place)
+    owner, name = _holder(place)
+    # whoever has put something else there meanwhile keeps it
+    if _is_ours(inspect.getattr_static(owner, name, None), place):
+        setattr(owner, name, original)
+
+
+def _holder(place: Place) -> tuple[Any, str]:
+    *path, name = place[1].split(".")
+    owner: Any = sys.modules[place[0]]
     for part in path:
         owner = getattr(owner, part)
     return owner, name
 
 
-def _replacing(patch: Patch, original: Callable, takes_class: bool) -> Callable:
+def _replacing(place: Place, original: Callable, takes_class: bool) -> Callable:
     @functools.wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if patch not in _originals:
-            # acceleration is off, but someone else has wrapped this wrapper
-            return original(*args, **kwargs)
-        name = patch.name_of_call(args)
-        if _chosen is not None and name not in _chosen:
-            return original(*args, **kwargs)
-        with measured(name) as outcome:
-            try:
-                return _resolve(patch.replacement)(*(args[1:] if takes_class else args), **kwargs)
-            except NotCoveredError as reason:
-                outcome.reason = str(reason)
-            return original(*args, **kwargs)
+        # none are active if someone else has wrapped this wrapper, and all is off again
+        return _do(_active.get(place, ()), original, takes_class, args, kwargs)
 
+    call._steadyspike_place = place  # type: ignore[attr-defined]
+    call._steadyspike_original = original  # type: ignore[attr-defined]
     return call
 
 
-@functools.cache
-def _resolve(path: str) -> Callable:
-    module, _, name = path.rpartition(".")
-    function: Callable = getattr(import_module(module), name)
-    return function
+def _do(
+    patches: tuple[Patch, ...],
+    original: Callable,
+    takes_class: bool,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    """Do a call of SpikeInterface's with the first of these patches that takes it, or leave it to SpikeInterface."""
+    if not patches:
+        return original(*args, **kwargs)
+    patch, *others = patches
+    following = functools.partial(_do, tuple(others), original, takes_class)
+    name = patch.name_of_call(args)
+    if not _is_chosen(patch, name):
+        return following(args, kwargs)
+    if patch.repairs is not None:
+        return _repair(patch, name, original, following, args, kwargs)
+    with measured(name) as outcome:
+        with outcome.attempt():
+            call = _bound(patch, original, args, kwargs)
+            return patch.function(*call.args[takes_class:], **call.kwargs)
+        if outcome.is_permanent:
+            _given_up[patch] = f"{outcome.reason}; not tried again before the next accelerate()"
+        with upstreams_own():
+            return following(args, kwargs)
+
+
+class RepairedCall:
+    """A call that a repair may change before, or after, SpikeInterface does it.
+
+    Parameters
+    ----------
+    bound : inspect.BoundArguments
+        The arguments.
+    following : callable
+        Takes positional and keyword arguments: the accelerated function, or SpikeInterface's own.
+    """
+
+    def __init__(self, bound: inspect.BoundArguments, following: Callable[[tuple, dict], Any]):
+        bound.apply_defaults()
+        self._bound, self._following = bound, following
+
+    def __getitem__(self, name: str) -> Any:
+        return self._bound.arguments[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._bound.arguments[name] = value
+
+    def proceed(self) -> Any:
+        """Do the call with the arguments as they are now."""
+        return self._following(self._bound.args, self._bound.kwargs)
+
+
+def _repair(
+    patch: Patch,
+    name: str,
+    original: Callable,
+    following: Callable[[tuple, dict], Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    with measured(name, repair=True) as outcome:
+        try:
+            return patch.function(RepairedCall(_bound(patch, original, args, kwargs), following))
+        except NothingToRepairError:
+            outcome.is_counted = False
+        except NotCoveredError as reason:
+            outcome.reason = str(reason)
+    return following(args, kwargs)
+
+
+def _is_chosen(patch: Patch, name: str) -> bool:
+    chosen = _chosen.get(patch.repairs is not None)
+    return chosen is None or name in chosen
+
+
+def _bound(
+    patch: Patch, original: Callable, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> inspect.BoundArguments:
+    """Bind the arguments to SpikeInterface's signature, or tell why the patch is not for this call."""
+    reason = _given_up.get(patch) or _refusal(patch, original)
+    if reason:
+        raise NotCoveredError(reason)
+    try:
+        return _signature(original).bind(*args, **kwargs)
+    except TypeError as error:
+        raise NotCoveredError(f"arguments that SpikeInterface does not take: {error}") from None
+
+
+def _refusal(patch: Patch, original: Callable) -> str | None:
+    """Look at SpikeInterface's source once, at the first call."""
+    key = (patch, original)
+    if key not in _refusals:
+        _refusals[key] = refusal(patch, original)
+    return _refusals[key]
+
+
+@functools.lru_cache(None)
+def _signature(original: Callable) -> inspect.Signature:
+    return inspect.signature(original, follow_wrapped=False)

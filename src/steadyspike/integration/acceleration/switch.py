@@ -1,51 +1,33 @@
-"""Turn acceleration on and off, and tell what it did."""
+"""Turn acceleration and repairs on and off, and tell what they did."""
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
-from types import TracebackType
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from steadyspike.integration.acceleration import calls, patching, threads, workers
-from steadyspike.integration.acceleration.patches import PATCHES, REPAIRS
+from steadyspike.integration.acceleration.blocks import Block, Setting, Switch
+from steadyspike.integration.acceleration.declarations import declared, not_loaded
+
+ENVIRONMENT = "STEADYSPIKE_ACCELERATE"
+MEANS_ON, MEANS_OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
-@dataclass(frozen=True)
-class _State:
-    """What is accelerated: nothing, some parts by name, or all (`names` None), and with how many threads."""
-
-    on: bool
-    names: tuple[str, ...] | None = None
-    num_threads: int = 1
-
-
-_state = _State(on=False)
-
-
-class Acceleration:
-    """What `accelerate` returns; as a context manager, it takes back at its end what the call changed.
-
-    Parameters
-    ----------
-    before : object
-        The state to go back to.
-    """
-
-    def __init__(self, before: _State):
-        self._before = before
-
-    def __enter__(self) -> Acceleration:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        _switch_to(self._before)
+class Acceleration(Block):
+    """What `accelerate` returns; as a context manager, it takes back at its end what the call changed."""
 
     def __repr__(self) -> str:
         return repr(accelerated())
+
+
+class Repair(Block):
+    """What `repair` returns; as a context manager, it takes back at its end what the call changed."""
+
+    def __repr__(self) -> str:
+        return repr(repaired())
 
 
 def accelerate(
@@ -54,9 +36,10 @@ def accelerate(
     """Let SpikeInterface's own classes and functions run on the kernels of steadyspike.
 
     Their names, parameters, results and saved files stay as they are; a chain that is saved meanwhile loads where
-    steadyspike is not installed. What a kernel does not cover is left to SpikeInterface, and `accelerated` tells why.
-    Recordings that were made before are accelerated too. The processes and threads that SpikeInterface starts for
-    ``n_jobs`` do as this process does.
+    steadyspike is not installed. What a kernel does not cover is left to SpikeInterface, and `accelerated` tells why:
+    so is a call whose source in SpikeInterface is not one that the kernel was compared with, and one on which the
+    kernel fails. Recordings that were made before are accelerated too. The processes and threads that SpikeInterface
+    starts for ``n_jobs`` do as this process does.
 
     Parameters
     ----------
@@ -80,8 +63,12 @@ def accelerate(
 
     Notes
     -----
-    With ``STEADYSPIKE_ACCELERATE=1`` in the environment, every Python process that imports SpikeInterface is
-    accelerated, without a line in its script.
+    It holds for the whole process. Where ``with`` blocks are nested, or overlap in several threads, the one that was
+    opened last decides about `on`, `names` and `num_threads` alone; when it ends, the last of those still open, and
+    after all of them what the last plain call said.
+
+    With ``STEADYSPIKE_ACCELERATE=1`` in the environment, ``import steadyspike`` accelerates; a script that does not
+    import it is run by ``steadyspike run script.py``.
 
     Examples
     --------
@@ -93,13 +80,10 @@ def accelerate(
     >>> steadyspike.accelerated()["bandpass_filter"].taken
     1
     """
-    before = _state
-    chosen = None if names is None else tuple(dict.fromkeys(names))
-    unknown = sorted(set(chosen or ()) - set(part_names()))
-    if unknown:
-        raise ValueError(f"names={unknown} cannot be accelerated; allowed: {', '.join(part_names())}")
-    _switch_to(_State(bool(on), chosen, _checked_threads(num_threads)))
-    return Acceleration(before)
+    chosen = _checked_names(names, part_names, "accelerated")
+    block = Acceleration(_acceleration, Setting(bool(on), chosen, _checked_threads(num_threads)))
+    _acceleration.turn(block)
+    return block
 
 
 def accelerated() -> calls.AccelerationReport:
@@ -109,16 +93,97 @@ def accelerated() -> calls.AccelerationReport:
     -------
     report : AccelerationReport
         A dictionary: SpikeInterface's name of each part, to its `Calls`: how many were taken and how long they took,
-        how many were left to SpikeInterface for which reason. `report.on` tells whether acceleration is on, and
-        `report.repairs` which of SpikeInterface's defects it repairs. It prints as a table. Calls in worker processes
-        are not in it.
+        how many were left to SpikeInterface for which reason. `report.on` tells whether acceleration is on. It prints
+        as a table. Calls in worker processes are not in it.
     """
-    return calls.AccelerationReport(calls.counted(), _state.on, tuple(REPAIRS.values()) if _state.on else ())
+    setting = _acceleration.setting
+    return calls.AccelerationReport(calls.counted(), setting.on, _unavailable(False) if setting.on else {})
+
+
+def repair(on: bool = True, *, names: Iterable[str] | None = None) -> Repair:
+    """Repair defects of SpikeInterface: calls that raise though they should not, and results that are wrong.
+
+    What SpikeInterface does right stays as it is. With `accelerate` or without; ``print(steadyspike.repair())`` lists
+    the defects. A call whose source in SpikeInterface is not one that a repair was made for is left alone, and
+    `repaired` tells so. The processes and threads that SpikeInterface starts for ``n_jobs`` do as this process does.
+
+    Parameters
+    ----------
+    on : bool, default: True
+        False takes everything back.
+    names : iterable of str or None, default: None
+        Parts to repair, by SpikeInterface's names, such as ``["medicine"]``; None: all.
+
+    Returns
+    -------
+    repair : Repair
+        Can be ignored, or used in a ``with`` statement, at whose end everything is as it was before; nested and
+        overlapping blocks do as those of `accelerate`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name.
+
+    Examples
+    --------
+    >>> import steadyspike
+    >>> with steadyspike.repair():
+    ...     sorted(steadyspike.repaired())
+    ['compute_motion', 'dredge_ap', 'interpolate_motion', 'locally_exclusive', 'medicine']
+    """
+    chosen = _checked_names(names, repair_names, "repaired")
+    block = Repair(_repairs, Setting(bool(on), chosen))
+    _repairs.turn(block)
+    return block
+
+
+def repaired() -> calls.RepairReport:
+    """Tell what is repaired, and which calls were in this process.
+
+    Returns
+    -------
+    report : RepairReport
+        A dictionary: SpikeInterface's name of each part, to its `Calls`. `report.defects` has what is repaired now, in
+        a sentence for each part. It prints as a list. Calls in worker processes are not in it.
+    """
+    setting = _repairs.setting
+    defects = {
+        patch.name: str(patch.repairs)
+        for patch in (declared(repairs=True) if setting.on else ())
+        if setting.names is None or patch.name in setting.names
+    }
+    return calls.RepairReport(calls.counted(repairs=True), defects, _unavailable(True) if setting.on else {})
 
 
 def part_names() -> list[str]:
     """Return the names of what can be accelerated."""
-    return list(dict.fromkeys(name for patch in PATCHES for name in patch.names))
+    return list(dict.fromkeys(name for patch in declared(repairs=False) for name in patch.names))
+
+
+def repair_names() -> list[str]:
+    """Return the names of what can be repaired."""
+    return list(dict.fromkeys(patch.name for patch in declared(repairs=True)))
+
+
+def accelerate_if_told(value: str) -> None:
+    """Do what the environment says: accelerate, or nothing, or warn of a value that means neither."""
+    word = value.strip().lower()
+    if word in MEANS_ON:
+        accelerate()
+    elif word not in MEANS_OFF:
+        allowed = ", ".join(MEANS_ON + MEANS_OFF[:-1])
+        warnings.warn(f"{ENVIRONMENT}={value!r}; allowed: {allowed}: not accelerated", stacklevel=2)
+
+
+def _checked_names(names: Iterable[str] | None, known: Callable[[], list[str]], done: str) -> tuple | None:
+    if names is None:
+        return None
+    chosen = tuple(dict.fromkeys(names))
+    unknown = sorted(set(chosen) - set(known()))
+    if unknown:
+        raise ValueError(f"names={unknown} cannot be {done}; allowed: {', '.join(known())}")
+    return chosen
 
 
 def _checked_threads(num_threads: int | None) -> int:
@@ -133,16 +198,33 @@ def _checked_threads(num_threads: int | None) -> int:
     return (os.cpu_count() or 1) if num_threads == -1 else int(num_threads)
 
 
-def _switch_to(state: _State) -> None:
-    global _state
-    chosen = state.names if state.on else ()
-    wanted = [patch for patch in PATCHES if chosen is None or set(patch.names) & set(chosen)]
-    patching.choose(chosen)
-    patching.remove([patch for patch in PATCHES if patch not in wanted])
-    patching.install(wanted)
-    if state.on:
-        workers.install(functools.partial(accelerate, names=state.names))
+def _unavailable(repairs: bool) -> dict[str, str]:
+    names = {name for patch in declared(repairs=repairs) for name in patch.names}
+    absent = {name: reason for name, reason in patching.absent().items() if name in names}
+    return {**absent, **({} if repairs else not_loaded())}
+
+
+def _follow() -> None:
+    """Make everything as the two switches say."""
+    settings = {False: _acceleration.setting, True: _repairs.setting}
+    active = [
+        patch
+        for repairs, setting in settings.items()
+        for patch in (declared(repairs=repairs) if setting.on else ())
+        if setting.names is None or set(patch.names) & set(setting.names)
+    ]
+    patching.activate(active, {repairs: setting.names for repairs, setting in settings.items()})
+    if settings[False].on or settings[True].on:
+        workers.install(functools.partial(_do_as_parent, settings[False], settings[True]))
     else:
         workers.remove()
-    threads.set_num_threads(state.num_threads if state.on else 1)
-    _state = state
+    threads.set_num_threads(settings[False].num_threads if settings[False].on else 1)
+
+
+def _do_as_parent(acceleration: Setting, repairs: Setting) -> None:
+    """Set both switches in a worker, whose kernels have one thread each."""
+    _acceleration.begin_with(replace(acceleration, num_threads=1))
+    _repairs.begin_with(repairs)
+
+
+_acceleration, _repairs = Switch(_follow), Switch(_follow)

@@ -20,6 +20,7 @@ from spikeinterface.sortingcomponents.motion import motion_utils
 
 from steadyspike.integration.acceleration import threads
 from steadyspike.integration.acceleration.calls import NotCoveredError
+from steadyspike.integration.acceleration.declarations import replaces
 from steadyspike.integration.acceleration.replacements.histograms import motion_histogram
 from steadyspike.kernels.motion import pair_least_squares
 from steadyspike.kernels.motion.pair_correlation import PairCorrelation
@@ -57,6 +58,18 @@ class _Window:
     full: np.ndarray | None = None
 
 
+@replaces(
+    "spikeinterface.sortingcomponents.motion.decentralized",
+    "DecentralizedRegistration.run",
+    name="decentralized",
+    sources=("471c7ee84aee012e",),
+    helpers=(
+        "compute_pairwise_displacement",
+        "compute_global_displacement",
+        "spikeinterface.sortingcomponents.motion.motion_utils:make_2d_motion_histogram",
+        "spikeinterface.sortingcomponents.motion.motion_utils:scipy_conv1d",
+    ),
+)
 def run(
     recording: Any,
     peaks: np.ndarray,

@@ -8,6 +8,7 @@ import numpy as np
 
 from steadyspike.integration.acceleration import threads
 from steadyspike.integration.acceleration.calls import NotCoveredError
+from steadyspike.integration.acceleration.declarations import replaces
 from steadyspike.integration.acceleration.replacements.snippets import neighbours_of
 from steadyspike.kernels.spikes.threshold_peaks import (
     DTYPES,
@@ -21,6 +22,13 @@ FEWEST_ROWS = 2000
 FEWEST_EXTREMA = 2000
 
 
+@replaces(
+    "spikeinterface.sortingcomponents.peak_detection.by_channel",
+    "ByChannelPeakDetector.compute",
+    name="by_channel",
+    sources=("2b439354866bcd00",),
+    helpers=("ByChannelPeakDetector.__init__",),
+)
 def by_channel_peaks(
     self: Any, traces: np.ndarray, start_frame: int, end_frame: int, segment_index: int, max_margin: int
 ) -> tuple[np.ndarray]:
@@ -36,14 +44,38 @@ def by_channel_peaks(
     return (_peaks(self, samples, channels, values, segment_index),)
 
 
+@replaces(
+    "spikeinterface.sortingcomponents.peak_detection.locally_exclusive",
+    "LocallyExclusivePeakDetector.compute",
+    name="locally_exclusive",
+    sources=("3decb9f73df13cb1",),
+    helpers=(
+        "LocallyExclusivePeakDetector.__init__",
+        "detect_peaks_numba_locally_exclusive_on_chunk",
+    ),
+)
 def locally_exclusive_peaks(
     self: Any, traces: np.ndarray, start_frame: int, end_frame: int, segment_index: int, max_margin: int
 ) -> tuple[np.ndarray]:
     """Do what `LocallyExclusivePeakDetector.compute` does.
 
-    Covered: traces of up to 32 bits, or float64; thresholds that are finite and not 0. Samples that are NaN are never
-    peaks. SpikeInterface's kernel is compiled as if there were none, and takes them for peaks if `peak_sign` is "both".
+    Covered: traces of up to 32 bits, or float64; thresholds that are finite and not 0; no NaN if `peak_sign` is "both",
+    since SpikeInterface takes NaN for peaks there.
     """
+    if takes_nan_for_peaks(self, traces):
+        raise NotCoveredError("NaN with peak_sign='both'")
+    return locally_exclusive_of(self, traces, segment_index)
+
+
+def takes_nan_for_peaks(node: Any, traces: np.ndarray) -> bool:
+    """Tell whether SpikeInterface, whose comparisons are compiled as if there were no NaN, finds peaks that are NaN."""
+    return bool(
+        node.peak_sign == "both" and traces.dtype.kind == "f" and traces.size and np.isnan(traces.min())
+    )
+
+
+def locally_exclusive_of(self: Any, traces: np.ndarray, segment_index: int) -> tuple[np.ndarray]:
+    """Find peaks that are largest around; samples that are NaN are none."""
     _check(self, traces)
     sweep, thresholds = self.exclude_sweep_size, self.abs_thresholds
     if not (np.isfinite(thresholds) & (thresholds != 0)).all():

@@ -17,7 +17,7 @@ from spikeinterface.sortingcomponents.motion import dredge as upstream
 from spikeinterface.sortingcomponents.motion import motion_utils
 
 from steadyspike.integration.acceleration.calls import NotCoveredError
-from steadyspike.integration.acceleration.patching import original_of
+from steadyspike.integration.acceleration.declarations import replaces
 from steadyspike.integration.acceleration.replacements.decentralized import correlated, tiles
 from steadyspike.integration.acceleration.replacements.histograms import motion_histogram
 from steadyspike.kernels.motion import pair_least_squares
@@ -29,6 +29,27 @@ KNOWN_XCORR = {"centered", "normalized", "max_dt_bins"}
 KNOWN_THOMAS = {"lambda_t", "lambda_s", "eps", "bandwidth"}
 
 
+@replaces(
+    "spikeinterface.sortingcomponents.motion.dredge",
+    "dredge_ap",
+    name="dredge_ap",
+    sources=("4085466364fa2a10",),
+    helpers=(
+        "compute_displacement_full",
+        "laplacian",
+        "neg_hessian_likelihood_term",
+        "newton_rhs",
+        "newton_solve_rigid",
+        "thomas_solve",
+        "threshold_correlation_matrix",
+        "xcorr_windows",
+        "calc_corr_decent_pair",
+        "normxcorr1d",
+        "weight_correlation_matrix",
+        "spikeinterface.sortingcomponents.motion.motion_utils:make_2d_motion_histogram",
+        "spikeinterface.sortingcomponents.motion.motion_utils:get_window_domains",
+    ),
+)
 def registration(
     recording: Any,
     peaks: np.ndarray,
@@ -63,16 +84,8 @@ def registration(
     chunk_len_s: float | None = None,
     batching_mode: str = "full",
 ) -> Motion | tuple[Motion, dict[str, Any]]:
-    """Do what `dredge_ap` does, and take the name "offline", which its own preset uses, for "full"."""
-    arguments = dict(locals())
-    if batching_mode == "offline":
-        arguments["batching_mode"] = "full"
-        try:
-            return _registration(**arguments)
-        except NotCoveredError:
-            # SpikeInterface's own function knows only the other name
-            return original_of(upstream.__name__, "dredge_ap")(**arguments)
-    return _registration(**arguments)
+    """Do what `dredge_ap` does."""
+    return _registration(**locals())
 
 
 @dataclass(frozen=True)

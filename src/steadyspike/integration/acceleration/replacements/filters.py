@@ -8,6 +8,7 @@ import numpy as np
 from spikeinterface.core import get_chunk_with_margin
 
 from steadyspike.integration.acceleration.calls import NotCoveredError
+from steadyspike.integration.acceleration.declarations import replaces
 from steadyspike.integration.acceleration.threads import over_ranges
 from steadyspike.kernels.filters.biquads import extension_samples, filter_zero_phase
 from steadyspike.kernels.filters.filter_passes import continued_ends, filter_one_way
@@ -15,6 +16,19 @@ from steadyspike.kernels.filters.parallel_sections import parallel_constants
 from steadyspike.kernels.lanes.arrays import as_kernel_array
 
 
+@replaces(
+    "spikeinterface.preprocessing.filter",
+    "FilterRecordingSegment.get_traces",
+    name="filter",
+    sources=("cae27bae12ad82e6",),
+    helpers=("FilterRecordingSegment.__init__",),
+    by_class=(
+        ("BandpassFilterRecording", "bandpass_filter"),
+        ("HighpassFilterRecording", "highpass_filter"),
+        ("NotchFilterRecording", "notch_filter"),
+        ("CausalFilterRecording", "causal_filter"),
+    ),
+)
 def filtered_traces(segment: Any, start_frame: int, end_frame: int, channel_indices: Any) -> np.ndarray:
     """Do what `FilterRecordingSegment.get_traces` does.
 

@@ -8,9 +8,20 @@ import numpy as np
 from spikeinterface.sortingcomponents.motion import motion_utils
 
 from steadyspike.integration.acceleration.calls import NotCoveredError
+from steadyspike.integration.acceleration.declarations import replaces
 from steadyspike.kernels.motion.binned_counts import histogram_2d, histogram_3d
 
 
+@replaces(
+    "spikeinterface.sortingcomponents.motion.motion_utils",
+    "make_2d_motion_histogram",
+    name="motion_histogram",
+    sources=("8d5f8541cb54aa9b",),
+    also_in=(
+        "spikeinterface.sortingcomponents.motion.decentralized",
+        "spikeinterface.sortingcomponents.motion.dredge",
+    ),
+)
 def motion_histogram(
     recording: Any,
     peaks: np.ndarray,
@@ -47,6 +58,13 @@ def motion_histogram(
     return histogram, edges_s, edges_um
 
 
+@replaces(
+    "spikeinterface.sortingcomponents.motion.motion_utils",
+    "make_3d_motion_histograms",
+    name="motion_histogram",
+    sources=("7c6cface63a071b3",),
+    also_in=("spikeinterface.sortingcomponents.motion.iterative_template",),
+)
 def motion_histograms(
     recording: Any,
     peaks: np.ndarray,

@@ -9,6 +9,7 @@ import numpy as np
 from spikeinterface.core.motion import ensure_time_bins
 
 from steadyspike.integration.acceleration.calls import NotCoveredError
+from steadyspike.integration.acceleration.declarations import replaces
 from steadyspike.integration.acceleration.threads import over_ranges
 from steadyspike.kernels.channels.banded_weights import apply_like_dense
 from steadyspike.kernels.channels.spatial_interpolation import (
@@ -22,6 +23,11 @@ from steadyspike.kernels.channels.spatial_interpolation import (
 
 # SpikeInterface's defaults
 OPTIONS: dict[str, Any] = dict(sigma_um=20.0, p=1, num_closest=4, sparse_thresh=None, force_extrapolate=False)
+KERNELS = (
+    "spikeinterface.preprocessing.preprocessing_tools:get_spatial_interpolation_kernel",
+    "spikeinterface.preprocessing.preprocessing_tools:get_kriging_kernel_distance",
+    "spikeinterface.preprocessing.preprocessing_tools:get_kriging_channel_weights",
+)
 # Fewest samples that are worth a thread.
 THREAD_SAMPLES = 2000
 # Layouts of contacts, methods and sets of channels whose weights are kept.
@@ -55,6 +61,17 @@ class UpstreamWeights(DisplacementWeights):
         return weights.astype("float64")
 
 
+@replaces(
+    "spikeinterface.sortingcomponents.motion.motion_interpolation",
+    "InterpolateMotionRecordingSegment.get_traces",
+    name="interpolate_motion",
+    sources=("df0bad6ff28807fc",),
+    helpers=(
+        "InterpolateMotionRecordingSegment.__init__",
+        "interpolate_motion_on_traces",
+        *KERNELS,
+    ),
+)
 def interpolated_traces(self: Any, start_frame: int, end_frame: int, channel_indices: Any) -> np.ndarray:
     """Do what `InterpolateMotionRecordingSegment.get_traces` does.
 
@@ -85,6 +102,14 @@ def interpolated_traces(self: Any, start_frame: int, end_frame: int, channel_ind
     return _interpolate(traces, times, bins, self.motion, self.segment_index, weights, rows)
 
 
+@replaces(
+    "spikeinterface.sortingcomponents.motion.motion_interpolation",
+    "interpolate_motion_on_traces",
+    name="interpolate_motion",
+    sources=("ccc5fa662aa3eab8",),
+    helpers=KERNELS,
+    also_in=("spikeinterface.sortingcomponents.motion",),
+)
 def interpolated_array(
     traces: np.ndarray,
     times: np.ndarray,

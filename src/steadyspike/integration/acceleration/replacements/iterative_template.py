@@ -9,8 +9,15 @@ import numpy as np
 from spikeinterface.sortingcomponents.motion.iterative_template import kriging_kernel
 
 from steadyspike.integration.acceleration.calls import NotCoveredError
+from steadyspike.integration.acceleration.declarations import replaces
 
 
+@replaces(
+    "spikeinterface.sortingcomponents.motion.iterative_template",
+    "iterative_template_registration",
+    name="iterative_template",
+    sources=("2544cb28cdb734d8",),
+)
 def registration(
     spikecounts_hist_images: np.ndarray,
     non_rigid_windows: Sequence[np.ndarray] | None = None,

@@ -11,6 +11,7 @@ from spikeinterface.postprocessing import localization_tools
 
 from steadyspike.integration.acceleration import patching, threads
 from steadyspike.integration.acceleration.calls import NotCoveredError
+from steadyspike.integration.acceleration.declarations import replaces
 from steadyspike.integration.acceleration.replacements.snippets import (
     Snippets,
     checked_channels,
@@ -33,6 +34,13 @@ SOLVERS = {
 }
 
 
+@replaces(
+    "spikeinterface.sortingcomponents.peak_localization.center_of_mass",
+    "LocalizeCenterOfMass.compute",
+    name="center_of_mass",
+    sources=("cf7f3313c73731aa",),
+    helpers=("LocalizeCenterOfMass.__init__",),
+)
 def center_of_mass(self: Any, traces: np.ndarray, peaks: np.ndarray, waveforms: np.ndarray) -> np.ndarray:
     """Do what `LocalizeCenterOfMass.compute` does.
 
@@ -41,6 +49,20 @@ def center_of_mass(self: Any, traces: np.ndarray, peaks: np.ndarray, waveforms: 
     return center_of_mass_of(self, peaks, in_waveforms(waveforms))
 
 
+@replaces(
+    "spikeinterface.sortingcomponents.peak_localization.monopolar",
+    "LocalizeMonopolarTriangulation.compute",
+    name="monopolar_triangulation",
+    sources=("415baed309250ff5",),
+    helpers=(
+        "LocalizeMonopolarTriangulation.__init__",
+        "spikeinterface.postprocessing.localization_tools:solve_monopolar_triangulation",
+        "spikeinterface.postprocessing.localization_tools:make_initial_guess_and_bounds",
+        "spikeinterface.postprocessing.localization_tools:estimate_distance_error",
+        "spikeinterface.postprocessing.localization_tools:estimate_distance_error_with_log",
+        "spikeinterface.postprocessing.localization_tools:data_at",
+    ),
+)
 def monopolar_triangulation(
     self: Any, traces: np.ndarray, peaks: np.ndarray, waveforms: np.ndarray
 ) -> np.ndarray:
@@ -51,6 +73,13 @@ def monopolar_triangulation(
     return monopolar_triangulation_of(self, peaks, in_waveforms(waveforms))
 
 
+@replaces(
+    "spikeinterface.sortingcomponents.peak_localization.grid",
+    "LocalizeGridConvolution.compute",
+    name="grid_convolution",
+    sources=("dbe4991e6d501dac",),
+    helpers=("LocalizeGridConvolution.__init__",),
+)
 def grid_convolution(self: Any, traces: np.ndarray, peaks: np.ndarray, waveforms: np.ndarray) -> np.ndarray:
     """Do what `LocalizeGridConvolution.compute` does.
 
@@ -234,6 +263,12 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+@replaces(
+    "spikeinterface.postprocessing.localization_tools",
+    "get_convolution_weights",
+    name="grid_convolution",
+    sources=("2c4526f129b0dc78",),
+)
 def convolution_weights(
     distances: np.ndarray,
     z_list_um: Any = DEFAULTS["z_list_um"],
@@ -263,6 +298,18 @@ def convolution_weights(
     return sparse_weights(distances, planes, float(sigma_3d), spread, threshold), factors
 
 
+@replaces(
+    "spikeinterface.postprocessing.localization_tools",
+    "solve_monopolar_triangulation",
+    name="monopolar_triangulation",
+    sources=("1a361dc68492d2eb",),
+    helpers=(
+        "make_initial_guess_and_bounds",
+        "estimate_distance_error",
+        "estimate_distance_error_with_log",
+        "data_at",
+    ),
+)
 def solved_monopole(
     wf_data: np.ndarray, local_contact_locations: np.ndarray, max_distance_um: float, optimizer: str
 ) -> tuple[Any, ...]:

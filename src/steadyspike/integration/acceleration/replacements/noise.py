@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from steadyspike.integration.acceleration.calls import NotCoveredError
+from steadyspike.integration.acceleration.declarations import replaces
 from steadyspike.integration.acceleration.threads import over_ranges
 from steadyspike.kernels.channels.column_statistics import column_median_deviations
 from steadyspike.kernels.channels.moments import column_standard_deviations, root_mean_squares
@@ -15,6 +16,13 @@ from steadyspike.kernels.channels.moments import column_standard_deviations, roo
 MAD_TO_STD = 0.6744897501960817
 
 
+@replaces(
+    "spikeinterface.core.recording_tools",
+    "_noise_level_chunk",
+    name="get_noise_levels",
+    sources=("32b2121487648ebc",),
+    helpers=("_noise_level_chunk_init",),
+)
 def noise_level_of_chunk(
     segment_index: int, start_frame: int, end_frame: int, worker_ctx: dict[str, Any]
 ) -> np.ndarray:

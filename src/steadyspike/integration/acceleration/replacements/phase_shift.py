@@ -7,10 +7,22 @@ from typing import Any
 import numpy as np
 
 from steadyspike.integration.acceleration.calls import NotCoveredError
+from steadyspike.integration.acceleration.declarations import replaces
 from steadyspike.integration.acceleration.threads import over_ranges
 from steadyspike.kernels.filters.frequency_shift import shift_samples
 
 
+@replaces(
+    "spikeinterface.preprocessing.phase_shift",
+    "PhaseShiftRecordingSegment.get_traces",
+    name="phase_shift",
+    sources=("5fc9ad0b56d5f6c1",),
+    helpers=(
+        "PhaseShiftRecordingSegment.__init__",
+        "apply_frequency_shift",
+        "get_chunk_with_margin",
+    ),
+)
 def shifted_traces(self: Any, start_frame: int, end_frame: int, channel_indices: Any) -> np.ndarray:
     """Do what `PhaseShiftRecordingSegment.get_traces` does.
 

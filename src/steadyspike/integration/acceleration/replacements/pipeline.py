@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from spikeinterface.core.node_pipeline import ExtractDenseWaveforms, PipelineNode
 
-from steadyspike.integration.acceleration.calls import NotCoveredError, measured
+from steadyspike.integration.acceleration import patching
+from steadyspike.integration.acceleration.calls import NotCoveredError, measured, upstreams_own
+from steadyspike.integration.acceleration.declarations import replaces
 from steadyspike.integration.acceleration.replacements.localization import (
     center_of_mass_of,
     check_solver,
@@ -76,16 +78,28 @@ class LocalizerInTraces(PipelineNode):
         """Localize the peaks of a chunk."""
         name = self.localizer.name
         with measured(name) as outcome:
-            try:
+            with outcome.attempt():
                 spikes = in_traces(
                     traces, peaks["sample_index"], self.extractor.nbefore, self.extractor.nafter
                 )
                 return LOCALIZERS[name](self.localizer, peaks, spikes)
-            except NotCoveredError as reason:
-                outcome.reason = str(reason)
-            return self.localizer.compute(traces, peaks, self.extractor.compute(traces, peaks))
+            with upstreams_own():
+                return self.localizer.compute(traces, peaks, self.extractor.compute(traces, peaks))
 
 
+@replaces(
+    "spikeinterface.core.node_pipeline",
+    "_init_peak_pipeline",
+    name="node_pipeline",
+    sources=("fb5f71f88881895c",),
+    helpers=(
+        "_compute_peak_pipeline_chunk",
+        "PipelineNode.__init__",
+        "ExtractDenseWaveforms.__init__",
+        "ExtractDenseWaveforms.get_margin",
+        "ExtractDenseWaveforms.compute",
+    ),
+)
 def started_pipeline(time_series: Any, nodes: list[Any], skip_after_n_peaks_per_worker: float | None) -> dict:
     """Do what `_init_peak_pipeline` does, with nodes that do the same without dense waveforms.
 
@@ -126,7 +140,7 @@ def _is_lean(node: Any, extractor: Any) -> bool:
     if not kind.__module__.startswith(MODULE) or getattr(node, "name", None) not in LOCALIZERS:
         return False
     # the type itself, and only while its method is replaced
-    if not hasattr(kind.__dict__.get("compute"), "_steadyspike_patch"):
+    if not patching.is_taken(kind.__module__, f"{kind.__name__}.compute"):
         return False
     num_channels = len(node.contact_locations)
     plain = len(node.parents) == 2 and node.parents[1] is extractor and extractor.parents == [node.parents[0]]

@@ -10,6 +10,7 @@ from spikeinterface.preprocessing.common_reference import CommonReferenceRecordi
 from spikeinterface.preprocessing.filter import FilterRecordingSegment
 
 from steadyspike.integration.acceleration.calls import NotCoveredError
+from steadyspike.integration.acceleration.declarations import replaces
 from steadyspike.integration.acceleration.replacements.filters import check_channels
 from steadyspike.integration.acceleration.threads import over_ranges
 from steadyspike.kernels.channels.median import subtract_reference
@@ -17,6 +18,16 @@ from steadyspike.kernels.channels.median import subtract_reference
 _neighbours: weakref.WeakKeyDictionary[Any, list[np.ndarray]] = weakref.WeakKeyDictionary()
 
 
+@replaces(
+    "spikeinterface.preprocessing.common_reference",
+    "CommonReferenceRecordingSegment.get_traces",
+    name="common_reference",
+    sources=("944d9a80e3ea07dc",),
+    helpers=(
+        "CommonReferenceRecordingSegment.__init__",
+        "CommonReferenceRecordingSegment.slice_groups",
+    ),
+)
 def referenced_traces(segment: Any, start_frame: int, end_frame: int, channel_indices: Any) -> np.ndarray:
     """Do what `CommonReferenceRecordingSegment.get_traces` does.
 

@@ -1,4 +1,4 @@
-"""Defects of SpikeInterface's motion correction that stop users or give wrong times, repaired.
+"""Defects of SpikeInterface that stop users or give wrong results, repaired: see `steadyspike.repair`.
 
 What was right before stays as it is: every repair is of calls that raise, or of results that are wrong.
 """
@@ -15,11 +15,40 @@ from typing import Any
 import numpy as np
 from spikeinterface.core.motion import Motion
 
-from steadyspike.integration.acceleration.calls import NotCoveredError
-from steadyspike.integration.acceleration.patching import original_of
+from steadyspike.integration.acceleration.calls import NothingToRepairError
+from steadyspike.integration.acceleration.declarations import repairs
+from steadyspike.integration.acceleration.patching import RepairedCall
+from steadyspike.integration.acceleration.replacements import detection
 
-INTERPOLATION = "spikeinterface.sortingcomponents.motion.motion_interpolation"
-MEDICINE = "spikeinterface.sortingcomponents.motion.medicine"
+
+@repairs(
+    "spikeinterface.sortingcomponents.motion.dredge",
+    "dredge_ap",
+    'preset="dredge" works: SpikeInterface passes batching_mode="offline", which its estimator refuses',
+    name="dredge_ap",
+    sources=("6ea1e0cf58bc7c42",),
+)
+def dredge_offline(call: RepairedCall) -> Any:
+    """Take the name "offline", which SpikeInterface's own preset uses, for "full"."""
+    if call["batching_mode"] != "offline":
+        raise NothingToRepairError
+    call["batching_mode"] = "full"
+    return call.proceed()
+
+
+@repairs(
+    "spikeinterface.sortingcomponents.peak_detection.locally_exclusive",
+    "LocallyExclusivePeakDetector.compute",
+    "samples that are NaN are never peaks; SpikeInterface takes them for peaks with peak_sign='both'",
+    name="locally_exclusive",
+    sources=("3decb9f73df13cb1",),
+    helpers=("LocallyExclusivePeakDetector.__init__", "detect_peaks_numba_locally_exclusive_on_chunk"),
+)
+def peaks_without_nan(call: RepairedCall) -> Any:
+    """Find the peaks among the other samples."""
+    if not detection.takes_nan_for_peaks(call["self"], call["traces"]):
+        raise NothingToRepairError
+    return detection.locally_exclusive_of(call["self"], call["traces"], call["segment_index"])
 
 
 class _SegmentsKnown(Motion):
@@ -38,67 +67,51 @@ class _SegmentsKnown(Motion):
         return displacement
 
 
-def start_interpolation(
-    self: Any,
-    recording: Any,
-    motion: Motion,
-    border_mode: str = "remove_channels",
-    spatial_interpolation_method: str = "kriging",
-    sigma_um: float = 20.0,
-    p: int = 1,
-    num_closest: int = 3,
-    interpolation_time_bin_centers_s: Any = None,
-    interpolation_time_bin_edges_s: Any = None,
-    interpolation_time_bin_size_s: float | None = None,
-    dtype: Any = None,
-    **spatial_interpolation_kwargs: Any,
-) -> None:
-    """Do what `InterpolateMotionRecording.__init__` does; also for several segments, integers and time vectors."""
-    several = border_mode == "remove_channels" and recording.get_num_segments() > 1
+@repairs(
+    "spikeinterface.sortingcomponents.motion.motion_interpolation",
+    "InterpolateMotionRecording.__init__",
+    "interpolate_motion takes several segments with border_mode='remove_channels', interpolation_time_bin_size_s with "
+    "a time vector, and integers, which become float32 as its documentation says",
+    name="interpolate_motion",
+    sources=("cf43a1f3e604ee71",),
+)
+def start_interpolation(call: RepairedCall) -> None:
+    """Make the recording also of several segments, integers and time vectors."""
+    recording, motion = call["recording"], call["motion"]
+    several = call["border_mode"] == "remove_channels" and recording.get_num_segments() > 1
     # this is what its documentation says
-    integers = dtype is None and recording.dtype.kind in "iu"
-    sized = interpolation_time_bin_centers_s is None and interpolation_time_bin_edges_s is None
-    segments = recording.segments if sized and interpolation_time_bin_size_s is not None else []
+    integers = call["dtype"] is None and recording.dtype.kind in "iu"
+    size_s = call["interpolation_time_bin_size_s"]
+    sized = size_s is not None and (
+        call["interpolation_time_bin_centers_s"] is None and call["interpolation_time_bin_edges_s"] is None
+    )
+    segments = recording.segments if sized else []
     vectors = any(recording.has_time_vector(index) for index in range(len(segments)))
     if not (several or integers or vectors):
-        raise NotCoveredError("nothing to repair")
+        raise NothingToRepairError
     if vectors:
         # SpikeInterface looks for the time of a sample after the last
-        bins = [
-            _time_bins(segment, recording.sampling_frequency, interpolation_time_bin_size_s)
-            for segment in segments
-        ]
-        interpolation_time_bin_centers_s, interpolation_time_bin_edges_s = map(list, zip(*bins, strict=True))
-    known = motion
+        bins = [_time_bins(segment, recording.sampling_frequency, size_s) for segment in segments]
+        centers_s, edges_s = map(list, zip(*bins, strict=True))
+        call["interpolation_time_bin_centers_s"], call["interpolation_time_bin_edges_s"] = centers_s, edges_s
+    if integers:
+        call["dtype"] = "float32"
     if several:
-        known = _SegmentsKnown(
+        call["motion"] = _SegmentsKnown(
             motion.displacement,
             motion.temporal_bins_s,
             motion.spatial_bins_um,
             direction=motion.direction,
             interpolation_method=motion.interpolation_method,
         )
-    original_of(INTERPOLATION, "InterpolateMotionRecording.__init__")(
-        self,
-        recording,
-        known,
-        border_mode=border_mode,
-        spatial_interpolation_method=spatial_interpolation_method,
-        sigma_um=sigma_um,
-        p=p,
-        num_closest=num_closest,
-        interpolation_time_bin_centers_s=interpolation_time_bin_centers_s,
-        interpolation_time_bin_edges_s=interpolation_time_bin_edges_s,
-        interpolation_time_bin_size_s=interpolation_time_bin_size_s,
-        dtype="float32" if integers else dtype,
-        **spatial_interpolation_kwargs,
-    )
+    call.proceed()
     if several:
-        self._kwargs["motion"] = motion
-        for segment in self.segments:
+        corrected = call["self"]
+        corrected._kwargs["motion"] = motion
+        for segment in corrected.segments:
             segment.motion = motion
         # SpikeInterface alone could not make it again
-        self._serializability["pickle"] = False
+        corrected._serializability["pickle"] = False
 
 
 def _time_bins(segment: Any, frequency: float, size_s: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -108,42 +121,19 @@ def _time_bins(segment: Any, frequency: float, size_s: Any) -> tuple[np.ndarray,
     return centers_s, first_s + size_s * np.arange(centers_s.size + 1)
 
 
-def run_medicine(
-    recording: Any,
-    peaks: np.ndarray,
-    peak_locations: np.ndarray,
-    direction: str,
-    rigid: bool,
-    win_shape: str,
-    win_step_um: float,
-    win_scale_um: float,
-    win_margin_um: float | None,
-    verbose: bool,
-    progress_bar: bool,
-    extra: dict[str, Any] | None,
-    bin_s: float = 1.0,
-    output_dir: Any = None,
-    plot_figures: bool = False,
-    motion_bound: float = 800,
-    time_kernel_width: float = 30,
-    activity_network_hidden_features: tuple[int, ...] = (256, 256),
-    amplitude_threshold_quantile: float = 0.0,
-    batch_size: int = 4096,
-    training_steps: int = 10_000,
-    initial_motion_noise: float = 0.1,
-    motion_noise_steps: int = 2000,
-    optimizer: Any = None,
-    learning_rate: float = 0.0005,
-    epsilon: float = 1e-3,
-    num_depth_bins: int | None = None,
-) -> Motion:
-    """Do what `MedicineRegistration.run` does, with time bins in the recording's times, and the direction."""
-    arguments = dict(locals())
+@repairs(
+    "spikeinterface.sortingcomponents.motion.medicine",
+    "MedicineRegistration.run",
+    "method='medicine' gives time bins in the recording's times, and the direction it was asked for",
+    name="medicine",
+    sources=("49cc6d464387dc89",),
+)
+def run_medicine(call: RepairedCall) -> Motion:
+    """Put the time bins into the recording's times, and keep the direction."""
+    recording, direction = call["recording"], call["direction"]
     if recording.sample_index_to_time(0) == 0 and not recording.has_time_vector() and direction == "y":
-        raise NotCoveredError("nothing to repair")
-    from spikeinterface.sortingcomponents.motion.medicine import MedicineRegistration
-
-    motion = original_of(MEDICINE, "MedicineRegistration.run")(MedicineRegistration, **arguments)
+        raise NothingToRepairError
+    motion = call.proceed()
     frequency = recording.get_sampling_frequency()
     # its bins count from the first sample
     bins_s = motion.temporal_bins_s[0]
@@ -152,49 +142,44 @@ def run_medicine(
     return Motion(motion.displacement, [times_s], motion.spatial_bins_um, direction=direction)
 
 
-def compute_motion(
-    recording: Any,
-    preset: str = "dredge_fast",
-    detect_kwargs: dict[str, Any] = {},  # noqa: B006  (as SpikeInterface has it)
-    select_kwargs: dict[str, Any] = {},  # noqa: B006
-    localize_peaks_kwargs: dict[str, Any] = {},  # noqa: B006
-    estimate_motion_kwargs: dict[str, Any] = {},  # noqa: B006
-    output_motion_info: bool = False,
-    folder: Any = None,
-    overwrite: bool = False,
-    raise_error: bool = True,
-    **job_kwargs: Any,
-) -> Any:
-    """Do what `compute_motion` does, where peaks are selected before they are localized."""
+@repairs(
+    "spikeinterface.preprocessing.motion",
+    "compute_motion",
+    "compute_motion and correct_motion take select_kwargs: SpikeInterface calls detect_peaks with an argument that "
+    "it has no more",
+    name="compute_motion",
+    sources=("fdbd47c37704ded4",),
+    helpers=("_update_motion_kwargs", "save_motion_info"),
+    also_in=("spikeinterface.preprocessing", "spikeinterface.full"),
+)
+def compute_motion(call: RepairedCall) -> Any:
+    """Select peaks before they are localized."""
     from spikeinterface.preprocessing import motion as upstream
     from spikeinterface.sortingcomponents.peak_localization import localize_peaks
     from spikeinterface.sortingcomponents.peak_selection import select_peaks
 
-    chosen = upstream._update_motion_kwargs(
-        preset, detect_kwargs, select_kwargs, localize_peaks_kwargs, estimate_motion_kwargs
-    )
-    if not chosen[1]:
-        raise NotCoveredError("nothing to repair")
-    if folder is not None and not overwrite:
+    recording, folder = call["recording"], call["folder"]
+    steps = ("detect_kwargs", "select_kwargs", "localize_peaks_kwargs", "estimate_motion_kwargs")
+    chosen = upstream._update_motion_kwargs(call["preset"], *(call[step] for step in steps))
+    finding, selection, localization, estimation = chosen
+    if not selection:
+        raise NothingToRepairError
+    if folder is not None and not call["overwrite"]:
         assert not Path(folder).is_dir(), f"Folder {folder} already exists"
-    detection, selection, localization, estimation = chosen
-    job_kwargs = upstream.fix_job_kwargs(job_kwargs)
+    job_kwargs = upstream.fix_job_kwargs(call["job_kwargs"])
     seconds: dict[str, float] = {}
     with _timed(seconds, "detect_peaks"):
-        peaks = _detected(recording, detection, job_kwargs)
+        peaks = _detected(recording, finding, job_kwargs)
     with _timed(seconds, "select_peaks"):
         peaks = select_peaks(peaks, **selection)
     with _timed(seconds, "localize_peaks"):
         locations = localize_peaks(recording, peaks, method_kwargs=localization, job_kwargs=job_kwargs)
     with _timed(seconds, "estimate_motion"):
-        motion = _estimated(recording, peaks, locations, estimation, job_kwargs, raise_error)
+        motion = _estimated(recording, peaks, locations, estimation, job_kwargs, call["raise_error"])
     info = dict(
         parameters=dict(
-            preset=preset,
-            detect_kwargs=detection,
-            select_kwargs=selection,
-            localize_peaks_kwargs=localization,
-            estimate_motion_kwargs=estimation,
+            preset=call["preset"],
+            **dict(zip(steps, chosen, strict=True)),
             job_kwargs=job_kwargs,
             sampling_frequency=recording.sampling_frequency,
         ),
@@ -204,8 +189,8 @@ def compute_motion(
         motion=motion,
     )
     if folder is not None:
-        upstream.save_motion_info(info, folder, overwrite=overwrite)
-    return (motion, info) if output_motion_info else motion
+        upstream.save_motion_info(info, folder, overwrite=call["overwrite"])
+    return (motion, info) if call["output_motion_info"] else motion
 
 
 @contextmanager

@@ -9,8 +9,9 @@ from spikeinterface.core import get_random_data_chunks
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor
 
 from steadyspike.integration.acceleration.calls import NotCoveredError
-from steadyspike.integration.acceleration.patching import original_of
+from steadyspike.integration.acceleration.declarations import replaces
 from steadyspike.integration.acceleration.replacements.filters import check_channels
+from steadyspike.integration.acceleration.sources import original_of
 from steadyspike.integration.acceleration.threads import over_ranges
 from steadyspike.kernels.channels.column_statistics import (
     column_median_deviations,
@@ -27,6 +28,18 @@ THREAD_SAMPLES = 4000
 NORMAL_DEVIATION = 0.6744897501960817
 
 
+@replaces(
+    "spikeinterface.preprocessing.normalize_scale",
+    "ScaleRecordingSegment.get_traces",
+    name="scale",
+    sources=("cfb6396c89c14a3a",),
+    helpers=("ScaleRecordingSegment.__init__",),
+    by_class=(
+        ("CenterRecording", "center"),
+        ("NormalizeByQuantileRecording", "normalize_by_quantile"),
+        ("ZScoreRecording", "zscore"),
+    ),
+)
 def scaled_traces(self: Any, start_frame: int, end_frame: int, channel_indices: Any) -> np.ndarray:
     """Do what `ScaleRecordingSegment.get_traces` does.
 
@@ -66,6 +79,12 @@ def _one_each(values: Any, channel_indices: Any) -> np.ndarray:
     return np.ascontiguousarray(chosen, dtype=np.result_type(chosen.dtype, "float32"))
 
 
+@replaces(
+    "spikeinterface.preprocessing.normalize_scale",
+    "ZScoreRecording.__init__",
+    name="zscore",
+    sources=("84fe478150d848cb",),
+)
 def start_zscore(
     self: Any,
     recording: Any,
@@ -94,6 +113,12 @@ def start_zscore(
     )
 
 
+@replaces(
+    "spikeinterface.preprocessing.normalize_scale",
+    "NormalizeByQuantileRecording.__init__",
+    name="normalize_by_quantile",
+    sources=("37118d94555b7883",),
+)
 def start_normalization(
     self: Any,
     recording: Any,
@@ -115,6 +140,12 @@ def start_normalization(
     _start(self, recording, gain, median - middle * gain, settings, dtype, random_chunk_kwargs)
 
 
+@replaces(
+    "spikeinterface.preprocessing.normalize_scale",
+    "CenterRecording.__init__",
+    name="center",
+    sources=("e35dbfef3c2219b9",),
+)
 def start_centering(
     self: Any, recording: Any, mode: str = "median", dtype: Any = "float32", **random_chunk_kwargs: Any
 ) -> None:

@@ -5,13 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from steadyspike.integration.acceleration.calls import NotCoveredError
+from steadyspike.integration.acceleration.declarations import replaces
 
 SAME_DISTANCE_UM = 1e-8
 
 
+@replaces(
+    "spikeinterface.postprocessing.localization_tools",
+    "make_radial_order_parents",
+    name="monopolar_triangulation",
+    sources=("c8501d60b8dae57e",),
+    helpers=(
+        "make_shells",
+        "make_shell",
+    ),
+    also_in=("spikeinterface.sortingcomponents.peak_localization.monopolar",),
+)
 def radial_order_parents(
     geom: np.ndarray, neighbours_mask: np.ndarray, n_jumps_per_growth: int = 1, n_jumps_parent: int = 3
 ) -> list[list[tuple[Any, np.ndarray]]]:
@@ -19,6 +30,9 @@ def radial_order_parents(
 
     Covered: masks with a row and a column for each contact; at least two contacts at different places.
     """
+    # takes long to import
+    from scipy.spatial.distance import cdist
+
     num_channels = len(geom)
     if np.shape(neighbours_mask) != (num_channels, num_channels):
         raise NotCoveredError("a mask that is not one of contacts and contacts")

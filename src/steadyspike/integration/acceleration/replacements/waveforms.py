@@ -9,6 +9,7 @@ import numpy as np
 
 from steadyspike.integration.acceleration import threads
 from steadyspike.integration.acceleration.calls import NotCoveredError
+from steadyspike.integration.acceleration.declarations import replaces
 from steadyspike.integration.acceleration.replacements.snippets import (
     checked_channels,
     in_traces,
@@ -19,6 +20,13 @@ from steadyspike.kernels.spikes.spike_snippets import copy_neighbours, main_valu
 FEWEST_SPIKES = 50
 
 
+@replaces(
+    "spikeinterface.core.node_pipeline",
+    "ExtractSparseWaveforms.compute",
+    name="node_pipeline",
+    sources=("b37e86b682d08197",),
+    helpers=("ExtractSparseWaveforms.__init__",),
+)
 def sparse_waveforms(self: Any, traces: np.ndarray, peaks: np.ndarray) -> np.ndarray:
     """Do what `ExtractSparseWaveforms.compute` does.
 
@@ -45,6 +53,13 @@ def sparse_waveforms(self: Any, traces: np.ndarray, peaks: np.ndarray) -> np.nda
     return waveforms
 
 
+@replaces(
+    "spikeinterface.core.node_pipeline",
+    "PeakRetriever.get_peak_slice",
+    name="node_pipeline",
+    sources=("9769499ab66f967d",),
+    helpers=("PeakRetriever.__init__",),
+)
 def peak_slice(
     self: Any, segment_index: int, start_frame: int, end_frame: int, max_margin: int
 ) -> tuple[int, int]:
@@ -55,6 +70,16 @@ def peak_slice(
     return np.int64(first), np.int64(bisect_left(samples, end_frame, lo=first))  # type: ignore[return-value]
 
 
+@replaces(
+    "spikeinterface.core.node_pipeline",
+    "SpikeRetriever.compute",
+    name="node_pipeline",
+    sources=("56bdd88e4b756401",),
+    helpers=(
+        "SpikeRetriever.__init__",
+        "SpikeRetriever.get_peak_slice",
+    ),
+)
 def retrieved_spikes(
     self: Any,
     traces: np.ndarray,

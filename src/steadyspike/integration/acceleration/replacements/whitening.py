@@ -9,6 +9,7 @@ import numpy as np
 from spikeinterface.core import get_channel_distances
 
 from steadyspike.integration.acceleration.calls import NotCoveredError
+from steadyspike.integration.acceleration.declarations import replaces
 from steadyspike.integration.acceleration.replacements.filters import check_channels
 from steadyspike.integration.acceleration.threads import over_ranges
 from steadyspike.kernels.channels.banded_weights import (
@@ -35,6 +36,13 @@ BLAS_SAMPLES = 512
 _bands: WeakKeyDictionary[Any, tuple[np.ndarray, str, BandWeights | None]] = WeakKeyDictionary()
 
 
+@replaces(
+    "spikeinterface.preprocessing.whiten",
+    "WhitenRecordingSegment.get_traces",
+    name="whiten",
+    sources=("b35b2cd5f334a897",),
+    helpers=("WhitenRecordingSegment.__init__",),
+)
 def whitened_traces(self: Any, start_frame: int, end_frame: int, channel_indices: Any) -> np.ndarray:
     """Do what `WhitenRecordingSegment.get_traces` does.
 
@@ -129,6 +137,17 @@ def _band(segment: Any, matrix: np.ndarray, precision: str) -> BandWeights | Non
     return band
 
 
+@replaces(
+    "spikeinterface.preprocessing.whiten",
+    "compute_whitening_matrix",
+    name="whiten",
+    sources=("3b09d56234856169",),
+    helpers=("compute_whitening_from_covariance",),
+    also_in=(
+        "spikeinterface.preprocessing.preprocessing_classes",
+        "spikeinterface.preprocessing",
+    ),
+)
 def whitening_matrix(
     recording: Any,
     mode: str,
