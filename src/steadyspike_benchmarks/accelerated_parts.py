@@ -398,5 +398,7 @@ def _apart(theirs: np.ndarray, ours: np.ndarray) -> dict[str, Any]:
 
 
 def _places(theirs: np.ndarray, ours: np.ndarray) -> dict[str, Any]:
-    near = float(np.mean(np.linalg.norm(theirs - ours, axis=1) <= 0.1))
-    return {"share_near": near, "agreement": f"{100 * near:.2f} % of {len(theirs)} within 0.1 um"}
+    distances = np.linalg.norm(theirs - ours, axis=1)
+    near, most = float(np.mean(distances <= 0.1)), float(np.percentile(distances, 95))
+    shares = f"{100 * near:.2f} % of {len(theirs)} within 0.1 um, 95 % within {most:.2g} um"
+    return {"share_near": near, "distance_um": most, "agreement": shares}

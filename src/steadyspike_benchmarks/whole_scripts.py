@@ -2,8 +2,8 @@
 
 The script is that of SpikeInterface's tutorial on drift: a lazy chain of band-pass and common reference, one call of
 `correct_motion`, and the corrected recording read once. It knows nothing of steadyspike;
-``steadyspike run script.py`` makes the difference. The recording is simulated once and lies on disk, in the page cache as
-far as memory allows.
+``steadyspike run script.py`` makes the difference. The recording is simulated once and lies on disk, in the page cache
+as far as memory allows.
 """
 
 from __future__ import annotations

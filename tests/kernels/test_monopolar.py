@@ -4,7 +4,7 @@ from scipy.optimize import minimize
 
 from steadyspike.kernels.spikes import monopolar
 from steadyspike.kernels.spikes.contact_features import neighbour_lists
-from steadyspike.kernels.spikes.monopolar import solve_monopolar
+from steadyspike.kernels.spikes.monopolar import PENALTY_WEIGHT, solve_monopolar
 
 STAGGERED = np.array([[16.0 * ((3 * i) % 4), 20.0 * (i // 2)] for i in range(40)])
 TWO_COLUMNS = np.array([[32.0 * (i % 2), 15.0 * (i // 2)] for i in range(40)])
@@ -145,13 +145,16 @@ def test_gradient_and_hessian_match_finite_differences():
         power = (weights**2).sum()
         point = np.array([rng.uniform(-20, 60), rng.uniform(-20, 120), np.exp(rng.uniform(1, 5))])
         gradient, hessian = np.zeros(6), np.zeros(6)
-        monopolar._derivatives(point, weights, xs, ys, gradient, hessian)
+        monopolar._derivatives(point, weights, xs, ys, PENALTY_WEIGHT, gradient, hessian)
         full = hessian[[0, 1, 2, 1, 3, 4, 2, 4, 5]].reshape(3, 3)
         for k, step in enumerate(1e-3 * np.eye(3)):
             ahead, behind = np.zeros(6), np.zeros(6)
-            values = [monopolar._objective(point + sign * step, weights, xs, ys, power) for sign in (1, -1)]
-            monopolar._derivatives(point + step, weights, xs, ys, ahead, np.zeros(6))
-            monopolar._derivatives(point - step, weights, xs, ys, behind, np.zeros(6))
+            values = [
+                monopolar._objective(point + sign * step, weights, xs, ys, power, PENALTY_WEIGHT)
+                for sign in (1, -1)
+            ]
+            monopolar._derivatives(point + step, weights, xs, ys, PENALTY_WEIGHT, ahead, np.zeros(6))
+            monopolar._derivatives(point - step, weights, xs, ys, PENALTY_WEIGHT, behind, np.zeros(6))
             assert gradient[k] == pytest.approx((values[0] - values[1]) / 2e-3, rel=1e-4, abs=1e-9)
             np.testing.assert_allclose(full[k], (ahead - behind)[:3] / 2e-3, rtol=1e-4, atol=1e-10)
 
@@ -162,7 +165,7 @@ def test_the_kernel_minimizes_the_oracles_objective():
     features = 40 * rng.random(15)
     weights = features / features.max()
     point = np.array([10.0, 30.0, 25.0])
-    ours = monopolar._objective(point, weights, xs, ys, (weights**2).sum())
+    ours = monopolar._objective(point, weights, xs, ys, (weights**2).sum(), PENALTY_WEIGHT)
     assert ours == pytest.approx(objective_oracle(point, features, STAGGERED[:15]), abs=1e-12)
 
 

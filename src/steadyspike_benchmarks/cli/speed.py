@@ -1,4 +1,4 @@
-"""Benchmarks ``speed``, ``scripts``, ``limits`` and ``compile``: how fast, against SpikeInterface."""
+"""Benchmarks ``speed``, ``scripts``, ``limits``, ``compile`` and ``monopoles``: acceleration against SpikeInterface."""
 
 from __future__ import annotations
 
@@ -157,11 +157,26 @@ def limits(
         typer.echo(format_kernel_limits(run_kernel_limits(channels, repeats=repeats, tell=tell)))
 
 
+def monopoles(
+    spikes: Annotated[
+        int, typer.Option("--spikes", min=20, help="Simulated for each layout and noise.")
+    ] = 500,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the simulated data.")] = 0,
+    debug: Debug = False,
+) -> None:
+    """Localize simulated sources of known position by monopolar_triangulation, as it is and accelerated."""
+    with clear_errors(debug):
+        from steadyspike_benchmarks.monopoles import format_monopoles, run_monopoles
+
+        typer.echo(format_monopoles(run_monopoles(num_spikes=spikes, seed=seed, tell=tell)))
+
+
 def register(app: typer.Typer) -> None:
     """Add these commands to ``python -m steadyspike_benchmarks``."""
     app.command(epilog=SPEED_EXAMPLES)(speed)
     app.command()(scripts)
     app.command()(limits)
+    app.command()(monopoles)
     app.command("compile")(compile_command)
 
 

@@ -82,12 +82,16 @@ def solve_monopolar(features, channels, neighbours, counts, locations, max_dista
     ValueError
         For `max_distance_um` below 1 or not finite, or a main channel that does not exist.
     """
+    arguments = _checked(features, channels, counts, locations, max_distance_um)
+    return _solve(arguments[0], arguments[1], neighbours, counts, *arguments[2:])
+
+
+def _checked(features, channels, counts, locations, max_distance_um):
     if not 1.0 <= max_distance_um < math.inf:
         raise ValueError(f"max_distance_um is {max_distance_um}; allowed is a finite number of at least 1")
     features = np.ascontiguousarray(features, dtype=np.float64)
     channels = checked_channels(channels, features.shape[0], counts)
-    locations = np.ascontiguousarray(locations, dtype=np.float64)
-    return _solve(features, channels, neighbours, counts, locations, float(max_distance_um))
+    return features, channels, np.ascontiguousarray(locations, dtype=np.float64), float(max_distance_um)
 
 
 # No `a[:] = b` in these kernels: for the text of its shape error numba compiles 3 s longer.
@@ -101,18 +105,25 @@ def _solve(features, channels, neighbours, counts, locations, max_distance_um):
     work = np.empty((8, 6))
     for i in range(features.shape[0]):
         main = channels[i]
-        used = 0
-        for k in range(counts[main]):
-            if 0.0 <= features[i, k] <= LARGEST:
-                # positions relative to the main contact keep their digits however long the probe is
-                w[used] = features[i, k]
-                xs[used] = locations[neighbours[main, k], 0] - locations[main, 0]
-                ys[used] = locations[neighbours[main, k], 1] - locations[main, 1]
-                used += 1
+        used = _read(features[i], neighbours[main], counts[main], locations, main, w, xs, ys)
         _solve_one(w[:used], xs[:used], ys[:used], max_distance_um, work, out[i])
         out[i, 0] += locations[main, 0]
         out[i, 1] += locations[main, 1]
     return out
+
+
+@numba.njit(nogil=True, cache=True)
+def _read(features, neighbours, count, locations, main, w, xs, ys):
+    """Write usable features, and positions relative to the main contact; return how many there are."""
+    used = 0
+    for k in range(count):
+        if 0.0 <= features[k] <= LARGEST:
+            # positions relative to the main contact keep their digits however long the probe is
+            w[used] = features[k]
+            xs[used] = locations[neighbours[k], 0] - locations[main, 0]
+            ys[used] = locations[neighbours[k], 1] - locations[main, 1]
+            used += 1
+    return used
 
 
 @numba.njit(nogil=True, cache=True)
@@ -124,8 +135,7 @@ def _solve_one(w, xs, ys, max_distance_um, work, out):
     point, lower, upper = work[4], work[5], work[6]
     largest, main, flat = _normalize(w)
     total, power, x_mass, y_mass = _moments(w, xs, ys)
-    _set(lower, x_mass - max_distance_um, y_mass - max_distance_um, LOWEST_Z_UM)
-    _set(upper, x_mass + max_distance_um, y_mass + max_distance_um, HIGHEST_Z_FACTOR * max_distance_um)
+    _set_box(lower, upper, x_mass, y_mass, max_distance_um)
     _set(out, x_mass, y_mass, min(START_Z_UM, upper[2]))
     variation = power - total * total / w.size if not flat else 0.0
     residual = math.inf
@@ -141,7 +151,7 @@ def _solve_one(w, xs, ys, max_distance_um, work, out):
         else:
             _set(point, x_mass, y_mass, FAR_Z_UM)
         _clip(point, lower, upper)
-        value = _descend(point, w, xs, ys, power, lower, upper, work)
+        value = _descend(point, w, xs, ys, power, PENALTY_WEIGHT, lower, upper, work)
         if value < lowest:
             lowest = value
             residual = w.size * (value + PENALTY_WEIGHT * math.log1p(PENALTY_RATE * point[2]))
@@ -184,19 +194,25 @@ def _set(point, x, y, z):
 
 
 @numba.njit(nogil=True, cache=True)
+def _set_box(lower, upper, x, y, max_distance_um):
+    _set(lower, x - max_distance_um, y - max_distance_um, LOWEST_Z_UM)
+    _set(upper, x + max_distance_um, y + max_distance_um, HIGHEST_Z_FACTOR * max_distance_um)
+
+
+@numba.njit(nogil=True, cache=True)
 def _clip(point, lower, upper):
     for k in range(3):
         point[k] = min(max(point[k], lower[k]), upper[k])
 
 
 @numba.njit(nogil=True, cache=True)
-def _descend(point, w, xs, ys, power, lower, upper, work):
+def _descend(point, w, xs, ys, power, penalty, lower, upper, work):
     """Damped Newton descent of the objective inside the box; changes `point`, returns the objective there."""
     gradient, hessian, step, trial = work[0], work[1], work[2], work[3]
-    value = _objective(point, w, xs, ys, power)
+    value = _objective(point, w, xs, ys, power, penalty)
     damping = -1.0
     for _ in range(MAX_ITERATIONS):
-        _derivatives(point, w, xs, ys, gradient, hessian)
+        _derivatives(point, w, xs, ys, penalty, gradient, hessian)
         _scale_by_height(point[2], gradient, hessian)
         _hold_at_bounds(point, lower, upper, gradient, hessian)
         curvature = max(abs(hessian[0]), abs(hessian[3]), abs(hessian[5]))
@@ -212,7 +228,7 @@ def _descend(point, w, xs, ys, power, lower, upper, work):
                 stretch = math.exp(min(max(step[2], -2.0), 2.0))
                 _set(trial, point[0] + z * step[0], point[1] + z * step[1], z * stretch)
                 _clip(trial, lower, upper)
-                gain = value - _objective(trial, w, xs, ys, power)
+                gain = value - _objective(trial, w, xs, ys, power, penalty)
                 if gain > 0.0 or promised < TOLERANCE:
                     break
             damping = max(4.0 * damping, 1e-6)
@@ -237,14 +253,14 @@ def _projections(x, y, z, w, xs, ys):
 
 
 @numba.njit(nogil=True, cache=True)
-def _objective(point, w, xs, ys, power):
+def _objective(point, w, xs, ys, power, penalty):
     """Return the objective at one point; `power` is sum(w^2)."""
     wq, qq = _projections(point[0], point[1], point[2], w, xs, ys)
-    return (power - wq * wq / qq) / w.size - PENALTY_WEIGHT * math.log1p(PENALTY_RATE * point[2])
+    return (power - wq * wq / qq) / w.size - penalty * math.log1p(PENALTY_RATE * point[2])
 
 
 @numba.njit(nogil=True, cache=True)
-def _derivatives(point, w, xs, ys, gradient, hessian):
+def _derivatives(point, w, xs, ys, penalty, gradient, hessian):
     """Write gradient and Hessian (xx, xy, xz, yy, yz, zz) of the objective into the arrays.
 
     With ``A = sum(w q)``, ``B = sum(q^2)`` and ``a = A / B`` the fitted part is ``A^2 / B``. Its first
@@ -289,13 +305,13 @@ def _derivatives(point, w, xs, ys, gradient, hessian):
     p = PENALTY_RATE / (1.0 + PENALTY_RATE * z)
     gradient[0] = scale * (2.0 * a * Ax - b * Bx)
     gradient[1] = scale * (2.0 * a * Ay - b * By)
-    gradient[2] = scale * (2.0 * a * Az - b * Bz) - PENALTY_WEIGHT * p
+    gradient[2] = scale * (2.0 * a * Az - b * Bz) - penalty * p
     hessian[0] = scale * (c * ex * ex + 2.0 * a * Axx - b * Bxx)
     hessian[1] = scale * (c * ex * ey + 2.0 * a * Axy - b * Bxy)
     hessian[2] = scale * (c * ex * ez + 2.0 * a * Axz - b * Bxz)
     hessian[3] = scale * (c * ey * ey + 2.0 * a * Ayy - b * Byy)
     hessian[4] = scale * (c * ey * ez + 2.0 * a * Ayz - b * Byz)
-    hessian[5] = scale * (c * ez * ez + 2.0 * a * Azz - b * Bzz) + PENALTY_WEIGHT * p * p
+    hessian[5] = scale * (c * ez * ez + 2.0 * a * Azz - b * Bzz) + penalty * p * p
 
 
 @numba.njit(nogil=True, cache=True)

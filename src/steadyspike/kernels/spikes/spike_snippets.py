@@ -10,8 +10,6 @@ import math
 import numba
 import numpy as np
 
-from steadyspike.kernels.spikes.monopolar_lbfgsb import _pairwise_sum
-
 FEATURES = ("ptp", "energy", "peak_voltage", "mean")
 DTYPES = tuple(map(np.dtype, ("float32", "float64", "int16", "int32", "uint16")))
 
@@ -91,7 +89,7 @@ def _features(flat, stride, starts, channels, neighbours, counts, num_samples, c
                 for s in range(num_samples):
                     v = out.dtype.type(flat[at + s * stride])
                     squares[s] = v * v
-                out[i, k] = math.sqrt(_pairwise_sum(squares, 0, num_samples))
+                out[i, k] = math.sqrt(pairwise_sum(squares, 0, num_samples))
             elif code == 2:
                 out[i, k] = flat[at + peak_index * stride]
             else:
@@ -113,6 +111,42 @@ def _peak_to_peak(flat, at, stride, num_samples, span):
     # in the type of the samples, as NumPy: the span of an integer may not fit
     span[0] = high - low
     return np.float64(span[0]) if not nan else math.nan
+
+
+@numba.njit(nogil=True, cache=True)
+def pairwise_sum(values, start, size):
+    """Add `size` values, from `start` on, as NumPy does: by eight sums side by side, above 128 in two halves."""
+    if size <= 128:
+        return _block_sum(values, start, size)
+    half = size // 2
+    half -= half % 8
+    # a function that calls itself cannot be cached
+    return _block_sum(values, start, half) + _block_sum(values, start + half, size - half)
+
+
+@numba.njit(nogil=True, cache=True)
+def _block_sum(values, start, size):
+    total = values.dtype.type(0.0)
+    if size < 8:
+        for k in range(start, start + size):
+            total += values[k]
+        return total
+    a, b, c, d = values[start], values[start + 1], values[start + 2], values[start + 3]
+    e, f, g, h = values[start + 4], values[start + 5], values[start + 6], values[start + 7]
+    stop = start + size - size % 8
+    for k in range(start + 8, stop, 8):
+        a += values[k]
+        b += values[k + 1]
+        c += values[k + 2]
+        d += values[k + 3]
+        e += values[k + 4]
+        f += values[k + 5]
+        g += values[k + 6]
+        h += values[k + 7]
+    total = ((a + b) + (c + d)) + ((e + f) + (g + h))
+    for k in range(stop, start + size):
+        total += values[k]
+    return total
 
 
 def center_sums(features, channels, neighbours, counts, locations):
@@ -144,7 +178,7 @@ def _center_sums(features, channels, neighbours, counts, locations):
             feature = np.float64(features[i, k])
             out[i, 0] += feature * locations[neighbours[main, k], 0]
             out[i, 1] += feature * locations[neighbours[main, k], 1]
-        out[i, 2] = _pairwise_sum(features[i], 0, counts[main])
+        out[i, 2] = pairwise_sum(features[i], 0, counts[main])
     return out
 
 

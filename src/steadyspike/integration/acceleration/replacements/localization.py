@@ -9,9 +9,16 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from spikeinterface.postprocessing import localization_tools
 
-from steadyspike.integration.acceleration import patching, threads
+from steadyspike.integration.acceleration import threads
 from steadyspike.integration.acceleration.calls import NotCoveredError
 from steadyspike.integration.acceleration.declarations import replaces
+from steadyspike.integration.acceleration.replacements.monopoles import (
+    NO_FEATURES,
+    OPEN_POSITION,
+    TOO_FEW_CONTACTS,
+    Monopoles,
+    check_solver,
+)
 from steadyspike.integration.acceleration.replacements.snippets import (
     Snippets,
     checked_channels,
@@ -20,18 +27,11 @@ from steadyspike.integration.acceleration.replacements.snippets import (
 )
 from steadyspike.kernels.spikes.grid_convolution import locate_snippets_on_grid
 from steadyspike.kernels.spikes.local_grids import LocalGrids, grids_of_weights
-from steadyspike.kernels.spikes.monopolar import START_Z_UM
-from steadyspike.kernels.spikes.monopolar_lbfgsb import solve_monopolar_lbfgsb, solve_monopolar_least_squares
+from steadyspike.kernels.spikes.monopolar_descent import sources_are_determined
 from steadyspike.kernels.spikes.spike_snippets import center_sums, snippet_features
 from steadyspike.kernels.spikes.template_weights import sparse_weights
 
 FEWEST_SPIKES = 50
-# z starts at 20 and ends below ten times this
-MINIMAL_DISTANCE_UM = 2.0
-SOLVERS = {
-    "minimize_with_log_penality": solve_monopolar_lbfgsb,
-    "least_square": solve_monopolar_least_squares,
-}
 
 
 @replaces(
@@ -122,81 +122,51 @@ def monopolar_triangulation_of(node: Any, peaks: np.ndarray, spikes: Snippets) -
     check_solver(node.max_distance_um, node.optimizer)
     channels = checked_channels(peaks["channel_index"], spikes.num_channels)
     neighbours, counts = neighbours_of(node, spikes.num_channels)
-    contacts = _contacts(node)
     peak_index = _peak_index(node, spikes)
-    solved = np.empty((channels.size, 4))
+    solver = Monopoles(_contacts(node), neighbours, counts, node.max_distance_um, node.optimizer)
+    determined = determined_channels(node)
+    dtype = np.float32 if spikes.flat.dtype == np.float32 else np.float64
+    features = np.empty((channels.size, neighbours.shape[1]), dtype=dtype)
+    solved, is_open = np.empty((channels.size, 4)), np.empty(channels.size, dtype=bool)
 
     def solve(first: int, last: int) -> None:
         part = slice(first, last)
-        layout = (channels[part], neighbours, counts)
-        features = snippet_features(
+        features[part] = snippet_features(
             spikes.flat,
             spikes.stride,
             spikes.starts[part],
-            *layout,
+            channels[part],
+            neighbours,
+            counts,
             spikes.num_samples,
             node.feature,
             peak_index,
         )
         if node.feature == "peak_voltage":
-            np.abs(features, out=features)
-        solved[part] = solved_monopoles(features, layout, contacts, node.max_distance_um, node.optimizer)
-        for i in np.flatnonzero(np.isnan(solved[part, 0])):
-            main = channels[first + i]
-            count = counts[main]
-            solved[first + i] = _theirs()(
-                features[i, :count], contacts[neighbours[main, :count]], node.max_distance_um, node.optimizer
-            )
+            np.abs(features[part], out=features[part])
+        solved[part], is_open[part] = solver.minima(features[part], channels[part])
 
     threads.over_ranges(solve, channels.size, FEWEST_SPIKES)
+    solver.leave(solved, is_open, determined[channels], features, channels, node.name)
     located = np.zeros(channels.size, dtype=node._dtype)
     for field, values in zip(("x", "y", "z", "alpha"), solved.T, strict=True):
         located[field] = values
     return located
 
 
-def check_solver(max_distance_um: Any, optimizer: Any) -> None:
-    """Refuse what the solver of monopoles does not cover."""
-    if optimizer not in SOLVERS:
-        raise NotCoveredError(f"optimizer={optimizer!r}")
-    if not MINIMAL_DISTANCE_UM < max_distance_um < np.inf:
-        raise NotCoveredError(f"max_distance_um={max_distance_um}")
+_determined: WeakKeyDictionary[Any, tuple[np.ndarray, np.ndarray]] = WeakKeyDictionary()
 
 
-def solved_monopoles(
-    features: np.ndarray,
-    layout: tuple[np.ndarray, np.ndarray, np.ndarray],
-    contacts: np.ndarray,
-    max_distance_um: float,
-    optimizer: str,
-) -> np.ndarray:
-    """Return x, y, z and alpha of each spike; NaN for those that only SpikeInterface's own solver can tell about."""
-    solved = SOLVERS[optimizer](features, *layout, contacts, max_distance_um)
-    if optimizer == "least_square":
-        # its amplitude has a bound too, and it refuses to start beyond
-        bounds = features.max(axis=1, initial=0.0) * max_distance_um
-        refused = _first_distances(features, layout, contacts) >= max_distance_um * (1 - 1e-5)
-        solved[refused | (solved[:, 3] > bounds)] = np.nan
-    return solved
-
-
-def _first_distances(
-    features: np.ndarray, layout: tuple[np.ndarray, np.ndarray, np.ndarray], contacts: np.ndarray
-) -> np.ndarray:
-    """Distance from the start, the center of mass at z = 20, to the contact with the largest feature."""
-    channels, neighbours, _ = layout
-    positions = contacts[neighbours[channels]]
-    weights = features.astype(np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        centers = (weights[:, :, np.newaxis] * positions).sum(axis=1) / weights.sum(axis=1)[:, np.newaxis]
-    largest = positions[np.arange(len(positions)), weights.argmax(axis=1)]
-    return np.sqrt(((centers - largest) ** 2).sum(axis=1) + START_Z_UM**2)
-
-
-def _theirs() -> Any:
-    return patching.original_of(
-        "spikeinterface.postprocessing.localization_tools", "solve_monopolar_triangulation"
-    )
+def determined_channels(node: Any) -> np.ndarray:
+    """Tell on which main channels the contacts in reach determine a source; once for each node."""
+    mask = node.neighbours_mask
+    known = _determined.get(node)
+    if known is None or known[0] is not mask:
+        found = sources_are_determined(*neighbours_of(node, len(mask)), _contacts(node))
+        known = _determined[node] = (mask, found)
+    if not known[1].any():
+        raise NotCoveredError(TOO_FEW_CONTACTS)
+    return known[1]
 
 
 def grid_convolution_of(node: Any, peaks: np.ndarray, spikes: Snippets) -> np.ndarray:
@@ -315,19 +285,20 @@ def solved_monopole(
 ) -> tuple[Any, ...]:
     """Do what `solve_monopolar_triangulation` does.
 
-    Covered: templates of float32 or float64 that are finite and not all zero.
+    Covered: templates of float32 or float64 that are finite and not all zero, where they determine the source.
     """
     check_solver(max_distance_um, optimizer)
     features = np.asarray(wf_data)
     if features.dtype not in (np.float32, np.float64) or features.ndim != 1 or not features.size:
         raise NotCoveredError(f"features of {features.dtype}")
-    layout = (
-        np.zeros(1, dtype=np.int64),
-        np.arange(features.size)[np.newaxis],
-        np.array([features.size]),
-    )
     contacts = np.asarray(local_contact_locations, dtype=np.float64)
-    solved = solved_monopoles(features[np.newaxis], layout, contacts, max_distance_um, optimizer)[0]
-    if np.isnan(solved[0]):
-        raise NotCoveredError("features that are not finite, all zero, or without a bounded solution")
-    return tuple(solved)
+    neighbours, counts = np.arange(features.size)[np.newaxis], np.array([features.size])
+    if not sources_are_determined(neighbours, counts, contacts)[0]:
+        raise NotCoveredError(TOO_FEW_CONTACTS)
+    solver = Monopoles(contacts, neighbours, counts, max_distance_um, optimizer)
+    solved, is_open = solver.minima(features[np.newaxis], np.zeros(1, dtype=np.int64))
+    if np.isnan(solved[0, 0]):
+        raise NotCoveredError(NO_FEATURES)
+    if is_open[0]:
+        raise NotCoveredError(OPEN_POSITION)
+    return tuple(solved[0])

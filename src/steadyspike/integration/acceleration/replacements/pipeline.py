@@ -17,10 +17,11 @@ from steadyspike.integration.acceleration.calls import NotCoveredError, measured
 from steadyspike.integration.acceleration.declarations import replaces
 from steadyspike.integration.acceleration.replacements.localization import (
     center_of_mass_of,
-    check_solver,
+    determined_channels,
     grid_convolution_of,
     monopolar_triangulation_of,
 )
+from steadyspike.integration.acceleration.replacements.monopoles import check_solver
 from steadyspike.integration.acceleration.replacements.snippets import Snippets, in_traces
 from steadyspike.kernels.spikes.spike_snippets import DTYPES
 
@@ -161,6 +162,7 @@ def _is_covered(node: Any, extractor: Any) -> bool:
     if node.name == "monopolar_triangulation":
         try:
             check_solver(node.max_distance_um, node.optimizer)
+            determined_channels(node)
         except NotCoveredError:
             return False
     return node.feature != "peak_voltage" or extractor.nafter > 0
