@@ -27,13 +27,16 @@ def test_recipes_work_as_they_stand(tmp_path):
         # with the caches, so that kernels are not compiled again
         shutil.copytree(ROOT / folder, tmp_path / folder)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "tests").mkdir()
+    for helper in ("conftest", "conformance", "parent_recordings", "cli_runner"):
+        shutil.copy(ROOT / "tests" / f"{helper}.py", tmp_path / "tests")
     for block in RECIPES:
         if block.path:
             apply(block, tmp_path)
 
     prefix = "python -m pytest "
     test_files = [command.removeprefix(prefix) for command in COMMANDS if command.startswith(prefix)]
-    assert len(test_files) == 4
+    assert len(test_files) == 8
     # one process for all: most of the time is importing
     report = run(["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *test_files], tmp_path)
     assert " passed" in report

@@ -325,7 +325,7 @@ def test_incomplete_ops(ops, message, tmp_path):
 def test_unknown_input_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no motion at"):
         load_motion(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match=r"ops\.npy \(Kilosort4\)"):
+    with pytest.raises(ValueError, match=r"ops\.npy \(kilosort4\)"):
         load_motion(tmp_path)
     (tmp_path / "motion_est.pkl").write_bytes(b"")
     with pytest.raises(ValueError, match="a pickle is not read"):

@@ -23,8 +23,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from spikeinterface.core.motion import Motion
@@ -46,8 +47,8 @@ class LoadingSettings(Settings):
 
     part = "load_motion"
 
-    format: Literal["spikeinterface", "dredge", "medicine", "kilosort4"] | None = parameter(
-        None, "What it is; None: found out from the names of the files or attributes"
+    format: str | None = parameter(
+        None, "A key of `FORMATS`; None: found out from the names of the files or attributes"
     )
 
 
@@ -56,11 +57,11 @@ class SavingSettings(Settings):
 
     part = "save_motion"
 
-    format: Literal["spikeinterface", "dredge", "medicine"] = parameter(
+    format: str = parameter(
         ...,
-        """As `load_motion` reads them. Kilosort4 has no way to take in a motion that it did not estimate: save the
-        corrected recording and sort that with ``do_correction=False`` (SpikeInterface) or ``nblocks=0``""",
-        allowed="'spikeinterface', 'dredge' or 'medicine' (Kilosort4 takes in no motion: sort the corrected recording)",
+        """As `load_motion` reads them, but for "kilosort4": Kilosort4 has no way to take in a motion that it did not
+        estimate. Save the corrected recording and sort that with ``do_correction=False`` (SpikeInterface) or
+        ``nblocks=0``""",
     )
 
 
@@ -108,12 +109,14 @@ def load_motion(path_or_object: Any, *, settings: LoadingSettings) -> Motion:
         +23 to -4 um.
     """
     part, format = settings.part, settings.format
+    if format is not None and format not in FORMATS:
+        settings.refuse("format", ", ".join(map(repr, FORMATS)))
     if isinstance(path_or_object, str | os.PathLike):
         path = Path(path_or_object)
         if not path.exists():
             raise FileNotFoundError(f"there is no motion at {path}")
         found = format or _format_of_path(path)
-        return checked_motion(f"{part}: {path}", _READERS[found](path))
+        return checked_motion(f"{part}: {path}", FORMATS[found].read(path))
     return checked_motion(part, _from_object(path_or_object, format))
 
 
@@ -157,6 +160,10 @@ def save_motion(
         If something is at `path` and `overwrite` is False.
     """
     part, format = settings.part, settings.format
+    write = FORMATS[format].write if format in FORMATS else None
+    if write is None:
+        writable = ", ".join(repr(name) for name, one in FORMATS.items() if one.write is not None)
+        settings.refuse("format", f"{writable} (Kilosort4 takes in no motion: sort the corrected recording)")
     motion = checked_motion(part, motion)
     if segment_index is not None:
         motion = restrict_motion(motion, segment_index=segment_index)
@@ -173,7 +180,7 @@ def save_motion(
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} is there already; overwrite=True replaces it")
     with written_aside(path) as aside:
-        _WRITERS[format](motion, aside)
+        write(motion, aside)
     return path
 
 
@@ -188,21 +195,11 @@ def _format_of_path(path: Path) -> str:
             "an .npz file, an ops.npy or a folder; a pickle is not read",
             LoadingSettings.part,
         )
-    signs = {
-        "spikeinterface": [["spikeinterface_info.json"], ["motion"], ["motion.npy", "spatial_bins.npy"]],
-        "medicine": [list(_MEDICINE_FILES)],
-        "kilosort4": [["ops.npy"]],
-    }
-    for found, sets in signs.items():
-        if any(all((path / name).exists() for name in names) for names in sets):
-            return found
-    refuse(
-        "path_or_object",
-        str(path),
-        "a folder with spikeinterface_info.json or motion/ (SpikeInterface), ops.npy (Kilosort4), or "
-        f"{', '.join(_MEDICINE_FILES)} (MEDiCINe)",
-        LoadingSettings.part,
-    )
+    for name, known in FORMATS.items():
+        if any(all((path / file).exists() for file in files) for files in known.signs):
+            return name
+    signs = [f"{' and '.join(files)} ({name})" for name, known in FORMATS.items() for files in known.signs]
+    refuse("path_or_object", str(path), f"a folder with {', or '.join(signs)}", LoadingSettings.part)
 
 
 def _from_object(content: Any, format: str | None) -> Motion:
@@ -343,14 +340,33 @@ def _read_kilosort(path: Path) -> Motion:
     return Motion(-dshift, times, windows)
 
 
-_READERS: dict[str, Callable[[Path], Motion]] = {
-    "spikeinterface": _read_spikeinterface,
-    "dredge": _read_dredge,
-    "medicine": _read_medicine,
-    "kilosort4": _read_kilosort,
+@dataclass(frozen=True)
+class Format:
+    """A way to write a motion down.
+
+    Parameters
+    ----------
+    read : callable
+        ``read(path)`` gives the motion.
+    write : callable or None
+        ``write(motion, path)`` makes a file or folder; None: the other program takes in no motion.
+    signs : tuple of tuple of str, default: ()
+        Files by which a folder is known: all those of one of the tuples.
+    """
+
+    read: Callable[[Path], Motion]
+    write: Callable[[Motion, Path], None] | None
+    signs: tuple[tuple[str, ...], ...] = ()
+
+
+FORMATS = {
+    "spikeinterface": Format(
+        _read_spikeinterface,
+        _write_spikeinterface,
+        signs=(("spikeinterface_info.json",), ("motion",), ("motion.npy", "spatial_bins.npy")),
+    ),
+    "dredge": Format(_read_dredge, _write_dredge),
+    "medicine": Format(_read_medicine, _write_medicine, signs=(_MEDICINE_FILES,)),
+    "kilosort4": Format(_read_kilosort, None, signs=(("ops.npy",),)),
 }
-_WRITERS: dict[str, Callable[[Motion, Path], None]] = {
-    "spikeinterface": _write_spikeinterface,
-    "dredge": _write_dredge,
-    "medicine": _write_medicine,
-}
+"""Formats of `load_motion` and `save_motion` by name."""
