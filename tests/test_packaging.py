@@ -21,7 +21,7 @@ def _read(name):
 
 
 PROJECT = tomllib.loads(_read("pyproject.toml"))["project"]
-EXTRAS = {"test", "docs", "lint", "tensorflow", "train", "cluster", "report", "bench", "full"}
+EXTRAS = {"test", "docs", "lint", "tensorflow", "train", "bench", "full"}
 IMPORT_NAMES = {"pillow": "PIL", "scikit-learn": "sklearn", "medicine-neuro": "medicine", "pyyaml": "yaml"}
 
 

@@ -12,6 +12,9 @@ REFERENCE = "dredge_fast"
 SAME_NUMBERS = {"monopolar_triangulation": "steady_monopolar", "grid_convolution": "steady_grid_convolution"}
 """Our compiled twins of SpikeInterface's localization methods."""
 
+OTHER_ESTIMATORS = ("steady_point_cloud", "steady_iterative_template")
+"""Estimators of ours from peaks that no preset uses: the study runs them with the rest of `steady_nonrigid`."""
+
 
 @dataclass(frozen=True)
 class StudyPreset:
@@ -44,8 +47,9 @@ def study_presets(
 ) -> dict[str, StudyPreset]:
     """List all presets of ours and of SpikeInterface, in the order of the tables: ours first.
 
-    Two are added: ``dredge_repaired``, SpikeInterface's `dredge` without the argument that its estimator does not
-    know, and, where `medicine_steps` is given, `medicine` with that many training steps instead of 10,000.
+    Some are added: `steady_nonrigid` with each of `OTHER_ESTIMATORS`, under the estimator's name; ``dredge_repaired``,
+    SpikeInterface's `dredge` without the argument that its estimator does not know; and, where `medicine_steps` is
+    given, `medicine` with that many training steps instead of 10,000.
 
     Parameters
     ----------
@@ -68,6 +72,9 @@ def study_presets(
     if medicine_steps is not None and medicine_steps < 1:
         raise ValueError(f"medicine_steps={medicine_steps} must be at least 1")
     ours = {name: load_preset(name).parameters for name in list_presets("motion")}
+    for method in OTHER_ESTIMATORS:
+        ours[method] = copy.deepcopy(ours["steady_nonrigid"])
+        ours[method]["estimate_motion_kwargs"] |= dict(method=method)
     theirs = {name: table for name, table in dict(motion_options_preset).items() if name and name not in ours}
     if medicine_steps is not None and "medicine" in theirs:
         theirs[f"medicine_{medicine_steps}_steps"] = _with_steps(theirs.pop("medicine"), medicine_steps)

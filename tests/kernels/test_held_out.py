@@ -23,7 +23,9 @@ def slow_gain(i, depths, marks, folds, smooth_um, shift_um):
         if folds[j] != folds[i]:
             place = np.clip(depths[j], points[0], points[-2])
             histogram[marks[j]] += np.maximum(0.0, 1.0 - np.abs(points - place))
-    density, background = template_registration.log_density(histogram, smooth_um, held_out.SMOOTH_MARKS)
+    density, background = template_registration.log_density(
+        histogram, smooth_um, template_registration.SMOOTH_MARKS
+    )
     place = np.clip(depths[i], points[0], points[-2]) + shift_um
     return np.interp(place, points, density[marks[i]] - background[marks[i]])
 

@@ -3,6 +3,7 @@ import pytest
 from scipy.ndimage import convolve1d
 
 from steadyspike.kernels.motion import iterative_template as kernels
+from steadyspike.kernels.motion.template_registration import OUTLIERS
 
 
 def slow_align_outwards(
@@ -59,7 +60,9 @@ def align(time_bins, positions, marks, num_times, start, stop, memory=3.0):
     displacement = np.full(num_times, np.nan)
     first = np.searchsorted(time_bins, np.arange(num_times + 1))
     kernel = kernels._gaussian(1.0)
-    kernels.align_outwards(first, positions, marks, 3, 100, 6, kernel, start, stop, memory, displacement)
+    kernels.align_outwards(
+        first, positions, marks, 3, 100, 6, kernel, start, stop, memory, OUTLIERS, displacement
+    )
     return displacement
 
 

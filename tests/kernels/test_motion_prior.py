@@ -136,17 +136,3 @@ def test_a_bin_alone_is_told_from_a_jump_and_a_turn():
     assert not motion_prior.lone_bins(turn, precision).any()
     assert not motion_prior.lone_bins(alone, precision, np.array([0, 20, 40])).any()
     assert not motion_prior.lone_bins(alone[:2], np.zeros((2, 2))).any()
-
-
-def test_slope_of_many_noisy_windows_is_seen():
-    rng = np.random.default_rng(0)
-    times = np.arange(400)
-    slope = 0.8 * np.sin(2 * np.pi * times / 60)
-    target = slope[:, None] * (np.arange(9) - 4) + rng.normal(0, 1.5, (400, 9))
-    precision = np.full(target.shape, 1 / 1.5**2)
-    lag = motion_prior.BEND_LAG
-    expected = 1.4826 * np.median(np.abs(slope[lag:] - slope[:-lag])) / lag
-    assert abs(motion_prior.slope_scale(target, precision) / expected - 1) < 0.3
-    assert motion_prior.slope_scale(rng.normal(0, 1.5, (400, 9)), precision) < 0.3 * expected
-    assert motion_prior.slope_scale(target[:, :2], precision[:, :2]) == 0.0
-    assert motion_prior.slope_scale(target, 0 * precision) == 0.0

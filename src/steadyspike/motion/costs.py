@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from steadyspike.kernels.motion import registration
+
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
 
     from steadyspike.motion.settings import WindowSettings
 
 MB = 1e6
-NUM_PAIR_MARKS = 2
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class ProblemSize:
     @property
     def num_cells(self) -> int:
         """Cells of the raster."""
-        return self.num_times * self.num_depths * NUM_PAIR_MARKS
+        return self.num_times * self.num_depths * registration.NUM_PAIR_MARKS
 
     @property
     def num_pairs(self) -> int:

@@ -11,7 +11,7 @@ from steadyspike.motion.online_recording import check_warmup, register_online
 from steadyspike.motion.problem import build_problem, finish
 from steadyspike.motion.settings import MotionEstimator, PairSettings
 
-# Units come and go over hours: spikes count in full this far away in the density that a time bin is registered to.
+# s. Units come and go over hours: spikes count in full this far away in the density that a time bin is registered to.
 TEMPLATE_SPAN_S = 3600.0
 
 

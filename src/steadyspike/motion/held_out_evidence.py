@@ -17,14 +17,19 @@ if TYPE_CHECKING:
     from spikeinterface import BaseRecording
     from spikeinterface.core.motion import Motion
 
+# Spikes that are looked at, for time.
 MAX_SPIKES = 2_000_000
+# Amplitude bins, which tell units apart that lie at one depth.
 NUM_MARKS = 4
-# Widths of the density's smoothing to choose from, by held-out likelihood.
+# um. Widths of the density's smoothing to choose from, by held-out likelihood.
 SMOOTH_UM = (1.0, 1.5, 2.5, 4.0, 6.0, 10.0)
-# Spikes this near in depth and of one amplitude mark count as one unit's, for the standard error.
+# um. Spikes this near in depth and of one amplitude mark count as one unit's, for the standard error.
 GROUP_UM = 40.0
-MAX_BLOCKS, SPIKES_PER_BLOCK = 100, 30
+# Blocks of time at most, for the standard error.
+MAX_BLOCKS = 100
+# Spikes that a block needs, and a block and window to tell how far it still moves.
 MIN_SPIKES_PER_CELL = 20
+# um. Shifts at which curvature and slope of the log density are taken.
 SHIFT_UM = 2.0
 
 
@@ -289,7 +294,7 @@ def _sharpest(density: held_out.HeldOutDensity) -> tuple[np.ndarray, np.ndarray]
 
 
 def _num_blocks(num_spikes: int) -> int:
-    return int(np.clip(num_spikes // SPIKES_PER_BLOCK, 1, MAX_BLOCKS))
+    return int(np.clip(num_spikes // MIN_SPIKES_PER_CELL, 1, MAX_BLOCKS))
 
 
 def _trust(spikes: MotionSpikes, gains: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from steadyspike.motion.settings import MotionEstimator, PairSettings
 CHUNK_VALUES = 4_000_000
 # Time bins from which each depth's scale is taken, evenly spread.
 SCALE_BINS = 20_000
-# A depth whose scale is more than this many times that of those around is toned down.
+# 1. A depth whose scale is more than this many times that of those around is toned down.
 MOST_EXCESS = 5.0
 
 

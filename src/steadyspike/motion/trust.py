@@ -19,23 +19,24 @@ if TYPE_CHECKING:
     from spikeinterface.core.motion import Motion
 
 VERDICTS = ("correct", "correct rigidly", "do not correct", "cannot tell")
+# Spikes, and time bins, without which nobody can tell.
 MIN_SPIKES = 300
 MIN_TIMES = 4
-# A gain counts as there, and one motion as better than another, beyond so many standard errors. No estimate of still
-# tissue gained more than 1 in `benchmark.verdicts`.
+# Standard errors beyond which a gain counts as there, and one motion as better than another. No estimate of still
+# tissue gained more than 1 in `python -m steadyspike_benchmarks verdicts`.
 CLEAR_ERRORS = 2.0
-# A gain below so many standard errors is no hint of motion either.
+# Standard errors below which a gain is no hint of motion either.
 HINT_ERRORS = 1.2
-# Smaller drift moves less than 0.1 % of the energy of a waveform on a Neuropixels probe.
+# um. Smaller drift moves less than 0.1 % of the energy of a waveform on a Neuropixels probe.
 MIN_RANGE_UM = 1.5
-# The rigid version must explain this much more than the motion before the non-rigid part is called harmful.
+# Share of the motion's gain by which its rigid version must be better before the non-rigid part is called harmful.
 RIGID_ADVANTAGE = 0.1
-# With a correction, at most this share of the loss without one.
+# Share of the loss without a correction that may be left with one.
 CLEAR_LOSS = 0.9
 NUM_DISPLACEMENTS = 40
-# The true motion is taken for at most this many times the estimated one.
+# 1. The true motion is taken for at most this many times the estimated one.
 MAX_SCALE = 5.0
-# A motion this many times as large as the estimate is worth a word.
+# 1. A motion this many times as large as the estimate is worth a word.
 LARGE_SCALE = 1.5
 
 

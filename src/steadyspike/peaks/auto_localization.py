@@ -7,7 +7,7 @@ from steadyspike.kernels.channels.spatial_interpolation import distance_to_neare
 from steadyspike.peaks.grid_localization import LocalizeSteadyGridConvolution
 from steadyspike.peaks.localization import LocalizeSteadyMonopolar
 
-# Sparser contacts than this see a unit on two or three of them: templates on a grid snap to the contacts, and the
+# um. Sparser contacts than this see a unit on two or three of them: templates on a grid snap to the contacts, and the
 # decay with distance tells the depth better (`python -m steadyspike_benchmarks motion`, probes np1, np2 and linear16).
 DENSE_PITCH_UM = 35.0
 

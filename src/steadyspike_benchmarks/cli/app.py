@@ -14,6 +14,7 @@ from steadyspike.cli.options import Jobs, ProgressBar
 from steadyspike_benchmarks.cli import classifier as benchmark_classifier
 from steadyspike_benchmarks.cli import denoising as benchmark_denoising
 from steadyspike_benchmarks.cli import neural as benchmark_neural
+from steadyspike_benchmarks.cli import sensitivity as benchmark_sensitivity
 from steadyspike_benchmarks.cli import speed as benchmark_speed
 from steadyspike_benchmarks.cli.parsing import positive_numbers, split_names, whole_numbers
 
@@ -22,6 +23,7 @@ benchmark_speed.register(app)
 benchmark_classifier.register(app)
 benchmark_denoising.register(app)
 benchmark_neural.register(app)
+benchmark_sensitivity.register(app)
 
 MOTION_EXAMPLES = """
 [bold]Examples[/bold]

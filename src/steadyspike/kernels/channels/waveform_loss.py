@@ -12,12 +12,13 @@ from steadyspike.kernels.channels.spatial_interpolation import (
     suitable_sigma,
 )
 
+# um. Distances of typical units from the contacts.
 SOURCE_DISTANCES_UM = (10.0, 20.0, 30.0, 45.0)
 NUM_SOURCE_DEPTHS = 16
 MAX_CONTACTS = 96
-# At the ends of a long probe interpolation is worse, but few units are there: this far from the ends of the slice.
+# um. At the ends of a long probe interpolation is worse, but few units are there: this far from the ends of the slice.
 MARGIN_UM = 60.0
-# Sorters look at the contacts this near to a spike.
+# um. Sorters look at the contacts this near to a spike.
 RADIUS_UM = 100.0
 
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from steadyspike.kernels.motion import template_registration
 
+# um. Depth step of the densities.
 STEP_UM = 1.0
-SMOOTH_MARKS = 0.7
+# 1. Makes up for noise that happens to be small where the amplitude of a motion bounds what was fitted to noise.
 NOISE_MARGIN = 1.5
 
 
@@ -82,7 +83,7 @@ class HeldOutDensity:
         densities = np.empty_like(self.histograms)
         for fold, own in enumerate(self.histograms):
             density, background = template_registration.log_density(
-                total - own, smooth_um / STEP_UM, SMOOTH_MARKS
+                total - own, smooth_um / STEP_UM, template_registration.SMOOTH_MARKS
             )
             densities[fold] = density - background[:, None]
         gains = np.empty((len(shifts_um), self.positions.size))

@@ -25,11 +25,9 @@ import numpy as np
 
 from steadyspike.kernels.motion import template_registration
 
-# The template of the walk forgets what lies this many time bins back.
+# Time bins. The template of the walk forgets what lies farther back.
 MEMORY_BINS = 20.0
-# Share of the walk's template that is spread evenly, so that a spike far from all others pulls little.
-OUTLIERS = 0.1
-# Change, in depth bins, below which the alignment has settled.
+# Depth bins. A change below which the alignment has settled.
 SETTLED = 0.05
 
 
@@ -82,7 +80,18 @@ def _stamp(template, mark, position, weight, kernel):
 
 @numba.njit(nogil=True, cache=True)
 def align_outwards(
-    first_spikes, positions, marks, num_marks, num_points, reach, kernel, start, stop, memory, displacement
+    first_spikes,
+    positions,
+    marks,
+    num_marks,
+    num_points,
+    reach,
+    kernel,
+    start,
+    stop,
+    memory,
+    outliers,
+    displacement,
 ):
     """Align each time bin of a segment to those between it and the middle, one after the other.
 
@@ -104,6 +113,8 @@ def align_outwards(
         First time bin of the segment, and the one after its last.
     memory : float
         Time bins after which the template has forgotten all but 1/e.
+    outliers : float
+        Share of the template that is spread evenly, so that a spike far from all others pulls little.
     displacement : ndarray of float64, shape (num_times,)
         Filled between `start` and `stop`, in steps; 0 in the middle. A time bin without spikes takes its neighbour's.
     """
@@ -116,7 +127,7 @@ def align_outwards(
         while start <= t < stop:
             first, last = first_spikes[t], first_spikes[t + 1]
             if total > 0.0 and last > first:
-                floor = OUTLIERS * total / (num_marks * num_points)
+                floor = outliers * total / (num_marks * num_points)
                 for index in range(curve.size):
                     # a broad prior, two standard deviations wide, chooses among shifts that fit alike
                     curve[index] = -2.0 * ((index - reach) / reach) ** 2
@@ -192,6 +203,7 @@ class _Aligner:
                 start,
                 stop,
                 MEMORY_BINS,
+                template_registration.OUTLIERS,
                 displacement,
             )
         return displacement * settings.bin_um
@@ -286,7 +298,9 @@ def _rounds(aligner, displacement, knots_um, windows, reach, progress):
             curves = np.einsum("kj,tjs->tks", windows.astype("float32"), curves)
             for start, stop in pairwise(aligner.segment_edges):
                 curves[start:stop] = gaussian_filter(curves[start:stop], sigma, mode="nearest")
-        shifts, precision = template_registration.curve_peaks(curves, 4.0 / reach**2)
+        shifts, precision = template_registration.curve_peaks(
+            curves, template_registration.prior_precision(reach)
+        )
         displacement = displacement + shifts * settings.bin_um
         displacement = _bridge(displacement, precision > 0, aligner.segment_edges)
         for start, stop in pairwise(aligner.segment_edges):

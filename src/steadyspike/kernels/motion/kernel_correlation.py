@@ -12,9 +12,9 @@ Tsin & Kanade 2004, A correlation-based approach to robust point set registratio
 import numba
 import numpy as np
 
-# Differences in depth are added up on a grid this fine, each shared between its two nearest points.
+# um. Differences in depth are added up on a grid this fine, each shared between its two nearest points.
 FINE_UM = 1.0
-# Kernels are cut off at this many standard deviations.
+# Standard deviations at which kernels are cut off.
 REACH_SD = 3.0
 # Windows that weigh less at a knot are not looked at there.
 LEAST_WEIGHT = 1e-3

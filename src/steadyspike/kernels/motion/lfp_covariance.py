@@ -13,23 +13,25 @@ from itertools import pairwise
 
 import numpy as np
 
-from steadyspike.kernels.motion import motion_prior
+from steadyspike.kernels.motion import lfp_registration, motion_prior
 from steadyspike.kernels.motion.lfp_registration import BLOCK_BINS, move_back
 
+# Factors of a covariance at most, for time.
 MAX_RANK = 30
-# Eigenvalues this much above the noise count as signal.
+# 1. Eigenvalues this many times the noise count as signal.
 SIGNAL = 2.5
+# Share of the largest eigenvalue that the noise is at least.
 NOISE_FLOOR = 1e-4
-# Smoothing of the likelihood over time, from the first round to the last.
-FIRST_S, LAST_S = 0.5, 0.02
-# Rounds after which one of the starts is chosen.
-TRIAL_ROUNDS = 3
-# Contacts where a window weighs more than this share of its most take part in it.
+# s. Smoothing of the likelihood over time in the first round, against waves that pass,
+FIRST_S = 0.5
+# and in the last, which keeps the heartbeat.
+LAST_S = 0.02
+# Share of a window's largest weight that contacts need to take part in it.
 WINDOW_SHARE = 0.4
-# A round looks this much beyond the displacements found so far.
+# um. A round looks this much beyond the displacements found so far.
 REACH_UM = 40.0
+# Cubic splines need four.
 LEAST_ROWS = 4
-LEAST_SEEN = 0.4
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,7 @@ def refine_displacement(profiles, knots_um, windows_of, starts, segment_edges, b
     windows_of : callable
         ``windows_of(depths_um)`` gives the weight of each depth in each window, shape (num_windows, num_depths).
     starts : list of ndarray of float64, shape (num_times, num_windows)
-        Where to start, in um. After three rounds the likeliest is kept, in each segment.
+        Where to start, in um. After the first round the likeliest is kept, in each segment.
     segment_edges : ndarray of int64, shape (num_segments + 1,)
         First time bin of each segment, and the end of the last.
     bin_s : float
@@ -241,10 +243,10 @@ def refine_displacement(profiles, knots_um, windows_of, starts, segment_edges, b
         segment = _Segment(profiles, knots_um, windows_of, np.arange(start, stop))
         if num_rounds == 0 or stop - start < 2:
             continue
-        trials = [_rounds(segment, first[start:stop], sigmas[:TRIAL_ROUNDS]) for first in starts]
+        trials = [_rounds(segment, first[start:stop], sigmas[:1]) for first in starts]
         best = max(trials, key=lambda trial: trial[2])
-        if num_rounds > TRIAL_ROUNDS:
-            best = _rounds(segment, best[0], sigmas[TRIAL_ROUNDS:])
+        if num_rounds > 1:
+            best = _rounds(segment, best[0], sigmas[1:])
         displacement[start:stop], precision[start:stop] = best[:2]
     return displacement, precision
 
@@ -280,7 +282,7 @@ class _Segment:
         found, precision = displacement.copy(), np.zeros_like(displacement)
         score, total_rows = 0.0, 0
         for window, members in enumerate(self.members):
-            known = np.flatnonzero(members & (seen > LEAST_SEEN))
+            known = np.flatnonzero(members & (seen > lfp_registration.LEAST_OVERLAP))
             if known.size < LEAST_ROWS:
                 continue
             model = tissue_model(covariance[np.ix_(known, known)], self.depths_um[known])
@@ -342,7 +344,9 @@ def segment_offsets(profiles, displacement, knots_um, segment_edges, max_displac
         bins = np.arange(start, stop, max((stop - start) // BLOCK_BINS, 1))
         centered = displacement[bins] - np.median(displacement[start:stop], axis=0)
         covariance, seen = tissue_covariance(profiles, centered, knots_um, bins)
-        covariances.append(np.where(np.minimum.outer(seen, seen) > LEAST_SEEN, covariance, 0.0))
+        covariances.append(
+            np.where(np.minimum.outer(seen, seen) > lfp_registration.LEAST_OVERLAP, covariance, 0.0)
+        )
     reach = max_displacement_um / profiles.pitch_um
     for index, lag in enumerate(lags):
         for first in range(num_segments - lag):
@@ -385,4 +389,8 @@ def covariance_shift(first, second, reach):
 def smoothed(displacement, precision, segment_edges):
     """Join measurements by the prior of smooth motion; where nothing was measured, they are bridged."""
     bend_um = motion_prior.bend_scale(displacement, segment_edges)
-    return motion_prior.smooth_motion(displacement, displacement, precision, bend_um, segment_edges)
+    smooth = displacement
+    # noisy measurements hide the jumps, which are seen once these are smooth
+    for _ in range(3):
+        smooth = motion_prior.smooth_motion(smooth, displacement, precision, bend_um, segment_edges)
+    return smooth

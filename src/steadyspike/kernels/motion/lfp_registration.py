@@ -3,7 +3,7 @@
 The profile over depth changes little from one time bin to the next but for the motion of the tissue, so the shift at
 which two profiles correlate best tells the motion between them (Windolf et al. 2025). Pairs at a schedule of lags are
 correlated, in every window, by the weighted Pearson correlation over the depths that both see; robust least squares
-joins the shifts (`displacement_solver`). The profiles are then moved back by the result, between contacts by cubic
+joins the shifts (`pair_least_squares`). The profiles are then moved back by the result, between contacts by cubic
 splines, and what is left is found in further rounds, where the best shift is close to none and a parabola is not biased
 by the contacts' distance.
 
@@ -22,14 +22,14 @@ import numpy as np
 from steadyspike.kernels.motion import motion_prior, pair_least_squares, pairwise_shift
 from steadyspike.kernels.motion.pairwise_shift import _dot, _peak
 
-# Profiles are correlated where at least this share of a window is seen by both.
+# Share of a window, and of the time bins at a depth, that has to be seen.
 LEAST_OVERLAP = 0.4
-# In further rounds, shifts are looked for within this many steps.
+# Depth steps within which further rounds look for shifts.
 RESIDUAL_STEPS = 3
 NUM_BLOCKS = 24
+LEAST_MISFIT_UM = 0.05
 # Time bins that are moved and correlated at once, beside the largest lag.
 BLOCK_BINS = 8192
-LEAST_MISFIT_UM = 0.05
 # Pairs of each lag from which their scatter is taken.
 MISFIT_PAIRS = 100_000
 

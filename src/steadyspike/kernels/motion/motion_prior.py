@@ -6,21 +6,27 @@ something jumps. How strongly each holds is estimated from the measurements them
 
 import numpy as np
 
+# um per time bin. Changes of velocity, and steps, are never taken to be smaller: what noise hides may be there.
 ACCELERATION_FLOOR_UM = 0.03
+# um per time bin. Likewise for differences between neighbouring windows.
 BEND_FLOOR_UM = 0.01
-STEP_FLOOR_UM = 0.05
-# Neighbouring windows that nothing else ties together are held within about this distance.
-SPREAD_UM = 50.0
-# Steps keep a small precision of their own, which bridges time bins without spikes by standing still.
+# um. How much the displacement may differ along the probe, between sessions say, where nothing else ties windows.
+SPREAD_UM = 60.0
+# Share of the precision of a standstill that steps keep: it bridges time bins without spikes.
 STEP_SHARE = 0.01
+# 1. Neighbouring windows are held together so many times as firmly as their differences alone would say.
 BEND_GAIN = 5.0
+# 1. Of the differences between windows in the estimate so far, which hold noise, so much counts as real.
 TYPICAL_SHARE = 0.7
-# Along the probe, displacements change like lines: so far may a step in time bend off a line from window to window.
+# um per time bin. Along the probe steps change like lines: so far may one bend off a line from window to window.
 CURVE_UM = 0.05
+# Time bins over which differences between windows are compared: over one alone they are noise.
 BEND_LAG = 5
+# Standard deviations beyond which a step counts as a jump, which the prior lets go.
 OUTLIER = 2.0
-# A time bin alone is called wrong when it stands out from both neighbours by this much.
+# um, and standard deviations on top. A time bin alone is called wrong when it stands out from both neighbours by more.
 LONE_UM = 5.0
+LONE_DEVIATIONS = 4.0
 
 
 def same_segment(segment_edges, num_times, lag):
@@ -89,36 +95,9 @@ def measured_bend_scale(target, precision, segment_edges=None):
     if not known.any():
         return 0.0
     noise, difference = noise[known], difference[known]
-    weights = 1.0 / (noise + 1.0)
+    weights = 1.0 / noise
     # medians: a few time bins whose spikes were taken for those of other units would spoil a mean
     scale = 1.4826 * weighted_median(np.abs(difference), weights)
-    return float(np.sqrt(max(scale**2 - weighted_median(noise, weights), 0.0)) / lag)
-
-
-def slope_scale(target, precision, segment_edges=None):
-    """How fast the slope of the displacement along the probe changes, in um per window and time bin.
-
-    As `measured_bend_scale`, but of the line through all windows of a time bin, whose noise is far smaller where the
-    single windows see few spikes.
-    """
-    lag = min(BEND_LAG, target.shape[0] - 1)
-    num_windows = target.shape[1]
-    if lag < 1 or num_windows < 3:
-        return 0.0
-    place = np.arange(num_windows) - 0.5 * (num_windows - 1)
-    total = precision.sum(axis=1)
-    center = (precision @ place) / np.maximum(total, 1e-12)
-    arm = place - center[:, None]
-    weight = (precision * arm**2).sum(axis=1)
-    slope = (precision * arm * target).sum(axis=1) / np.maximum(weight, 1e-12)
-    variance = np.where((precision > 0).sum(axis=1) > 1, 1.0 / np.maximum(weight, 1e-12), np.inf)
-    noise = variance[lag:] + variance[:-lag]
-    known = np.isfinite(noise) & same_segment(segment_edges, target.shape[0], lag)
-    if not known.any():
-        return 0.0
-    noise, change = noise[known], (slope[lag:] - slope[:-lag])[known]
-    weights = 1.0 / (noise + np.median(noise))
-    scale = 1.4826 * weighted_median(np.abs(change), weights)
     return float(np.sqrt(max(scale**2 - weighted_median(noise, weights), 0.0)) / lag)
 
 
@@ -180,7 +159,7 @@ def lone_bins(target, precision, segment_edges=None):
     before, middle, after = common[:-2], common[1:-1], common[2:]
     bend = middle - 0.5 * (before + after)
     noise = np.sqrt(variance[1:-1] + 0.25 * (variance[:-2] + variance[2:]))
-    limit = LONE_UM + 4.0 * noise + 6.0 * robust_scale(bend)
+    limit = LONE_UM + LONE_DEVIATIONS * (noise + robust_scale(bend))
     alone = (np.abs(bend) > limit) & (np.abs(after - before) < 0.5 * np.abs(bend))
     if segment_edges is not None:
         segment = np.searchsorted(segment_edges, measured, side="right")
@@ -194,7 +173,7 @@ def _robust_precision(values, scale):
     return 1.0 / (scale**2 * (1.0 + np.square(values / (OUTLIER * scale))))
 
 
-def smooth_motion(current, target, precision, typical_bend_um, segment_edges=None, num_reweightings=3):
+def smooth_motion(current, target, precision, typical_bend_um, segment_edges=None):
     r"""Most probable motion, given measurements with their precision and a prior of smooth motion.
 
     With measurements :math:`m_{tk}` of precision (inverse variance) :math:`\pi_{tk}`, minimizes
@@ -220,8 +199,6 @@ def smooth_motion(current, target, precision, typical_bend_um, segment_edges=Non
         Lowest value for the scale of differences between neighbouring windows, in um per time bin.
     segment_edges : ndarray of int64 or None
         As in `same_segment`.
-    num_reweightings : int, default: 3
-        Rounds of finding jumps and solving again.
 
     Returns
     -------
@@ -230,28 +207,27 @@ def smooth_motion(current, target, precision, typical_bend_um, segment_edges=Non
     """
     num_times, num_windows = target.shape
     acceleration_um = acceleration_scale(target, precision, segment_edges)
-    bend_um = max(measured_bend_scale(target, precision, segment_edges), 0.7 * typical_bend_um, BEND_FLOOR_UM)
+    bend_um = max(
+        measured_bend_scale(target, precision, segment_edges), TYPICAL_SHARE * typical_bend_um, BEND_FLOOR_UM
+    )
     joined = same_segment(segment_edges, num_times, 1)
     joined_twice = same_segment(segment_edges, num_times, 2)
     border = 1.0 / (num_windows * SPREAD_UM**2)
     rho = np.where(joined, 1.0 / CURVE_UM**2, 0.0)
-    x = current
-    for _ in range(num_reweightings):
-        steps = np.diff(x, axis=0)
-        common = steps.mean(axis=1)
-        step_um = max(robust_scale(common[joined]), STEP_FLOOR_UM)
-        alpha = STEP_SHARE * _robust_precision(common, step_um) / num_windows
-        kappa = _robust_precision(np.diff(common), acceleration_um) / num_windows
-        bends = np.diff(steps, axis=1)
-        if num_windows > 1:
-            mean_square = np.sqrt(np.mean(np.square(bends), axis=1))
-            beta = BEND_GAIN / (num_windows - 1) * _robust_precision(mean_square, bend_um)
-        else:
-            beta = np.zeros(steps.shape[0])
-        alpha, beta = np.where(joined, alpha, border), np.where(joined, beta, border)
-        kappa = np.where(joined_twice, kappa, 0.0)
-        x = solve_smooth(target, precision, alpha, kappa, beta, 1.0 / SPREAD_UM**2, rho)
-    return x
+    steps = np.diff(current, axis=0)
+    common = steps.mean(axis=1)
+    step_um = max(robust_scale(common[joined]), ACCELERATION_FLOOR_UM)
+    alpha = STEP_SHARE * _robust_precision(common, step_um) / num_windows
+    kappa = _robust_precision(np.diff(common), acceleration_um) / num_windows
+    bends = np.diff(steps, axis=1)
+    if num_windows > 1:
+        mean_square = np.sqrt(np.mean(np.square(bends), axis=1))
+        beta = BEND_GAIN / (num_windows - 1) * _robust_precision(mean_square, bend_um)
+    else:
+        beta = np.zeros(steps.shape[0])
+    alpha, beta = np.where(joined, alpha, border), np.where(joined, beta, border)
+    kappa = np.where(joined_twice, kappa, 0.0)
+    return solve_smooth(target, precision, alpha, kappa, beta, 1.0 / SPREAD_UM**2, rho)
 
 
 def solve_smooth(target, precision, alpha, kappa, beta, gamma, rho=None):

@@ -15,17 +15,20 @@ from itertools import product
 
 import numpy as np
 
+# Modes. How finely the smoothness is learnt along the probe.
 NUM_MODES = 4
+# Shares of the velocity that last from bin to bin.
 FADINGS = (0.0, 0.5, 0.8, 0.95)
+# um per time bin. Standard deviations of what is added to it.
 STEPS_UM = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-# Measurements may be worse than their likelihood's curvature says: its variance times this.
+# 1. Measurements may be worse than their likelihood's curvature says: its variance times this.
 NOISE_FACTORS = (1.0, 2.5, 6.0)
-# Measured time bins after which the likelihood of a bank's filters counts half, and how far one may fall behind the
-# best, in nats: what has not held for hours may hold from now on.
-EVIDENCE_HALF_LIFE = 150.0
+# Nats that one of a bank's filters may fall behind the best: what has not held for hours may hold from now on.
 MOST_BEHIND = 8.0
-# Innovations beyond this many standard deviations count no more, neither against a filter nor in it.
+# Standard deviations beyond which innovations count no more, neither against a filter nor in it.
 LIMIT = 3.0
+# um. Standard deviation of a place that the filter is put at, of what all knots share and of each beside it.
+PLACED_UM = 6.0
 UNMEASURED = 1e-6
 
 
@@ -60,8 +63,7 @@ class ModeBank:
         total = self.xx + self.noise * variance[:, None]
         innovation = measured[:, None] - self.position
         surprise = np.square(innovation) / total
-        keep = 0.5 ** (1.0 / EVIDENCE_HALF_LIFE)
-        evidence = keep * self.evidence - 0.5 * (np.log(total) + np.minimum(surprise, LIMIT**2))
+        evidence = self.evidence - 0.5 * (np.log(total) + np.minimum(surprise, LIMIT**2))
         self.evidence = np.maximum(evidence - evidence.max(axis=1, keepdims=True), -MOST_BEHIND)
         innovation = innovation * np.minimum(1.0, LIMIT / np.sqrt(np.maximum(surprise, 1e-12)))
         gain_x, gain_v = self.xx / total, self.xv / total
@@ -119,7 +121,7 @@ class MotionFilter:
         self.bank = ModeBank(self.modes.shape[1])
         self.position, self.velocity = np.zeros((2, num_knots))
         self.covariance = np.zeros((2 * num_knots, 2 * num_knots))
-        self.place(self.position, 2.0, 2.0)
+        self.place(self.position)
 
     @property
     def num_knots(self):
@@ -131,25 +133,25 @@ class MotionFilter:
         """Standard deviation of the displacement at each knot, in um."""
         return np.sqrt(np.maximum(np.diag(self.covariance)[: self.num_knots], 0.0))
 
-    def place(self, position, common_um, bend_um):
-        """Set the displacement, at rest, with standard deviations of what all knots share and of the rest."""
+    def place(self, position):
+        """Set the displacement, at rest, to within a few um."""
         self.covariance = np.zeros_like(self.covariance)
         self.bank.xx = np.zeros_like(self.bank.xx)
-        self._move(np.asarray(position) - self.position, common_um, bend_um)
+        self._move(np.asarray(position) - self.position)
 
-    def jump(self, position, common_um, bend_um):
+    def jump(self, position):
         """As `place`, with what was known about the differences between knots kept."""
-        self._move(position - self.position, common_um, bend_um)
+        self._move(position - self.position)
 
-    def _move(self, moved, common_um, bend_um):
+    def _move(self, moved):
         num_knots = self.num_knots
         known = self.covariance[:num_knots, :num_knots]
-        known = known + common_um**2 + bend_um**2 * (np.eye(num_knots) - 1.0 / num_knots)
+        known = known + PLACED_UM**2 * (1.0 + np.eye(num_knots) - 1.0 / num_knots)
         self.covariance = np.zeros_like(self.covariance)
         self.covariance[:num_knots, :num_knots] = known
         self.position, self.velocity = self.position + moved, np.zeros(num_knots)
-        variance = np.full(self.modes.shape[1], bend_um**2 / num_knots)
-        variance[0] = common_um**2
+        variance = np.full(self.modes.shape[1], PLACED_UM**2 / num_knots)
+        variance[0] = PLACED_UM**2
         self.bank.move(self.modes.T @ moved / num_knots, variance)
 
     def predict(self):

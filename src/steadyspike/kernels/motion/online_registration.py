@@ -26,28 +26,23 @@ from steadyspike.kernels.motion import (
 )
 from steadyspike.kernels.motion.registration import Registration, RegistrationSettings, Spikes
 
+# Spikes. A warm-up with fewer is no template,
 LEAST_WARMUP_SPIKES = 200
-# Where there are fewer, warm-up goes on up to this many times its length.
+# and goes on up to this many times its length.
 LONGEST_WARMUP = 10
-# Time bins of the warm-up with fewer spikes for each knot are joined to wider ones.
+# Spikes. Time bins of the warm-up with fewer for each knot are joined to wider ones.
 LEAST_SPIKES = 5.0
-# Measurements look this far, in um and in standard deviations of the prediction.
-LEAST_REACH_UM, MOST_REACH_UM, REACH_DEVIATIONS = 5.0, 15.0, 4.0
-# A bin is off its prediction if all of it fits better beyond this, in um and in standard deviations, by so many nats.
-JUMP_UM, JUMP_DEVIATIONS = 1.0, 5.0
+# um, um, and standard deviations of the prediction on top of the first: how far around it measurements look.
+LEAST_REACH_UM = 5.0
+MOST_REACH_UM = 15.0
+REACH_DEVIATIONS = 4.0
+# Standard deviations, and nats. A bin is off its prediction if all of it fits better beyond, by so much.
+JUMP_DEVIATIONS = 5.0
 JUMP_GAIN = 8.0
-# Two bins agree on a jump if they differ by less than this, in um and in parts of the jump.
-AGREE_UM, AGREE_SHARE = 4.0, 0.3
-# After a jump the same units are there: so much of the usual gain per spike has to come back. Bins that make the usual.
-BACK_SHARE, USUAL_BINS = 0.4, 60.0
-# Standard deviation of each knot's own part in a jump, in parts of it.
-BEND_SHARE = 0.2
-# Spikes placed worse than this would blur the template.
-BLUR_UM = 5.0
-# The template, of fewer spikes than the density of a whole recording, is smoothed more.
+# Share of the usual gain per spike that has to come back after a jump, as the same units are there.
+BACK_SHARE = 0.4
+# 1. The template, of fewer spikes than the density of a whole recording, is smoothed so many times as much.
 SMOOTH_SHARE = 2.0
-# How far from the whole probe's displacement a window's may be after a long jump or in another segment.
-BEND_REACH_UM = 60.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +92,7 @@ class OnlineRegistration:
     def __init__(self, knots_um, depths_um, windows, settings, num_groups=1):
         self.knots_um, self.depths_um, self.windows = knots_um, depths_um, windows
         self.settings, self.num_groups = settings, num_groups
-        self.step_um = settings.warmup.template_um
+        self.step_um = registration.TEMPLATE_UM
         self.max_um = 2.0 * settings.warmup.max_displacement_um + settings.max_segment_displacement_um
         self.origin_um = float(depths_um[0]) - self.max_um
         self.reach = max(round(settings.warmup.max_displacement_um / self.step_um), 1)
@@ -220,7 +215,7 @@ class OnlineRegistration:
         for layout, displacement in zip(layouts, found.displacement, strict=True):
             self._count(layout, displacement, 1.0)
         gains = []
-        self.filter.place(found.displacement[0], 1.0, 1.0)
+        self.filter.place(found.displacement[0])
         for layout, displacement in zip(layouts, found.displacement, strict=True):
             # a bin is measured against the others
             self._count(layout, displacement, -1.0)
@@ -266,7 +261,7 @@ class OnlineRegistration:
         )
         position += self._offset(histogram)
         position = self._bent(layout, position, self._log_density())
-        self.filter.place(self._limited(position), 5.0, 5.0)
+        self.filter.place(self._limited(position))
 
     def _offset(self, histogram):
         """Rigid offset of corrected spikes against the template, in um."""
@@ -294,11 +289,11 @@ class OnlineRegistration:
         curves, counts = self._curves(layout, self.filter.position, density, 1)
         gain = np.maximum(curves[0, :, 1], 0.0) / (counts[0] + registration.PSEUDO_SPIKES)
         trust = -np.expm1(-2.0 * gain)
-        sharp = self.filter.common_deviation_um() < BLUR_UM
-        if believed and (sharp or self.template.sum() < LEAST_WARMUP_SPIKES):
+        if believed:
             whole = float(curves[0, :, 1].sum()) / spikes.depths_um.size
-            self.usual_gain += (whole - self.usual_gain) / USUAL_BINS
-            self.template *= 0.5 ** (1.0 / self.settings.half_life_bins)
+            kept = 0.5 ** (1.0 / self.settings.half_life_bins)
+            self.usual_gain = kept * self.usual_gain + (1.0 - kept) * whole
+            self.template *= kept
             self._count(layout, self.filter.position, 1.0)
         return self.filter.position, self.filter.deviation_um, trust
 
@@ -307,12 +302,11 @@ class OnlineRegistration:
         self.filter.predict()
         there = self._elsewhere(layout, density)
         if there is not None:
-            jump_um = float(np.mean(there - self.filter.position))
-            agreed = abs(there.mean() - self.suspect_um) < AGREE_UM + AGREE_SHARE * abs(jump_um)
+            agreed = abs(there.mean() - self.suspect_um) < segment_offsets.SMOOTH_UM
             self.suspect_um = float(there.mean())
             if not agreed:
                 return False
-            self.filter.jump(self._limited(there), 0.5 * abs(jump_um), BEND_SHARE * abs(jump_um))
+            self.filter.jump(self._limited(there))
         self.suspect_um = np.nan
         shifts, precision = self._measure(layout, self.filter.position, density, self._usual_reach())
         self.filter.update(self.filter.position + shifts, precision)
@@ -326,8 +320,8 @@ class OnlineRegistration:
         whole = curves[0].sum(axis=0, dtype="float64")
         best = int(np.argmax(whole))
         jump_um = (best - self.reach) * self.step_um
-        limit_um = JUMP_UM + JUMP_DEVIATIONS * self.filter.common_deviation_um()
-        near = min(int(limit_um / self.step_um), self.reach)
+        limit_um = JUMP_DEVIATIONS * self.filter.common_deviation_um()
+        near = min(1 + int(limit_um / self.step_um), self.reach)
         if abs(best - self.reach) <= near:
             return None
         gain = whole[best] - whole[self.reach - near : self.reach + near + 1].max()
@@ -345,11 +339,11 @@ class OnlineRegistration:
 
     def _bent(self, layout, position, density):
         """Displacement around one that is roughly right as a whole, where the windows may differ by much."""
-        farthest, apart = round(BEND_REACH_UM / self.step_um), np.zeros(0)
+        farthest, apart = round(motion_prior.SPREAD_UM / self.step_um), np.zeros(0)
         for reach in (farthest, farthest // 4):
             shifts, precision = self._measure(layout, position, density, reach)
             # a curve of spikes that are not in place yet looks surer than it is
-            precision = np.minimum(precision, 1.0 / segment_offsets.WINDOW_UM**2)
+            precision = np.minimum(precision, 1.0 / segment_offsets.SMOOTH_UM**2)
             position = (
                 position
                 + motion_prior.solve_smooth(
@@ -387,7 +381,7 @@ class OnlineRegistration:
         density, background = template_registration.log_density(
             self.template,
             SMOOTH_SHARE * self.settings.warmup.template_smooth_um / self.step_um,
-            self.settings.warmup.template_smooth_marks,
+            template_registration.SMOOTH_MARKS,
             self.num_groups,
         )
         # relative to the background, a curve is the gain of knowing the depth
@@ -404,7 +398,9 @@ class OnlineRegistration:
     def _measure(self, layout, displacement, density, reach):
         """Extra shift at each knot (um) and its precision (1/um^2)."""
         curves, _ = self._curves(layout, displacement, density, reach)
-        shifts, precision = template_registration.curve_peaks(curves, 4.0 / reach**2)
+        shifts, precision = template_registration.curve_peaks(
+            curves, template_registration.prior_precision(reach)
+        )
         return shifts[0] * self.step_um, precision[0] / self.step_um**2
 
 

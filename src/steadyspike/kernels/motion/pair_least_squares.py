@@ -277,9 +277,15 @@ def _reweight(lags, shifts, base_weights, x, scale, weights):
                 weights[index, t, k] = base_weights[index, t, k] / (1.0 + misfit * misfit)
 
 
-def solve_pairwise(
-    lags, shifts, weights, scale, num_reweightings=6, ridge=1e-4, tolerance=1e-4, max_iterations=300
-):
+# Rounds of reweighting,
+NUM_REWEIGHTINGS = 6
+# from this many times the scale of outliers, halved each round, down to the scale: that passes by local minima.
+WIDEST = 4.0
+# um. Pairs whose shift is farther off are outliers.
+OUTLIER_UM = 8.0
+
+
+def solve_pairwise(lags, shifts, weights, scale, ridge=1e-4, tolerance=1e-4, max_iterations=300):
     r"""Displacements that best explain the shifts between pairs of time bins.
 
     Minimizes, in every window by itself,
@@ -300,8 +306,6 @@ def solve_pairwise(
         Trust in each shift, at least 0.
     scale : float
         Misfit `c` beyond which a pair counts as an outlier, in the unit of `shifts`.
-    num_reweightings : int, default: 6
-        Rounds of reweighting.
     ridge : float, default: 1e-4
         The small pull towards zero that fixes the free offset.
     tolerance : float, default: 1e-4
@@ -323,9 +327,9 @@ def solve_pairwise(
         return x
     current = weights.copy()
     # The first round knows no outliers yet: a wide scale that shrinks leads the solution past local minima.
-    for round_index in range(num_reweightings + 1):
+    for round_index in range(NUM_REWEIGHTINGS + 1):
         if round_index > 0:
-            round_scale = scale * max(1.0, 2.0 ** (3 - round_index))
+            round_scale = scale * max(1.0, WIDEST * 0.5 ** (round_index - 1))
             _reweight(lags, shifts, weights, x, round_scale, current)
         _solve_pairs_in_place(lags, shifts, current, x, ridge, tolerance, max_iterations)
     return x

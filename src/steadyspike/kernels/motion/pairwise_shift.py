@@ -9,11 +9,16 @@ connected by few steps.
 import numba
 import numpy as np
 
+# Time bins. All lags up to this one are compared,
+NUM_DENSE_LAGS = 8
+# and each further one is longer by this factor.
+LAG_GROWTH = 1.3
 
-def lag_schedule(num_times, horizon, num_dense=8, growth=1.3):
+
+def lag_schedule(num_times, horizon):
     """Lags, in time bins, at which pairs of time bins are compared.
 
-    All lags up to `num_dense`, then each `growth` times the one before, up to the horizon.
+    All lags up to 8, then each 1.3 times the one before, up to the horizon.
 
     Parameters
     ----------
@@ -21,10 +26,6 @@ def lag_schedule(num_times, horizon, num_dense=8, growth=1.3):
         Number of time bins.
     horizon : int
         Largest lag, in time bins.
-    num_dense : int, default: 8
-        All lags up to this one are in the schedule.
-    growth : float, default: 1.3
-        Ratio of successive lags beyond `num_dense`; larger than 1.
 
     Returns
     -------
@@ -32,10 +33,10 @@ def lag_schedule(num_times, horizon, num_dense=8, growth=1.3):
         Increasing lags, each smaller than `num_times`; empty when there are fewer than two time bins.
     """
     longest = min(horizon, num_times - 1)
-    lags = list(range(1, min(num_dense, longest) + 1))
-    lag = float(num_dense)
+    lags = list(range(1, min(NUM_DENSE_LAGS, longest) + 1))
+    lag = float(NUM_DENSE_LAGS)
     while True:
-        lag = max(lag * growth, lag + 1.0)
+        lag = max(lag * LAG_GROWTH, lag + 1.0)
         if round(lag) > longest:
             return np.array(lags, dtype="int64")
         lags.append(round(lag))

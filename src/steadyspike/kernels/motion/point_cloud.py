@@ -3,7 +3,7 @@
 Two time bins are two clouds of points. A pair of spikes, one of each, that are alike in all but depth says by its
 difference in depth how far the tissue may have moved; the shift that most pairs agree on is the maximum of the kernel
 correlation of the clouds (Tsin & Kanade 2004), found on a coarse grid and then by Newton's method, continuously. The
-shifts of pairs at a schedule of lags are joined by robust least squares (`displacement_solver`). A window's shift is an
+shifts of pairs at a schedule of lags are joined by robust least squares (`pair_least_squares`). A window's shift is an
 average over its whole width; pairs of the corrected clouds find what that left.
 
 References
@@ -25,11 +25,7 @@ from steadyspike.kernels.motion import (
     template_registration,
 )
 
-# Time bins are put together for pairs until, at the median, they hold this many spikes for each window.
-SPIKES_PER_WINDOW = 8.0
-# After the first round, pairs are looked at within this many standard deviations of the kernel.
-RESIDUAL_REACH = 3.0
-# Groups are this many standard deviations of the kernel apart.
+# Standard deviations of the kernel between groups, which are never taken for each other.
 FARTHEST_GROUPS = 1e6
 
 
@@ -61,7 +57,7 @@ class CloudSettings:
     horizon_bins: int = 1000
     min_correlation: float = 0.1
     max_spikes_per_bin: int = 500
-    spikes_per_window: float = SPIKES_PER_WINDOW
+    spikes_per_window: float = 8.0
     residual_rounds: int = 2
 
 
@@ -221,7 +217,7 @@ def register_clouds(spikes, features, knots_um, windows, depth_range_um, segment
     for number in range(1 + settings.residual_rounds):
         label = f"pairs of clouds, round {number + 1}"
         displacement += _residual(clouds, displacement, windows, lags, limit_um, settings, progress, label)
-        limit_um = min(RESIDUAL_REACH * settings.depth_kernel_um, settings.max_displacement_um)
+        limit_um = min(kernel_correlation.REACH_SD * settings.depth_kernel_um, settings.max_displacement_um)
     return CloudRegistration(_on_all_bins(displacement, clouds.edges, segment_edges, merged), merged)
 
 
@@ -248,7 +244,7 @@ def _residual(clouds, displacement, windows, lags, limit_um, settings, progress,
                 correlations[index],
             )
     weights = np.square(np.where(correlations > settings.min_correlation, correlations, np.float32(0)))
-    return pair_least_squares.solve_pairwise(lags, shifts, weights, scale=1.6 * sigma_um)
+    return pair_least_squares.solve_pairwise(lags, shifts, weights, scale=pair_least_squares.OUTLIER_UM)
 
 
 def _on_all_bins(coarse, cloud_edges, segment_edges, merged):

@@ -2,7 +2,7 @@
 
 1. The spikes become a raster over time, depth and amplitude; pairs of time bins at a schedule of lags are correlated
    in every depth window (`pairwise_shift`).
-2. The displacements that best explain all those shifts are found by robust least squares (`displacement_solver`).
+2. The displacements that best explain all those shifts are found by robust least squares (`pair_least_squares`).
 3. Segments of the recording (sessions, say) are put in place as wholes (`segment_offsets`).
 4. Each time bin is registered by maximum likelihood to the density of all corrected spikes, again and again while that
    density gets sharper (`template_registration`). The displacement is piecewise linear in depth, with a knot at each
@@ -28,17 +28,22 @@ from steadyspike.kernels.motion import (
     template_registration,
 )
 
-# A bin's spikes are judged as if this many more had been seen that tell nothing.
+# Spikes. A bin's spikes are judged as if this many more had been seen that tell nothing.
 PSEUDO_SPIKES = 3.0
-# Rounds after which one of several starts is chosen, and what motion of much more than the range has to gain per spike
-# (nats) over none.
-FIRST_ROUNDS = 3
+# um, and nats per spike. Motion of much more than this range has to gain so much over none: other units may look alike.
 MOTION_RANGE_UM = 20.0
 MOTION_COST = 0.1
-# A density of fewer spikes than this is too rough to register to.
+# Spikes. A density of fewer is too rough to register to, and is made from a longer time.
 LEAST_TEMPLATE_SPIKES = 50_000
-BLOCKS_PER_SPAN = 6
-ALL_TIMES_SHARE = 0.02
+# 1, and share. The density is first smoothed so many times as much, which each round multiplies by the share.
+START_SMOOTH = 2.0
+SMOOTH_DECAY = 0.8
+# um. How far from the estimate so far a round looks for a better one.
+REACH_UM = 12.0
+# um. Depth step of the density.
+TEMPLATE_UM = 1.0
+# Amplitude bins of the raster for pairs.
+NUM_PAIR_MARKS = 2
 REFERENCES = ("midrange", "mean", "median")
 
 
@@ -58,16 +63,12 @@ class RegistrationSettings:
         Largest lag of a pair.
     min_correlation : float
         Pairs that correlate less are left out.
-    num_pair_marks, num_marks : int
-        Amplitude bins of the raster for pairs, and of the template.
+    num_marks : int
+        Amplitude bins of the template.
     refine_iterations : int
         Rounds of registration to the template; 0 for pairs alone.
-    template_um : float
-        Depth step of the template.
-    template_smooth_um, template_smooth_marks : float
-        Standard deviations of the template's smoothing.
-    reach_um : float
-        How far from the estimate so far a round looks for a better one.
+    template_smooth_um : float
+        Standard deviation of the template's smoothing over depth.
     reference : str
         Which displacement is zero at each depth: "midrange", "mean" or "median" over time.
     max_segment_displacement_um : float
@@ -84,13 +85,9 @@ class RegistrationSettings:
     max_displacement_um: float = 100.0
     horizon_bins: int = 1000
     min_correlation: float = 0.1
-    num_pair_marks: int = 2
     num_marks: int = 4
     refine_iterations: int = 8
-    template_um: float = 1.0
     template_smooth_um: float = 1.0
-    template_smooth_marks: float = 0.7
-    reach_um: float = 12.0
     reference: str = "midrange"
     max_segment_displacement_um: float = 400.0
     negligible_um: float = 0.5
@@ -200,7 +197,9 @@ def register_pairs(spikes, depths_um, windows, segment_edges, settings, progress
     del image
     shifts *= settings.bin_um
     pair_weights = np.square(np.where(correlations > settings.min_correlation, correlations, np.float32(0)))
-    displacement = pair_least_squares.solve_pairwise(lags, shifts, pair_weights, scale=2.0 * settings.bin_um)
+    displacement = pair_least_squares.solve_pairwise(
+        lags, shifts, pair_weights, scale=pair_least_squares.OUTLIER_UM
+    )
     for start, stop in segments:
         displacement[start:stop] -= displacement[start:stop].mean(axis=0)
     return PairwiseRegistration(displacement, summed, lags, shifts, correlations)
@@ -210,7 +209,7 @@ def _smooth_raster(spikes, depths_um, segment_edges, settings):
     from scipy.ndimage import gaussian_filter1d
 
     # groups tell units apart as well as amplitudes do, at the same cost
-    num_marks = settings.num_pair_marks if spikes.num_groups == 1 else 1
+    num_marks = NUM_PAIR_MARKS if spikes.num_groups == 1 else 1
     marks = spikes.marks(num_marks)
     shape = (int(segment_edges[-1]), depths_um.size, num_marks * spikes.num_groups)
     image = raster.spike_raster(
@@ -256,8 +255,8 @@ def refine(spikes, knots_um, depth_range_um, starts, segment_edges, settings, pr
     depth_range_um : tuple of float
         Lowest and highest depth of spikes that the template covers, before correction.
     starts : list of ndarray of float64, shape (num_times, num_windows)
-        Where to start, in um. Within about `settings.reach_um` of the answer, one would do; of several, the one that is
-        best after a few rounds goes on (see `_best_start`).
+        Where to start, in um. Within about `REACH_UM` of the answer, one would do; of several, the one that is
+        best after the first round goes on (see `_best_start`).
     segment_edges : ndarray of int64, shape (num_segments + 1,)
         First time bin of each segment, and the end of the last.
     settings : RegistrationSettings
@@ -271,11 +270,10 @@ def refine(spikes, knots_um, depth_range_um, starts, segment_edges, settings, pr
     """
     extent_um = max(float(np.abs(start).max(initial=0.0)) for start in starts)
     template = _Template(spikes, knots_um, depth_range_um, extent_um, starts[0].shape[0], settings)
-    num_first = min(FIRST_ROUNDS, settings.refine_iterations) if len(starts) > 1 else 0
+    num_first = min(1, settings.refine_iterations) if len(starts) > 1 else 0
     paths = [_Path(start, segment_edges, settings) for start in starts]
     for path in progress(paths if num_first else [], "registration from several starts"):
-        for _ in range(num_first):
-            path.step(template)
+        path.step(template)
     best = _best_start(paths, template) if num_first else paths[0]
     for _ in progress(range(settings.refine_iterations - num_first), "registration to the template"):
         best.step(template)
@@ -303,7 +301,7 @@ class _Path:
         self.segment_edges = segment_edges
         self.settings = settings
         self.bend_um = motion_prior.bend_scale(displacement, segment_edges)
-        self.smooth_um = 2.0 * settings.template_smooth_um
+        self.smooth_um = START_SMOOTH * settings.template_smooth_um
 
     def step(self, template):
         """Register all time bins once, and smooth the motion."""
@@ -314,7 +312,7 @@ class _Path:
             self.displacement, target, precision, self.bend_um, self.segment_edges
         )
         self.displacement = smooth - reference_of(smooth, self.settings.reference)
-        self.smooth_um = max(0.8 * self.smooth_um, self.settings.template_smooth_um)
+        self.smooth_um = max(SMOOTH_DECAY * self.smooth_um, self.settings.template_smooth_um)
 
 
 def _best_start(paths, template):
@@ -367,8 +365,8 @@ class _Template:
         margin_um = max(settings.max_displacement_um, 1.2 * extent_um)
         self.origin_um = float(depth_range_um[0] - margin_um)
         span_um = depth_range_um[1] - depth_range_um[0] + 2 * margin_um
-        self.reach = max(round(settings.reach_um / settings.template_um), 1)
-        self.num_points = int(span_um / settings.template_um) + 2 * self.reach + 4
+        self.reach = max(round(REACH_UM / TEMPLATE_UM), 1)
+        self.num_points = int(span_um / TEMPLATE_UM) + 2 * self.reach + 4
         self.spikes = (spikes.depths_um, spikes.time_bins, self.marks, lower, upper_weight)
         span_bins = _template_span(settings.template_span_bins, spikes.time_bins.size, num_times)
         self.block_weights = _block_weights(num_times, span_bins)
@@ -378,7 +376,7 @@ class _Template:
 
     def measure(self, displacement, smooth_um):
         """Measure how the spikes of each time bin fit the density around each knot."""
-        step_um = self.settings.template_um
+        step_um = TEMPLATE_UM
         grid = (displacement, self.origin_um, step_um)
         num_marks = self.num_groups * self.settings.num_marks
         histograms = np.zeros((len(self.blocks), num_marks, self.num_points))
@@ -390,14 +388,15 @@ class _Template:
             density, background = template_registration.log_density(
                 np.tensordot(weights, histograms, axes=1),
                 smooth_um / step_um,
-                self.settings.template_smooth_marks,
+                template_registration.SMOOTH_MARKS,
                 self.num_groups,
             )
             # relative to the background, a curve is the gain of knowing the depth
             density -= background[:, None].astype("float32")
             template_registration.log_likelihood_curves(*spikes, *grid, density, curves, counts)
-        # at the ends of its range, a shift is two standard deviations of the prior away
-        shifts, precision = template_registration.curve_peaks(curves, 4.0 / self.reach**2)
+        shifts, precision = template_registration.curve_peaks(
+            curves, template_registration.prior_precision(self.reach)
+        )
         gain = np.maximum(curves[:, :, self.reach], 0.0) / (counts + PSEUDO_SPIKES)
         trust = np.where(precision > 0, -np.expm1(-2.0 * gain), 0.0)
         total = float(curves[:, :, self.reach].sum()) / max(float(counts.sum()), 1.0)
@@ -410,14 +409,14 @@ def _template_span(span_bins, num_spikes, num_times):
 
 
 def _block_weights(num_times, span_bins):
-    r"""Weight of each block's spikes in the density of each block, :math:`c + 1 / (1 + (d / \mathrm{span})^2)`.
+    r"""Weight of each block's spikes in the density of each block, :math:`1 / (1 + (d / \mathrm{span})^2)`.
 
-    The heavy tail and the small share of all times let what stays in place for many hours tie them together.
+    The heavy tail lets what stays in place for many hours tie them together.
     """
     if num_times <= 2 * span_bins:
         return np.ones((1, 1))
-    centers = np.arange(int(np.ceil(BLOCKS_PER_SPAN * num_times / span_bins))) / BLOCKS_PER_SPAN
-    return ALL_TIMES_SHARE + 1.0 / (1.0 + np.square(centers[:, None] - centers))
+    centers = np.arange(int(np.ceil(num_times / span_bins)))
+    return 1.0 / (1.0 + np.square(centers[:, None] - centers))
 
 
 def _in_blocks(spikes, num_times, num_blocks):

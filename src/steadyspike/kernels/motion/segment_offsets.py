@@ -12,13 +12,12 @@ import numpy as np
 
 from steadyspike.kernels.motion import motion_prior, pair_least_squares, pairwise_shift, template_registration
 
+# um. Depth step of the densities of segments.
 STEP_UM = 4.0
+# um. Standard deviation of their smoothing, and of a window's own estimate where the segments look the same.
 SMOOTH_UM = 6.0
+# Amplitude bins, which tell units apart that lie at one depth.
 NUM_MARKS = 5
-# How much the displacement between two segments may differ along the probe.
-BEND_REACH_UM = 60.0
-# Standard deviation of a window's own estimate where the segments look the same.
-WINDOW_UM = 4.0
 
 
 def segment_densities(spikes, knots_um, displacement, segment_edges, depth_range_um):
@@ -119,7 +118,7 @@ def _solve(num_segments, pairs, shifts, weights):
     for (i, j), shift, weight in zip(pairs, shifts, weights, strict=True):
         by_lag[j - i - 1, i] = shift * STEP_UM
         weight_by_lag[j - i - 1, i] = weight
-    return pair_least_squares.solve_pairwise(lags, by_lag, weight_by_lag, scale=2.0 * STEP_UM)
+    return pair_least_squares.solve_pairwise(lags, by_lag, weight_by_lag, scale=pair_least_squares.OUTLIER_UM)
 
 
 def _rigid_offsets(densities, max_displacement_um):
@@ -133,7 +132,7 @@ def _window_offsets(densities, windows):
     """Offsets window by window, held together where a window tells little."""
     num_segments = densities.shape[0]
     block_edges, weights = pairwise_shift.window_blocks(windows)
-    reach = int(BEND_REACH_UM / STEP_UM)
+    reach = int(motion_prior.SPREAD_UM / STEP_UM)
     lags = np.arange(1, num_segments)
     shifts = np.zeros((lags.size, num_segments, windows.shape[0]), dtype="float32")
     correlations = np.zeros_like(shifts)
@@ -142,11 +141,13 @@ def _window_offsets(densities, windows):
             densities, lag, block_edges, weights, reach, shifts[index], correlations[index]
         )
     shifts *= STEP_UM
-    offsets = pair_least_squares.solve_pairwise(lags, shifts, np.square(correlations), scale=2.0 * STEP_UM)
+    offsets = pair_least_squares.solve_pairwise(
+        lags, shifts, np.square(correlations), scale=pair_least_squares.OUTLIER_UM
+    )
     agreement = correlations.sum(axis=0)
     for index, lag in enumerate(lags):
         agreement[lag:] += correlations[index, :-lag]
-    precision = np.square(agreement / lags.size) / WINDOW_UM**2
+    precision = np.square(agreement / lags.size) / SMOOTH_UM**2
     apart = np.zeros(num_segments - 1)
     return motion_prior.solve_smooth(
         offsets, precision, apart, apart[1:], apart, 1.0 / motion_prior.SPREAD_UM**2

@@ -6,8 +6,9 @@ that has nothing to do with units.
 
 import numpy as np
 
-# Biases are undone down to this fraction of the distance between two rows.
+# Parts of the distance between two rows down to which biases are undone.
 FINEST = 3
+# Periods that a pattern has to repeat to be one.
 MIN_PERIODS = 4
 
 

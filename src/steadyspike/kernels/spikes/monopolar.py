@@ -26,6 +26,7 @@ import numpy as np
 
 from steadyspike.kernels.spikes.contact_features import checked_channels
 
+# um. Heights at which descents start: the first, as SpikeInterface's, and the two after a poor fit.
 START_Z_UM = 20.0
 NEAR_Z_UM = 5.0
 FAR_Z_UM = 80.0
