@@ -205,7 +205,7 @@ PRESETS = [
         r"detect_threshold: is 'np\.linspace\(5, 8, 3\)'; allowed: a number",
         True,
     ),
-    Case("a value out of range", toml(detect_kwargs__detect_threshold=-1.0), "allowed: greater than 0", True),
+    Case("a value out of range", toml(detect_kwargs__detect_threshold=-1.0), "allowed: a number > 0", True),
     Case(
         "a value that is not finite",
         toml(detect_kwargs__detect_threshold=float("inf")),

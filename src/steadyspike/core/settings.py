@@ -57,7 +57,6 @@ PLACEHOLDER = "{settings}"
 UNCHANGED: Any = object()
 Result = TypeVar("Result")
 Target = TypeVar("Target")
-Other = TypeVar("Other", bound="Settings")
 
 
 def parameter(
@@ -174,6 +173,11 @@ class Settings(BaseModel):
         empty = inspect.Parameter.empty
         return {one.name: one.default for one in cls.parameters() if one.default is not empty}
 
+    def to(self, settings_class: type[Other], **changes: Any) -> Other:
+        """Make settings of another part: `changes`, then values of the same name from here, then its defaults."""
+        shared = {name: value for name, value in self.values().items() if name in settings_class.model_fields}
+        return settings_class.of(**{**shared, **changes})
+
     @classmethod
     def params_doc(cls, indent: int = 4) -> str:
         """Write the table of the parameters as numpydoc and SpikeInterface's `params_doc` have it."""
@@ -185,11 +189,6 @@ class Settings(BaseModel):
     def values(self) -> dict[str, Any]:
         """Return the values by name, as they are."""
         return {name: getattr(self, name) for name in type(self).model_fields}
-
-    def to(self, settings_class: type[Other], **changes: Any) -> Other:
-        """Make settings of another part: `changes`, then values of the same name from here, then its defaults."""
-        shared = {name: value for name, value in self.values().items() if name in settings_class.model_fields}
-        return settings_class.of(**{**shared, **changes})
 
     def saved(self, **resolved: Any) -> dict[str, Any]:
         """Return the values by name as a part saves them, with those that it has resolved ("auto", None) in place."""
@@ -341,6 +340,7 @@ def _members(annotation: Any) -> tuple[Any, ...]:
     return (annotation,)
 
 
+Other = TypeVar("Other", bound=Settings)
 WORDS = {float: "a number", int: "a whole number", bool: "True or False", str: "text", type(None): "None"}
 
 
