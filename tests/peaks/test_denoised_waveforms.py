@@ -191,10 +191,10 @@ def test_dead_and_broken_channels(spiky, matched):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        (dict(radius_um=0.0), "radius_um is 0.0"),
-        (dict(max_distance_um=0.5), "max_distance_um is 0.5"),
-        (dict(feature="area"), "feature is 'area'"),
-        (dict(noise_levels=np.ones(3)), r"noise_levels has shape \(3,\)"),
+        (dict(radius_um=0.0), "steady_denoised_monopolar: radius_um=0.0"),
+        (dict(max_distance_um=0.5), "max_distance_um=0.5"),
+        (dict(feature="area"), "feature='area'"),
+        (dict(noise_levels=np.ones(3)), r"noise_levels=array\(\[1., 1., 1.\]\); allowed: one for each of 32"),
         (dict(model="steady-detector"), "no WaveformDenoiserModel"),
     ],
 )
