@@ -43,8 +43,8 @@ class EmbedPeaksSettings(WindowSettings, EmbeddingSettings):
 
     align: bool = parameter(
         True,
-        """Whether waveforms are aligned by `steadyspike.peaks.align_waveforms`. Without, units fall apart by where among
-        the samples their peaks lie""",
+        """Whether waveforms are aligned by `steadyspike.peaks.align_waveforms`. Without, units fall apart by where
+        among the samples their peaks lie""",
     )
 
 
