@@ -18,6 +18,7 @@ from spikeinterface.sortingcomponents.peak_localization.grid import LocalizeGrid
 from spikeinterface.sortingcomponents.peak_localization.method_list import peak_localization_methods
 from threadpoolctl import threadpool_limits
 
+from steadyspike.core.settings import settings_of
 from steadyspike.peaks.grid_localization import LocalizeSteadyGridConvolution
 
 JOB = {"n_jobs": 1, "chunk_duration": "1s", "progress_bar": False}
@@ -341,6 +342,13 @@ def test_a_probe_of_thousands_of_contacts():
 def test_parameters_that_cannot_work_are_refused(simulated, change, message):
     with pytest.raises(ValueError, match=message):
         build_nodes(simulated[0], **change)
+
+
+def test_presets_see_what_is_wrong_with_the_weights():
+    settings = settings_of(LocalizeSteadyGridConvolution)
+    assert settings.problem("weight_method", {"mode": "gaussian_2d", "sigma_list_um": [5.0]}) is None
+    for wrong in ({"mode": "flat"}, {"sigma_3d": -1}, {"kind": 1}, 3):
+        assert "mode ('exponential_3d' or 'gaussian_2d')" in settings.problem("weight_method", wrong)
 
 
 def test_waveforms_are_needed(simulated):

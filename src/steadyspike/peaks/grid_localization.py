@@ -101,8 +101,16 @@ class GridConvolutionSettings(Settings):
         "gaussian_2d" as in Kilosort), "z_list_um" and "sigma_3d" for the first mode, "sigma_list_um" for the second,
         "sparsity_threshold" (0 to 1)""",
         type_doc="dict",
-        allowed="a dict of arguments of get_convolution_weights",
+        allowed=", ".join(
+            f"{name} ({ConvolutionWeights.allowed(name)})" for name in ConvolutionWeights.model_fields
+        ),
     )
+
+    @field_validator("weight_method", mode="after")
+    @classmethod
+    def _weights(cls, given):
+        ConvolutionWeights.of(**given)
+        return given
 
 
 @document
