@@ -204,7 +204,7 @@ def test_what_cannot_work_is_refused(data, model, model3):
         steadyspike.classify_peaks(recording, peaks[::-1], model)
     with pytest.raises(ValueError, match="nbefore=42"):
         steadyspike.classify_peaks(recording, peaks, model, nbefore=42)
-    with pytest.raises(ValueError, match="model=3"):
+    with pytest.raises(ValueError, match="classify_peaks: model=3; allowed: a SpikeClassifier"):
         steadyspike.classify_peaks(recording, peaks, 3)
     with pytest.raises(FileNotFoundError):
         steadyspike.classify_peaks(recording, peaks, "./nothing")

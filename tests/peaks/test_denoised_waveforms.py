@@ -191,10 +191,10 @@ def test_dead_and_broken_channels(spiky, matched):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        (dict(radius_um=0.0), "radius_um is 0.0"),
-        (dict(max_distance_um=0.5), "max_distance_um is 0.5"),
-        (dict(feature="area"), "feature is 'area'"),
-        (dict(noise_levels=np.ones(3)), r"noise_levels has shape \(3,\)"),
+        (dict(radius_um=0.0), "steady_denoised_monopolar: radius_um=0.0"),
+        (dict(max_distance_um=0.5), "max_distance_um=0.5"),
+        (dict(feature="area"), "feature='area'"),
+        (dict(noise_levels=np.ones(3)), r"noise_levels=array\(\[1., 1., 1.\]\); allowed: one for each of 32"),
         (dict(model="steady-detector"), "no WaveformDenoiserModel"),
     ],
 )
@@ -303,10 +303,10 @@ def test_residual_waveforms_are_residual_and_own_template(overlapping):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        (dict(method="nearest"), "method is 'nearest'"),
-        (dict(ms_before=0.0), "ms_before is 0.0"),
-        (dict(templates=np.zeros((2, 10, 3)), nbefore=4), r"templates has shape \(2, 10, 3\)"),
-        (dict(templates=np.zeros((2, 10, 24))), "nbefore is None"),
+        (dict(method="nearest"), "method='nearest'"),
+        (dict(ms_before=0.0), "localize_residual: ms_before=0.0"),
+        (dict(templates=np.zeros((2, 10, 3)), nbefore=4), r"templates of shape \(2, 10, 3\)=.*24 channels"),
+        (dict(templates=np.zeros((2, 10, 24))), "nbefore=None"),
     ],
 )
 def test_residual_localization_refuses(overlapping, kwargs, message):

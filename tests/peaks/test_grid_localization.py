@@ -18,6 +18,7 @@ from spikeinterface.sortingcomponents.peak_localization.grid import LocalizeGrid
 from spikeinterface.sortingcomponents.peak_localization.method_list import peak_localization_methods
 from threadpoolctl import threadpool_limits
 
+from steadyspike.core.settings import settings_of
 from steadyspike.peaks.grid_localization import LocalizeSteadyGridConvolution
 
 JOB = {"n_jobs": 1, "chunk_duration": "1s", "progress_bar": False}
@@ -225,7 +226,7 @@ def test_the_node_keeps_every_argument(simulated):
 
 def test_arguments_and_defaults_are_spikeinterfaces():
     ours, theirs = (
-        list(inspect.signature(node).parameters.values())
+        [(one.name, one.kind, one.default) for one in inspect.signature(node).parameters.values()]
         for node in (LocalizeSteadyGridConvolution, LocalizeGridConvolution)
     )
     assert ours == theirs
@@ -316,28 +317,38 @@ def test_a_probe_of_thousands_of_contacts():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"radius_um": 0.0}, "radius_um is 0.0; allowed is a finite number above 0"),
-        ({"radius_um": np.nan}, "radius_um is nan"),
-        ({"upsampling_um": -5.0}, "upsampling_um is -5.0"),
-        ({"sigma_ms": np.inf}, "sigma_ms is inf"),
-        ({"margin_um": -1.0}, "margin_um is -1.0; allowed is a finite number of at least 0"),
-        ({"percentile": 100.5}, "percentile is 100.5; allowed is 0 to 100"),
-        ({"peak_sign": "both"}, "peak_sign is 'both'; allowed are 'neg', 'pos'"),
-        ({"prototype": np.ones(11)}, r"prototype has shape \(11,\).*the 12 samples"),
-        ({"prototype": np.zeros(12)}, "prototype .* not all zero"),
-        ({"prototype": np.full(12, np.nan)}, "prototype .* finite"),
-        ({"weight_method": {"kind": "flat"}}, r"weight_method has \['kind'\]; allowed are 'z_list_um'"),
-        ({"weight_method": {"mode": "flat"}}, "mode 'flat'; allowed are 'exponential_3d', 'gaussian_2d'"),
-        ({"weight_method": {"z_list_um": []}}, "z_list_um .* at least 0"),
-        ({"weight_method": {"z_list_um": [-1.0]}}, "z_list_um .* at least 0"),
-        ({"weight_method": {"sigma_list_um": [0.0]}}, "sigma_list_um .* above 0"),
-        ({"weight_method": {"sigma_3d": 0.0}}, "sigma_3d 0.0"),
-        ({"weight_method": {"sparsity_threshold": 2.0}}, "sparsity_threshold 2.0; allowed is 0 to 1"),
+        ({"radius_um": 0.0}, "radius_um=0.0; allowed: a number > 0 um"),
+        ({"radius_um": np.nan}, "radius_um=nan"),
+        ({"upsampling_um": -5.0}, "upsampling_um=-5.0"),
+        ({"sigma_ms": np.inf}, "sigma_ms=inf"),
+        ({"margin_um": -1.0}, "margin_um=-1.0; allowed: a number >= 0 um"),
+        ({"percentile": 100.5}, "percentile=100.5; allowed: a number >= 0 and <= 100"),
+        ({"peak_sign": "both"}, "peak_sign='both'; allowed: 'neg' or 'pos'"),
+        ({"prototype": np.ones(11)}, r"prototype=array\(\[1.*the 12 samples"),
+        ({"prototype": np.zeros(12)}, r"prototype=array\(\[0.*not all zero"),
+        ({"prototype": np.full(12, np.nan)}, r"prototype=array\(\[nan.*finite"),
+        ({"weight_method": {"kind": "flat"}}, "weight_method: kind is no parameter; .*z_list_um"),
+        (
+            {"weight_method": {"mode": "flat"}},
+            "weight_method: mode='flat'; allowed: 'exponential_3d' or 'gaussian_2d'",
+        ),
+        ({"weight_method": {"z_list_um": []}}, r"z_list_um=\[\]; .*>= 0"),
+        ({"weight_method": {"z_list_um": [-1.0]}}, r"z_list_um=\[-1.0\]; .*>= 0"),
+        ({"weight_method": {"sigma_list_um": [0.0]}}, r"sigma_list_um=\[0.0\]; .*> 0"),
+        ({"weight_method": {"sigma_3d": 0.0}}, "sigma_3d=0.0"),
+        ({"weight_method": {"sparsity_threshold": 2.0}}, "sparsity_threshold=2.0; .*<= 1"),
     ],
 )
 def test_parameters_that_cannot_work_are_refused(simulated, change, message):
     with pytest.raises(ValueError, match=message):
         build_nodes(simulated[0], **change)
+
+
+def test_presets_see_what_is_wrong_with_the_weights():
+    settings = settings_of(LocalizeSteadyGridConvolution)
+    assert settings.problem("weight_method", {"mode": "gaussian_2d", "sigma_list_um": [5.0]}) is None
+    for wrong in ({"mode": "flat"}, {"sigma_3d": -1}, {"kind": 1}, 3):
+        assert "mode ('exponential_3d' or 'gaussian_2d')" in settings.problem("weight_method", wrong)
 
 
 def test_waveforms_are_needed(simulated):

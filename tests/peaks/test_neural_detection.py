@@ -167,9 +167,9 @@ def test_other_sampling_frequencies(spiky):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        (dict(probability=1.0), "probability is 1.0"),
-        (dict(peak_sign="both"), "peak_sign is 'both'"),
-        (dict(noise_levels=np.ones(3)), r"noise_levels has shape \(3,\)"),
+        (dict(probability=1.0), "steady_neural: probability=1.0"),
+        (dict(peak_sign="both"), "peak_sign='both'"),
+        (dict(noise_levels=np.ones(3)), r"noise_levels=array\(\[1., 1., 1.\]\); allowed: one for each of 24"),
         (dict(model=3), "model=3 is no SpikeDetectorModel"),
         (dict(model="steady-detectr"), "did you mean 'steady-detector'"),
     ],

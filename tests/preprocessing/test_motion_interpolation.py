@@ -412,7 +412,7 @@ def two_bins(**changes):
         (dict(sigma_um=0.0), "sigma_um=0.0"),
         (dict(sigma_um=float("nan")), "sigma_um=nan"),
         (dict(sigma_um=[20.0, 20.0, 20.0]), "sigma_um=.*2 dimensions"),
-        (dict(sigma_um=[20.0, -1.0]), "sigma_um=-1.0"),
+        (dict(sigma_um=[20.0, -1.0]), r"sigma_um=\[20.0, -1.0\].*> 0"),
         (dict(sigma_um="wide"), "sigma_um='wide'"),
         (dict(p=0), "p=0.*> 0"),
         (dict(p=True), "p=True"),
@@ -425,7 +425,10 @@ def two_bins(**changes):
         (dict(interpolation_time_bin_centers_s=[]), "interpolation_time_bin_centers_s=.*at least 1"),
         (dict(interpolation_time_bin_edges_s=[0.5]), "interpolation_time_bin_edges_s=.*at least 2"),
         (dict(interpolation_time_bin_centers_s=[[0.5], [0.5]]), "of the 1 segment"),
-        (dict(interpolation_time_bin_edges_s=[0.0, 1.0], interpolation_time_bin_size_s=1.0), "one of them"),
+        (
+            dict(interpolation_time_bin_edges_s=[0.0, 1.0], interpolation_time_bin_size_s=1.0),
+            "_edges_s=.*one of them",
+        ),
         (dict(motion=np.zeros((3, 1))), "motion=.*a Motion"),
         (dict(motion={"object": "Motion"}), "motion=.*displacement"),
         (dict(motion=two_bins(direction="z")), "motion.direction='z'.*'x', 'y'"),
@@ -436,7 +439,7 @@ def two_bins(**changes):
         (dict(motion=two_bins(interpolation_method="cubic")), "interpolation_method='cubic'.*enough bins"),
         (
             dict(motion=two_bins(displacement=[np.full((2, 1), 999.0)]), border_mode="remove_channels"),
-            "remove all channels.*force_zeros",
+            "border_mode='remove_channels'.*force_zeros.*remove all channels",
         ),
     ],
 )

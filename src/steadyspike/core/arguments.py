@@ -72,3 +72,11 @@ def contact_positions(recording: Any) -> np.ndarray:
     if not np.isfinite(positions).all():
         raise ValueError("the contact positions of recording hold NaN or infinity; allowed: finite um")
     return positions
+
+
+def finite_locations(recording: Any, part: str) -> np.ndarray:
+    """Contact positions in um as SpikeInterface's localizers take them, shape (num_channels, 2)."""
+    locations: np.ndarray = recording.get_channel_locations()
+    if not np.isfinite(locations).all():
+        refuse("contact positions of recording", locations, "finite ones, in um", part)
+    return locations

@@ -226,10 +226,9 @@ class Settings(BaseModel):
 
     @classmethod
     def _in_words(cls, details: Any, values: Mapping[str, Any]) -> str:
-        where = details["loc"]
-        if not where:
-            said = details["msg"].removeprefix("Value error, ").removeprefix(f"{cls.part}: ")
-            return f"{cls.part}: {said}"
+        where, said = details["loc"], details["msg"].removeprefix("Value error, ")
+        if not where or said.startswith(f"{cls.part}: "):
+            return f"{cls.part}: {said.removeprefix(f'{cls.part}: ')}"
         name = str(where[0])
         if details["type"] == "extra_forbidden":
             close = get_close_matches(name, cls.model_fields, n=1)

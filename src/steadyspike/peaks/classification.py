@@ -29,6 +29,8 @@ from spikeinterface.core.node_pipeline import (
     run_node_pipeline,
 )
 
+from steadyspike.core.arguments import refuse
+from steadyspike.core.settings import Settings, document, parameter, takes
 from steadyspike.library.hub.reference import EXAMPLE
 from steadyspike.library.models.find import pin_model
 from steadyspike.library.models.waveforms import SpikeClassifier
@@ -36,25 +38,39 @@ from steadyspike.library.models.waveforms import SpikeClassifier
 LABEL_DTYPE = np.dtype([("probability", "float32"), ("is_spike", "bool")])
 
 
+class ClassifierSettings(Settings):
+    """Parameters of the nodes that classify peaks, and of `classify_peaks`."""
+
+    part = "classify_peaks"
+
+    model: Any = parameter(
+        ...,
+        """A model; or the name of a bundled one, a folder, or a reference to the Hugging Face Hub
+        ("hf:owner/name@revision", of which the commit is kept)""",
+        type_doc="SpikeClassifier, str or Path",
+    )
+    nbefore: int | None = parameter(None, "Samples of a waveform before the peak; None: as in training", ge=0)
+
+
 class _ClassifierNode(PipelineNode):
     """Gives a classifier the waveform of each peak: from a parent that has waveforms, or cut out of the traces."""
 
     _compute_has_extended_signature = True
 
-    def __init__(self, recording, parents, return_output, model, nbefore):
+    def __init__(self, recording, parents, return_output, settings):
         if not any(isinstance(parent, PeakSource | KeepSpikes) for parent in parents or ()):
             raise TypeError(f"{type(self).__name__} needs a PeakSource, or KeepSpikes, as its first parent")
-        model = pin_model(model)
+        model = pin_model(settings.model)
         PipelineNode.__init__(self, recording, return_output=return_output, parents=parents)
         self.recording = recording
         self.model = load_classifier(model)
-        self.nbefore = find_nbefore(self.model, nbefore)
+        self.nbefore = find_nbefore(self.model, settings)
         self.nafter = self.model.config.num_samples - self.nbefore
-        _check_recording(recording, self.model)
+        check_rate(recording, self.model)
         self.channels = nearest_channels(recording, self.model.config.num_channels)
         self.gains, self.offsets = microvolts(recording, self.model)
         self.first, self.columns = self._read_waveform_layout(parents)
-        self._kwargs.update(model=model, nbefore=nbefore)
+        self._kwargs.update(settings.saved(model=model))
 
     def get_margin(self):
         """Samples that the waveforms reach beyond a chunk."""
@@ -69,16 +85,16 @@ class _ClassifierNode(PipelineNode):
             raise TypeError(f"{type(self).__name__} needs its {WaveformsNode.__name__} as its last parent")
         if source.nbefore < self.nbefore or source.nafter < self.nafter:
             raise ValueError(
-                f"waveforms have {source.nbefore} samples before the peak and {source.nafter} from it on, but the "
-                f"model needs {self.nbefore} and {self.nafter}; allowed: as many or more"
+                f"{ClassifierSettings.part}: waveforms have {source.nbefore} samples before the peak and "
+                f"{source.nafter} from it on; allowed: {self.nbefore} and {self.nafter} or more, as the model needs"
             )
         columns = self.channels
         if source.neighbours_mask is not None:
             mask = source.neighbours_mask
             if not np.take_along_axis(mask, self.channels, axis=1).all():
                 raise ValueError(
-                    f"waveforms do not hold the {self.channels.shape[1]} channels nearest to each; allowed: a larger "
-                    "radius_um"
+                    f"{ClassifierSettings.part}: waveforms do not hold the {self.channels.shape[1]} channels nearest "
+                    "to each; allowed: a larger radius_um"
                 )
             # a sparse waveform holds the channels of its mask, in order, without gaps
             columns = np.take_along_axis(np.cumsum(mask, axis=1) - 1, self.channels, axis=1)
@@ -109,6 +125,7 @@ class _ClassifierNode(PipelineNode):
             return self.model.decision_function(self._waveforms(traces, peaks, others))
 
 
+@document
 class ClassifyPeaks(_ClassifierNode):
     """Label each peak as spike or noise.
 
@@ -121,11 +138,7 @@ class ClassifyPeaks(_ClassifierNode):
         such as denoised ones. Without one, they are cut out of the traces.
     return_output : bool, default: True
         Whether the pipeline returns the labels: an array with the fields "probability" and "is_spike".
-    model : SpikeClassifier, str or Path
-        A model; or the name of a bundled one, a folder, or a reference to the Hugging Face Hub
-        ("hf:owner/name@revision", of which the commit is kept).
-    nbefore : int or None, default: None
-        Samples of a waveform before the peak; None: as in training.
+    {settings}
 
     Raises
     ------
@@ -135,8 +148,9 @@ class ClassifyPeaks(_ClassifierNode):
         Without a source of peaks among the parents.
     """
 
-    def __init__(self, recording, parents=None, return_output=True, model=None, nbefore=None):
-        _ClassifierNode.__init__(self, recording, parents, return_output, model, nbefore)
+    @takes(ClassifierSettings)
+    def __init__(self, recording, parents=None, return_output=True, *, settings):
+        _ClassifierNode.__init__(self, recording, parents, return_output, settings)
 
     def get_dtype(self):
         """Type of the labels."""
@@ -151,6 +165,7 @@ class ClassifyPeaks(_ClassifierNode):
         return labels
 
 
+@document
 class KeepSpikes(_ClassifierNode):
     """Drop peaks that are noise, for all nodes that have this one as parent in place of the peak source.
 
@@ -164,11 +179,7 @@ class KeepSpikes(_ClassifierNode):
     return_output : bool, default: False
         Whether the pipeline returns the peaks that are left. Behind a `PeakDetector`, that one must then have
         ``return_output=False``, because the pipeline takes its first output for the detected peaks.
-    model : SpikeClassifier, str or Path
-        A model; or the name of a bundled one, a folder, or a reference to the Hugging Face Hub
-        ("hf:owner/name@revision", of which the commit is kept).
-    nbefore : int or None, default: None
-        Samples of a waveform before the peak; None: as in training.
+    {settings}
 
     Raises
     ------
@@ -178,8 +189,9 @@ class KeepSpikes(_ClassifierNode):
         Without a source of peaks among the parents.
     """
 
-    def __init__(self, recording, parents=None, return_output=False, model=None, nbefore=None):
-        _ClassifierNode.__init__(self, recording, parents, return_output, model, nbefore)
+    @takes(ClassifierSettings)
+    def __init__(self, recording, parents=None, return_output=False, *, settings):
+        _ClassifierNode.__init__(self, recording, parents, return_output, settings)
         if return_output and isinstance(parents[0], PeakRetriever):
             raise ValueError(
                 "return_output=True cannot be behind a PeakRetriever, whose sample indices the pipeline leaves as "
@@ -195,13 +207,9 @@ class KeepSpikes(_ClassifierNode):
         return (peaks[self.model.decide(self._log_odds(traces, peaks, others))],)
 
 
+@takes(ClassifierSettings)
 def classify_peaks(
-    recording: Any,
-    peaks: np.ndarray,
-    model: SpikeClassifier | str | Path,
-    *,
-    nbefore: int | None = None,
-    **job_kwargs: Any,
+    recording: Any, peaks: np.ndarray, settings: ClassifierSettings, **job_kwargs: Any
 ) -> np.ndarray:
     """Tell which peaks are spikes, by their waveforms.
 
@@ -211,10 +219,7 @@ def classify_peaks(
         As it was when the peaks were detected: filtered, in the units that the model was trained on.
     peaks : ndarray
         As `spikeinterface.sortingcomponents.peak_detection.detect_peaks` gives them, in order of segment and time.
-    model : SpikeClassifier, str or Path
-        A model; or the name of a bundled one, a folder, or a reference to the Hugging Face Hub.
-    nbefore : int or None, default: None
-        Samples of a waveform before the peak; None: as in training.
+    {settings}
     **job_kwargs
         SpikeInterface's job arguments.
 
@@ -231,9 +236,9 @@ def classify_peaks(
     """
     from spikeinterface.core.job_tools import fix_job_kwargs
 
-    check_order(peaks)
+    check_order(settings.part, peaks)
     source = PeakRetriever(recording, peaks)
-    node = ClassifyPeaks(recording, parents=[source], model=model, nbefore=nbefore)
+    node = ClassifyPeaks(recording, parents=[source], **settings.values())
     if not len(peaks):
         return np.empty(0, LABEL_DTYPE)
     labels = run_node_pipeline(
@@ -242,11 +247,13 @@ def classify_peaks(
     return np.asarray(labels)
 
 
-def check_order(peaks: np.ndarray) -> None:
+def check_order(part: str, peaks: np.ndarray) -> None:
     """Refuse peaks that are not in order of segment and time, which SpikeInterface relies on."""
     order = np.lexsort((peaks["sample_index"], peaks["segment_index"]))
     if not np.array_equal(order, np.arange(len(peaks))):
-        raise ValueError("peaks are not in order; allowed: sorted by segment_index, then by sample_index")
+        raise ValueError(
+            f"{part}: peaks are not in order; allowed: sorted by segment_index, then by sample_index"
+        )
 
 
 def cut_waveforms(
@@ -275,32 +282,33 @@ def load_classifier(model: SpikeClassifier | str | Path) -> SpikeClassifier:
     if isinstance(model, SpikeClassifier):
         return model
     if not isinstance(model, str | Path):
-        raise ValueError(
-            f"model={model!r} is no model; allowed: a SpikeClassifier, a bundled name, a folder, or {EXAMPLE}"
+        refuse(
+            "model",
+            model,
+            f"a SpikeClassifier, a bundled name, a folder, or {EXAMPLE}",
+            ClassifierSettings.part,
         )
     return SpikeClassifier.load(model)
 
 
-def find_nbefore(model: SpikeClassifier, nbefore: int | None) -> int:
+def find_nbefore(model: SpikeClassifier, settings: ClassifierSettings) -> int:
     """Return the samples of a waveform before the peak, as given or as the model knows."""
-    if nbefore is None:
-        nbefore = model.config.nbefore
-    if nbefore is None:
-        raise ValueError(
-            "nbefore=None, but the model does not know at which sample its waveforms have their peak; "
-            f"allowed: 0 to {model.config.num_samples - 1}"
+    nbefore = model.config.nbefore if settings.nbefore is None else settings.nbefore
+    if nbefore is None or nbefore >= model.config.num_samples:
+        settings.refuse(
+            "nbefore",
+            f"0 to {model.config.num_samples - 1}, or None for a model that knows where its waveforms have their peak",
         )
-    if isinstance(nbefore, bool) or int(nbefore) != nbefore or not 0 <= nbefore < model.config.num_samples:
-        raise ValueError(f"nbefore={nbefore!r} cannot be; allowed: 0 to {model.config.num_samples - 1}")
-    return int(nbefore)
+    return nbefore
 
 
-def _check_recording(recording: Any, model: SpikeClassifier) -> None:
+def check_rate(recording: Any, model: SpikeClassifier) -> None:
+    """Refuse a recording that is sampled at another rate than the model was trained at."""
     trained = model.config.sampling_frequency
     if trained is not None and abs(recording.sampling_frequency - trained) > 0.01 * trained:
         raise ValueError(
-            f"recording is sampled at {recording.sampling_frequency:g} Hz, but the model was trained at "
-            f"{trained:g} Hz; allowed: within 1 %"
+            f"{ClassifierSettings.part}: recording is sampled at {recording.sampling_frequency:g} Hz, but the model "
+            f"was trained at {trained:g} Hz; allowed: within 1 %"
         )
 
 
@@ -308,7 +316,7 @@ def nearest_channels(recording: Any, number: int) -> np.ndarray:
     """Return the channels nearest to each, itself first, of shape (num_channels, number)."""
     count = recording.get_num_channels()
     if number > count:
-        raise ValueError(f"recording has {count} channels, but the model takes waveforms of {number}")
+        raise ValueError(f"recording has {count} channels, but waveforms of {number} are asked for")
     if number == 1:
         return np.arange(count)[:, np.newaxis]
     return np.argsort(get_channel_distances(recording), axis=1, kind="stable")[:, :number]
@@ -320,5 +328,8 @@ def microvolts(recording: Any, model: SpikeClassifier) -> tuple[Any, Any]:
         return None, None
     gains, offsets = recording.get_channel_gains(), recording.get_channel_offsets()
     if gains is None or offsets is None:
-        raise ValueError("recording has no gains and offsets, but the model takes waveforms in uV")
+        raise ValueError(
+            f"{ClassifierSettings.part}: recording has no gains and offsets; allowed: one with them, as the model "
+            "takes waveforms in uV"
+        )
     return gains, offsets

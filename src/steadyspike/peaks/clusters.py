@@ -7,20 +7,63 @@ one apart. `cluster_agreement` tells how far they follow a sorting that is known
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from steadyspike.core.arguments import refuse
+from steadyspike.core.settings import Settings, parameter, takes
 from steadyspike.library.models.waveforms import WaveformAutoencoderModel, as_waveforms
 
-METHODS = ("pca", "autoencoder")
-CLUSTERINGS = ("hdbscan", "dbscan")
-NEIGHBOURS = 10
 DBSCAN_QUANTILE = 0.9
 SMOOTHING = (0.125, 0.25, 0.25, 0.25, 0.125)
 
 
-def align_waveforms(waveforms: Any, nbefore: int, *, reach: int = 5) -> np.ndarray:
+class AlignmentSettings(Settings):
+    """Parameters of `align_waveforms`."""
+
+    part = "align_waveforms"
+
+    reach: int = parameter(5, "The peak is looked for in so many samples before and after it", ge=1)
+
+
+class EmbeddingSettings(Settings):
+    """Parameters of `embed_waveforms`."""
+
+    part = "embed_waveforms"
+
+    method: Literal["pca", "autoencoder"] = parameter(
+        "pca",
+        "Principal components of the flattened waveforms (scikit-learn's `PCA`), or the middle of an autoencoder",
+    )
+    num_dimensions: int = parameter(3, "Of the space that they are embedded in", ge=1)
+    seed: int = parameter(0, "Of all random numbers", ge=0)
+
+
+class ClusteringSettings(Settings):
+    """Parameters of `cluster_embedding`."""
+
+    part = "cluster_embedding"
+
+    method: Literal["hdbscan", "dbscan"] = parameter(
+        "hdbscan", "HDBSCAN finds clusters of any density, DBSCAN those denser than a limit"
+    )
+    min_cluster_size: int | None = parameter(
+        None, "Of HDBSCAN; None: a hundredth of the points, 20 at least", ge=2
+    )
+    eps: float | None = parameter(
+        None,
+        """Of DBSCAN: points this near are neighbours. None: the distance within which 9 of 10 points have `min_samples`
+        others""",
+        gt=0,
+    )
+    min_samples: int = parameter(
+        10, "Neighbours that make a point part of the dense inside of a cluster", ge=1
+    )
+
+
+@takes(AlignmentSettings)
+def align_waveforms(waveforms: Any, nbefore: int, *, settings: AlignmentSettings) -> np.ndarray:
     """Shift waveforms by fractions of a sample, so that the peaks of their energy come to lie at one sample.
 
     Detected peaks lie on samples, and on the one channel that is largest: the same unit then comes with several
@@ -34,8 +77,7 @@ def align_waveforms(waveforms: Any, nbefore: int, *, reach: int = 5) -> np.ndarr
         than are needed.
     nbefore : int
         Sample at which the peaks are to lie.
-    reach : int, default: 5
-        The peak is looked for in so many samples before and after it; 1 or more.
+    {settings}
 
     Returns
     -------
@@ -49,11 +91,10 @@ def align_waveforms(waveforms: Any, nbefore: int, *, reach: int = 5) -> np.ndarr
     """
     waveforms = as_waveforms(waveforms).astype("float32", copy=False)
     count, num_samples, _ = waveforms.shape
-    if isinstance(reach, bool) or int(reach) != reach or reach < 1:
-        raise ValueError(f"reach={reach!r} must be a whole number, 1 or more")
+    reach = settings.reach
     low, high = max(1, nbefore - reach), min(num_samples - 1, nbefore + reach + 1)
     if not 0 <= nbefore < num_samples or low >= high:
-        raise ValueError(f"nbefore={nbefore} cannot be; allowed: a sample inside of the {num_samples}")
+        refuse("nbefore", nbefore, f"a sample inside of the {num_samples}", settings.part)
     energy = np.einsum("ntc,ntc->nt", waveforms, waveforms)
     padded = np.pad(energy, ((0, 0), (2, 2)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, len(SMOOTHING), axis=1)
@@ -92,12 +133,11 @@ class WaveformEmbedding:
         return _transform(self.model, as_waveforms(waveforms))
 
 
+@takes(EmbeddingSettings)
 def embed_waveforms(
     waveforms: Any,
-    method: str = "pca",
+    settings: EmbeddingSettings,
     *,
-    num_dimensions: int = 3,
-    seed: int = 0,
     model: WaveformAutoencoderModel | None = None,
     **kwargs: Any,
 ) -> WaveformEmbedding:
@@ -107,12 +147,7 @@ def embed_waveforms(
     ----------
     waveforms : ndarray, shape (num_waveforms, num_samples) or (num_waveforms, num_samples, num_channels)
         At least 20, aligned to their peak, on the same channels.
-    method : {"pca", "autoencoder"}, default: "pca"
-        Principal components of the flattened waveforms (scikit-learn's `PCA`), or the middle of an autoencoder.
-    num_dimensions : int, default: 3
-        1 or more.
-    seed : int, default: 0
-        Of all random numbers.
+    {settings}
     model : WaveformAutoencoderModel or None, default: None
         An autoencoder that is trained already; None: one is trained on the waveforms.
     **kwargs
@@ -128,17 +163,14 @@ def embed_waveforms(
         If a parameter cannot work.
     """
     waveforms = as_waveforms(waveforms)
-    if method not in METHODS:
-        raise ValueError(f"method={method!r} is not known; allowed: {', '.join(map(repr, METHODS))}")
+    method, num_dimensions, seed = settings.method, settings.num_dimensions, settings.seed
     if model is not None and method != "autoencoder":
-        raise ValueError("model is an autoencoder; allowed with method='autoencoder' only")
+        refuse("model", model, f"None with method={method!r}, as a model is an autoencoder", settings.part)
     finite = np.isfinite(waveforms).all(axis=(1, 2))
     most = min(int(finite.sum()), int(np.prod(waveforms.shape[1:])))
-    if isinstance(num_dimensions, bool) or int(num_dimensions) != num_dimensions or num_dimensions < 1:
-        raise ValueError(f"num_dimensions={num_dimensions!r} must be a whole number, 1 or more")
     if model is None and (finite.sum() < 20 or num_dimensions > most):
         raise ValueError(
-            f"{finite.sum()} finite waveforms of {np.prod(waveforms.shape[1:])} values cannot have "
+            f"{settings.part}: {finite.sum()} finite waveforms of {np.prod(waveforms.shape[1:])} values cannot have "
             f"num_dimensions={num_dimensions}; allowed: 20 waveforms or more, and no more dimensions than values"
         )
     used = waveforms[finite]
@@ -170,30 +202,15 @@ def _transform(model: Any, waveforms: np.ndarray) -> np.ndarray:
     return points
 
 
-def cluster_embedding(
-    points: Any,
-    method: str = "hdbscan",
-    *,
-    min_cluster_size: int | None = None,
-    eps: float | None = None,
-    min_samples: int = NEIGHBOURS,
-    **kwargs: Any,
-) -> np.ndarray:
+@takes(ClusteringSettings)
+def cluster_embedding(points: Any, settings: ClusteringSettings, **kwargs: Any) -> np.ndarray:
     """Cluster embedded waveforms by their density, with scikit-learn.
 
     Parameters
     ----------
     points : ndarray, shape (num_waveforms, num_dimensions)
         As `embed_waveforms` gives them; NaN is in no cluster.
-    method : {"hdbscan", "dbscan"}, default: "hdbscan"
-        HDBSCAN finds clusters of any density, DBSCAN those denser than a limit.
-    min_cluster_size : int or None, default: None
-        Of HDBSCAN, 2 or more; None: a hundredth of the points, 20 at least.
-    eps : float or None, default: None
-        Of DBSCAN: points this near are neighbours; above 0. None: the distance within which 9 of 10 points have
-        `min_samples` others.
-    min_samples : int, default: 10
-        Neighbours that make a point part of the dense inside of a cluster; 1 or more.
+    {settings}
     **kwargs
         Of `sklearn.cluster.HDBSCAN` or `sklearn.cluster.DBSCAN`.
 
@@ -213,24 +230,19 @@ def cluster_embedding(
     """
     points = np.asarray(points)
     if points.ndim != 2:
-        raise ValueError(f"points has shape {points.shape}; allowed: (num_waveforms, num_dimensions)")
-    if method not in CLUSTERINGS:
-        raise ValueError(f"method={method!r} is not known; allowed: {', '.join(map(repr, CLUSTERINGS))}")
-    if isinstance(min_samples, bool) or int(min_samples) != min_samples or min_samples < 1:
-        raise ValueError(f"min_samples={min_samples!r} must be a whole number, 1 or more")
-    if min_cluster_size is not None and (int(min_cluster_size) != min_cluster_size or min_cluster_size < 2):
-        raise ValueError(f"min_cluster_size={min_cluster_size!r} must be a whole number, 2 or more")
-    if eps is not None and not eps > 0:
-        raise ValueError(f"eps={eps!r} must be above 0")
+        raise ValueError(
+            f"{settings.part}: points has shape {points.shape}; allowed: (num_waveforms, num_dimensions)"
+        )
+    min_samples = settings.min_samples
     finite = np.isfinite(points).all(axis=1)
     labels = np.full(len(points), -1)
     used = points[finite]
     if len(used) <= min_samples:
         return labels
-    if method == "hdbscan":
+    if settings.method == "hdbscan":
         from sklearn.cluster import HDBSCAN
 
-        size = min_cluster_size or max(20, len(used) // 100)
+        size = settings.min_cluster_size or max(20, len(used) // 100)
         if size > len(used):
             return labels
         options = {"min_cluster_size": size, "min_samples": min_samples, "copy": True}
@@ -238,7 +250,7 @@ def cluster_embedding(
         return labels
     from sklearn.cluster import DBSCAN
 
-    radius = _usual_distance(used, min_samples) if eps is None else eps
+    radius = _usual_distance(used, min_samples) if settings.eps is None else settings.eps
     labels[finite] = DBSCAN(**{"eps": radius, "min_samples": min_samples, **kwargs}).fit_predict(used)
     return labels
 

@@ -1,5 +1,7 @@
 """Localization on denoised waveforms, as a localization method of SpikeInterface."""
 
+from typing import Any, Literal
+
 import numpy as np
 from spikeinterface.core.node_pipeline import (
     ExtractDenseWaveforms,
@@ -11,21 +13,37 @@ from spikeinterface.core.node_pipeline import (
 from spikeinterface.postprocessing.unit_locations import dtype_localize_by_method
 from spikeinterface.sortingcomponents.peak_localization.base import LocalizeBase
 
-from steadyspike.kernels.spikes.contact_features import FEATURES, waveform_features
+from steadyspike.core.arguments import finite_locations
+from steadyspike.core.settings import Settings, document, parameter_of, takes
+from steadyspike.kernels.spikes.contact_features import waveform_features
 from steadyspike.kernels.spikes.denoise_waveforms import gather_waveforms, select_waveforms
 from steadyspike.kernels.spikes.monopolar import solve_monopolar
 from steadyspike.library.models.find import pin_model
 from steadyspike.library.models.spike_denoisers import SpikeDenoiser
-from steadyspike.peaks.localization import LARGEST_FLOAT32
+from steadyspike.peaks.localization import LARGEST_FLOAT32, MonopolarSettings
 from steadyspike.peaks.waveforms import (
-    DEFAULT_DENOISER,
-    check_denoising,
+    DenoiserSettings,
     check_window,
     find_denoiser,
     neighbour_columns,
+    noise_levels_for,
 )
 
 
+class DenoisedMonopolarSettings(Settings):
+    """Parameters of `LocalizeSteadyDenoisedMonopolar`."""
+
+    part = "steady_denoised_monopolar"
+
+    model: Any = parameter_of(DenoiserSettings, "model")
+    # contacts further away tell more about the network than about the spike
+    radius_um: float = parameter_of(MonopolarSettings, "radius_um", 50.0)
+    max_distance_um: float = parameter_of(MonopolarSettings, "max_distance_um")
+    feature: Literal["ptp", "energy", "peak_voltage"] = parameter_of(MonopolarSettings, "feature", "energy")
+    noise_levels: Any = parameter_of(DenoiserSettings, "noise_levels")
+
+
+@document
 class LocalizeSteadyDenoisedMonopolar(LocalizeBase):
     """Localize peaks as point sources after a network has taken the noise out of their waveforms.
 
@@ -44,18 +62,7 @@ class LocalizeSteadyDenoisedMonopolar(LocalizeBase):
         The peak source and, as for every localizer, a `WaveformsNode`.
     return_output : bool, default: True
         Whether the pipeline returns the locations.
-    model : str, Path or WaveformDenoiserModel, default: "steady-denoiser"
-        The name of a bundled model, a model folder, a reference to the Hugging Face Hub ("hf:owner/name@revision", of
-        which the commit is kept), or a loaded model.
-    radius_um : float, default: 50.0
-        Contacts this near to the main channel, and within the model's radius, take part in the fit, in um; above 0.
-        What is left of a spike on contacts further away tells more about the network than about the spike.
-    max_distance_um : float, default: 150.0
-        Bound of ``x`` and ``y`` around the center of mass, in um; ``z`` is bound by 10 times as much. At least 1.
-    feature : "ptp" | "energy" | "peak_voltage", default: "energy"
-        What is fitted: peak-to-peak amplitude, root of the sum of squares, or absolute voltage at the peak.
-    noise_levels : np.ndarray | None, default: None
-        Of each channel, in the unit of the traces; None: estimated, from the same samples each time.
+    {settings}
 
     Raises
     ------
@@ -74,65 +81,32 @@ class LocalizeSteadyDenoisedMonopolar(LocalizeBase):
     """
 
     name = "steady_denoised_monopolar"
-    params_doc = """
-    model : str, Path or WaveformDenoiserModel, default: "steady-denoiser"
-        The name of a bundled model, a model folder, a reference to the Hub, or a loaded model.
-    radius_um : float, default: 50.0
-        Contacts this near to the main channel take part in the fit.
-    max_distance_um : float, default: 150.0
-        Bound of x and y around the center of mass; z is bound by 10 times as much.
-    feature : "ptp" | "energy" | "peak_voltage", default: "energy"
-        What is fitted: peak-to-peak amplitude, root of the sum of squares, or absolute voltage at the peak.
-    noise_levels : np.ndarray | None, default: None
-        Of each channel, in the unit of the traces; None: estimated.
-    """
+    params_doc = DenoisedMonopolarSettings.params_doc()
 
-    def __init__(
-        self,
-        recording,
-        parents,
-        return_output=True,
-        model=DEFAULT_DENOISER,
-        radius_um=50.0,
-        max_distance_um=150.0,
-        feature="energy",
-        noise_levels=None,
-    ):
-        if not radius_um > 0:
-            raise ValueError(f"radius_um is {radius_um}; allowed is a number above 0")
-        if not 1 <= max_distance_um < np.inf:
-            raise ValueError(
-                f"max_distance_um is {max_distance_um}; allowed is a finite number of at least 1"
-            )
-        if feature not in FEATURES:
-            raise ValueError(f"feature is {feature!r}; allowed are {', '.join(map(repr, FEATURES))}")
+    @takes(DenoisedMonopolarSettings)
+    def __init__(self, recording, parents, return_output=True, settings=None):
         parent = find_parent_of_type(parents, WaveformsNode)
         if parent is None:
             raise TypeError(f"{self.name} needs a {WaveformsNode.__name__} among its parents")
-        model = pin_model(model)
-        noise_levels = check_denoising(recording, noise_levels)
+        model = pin_model(settings.model)
+        locations = finite_locations(recording, self.name)
+        noise_levels = noise_levels_for(recording, settings)
         PipelineNode.__init__(self, recording, return_output=return_output, parents=parents)
         self.recording = recording
-        self.contact_locations = recording.get_channel_locations()
-        self.max_distance_um = max_distance_um
-        self.feature = feature
-        self._kwargs.update(
-            model=model,
-            radius_um=radius_um,
-            max_distance_um=max_distance_um,
-            feature=feature,
-            noise_levels=noise_levels,
-        )
+        self.contact_locations = locations
+        self.max_distance_um = settings.max_distance_um
+        self.feature = settings.feature
+        self._kwargs.update(settings.saved(model=model, noise_levels=noise_levels))
         self._dtype = np.dtype(dtype_localize_by_method["monopolar_triangulation"])
         self.denoiser = SpikeDenoiser(
             find_denoiser(model),
             self.contact_locations,
             noise_levels,
             recording.get_sampling_frequency(),
-            radius_um,
+            settings.radius_um,
         )
         self._read_parent(parent)
-        self._choose_fitted(radius_um)
+        self._choose_fitted(settings.radius_um)
         self._compile(recording.get_dtype())
 
     def _read_parent(self, parent):
@@ -140,7 +114,7 @@ class LocalizeSteadyDenoisedMonopolar(LocalizeBase):
         self.reads_traces = isinstance(parent, ExtractDenseWaveforms | ExtractSparseWaveforms)
         if self.reads_traces:
             return
-        check_window(parent, self.denoiser.samples_before, self.denoiser.samples_after)
+        check_window(self.name, parent, self.denoiser.samples_before, self.denoiser.samples_after)
         self.first = parent.nbefore - self.denoiser.samples_before
         self.columns = neighbour_columns(self.denoiser.neighbours, parent.neighbours_mask)
 

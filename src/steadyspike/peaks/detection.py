@@ -1,14 +1,44 @@
 """Detection of spikes by a network, as a peak detection method of SpikeInterface."""
 
+from typing import Any, Literal
+
 import numpy as np
 from spikeinterface.core.node_pipeline import PeakDetector
 
+from steadyspike.core.arguments import finite_locations
+from steadyspike.core.settings import Settings, document, parameter, takes
 from steadyspike.library.models.find import pin_model
 from steadyspike.library.models.spike_finders import FINDERS, PEAK_SIGNS, noise_scales
 
-DEFAULT_DETECTOR = "steady-detector"
+
+class NeuralDetectionSettings(Settings):
+    """Parameters of `DetectSteadyNeural`."""
+
+    part = "steady_neural"
+
+    model: Any = parameter(
+        "steady-detector",
+        """The name of a bundled model, a model folder, a reference to the Hugging Face Hub ("hf:owner/name@revision",
+        of which the commit is kept), or a loaded model. The published YASS detectors, converted with
+        `steadyspike.library.models.legacy.yass.convert_yass_detector`, look at every sample of every contact and take
+        much longer""",
+        type_doc="str, Path or SpikeDetectorModel",
+    )
+    probability: float | None = parameter(
+        None, "From which on a candidate is a spike; None: the model's, usually 0.5", gt=0, lt=1
+    )
+    peak_sign: Literal["neg", "pos"] = parameter(
+        "neg", "Whether spikes are troughs or peaks. For peaks the traces are turned over"
+    )
+    noise_levels: Any = parameter(
+        None,
+        """Noise level of each channel, in the unit of the traces; `detect_peaks` estimates it if it is not given. A
+        channel whose level is 0 or not finite is dead: there are no spikes on it""",
+        type_doc="np.ndarray",
+    )
 
 
+@document
 class DetectSteadyNeural(PeakDetector):
     """Detect spikes with a network that sees the contacts around each candidate.
 
@@ -24,18 +54,7 @@ class DetectSteadyNeural(PeakDetector):
     ----------
     recording : BaseRecording
         Filtered, with contact positions.
-    model : str, Path or SpikeDetectorModel, default: "steady-detector"
-        The name of a bundled model, a model folder, a reference to the Hugging Face Hub ("hf:owner/name@revision", of
-        which the commit is kept), or a loaded model. The published YASS detectors, converted with
-        `steadyspike.library.models.legacy.yass.convert_yass_detector`, look at every sample of every contact and
-        take much longer.
-    probability : float | None, default: None
-        From which on a candidate is a spike, 0 to 1 exclusive; None: the model's, usually 0.5.
-    peak_sign : "neg" | "pos", default: "neg"
-        Whether spikes are troughs or peaks. For peaks the traces are turned over.
-    noise_levels : np.ndarray
-        Noise level of each channel, in the unit of the traces; `detect_peaks` estimates it if it is not given. A
-        channel whose level is 0 or not finite is dead: there are no spikes on it.
+    {settings}
     return_output : bool, default: True
         Whether the pipeline returns the peaks.
 
@@ -58,45 +77,18 @@ class DetectSteadyNeural(PeakDetector):
     need_noise_levels = True
     preferred_mp_context = None
     need_first_call_before_pipeline = False
-    params_doc = """
-    model: str, Path or SpikeDetectorModel, default: "steady-detector"
-        The name of a bundled model, a model folder, a reference to the Hub, or a loaded model.
-    probability: float | None, default: None
-        From which on a candidate is a spike, 0 to 1; None: the model's.
-    peak_sign: "neg" | "pos", default: "neg"
-        Sign of the peak.
-    noise_levels : array, optional
-        Estimated noise levels to use, if already computed.
-    """
+    params_doc = NeuralDetectionSettings.params_doc()
 
-    def __init__(
-        self,
-        recording,
-        model=DEFAULT_DETECTOR,
-        probability=None,
-        peak_sign="neg",
-        noise_levels=None,
-        return_output=True,
-    ):
-        if probability is not None and not 0 < probability < 1:
-            raise ValueError(f"probability is {probability}; allowed is above 0 and below 1")
-        if peak_sign not in PEAK_SIGNS:
-            raise ValueError(f"peak_sign is {peak_sign!r}; allowed are {', '.join(map(repr, PEAK_SIGNS))}")
-        locations = recording.get_channel_locations()
-        if not np.isfinite(locations).all():
-            raise ValueError(
-                "recording has contact positions that are NaN or infinite; allowed are finite ones"
-            )
-        if noise_levels is None or np.shape(noise_levels) != (len(locations),):
-            raise ValueError(
-                f"noise_levels has shape {np.shape(noise_levels)}; allowed is one for each of {len(locations)} channels"
-            )
-        model = pin_model(model)
+    @takes(NeuralDetectionSettings)
+    def __init__(self, recording, settings, return_output=True):
+        locations = finite_locations(recording, self.name)
+        levels = settings.noise_levels
+        if levels is None or np.shape(levels) != (len(locations),):
+            settings.refuse("noise_levels", f"one for each of {len(locations)} channels")
+        model = pin_model(settings.model)
         PeakDetector.__init__(self, recording, return_output=return_output)
         self.recording = recording
-        self._kwargs.update(
-            model=model, probability=probability, peak_sign=peak_sign, noise_levels=noise_levels
-        )
+        self._kwargs.update(settings.saved(model=model))
         # only who uses a model waits for what its files need
         from steadyspike.library.models.spikes import SpikeDetectorModel, spike_model
 
@@ -104,9 +96,9 @@ class DetectSteadyNeural(PeakDetector):
         self.finder = FINDERS[model.config.network.name](
             model,
             locations,
-            noise_scales(noise_levels) * np.float32(PEAK_SIGNS[peak_sign]),
+            noise_scales(levels) * np.float32(PEAK_SIGNS[settings.peak_sign]),
             recording.get_sampling_frequency(),
-            model.config.probability if probability is None else probability,
+            model.config.probability if settings.probability is None else settings.probability,
         )
         # compile (or load) once, before SpikeInterface starts workers that would each do so
         self.finder.find(np.zeros((2 * self.finder.margin + 1, len(locations)), recording.get_dtype()))

@@ -7,11 +7,53 @@ from typing import Any
 import numpy as np
 from spikeinterface.core.node_pipeline import PeakRetriever, PipelineNode, run_node_pipeline
 
+from steadyspike.core.settings import Settings, parameter, takes
 from steadyspike.peaks.classification import check_order, cut_waveforms, nearest_channels
-from steadyspike.peaks.clusters import WaveformEmbedding, align_waveforms, embed_waveforms
+from steadyspike.peaks.clusters import (
+    EmbeddingSettings,
+    WaveformEmbedding,
+    align_waveforms,
+    embed_waveforms,
+)
 
 BORDER = 6
 """Samples cut on both sides for the alignment, and dropped behind it."""
+
+
+class WindowSettings(Settings):
+    """Parameters of `peak_waveforms`: what of the traces is a peak's waveform."""
+
+    part = "peak_waveforms"
+
+    ms_before: float = parameter(0.5, "Of the waveforms, before the peak", unit="ms", ge=0)
+    ms_after: float = parameter(1.0, "Of the waveforms, from the peak on", unit="ms", gt=0)
+    num_channels: int | None = parameter(
+        None,
+        """The contacts nearest to each peak's, in order of distance; None: all channels in their own order, as suits
+        tetrodes and short probes""",
+        ge=1,
+    )
+
+
+# fields stand in the order of the bases from the last to the first
+class EmbedPeaksSettings(WindowSettings, EmbeddingSettings):
+    """Parameters of `embed_peaks`."""
+
+    part = "embed_peaks"
+
+    align: bool = parameter(
+        True,
+        """Whether waveforms are aligned by `steadyspike.peaks.align_waveforms`. Without, units fall apart by where
+        among the samples their peaks lie""",
+    )
+
+
+class UnitsSettings(Settings):
+    """Parameters of `units_of_peaks`."""
+
+    part = "units_of_peaks"
+
+    max_ms: float = parameter(0.4, "A peak with no spike as near as this has no unit", unit="ms", ge=0)
 
 
 class ExtractNearestWaveforms(PipelineNode):
@@ -51,14 +93,9 @@ class ExtractNearestWaveforms(PipelineNode):
         return cut_waveforms(traces, peaks["sample_index"], channels, self.nbefore, self.nafter)
 
 
+@takes(WindowSettings)
 def peak_waveforms(
-    recording: Any,
-    peaks: np.ndarray,
-    *,
-    ms_before: float = 0.5,
-    ms_after: float = 1.0,
-    num_channels: int | None = None,
-    **job_kwargs: Any,
+    recording: Any, peaks: np.ndarray, *, settings: WindowSettings, **job_kwargs: Any
 ) -> np.ndarray:
     """Cut the waveforms of peaks.
 
@@ -68,10 +105,7 @@ def peak_waveforms(
         Filtered.
     peaks : ndarray
         In order of segment and time.
-    ms_before, ms_after : float, default: 0.5, 1.0
-        Before the peak, and from it on; 0 or more, and above 0.
-    num_channels : int or None, default: None
-        The contacts nearest to each peak's, in order of distance; None: all channels, in their own order.
+    {settings}
     **job_kwargs
         SpikeInterface's job arguments.
 
@@ -87,15 +121,10 @@ def peak_waveforms(
     """
     from spikeinterface.core.job_tools import fix_job_kwargs
 
-    if not (ms_before >= 0 and ms_after > 0):
-        raise ValueError(
-            f"ms_before={ms_before}, ms_after={ms_after} cannot be; allowed: 0 or more, and above 0"
-        )
-    if num_channels is not None and (isinstance(num_channels, bool) or num_channels < 1):
-        raise ValueError(f"num_channels={num_channels!r} must be a whole number, 1 or more, or None")
-    check_order(peaks)
+    check_order(settings.part, peaks)
     per_ms = recording.sampling_frequency / 1000
-    nbefore, nafter = round(ms_before * per_ms), max(1, round(ms_after * per_ms))
+    nbefore, nafter = round(settings.ms_before * per_ms), max(1, round(settings.ms_after * per_ms))
+    num_channels = settings.num_channels
     source = PeakRetriever(recording, peaks)
     node = ExtractNearestWaveforms(recording, [source], True, nbefore, nafter, num_channels)
     if not len(peaks):
@@ -105,40 +134,36 @@ def peak_waveforms(
     return np.asarray(found)
 
 
+@takes(WindowSettings)
 def aligned_waveforms(
-    recording: Any, peaks: np.ndarray, *, ms_before: float = 0.5, ms_after: float = 1.0, **kwargs: Any
+    recording: Any, peaks: np.ndarray, *, settings: WindowSettings, **job_kwargs: Any
 ) -> np.ndarray:
     """Cut the waveforms of peaks as `peak_waveforms` does, and align them by `steadyspike.peaks.align_waveforms`.
 
     Parameters
     ----------
-    recording, peaks, ms_before, ms_after, **kwargs
-        As `peak_waveforms` takes them.
+    recording : BaseRecording
+        Filtered.
+    peaks : ndarray
+        In order of segment and time.
+    {settings}
+    **job_kwargs
+        SpikeInterface's job arguments.
 
     Returns
     -------
     waveforms : ndarray of float32, shape (num_peaks, num_samples, num_channels)
     """
     ms = 1000 / recording.sampling_frequency
-    wide = peak_waveforms(
-        recording, peaks, ms_before=ms_before + BORDER * ms, ms_after=ms_after + BORDER * ms, **kwargs
-    )
-    nbefore = round((ms_before + BORDER * ms) / ms)
-    return align_waveforms(wide, nbefore)[:, BORDER:-BORDER]
+    before = settings.ms_before + BORDER * ms
+    wider = settings.saved(ms_before=before, ms_after=settings.ms_after + BORDER * ms)
+    waveforms = peak_waveforms(recording, peaks, **wider, **job_kwargs)
+    return align_waveforms(waveforms, round(before / ms))[:, BORDER:-BORDER]
 
 
+@takes(EmbedPeaksSettings)
 def embed_peaks(
-    recording: Any,
-    peaks: np.ndarray,
-    method: str = "pca",
-    *,
-    num_dimensions: int = 3,
-    ms_before: float = 0.5,
-    ms_after: float = 1.0,
-    num_channels: int | None = None,
-    align: bool = True,
-    seed: int = 0,
-    **job_kwargs: Any,
+    recording: Any, peaks: np.ndarray, settings: EmbedPeaksSettings, **job_kwargs: Any
 ) -> WaveformEmbedding:
     """Embed the waveforms of peaks in a few dimensions.
 
@@ -148,19 +173,7 @@ def embed_peaks(
         Filtered.
     peaks : ndarray
         In order of segment and time.
-    method : {"pca", "autoencoder"}, default: "pca"
-        As `steadyspike.peaks.embed_waveforms` takes it.
-    num_dimensions : int, default: 3
-        1 or more.
-    ms_before, ms_after : float, default: 0.5, 1.0
-        Before the peak, and from it on.
-    num_channels : int or None, default: None
-        The contacts nearest to each peak's; None: all channels, as suits tetrodes and short probes.
-    align : bool, default: True
-        Whether waveforms are aligned by `steadyspike.peaks.align_waveforms`; without, units fall apart by where among
-        the samples their peaks lie.
-    seed : int, default: 0
-        Of all random numbers.
+    {settings}
     **job_kwargs
         SpikeInterface's job arguments.
 
@@ -168,15 +181,13 @@ def embed_peaks(
     -------
     embedding : WaveformEmbedding
     """
-    options: dict[str, Any] = {"num_channels": num_channels, **job_kwargs}
-    if align:
-        waveforms = aligned_waveforms(recording, peaks, ms_before=ms_before, ms_after=ms_after, **options)
-    else:
-        waveforms = peak_waveforms(recording, peaks, ms_before=ms_before, ms_after=ms_after, **options)
-    return embed_waveforms(waveforms, method, num_dimensions=num_dimensions, seed=seed)
+    cut = aligned_waveforms if settings.align else peak_waveforms
+    waveforms = cut(recording, peaks, **settings.to(WindowSettings).values(), **job_kwargs)
+    return embed_waveforms(waveforms, **settings.to(EmbeddingSettings).values())
 
 
-def units_of_peaks(peaks: np.ndarray, sorting: Any, *, max_ms: float = 0.4) -> np.ndarray:
+@takes(UnitsSettings)
+def units_of_peaks(peaks: np.ndarray, sorting: Any, *, settings: UnitsSettings) -> np.ndarray:
     """Find the unit of each peak in a sorting: that of the spike nearest in time.
 
     Parameters
@@ -185,18 +196,15 @@ def units_of_peaks(peaks: np.ndarray, sorting: Any, *, max_ms: float = 0.4) -> n
         Of the same recording, in any order.
     sorting : BaseSorting
         Of the same recording.
-    max_ms : float, default: 0.4
-        A peak with no spike as near as this has no unit; 0 or more.
+    {settings}
 
     Returns
     -------
     units : ndarray of int, shape (num_peaks,)
         Index of the unit; -1: none.
     """
-    if not max_ms >= 0:
-        raise ValueError(f"max_ms={max_ms} must be 0 or more")
     spikes = sorting.to_spike_vector()
-    most = max_ms * sorting.sampling_frequency / 1000
+    most = settings.max_ms * sorting.sampling_frequency / 1000
     units = np.full(len(peaks), -1)
     for segment in np.unique(peaks["segment_index"]):
         there = spikes[spikes["segment_index"] == segment]

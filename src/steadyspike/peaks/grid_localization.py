@@ -2,18 +2,20 @@
 
 import functools
 import inspect
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import field_validator
 from spikeinterface.core.node_pipeline import PipelineNode, WaveformsNode, find_parent_of_type
 from spikeinterface.postprocessing.localization_tools import get_convolution_weights
 from spikeinterface.postprocessing.unit_locations import dtype_localize_by_method
 from spikeinterface.sortingcomponents.peak_localization.base import LocalizeBase
 
+from steadyspike.core.arguments import finite_locations
+from steadyspike.core.settings import Settings, document, parameter, takes
 from steadyspike.kernels.spikes.grid_convolution import locate_on_grid
 from steadyspike.kernels.spikes.local_grids import build_local_grids
 
-PEAK_SIGNS = ("neg", "pos")
-MODES = ("exponential_3d", "gaussian_2d")
 WEIGHT_DEFAULTS = {
     name: parameter.default
     for name, parameter in inspect.signature(get_convolution_weights).parameters.items()
@@ -23,6 +25,95 @@ WEIGHT_DEFAULTS = {
 NEGLIGIBLE_WEIGHT = 1e-6
 
 
+class ConvolutionWeights(Settings):
+    """Arguments of SpikeInterface's `get_convolution_weights`, with its defaults."""
+
+    part = "steady_grid_convolution: weight_method"
+
+    mode: Literal["exponential_3d", "gaussian_2d"] = parameter(
+        WEIGHT_DEFAULTS["mode"], 'Fall of the weights with distance; "gaussian_2d" is Kilosort\'s'
+    )
+    z_list_um: float | list[float] = parameter(
+        WEIGHT_DEFAULTS["z_list_um"].tolist(),
+        'Distances from the probe, for "exponential_3d"',
+        unit="um",
+        ge=0,
+        allowed="one or more numbers >= 0, in um",
+    )
+    sigma_3d: float = parameter(
+        WEIGHT_DEFAULTS["sigma_3d"], 'Length of the decay, for "exponential_3d"', unit="um", gt=0
+    )
+    sigma_list_um: float | list[float] = parameter(
+        WEIGHT_DEFAULTS["sigma_list_um"].tolist(),
+        'Standard deviations, for "gaussian_2d"',
+        unit="um",
+        gt=0,
+        allowed="one or more numbers > 0, in um",
+    )
+    sparsity_threshold: float | None = parameter(
+        WEIGHT_DEFAULTS["sparsity_threshold"],
+        "Weights below it become 0; None: half the root of the number of contacts, inverted",
+        ge=0,
+        le=1,
+    )
+
+    @field_validator("z_list_um", "sigma_list_um", mode="after")
+    @classmethod
+    def _one_or_more(cls, values):
+        if isinstance(values, list) and not values:
+            raise ValueError("empty")
+        return values
+
+    def arguments(self) -> dict[str, Any]:
+        """Return them as `get_convolution_weights` takes them."""
+        lists = ("z_list_um", "sigma_list_um")
+        return {**self.values(), **{name: np.atleast_1d(getattr(self, name)) for name in lists}}
+
+
+class GridConvolutionSettings(Settings):
+    """Parameters of `LocalizeSteadyGridConvolution`."""
+
+    part = "steady_grid_convolution"
+
+    radius_um: float = parameter(40.0, "Templates this near to the main channel take part", unit="um", gt=0)
+    upsampling_um: float = parameter(5.0, "Step of the grid of templates", unit="um", gt=0)
+    sigma_ms: float = parameter(
+        0.25,
+        "Standard deviation of the Gaussian prototype. Not used with `prototype`",
+        unit="ms",
+        gt=0,
+    )
+    margin_um: float = parameter(50.0, "How far the grid goes beyond the outermost contacts", unit="um", ge=0)
+    prototype: Any = parameter(
+        None,
+        "Expected waveform, one finite value per sample of the waveforms; None: a Gaussian at the peak",
+        type_doc="np.ndarray or None",
+    )
+    percentile: float = parameter(
+        5.0, "Percentage of the best fits that are averaged; 0: the best alone", ge=0, le=100
+    )
+    peak_sign: Literal["neg", "pos"] = parameter(
+        "neg", "Sign of the Gaussian prototype. Not used with `prototype`"
+    )
+    weight_method: dict[str, Any] = parameter(
+        {},
+        """Arguments of SpikeInterface's `get_convolution_weights`: "mode" ("exponential_3d", the default, or
+        "gaussian_2d" as in Kilosort), "z_list_um" and "sigma_3d" for the first mode, "sigma_list_um" for the second,
+        "sparsity_threshold" (0 to 1)""",
+        type_doc="dict",
+        allowed=", ".join(
+            f"{name} ({ConvolutionWeights.allowed(name)})" for name in ConvolutionWeights.model_fields
+        ),
+    )
+
+    @field_validator("weight_method", mode="after")
+    @classmethod
+    def _weights(cls, given):
+        ConvolutionWeights.of(**given)
+        return given
+
+
+@document
 class LocalizeSteadyGridConvolution(LocalizeBase):
     """Localize peaks by comparison with templates on a grid, all peaks of a chunk in one compiled call.
 
@@ -43,24 +134,7 @@ class LocalizeSteadyGridConvolution(LocalizeBase):
         The peak source and a `WaveformsNode`, dense or sparse.
     return_output : bool, default: True
         Whether the pipeline returns the locations.
-    radius_um : float, default: 40.0
-        Templates this near to the main channel take part, in um; above 0.
-    upsampling_um : float, default: 5.0
-        Step of the grid, in um; above 0.
-    sigma_ms : float, default: 0.25
-        Standard deviation of the Gaussian prototype, in ms; above 0. Not used with `prototype`.
-    margin_um : float, default: 50.0
-        How far the grid goes beyond the outermost contacts, in um; not negative.
-    prototype : np.ndarray | None, default: None
-        Expected waveform, one value per sample of the waveforms, finite; None for a Gaussian at the peak.
-    percentile : float, default: 5.0
-        Percentage of the best fits that are averaged, 0 (the best alone) to 100.
-    peak_sign : "neg" | "pos", default: "neg"
-        Sign of the Gaussian prototype. Not used with `prototype`.
-    weight_method : dict, default: {}
-        Arguments of SpikeInterface's `get_convolution_weights`: "mode" ("exponential_3d", the default, or
-        "gaussian_2d" as in Kilosort), "z_list_um" and "sigma_3d" for the first mode, "sigma_list_um" for the
-        second, "sparsity_threshold" (0 to 1).
+    {settings}
 
     Raises
     ------
@@ -75,92 +149,47 @@ class LocalizeSteadyGridConvolution(LocalizeBase):
     """
 
     name = "steady_grid_convolution"
-    params_doc = """
-    radius_um : float, default: 40.0
-        Templates this near to the main channel take part, in um.
-    upsampling_um : float, default: 5.0
-        Step of the grid of templates, in um.
-    sigma_ms : float, default: 0.25
-        Standard deviation of the Gaussian prototype, in ms.
-    margin_um : float, default: 50.0
-        How far the grid goes beyond the outermost contacts, in um.
-    prototype : np.ndarray | None, default: None
-        Expected waveform, one value per sample of the waveforms; None for a Gaussian at the peak.
-    percentile : float, default: 5.0
-        Percentage of the best fits that are averaged, 0 to 100.
-    peak_sign : "neg" | "pos", default: "neg"
-        Sign of the Gaussian prototype.
-    weight_method : dict, default: {}
-        Arguments of `get_convolution_weights`: mode ("exponential_3d" or "gaussian_2d"), z_list_um, sigma_3d,
-        sigma_list_um, sparsity_threshold.
-    """
+    params_doc = GridConvolutionSettings.params_doc()
 
-    def __init__(
-        self,
-        recording,
-        parents,
-        return_output=True,
-        radius_um=40.0,
-        upsampling_um=5.0,
-        sigma_ms=0.25,
-        margin_um=50.0,
-        prototype=None,
-        percentile=5.0,
-        peak_sign="neg",
-        weight_method={},  # noqa: B006 as SpikeInterface's; never changed
-    ):
-        _check_numbers(radius_um, upsampling_um, sigma_ms, margin_um, percentile)
-        if peak_sign not in PEAK_SIGNS:
-            raise ValueError(f"peak_sign is {peak_sign!r}; allowed are {', '.join(map(repr, PEAK_SIGNS))}")
-        weighting = _checked_weight_method(weight_method)
-        if not np.isfinite(recording.get_channel_locations()).all():
-            raise ValueError(
-                "recording has contact positions that are NaN or infinite; allowed are finite ones"
-            )
+    @takes(GridConvolutionSettings)
+    def __init__(self, recording, parents, return_output=True, settings=None):
+        weighting = ConvolutionWeights.of(**settings.weight_method).arguments()
+        locations = finite_locations(recording, self.name)
         # not LocalizeBase.__init__: it keeps two channels x channels matrices that nothing here needs
         PipelineNode.__init__(self, recording, return_output=return_output, parents=parents)
         self.recording = recording
-        self.contact_locations = recording.get_channel_locations()
-        self.radius_um = radius_um
-        self.percentile = percentile
-        self._kwargs.update(
-            radius_um=radius_um,
-            upsampling_um=upsampling_um,
-            sigma_ms=sigma_ms,
-            margin_um=margin_um,
-            prototype=prototype,
-            percentile=percentile,
-            peak_sign=peak_sign,
-            weight_method=weight_method,
-        )
+        self.contact_locations = locations
+        self.radius_um = settings.radius_um
+        self.percentile = settings.percentile
+        self._kwargs.update(settings.saved())
         self._dtype = np.dtype(dtype_localize_by_method["grid_convolution"])
         waveforms_node = find_parent_of_type(self.parents, WaveformsNode)
         if waveforms_node is None:
             raise TypeError(f"{self.name} needs a {WaveformsNode.__name__} among its parents")
-        self.prototype = self._make_prototype(waveforms_node, prototype, sigma_ms, peak_sign)
+        self.prototype = self._make_prototype(waveforms_node, settings)
         num_channels = len(self.contact_locations)
         self.grids = build_local_grids(
             self.contact_locations,
             functools.partial(get_convolution_weights, **_with_sparsity(weighting, num_channels)),
-            radius_um,
-            upsampling_um,
-            margin_um,
-            reach_um=radius_um + _template_reach_um(weighting, radius_um, num_channels),
+            settings.radius_um,
+            settings.upsampling_um,
+            settings.margin_um,
+            reach_um=settings.radius_um + _template_reach_um(weighting, settings.radius_um, num_channels),
         )
         self.columns = _columns(self.grids.contacts, waveforms_node.neighbours_mask)
         self._compile(recording.get_dtype())
 
-    def _make_prototype(self, waveforms_node, prototype, sigma_ms, peak_sign):
+    def _make_prototype(self, waveforms_node, settings):
         nbefore, nafter = waveforms_node.nbefore, waveforms_node.nafter
-        if prototype is None:
+        if settings.prototype is None:
             times_ms = np.arange(-nbefore, nafter) * 1000 / self.recording.get_sampling_frequency()
-            sign = -1.0 if peak_sign == "neg" else 1.0
-            return sign * np.exp(-(times_ms**2) / (2 * sigma_ms**2))
-        given = np.asarray(prototype, dtype=np.float64)
+            sign = -1.0 if settings.peak_sign == "neg" else 1.0
+            return sign * np.exp(-(times_ms**2) / (2 * settings.sigma_ms**2))
+        given = np.asarray(settings.prototype, dtype=np.float64)
         if given.shape != (nbefore + nafter,) or not np.isfinite(given).all() or not given.any():
-            raise ValueError(
-                f"prototype has shape {given.shape} and values {given}; allowed is one finite value for each of "
-                f"the {nbefore + nafter} samples of the waveforms, not all zero"
+            settings.refuse(
+                "prototype",
+                f"one finite value for each of the {nbefore + nafter} samples of the waveforms, not all zero",
             )
         return given
 
@@ -201,44 +230,6 @@ class LocalizeSteadyGridConvolution(LocalizeBase):
         for column, field in enumerate(self._dtype.names or ()):
             locations[field] = located[:, column]
         return locations
-
-
-def _check_numbers(radius_um, upsampling_um, sigma_ms, margin_um, percentile):
-    positive = {"radius_um": radius_um, "upsampling_um": upsampling_um, "sigma_ms": sigma_ms}
-    for name, value in positive.items():
-        if not 0 < value < np.inf:
-            raise ValueError(f"{name} is {value}; allowed is a finite number above 0")
-    if not 0 <= margin_um < np.inf:
-        raise ValueError(f"margin_um is {margin_um}; allowed is a finite number of at least 0")
-    if not 0 <= percentile <= 100:
-        raise ValueError(f"percentile is {percentile}; allowed is 0 to 100")
-
-
-def _checked_weight_method(weight_method):
-    """Return the arguments of `get_convolution_weights` with its defaults filled in."""
-    unknown = sorted(set(weight_method) - set(WEIGHT_DEFAULTS))
-    if unknown:
-        raise ValueError(f"weight_method has {unknown}; allowed are {', '.join(map(repr, WEIGHT_DEFAULTS))}")
-    weighting = {**WEIGHT_DEFAULTS, **weight_method}
-    if weighting["mode"] not in MODES:
-        raise ValueError(
-            f"weight_method has mode {weighting['mode']!r}; allowed are {', '.join(map(repr, MODES))}"
-        )
-    for name, lowest in (("z_list_um", "at least"), ("sigma_list_um", "above")):
-        values = weighting[name] = np.atleast_1d(np.asarray(weighting[name], dtype=np.float64))
-        fits = values >= 0 if lowest == "at least" else values > 0
-        if values.ndim != 1 or values.size == 0 or not (fits & (values < np.inf)).all():
-            raise ValueError(
-                f"weight_method has {name} {values}; allowed are one or more finite numbers {lowest} 0"
-            )
-    if not 0 < weighting["sigma_3d"] < np.inf:
-        raise ValueError(
-            f"weight_method has sigma_3d {weighting['sigma_3d']}; allowed is a finite number above 0"
-        )
-    threshold = weighting["sparsity_threshold"]
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise ValueError(f"weight_method has sparsity_threshold {threshold}; allowed is 0 to 1, or None")
-    return weighting
 
 
 def _with_sparsity(weighting, num_channels):

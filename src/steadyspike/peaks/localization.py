@@ -1,12 +1,15 @@
 """Localization of peaks: SpikeInterface's pipeline nodes around the compiled kernels."""
 
+from typing import Literal
+
 import numpy as np
 from spikeinterface.core.node_pipeline import PipelineNode, WaveformsNode, find_parent_of_type
 from spikeinterface.postprocessing.unit_locations import dtype_localize_by_method
 from spikeinterface.sortingcomponents.peak_localization.base import LocalizeBase
 
+from steadyspike.core.arguments import finite_locations, refuse
+from steadyspike.core.settings import Settings, document, parameter, takes
 from steadyspike.kernels.spikes.contact_features import (
-    FEATURES,
     enforce_radial_decrease,
     neighbour_lists,
     shell_radii,
@@ -17,17 +20,38 @@ from steadyspike.kernels.spikes.monopolar import solve_monopolar
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
-def _check_parameters(recording, radius_um, max_distance_um, feature):
-    if not radius_um > 0:
-        raise ValueError(f"radius_um is {radius_um}; allowed is a number above 0")
-    if not 1 <= max_distance_um < np.inf:
-        raise ValueError(f"max_distance_um is {max_distance_um}; allowed is a finite number of at least 1")
-    if feature not in FEATURES:
-        raise ValueError(f"feature is {feature!r}; allowed are {', '.join(map(repr, FEATURES))}")
-    if not np.isfinite(recording.get_channel_locations()).all():
-        raise ValueError("recording has contact positions that are NaN or infinite; allowed are finite ones")
+class MonopolarSettings(Settings):
+    """Parameters of `LocalizeSteadyMonopolar`."""
+
+    part = "steady_monopolar"
+
+    radius_um: float = parameter(
+        75.0, "Contacts this near to the main channel take part in the fit", unit="um", gt=0
+    )
+    max_distance_um: float = parameter(
+        150.0,
+        "Bound of ``x`` and ``y`` around the center of mass. ``z`` is bound by 10 times as much",
+        unit="um",
+        ge=1,
+    )
+    enforce_decrease: bool = parameter(
+        False,
+        """Whether to cut features that grow with the distance from the main channel before the fit. SpikeInterface's
+        ``True`` has no effect in its series 0.105 (a copy is cut and dropped), so False gives the same results as
+        either of its settings""",
+    )
+    feature: Literal["ptp", "energy", "peak_voltage"] = parameter(
+        "ptp",
+        "What is fitted: peak-to-peak amplitude, root of the sum of squares, or absolute voltage at the peak",
+    )
+    return_goodness_of_fit: bool = parameter(
+        False,
+        """Append the field "goodness_of_fit" to the output, cut to [0, 1] and 0 where nothing could be solved:
+        ``1 - sum((w - alpha / d)^2) / sum((w - mean(w))^2)``""",
+    )
 
 
+@document
 class LocalizeSteadyMonopolar(LocalizeBase):
     """Localize peaks as point sources, all peaks of a chunk in one compiled call.
 
@@ -46,20 +70,7 @@ class LocalizeSteadyMonopolar(LocalizeBase):
         The peak source and a `WaveformsNode`, dense or sparse.
     return_output : bool, default: True
         Whether the pipeline returns the locations.
-    radius_um : float, default: 75.0
-        Contacts this near to the main channel take part, in um; above 0.
-    max_distance_um : float, default: 150.0
-        Bound of ``x`` and ``y`` around the center of mass, in um; ``z`` is bound by 10 times as much. At
-        least 1.
-    enforce_decrease : bool, default: False
-        Whether to cut features that grow with the distance from the main channel before the fit.
-        SpikeInterface's ``True`` has no effect in its series 0.105 (a copy is cut and dropped), so False
-        gives the same results as either of its settings.
-    feature : "ptp" | "energy" | "peak_voltage", default: "ptp"
-        What is fitted: peak-to-peak amplitude, root of the sum of squares, or absolute voltage at the peak.
-    return_goodness_of_fit : bool, default: False
-        Append the field "goodness_of_fit" to the output, cut to [0, 1] and 0 where nothing could be solved:
-        ``1 - sum((w - alpha / d)^2) / sum((w - mean(w))^2)``.
+    {settings}
 
     Raises
     ------
@@ -75,52 +86,26 @@ class LocalizeSteadyMonopolar(LocalizeBase):
     """
 
     name = "steady_monopolar"
-    params_doc = """
-    radius_um : float, default: 75.0
-        Contacts this near to the main channel take part.
-    max_distance_um : float, default: 150.0
-        Bound of x and y around the center of mass; z is bound by 10 times as much.
-    enforce_decrease : bool, default: False
-        Cut features that grow with the distance from the main channel before the fit.
-    feature : "ptp" | "energy" | "peak_voltage", default: "ptp"
-        What is fitted: peak-to-peak amplitude, root of the sum of squares, or absolute voltage at the peak.
-    return_goodness_of_fit : bool, default: False
-        Append the field "goodness_of_fit" (0 to 1) to the output.
-    """
+    params_doc = MonopolarSettings.params_doc()
 
-    def __init__(
-        self,
-        recording,
-        parents,
-        return_output=True,
-        radius_um=75.0,
-        max_distance_um=150.0,
-        enforce_decrease=False,
-        feature="ptp",
-        return_goodness_of_fit=False,
-    ):
-        _check_parameters(recording, radius_um, max_distance_um, feature)
+    @takes(MonopolarSettings)
+    def __init__(self, recording, parents, return_output=True, settings=None):
+        locations = finite_locations(recording, self.name)
         # not LocalizeBase.__init__: it keeps two channels x channels matrices, 225 MB for 5,000 contacts,
         # that would travel to each worker; the neighbour lists replace them
         PipelineNode.__init__(self, recording, return_output=return_output, parents=parents)
         self.recording = recording
-        self.contact_locations = recording.get_channel_locations()
-        self.radius_um = radius_um
-        self.max_distance_um = max_distance_um
-        self.enforce_decrease = enforce_decrease
-        self.feature = feature
-        self.return_goodness_of_fit = return_goodness_of_fit
-        self._kwargs.update(
-            radius_um=radius_um,
-            max_distance_um=max_distance_um,
-            enforce_decrease=enforce_decrease,
-            feature=feature,
-            return_goodness_of_fit=return_goodness_of_fit,
-        )
+        self.contact_locations = locations
+        self.radius_um = settings.radius_um
+        self.max_distance_um = settings.max_distance_um
+        self.enforce_decrease = settings.enforce_decrease
+        self.feature = settings.feature
+        self.return_goodness_of_fit = settings.return_goodness_of_fit
+        self._kwargs.update(settings.saved())
         fields = list(dtype_localize_by_method["monopolar_triangulation"])
-        self._dtype = np.dtype(fields + [("goodness_of_fit", "float32")] * bool(return_goodness_of_fit))
+        self._dtype = np.dtype(fields + [("goodness_of_fit", "float32")] * settings.return_goodness_of_fit)
         self._read_waveform_layout()
-        self.shells = shell_radii(self.contact_locations) if enforce_decrease else None
+        self.shells = shell_radii(self.contact_locations) if settings.enforce_decrease else None
         self._compile(recording.get_dtype())
 
     def _read_waveform_layout(self):
@@ -129,7 +114,8 @@ class LocalizeSteadyMonopolar(LocalizeBase):
         if waveforms_node is None:
             raise TypeError(f"{self.name} needs a {WaveformsNode.__name__} among its parents")
         if self.feature == "peak_voltage" and waveforms_node.nafter < 1:
-            raise ValueError("ms_after is too short for a sample at the peak, which 'peak_voltage' reads")
+            allowed = "'ptp' or 'energy', as ms_after is too short for a sample at the peak"
+            refuse("feature", self.feature, allowed, self.name)
         self.nbefore = waveforms_node.nbefore
         sparse = waveforms_node.neighbours_mask
         self.neighbours, self.counts = neighbour_lists(self.contact_locations, self.radius_um, sparse)

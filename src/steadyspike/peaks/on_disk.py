@@ -21,6 +21,7 @@ from spikeinterface.core.job_tools import (
 from spikeinterface.core.node_pipeline import ExtractDenseWaveforms, PipelineNode, run_node_pipeline
 from tqdm.auto import tqdm
 
+from steadyspike.core.arguments import refuse
 from steadyspike.core.aside import UNFINISHED, written_aside
 from steadyspike.core.folder_settings import (
     SETTINGS,
@@ -29,6 +30,7 @@ from steadyspike.core.folder_settings import (
     read_settings,
     write_settings,
 )
+from steadyspike.core.settings import Settings, parameter, takes
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
@@ -46,17 +48,28 @@ FROM_HERE = ("return_output", "noise_levels")
 COPY_ROWS = 1_000_000
 
 
+class ComputePeaksSettings(Settings):
+    """Parameters of `compute_peaks`."""
+
+    part = "compute_peaks"
+
+    preset: str | Path = parameter(
+        "steady_nonrigid", "A motion preset, or the path of one, of which detection and localization are used"
+    )
+    detect_kwargs: dict[str, Any] | None = parameter(
+        None, "Changes of the preset's detection", type_doc="dict or None", allowed="a dict, or None"
+    )
+    localize_peaks_kwargs: dict[str, Any] | None = parameter(
+        None, "Changes of the preset's localization", type_doc="dict or None", allowed="a dict, or None"
+    )
+    block_s: float = parameter(300.0, "Seconds of recording in one block; at least one chunk", unit="s", gt=0)
+    overwrite: bool = parameter(False, "Begin anew where the folder was made by this function")
+    verbose: bool = parameter(False, "Print how much is there already")
+
+
+@takes(ComputePeaksSettings, argument="asked")
 def compute_peaks(
-    recording: BaseRecording,
-    folder: str | Path,
-    *,
-    preset: str = "steady_nonrigid",
-    detect_kwargs: dict[str, Any] | None = None,
-    localize_peaks_kwargs: dict[str, Any] | None = None,
-    block_s: float = 300.0,
-    overwrite: bool = False,
-    verbose: bool = False,
-    **job_kwargs: Any,
+    recording: BaseRecording, folder: str | Path, *, asked: ComputePeaksSettings, **job_kwargs: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     """Detect and localize peaks as `compute_motion` does, and keep them on disk.
 
@@ -70,16 +83,7 @@ def compute_peaks(
         Filtered, with contact positions; of any number of segments.
     folder : str or Path
         Where peaks are kept: made if it is not there, continued if it was begun with the same recording and settings.
-    preset : str, default: "steady_nonrigid"
-        A motion preset, or the path of one, of which detection and localization are used.
-    detect_kwargs, localize_peaks_kwargs : dict or None, default: None
-        Changes of the preset.
-    block_s : float, default: 300.0
-        Seconds of recording in one block, above 0; at least one chunk.
-    overwrite : bool, default: False
-        Begin anew where the folder was made by this function.
-    verbose : bool, default: False
-        Print how much is there already.
+    {settings}
     **job_kwargs
         SpikeInterface's job arguments, such as ``n_jobs``, ``pool_engine``, ``chunk_duration`` and ``progress_bar``.
 
@@ -109,25 +113,25 @@ def compute_peaks(
     unknown = sorted(job_kwargs.keys() - set(job_keys))
     if unknown:
         raise TypeError(f"compute_peaks() got an unexpected keyword argument {unknown[0]!r}")
-    if not block_s > 0:
-        raise ValueError(f"compute_peaks: block_s={block_s!r} must be larger than 0 s")
-    detect, localize = peak_parameters(preset, detect_kwargs or {}, localize_peaks_kwargs or {})
+    detect, localize = peak_parameters(
+        asked.preset, asked.detect_kwargs or {}, asked.localize_peaks_kwargs or {}
+    )
     job_kwargs = fix_job_kwargs(job_kwargs)
-    blocks, chunk_size = divide_into_blocks(recording, block_s, job_kwargs)
+    blocks, chunk_size = divide_into_blocks(recording, asked.block_s, job_kwargs)
     settings = dict(
         recording=describe_recording(recording),
         detect_kwargs=detect,
         localize_peaks_kwargs=localize,
         chunk_size=chunk_size,
-        block_s=float(block_s),
+        block_s=asked.block_s,
     )
     folder = Path(folder)
-    check_folder(folder, settings, overwrite)
+    check_folder(folder, settings, asked.overwrite)
     if not (folder / SETTINGS).exists():
         folder.mkdir(parents=True, exist_ok=True)
         write_settings(folder, settings)
     if not all(_file(folder, name).exists() for name in OUTPUTS):
-        _compute_blocks(recording, folder, blocks, detect, localize, job_kwargs, verbose)
+        _compute_blocks(recording, folder, blocks, detect, localize, job_kwargs, asked.verbose)
         for name in reversed(OUTPUTS):
             _join(folder, len(blocks), name)
     _clean(folder)
@@ -156,7 +160,7 @@ def is_peaks_folder(folder: Path) -> bool:
 
 
 def peak_parameters(
-    preset: str, detect_kwargs: dict[str, Any], localize_peaks_kwargs: dict[str, Any]
+    preset: str | Path, detect_kwargs: dict[str, Any], localize_peaks_kwargs: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Give the parameters of detection and localization of a motion preset, with changes.
 
@@ -184,9 +188,8 @@ def peak_parameters(
 
     parameters = get_motion_parameters_preset(preset)
     if parameters["select_kwargs"]:
-        raise ValueError(
-            f"compute_peaks: the preset {preset!r} selects peaks, which needs all of them at once"
-        )
+        allowed = "a preset that does not select peaks, which needs all of them at once"
+        refuse("preset", preset, allowed, ComputePeaksSettings.part)
     changed = []
     for step, changes in (("detect_kwargs", detect_kwargs), ("localize_peaks_kwargs", localize_peaks_kwargs)):
         method = parameters[step]["method"]

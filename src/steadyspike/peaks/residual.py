@@ -7,10 +7,36 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from spikeinterface.core.node_pipeline import SpikeRetriever, WaveformsNode, run_node_pipeline
 
+from steadyspike.core.arguments import refuse
+from steadyspike.core.settings import Settings, parameter, takes
+
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording, BaseSorting
 
-DEFAULT_METHOD = "steady_denoised_monopolar"
+
+class ResidualSettings(Settings):
+    """Parameters of `localize_residual`."""
+
+    part = "localize_residual"
+
+    nbefore: int | None = parameter(
+        None, "Samples of `templates` before the spike's; needed with `templates`", ge=0
+    )
+    method: str = parameter(
+        "steady_denoised_monopolar",
+        "Of SpikeInterface's localization methods",
+        allowed="a localization method",
+    )
+    method_kwargs: dict[str, Any] | None = parameter(
+        None, "Arguments of the method", type_doc="dict or None", allowed="a dict, or None"
+    )
+    ms_before: float = parameter(
+        1.0,
+        "Of the waveforms, before the spike. The window has to cover that of the method's model",
+        unit="ms",
+        gt=0,
+    )
+    ms_after: float = parameter(2.0, "Of the waveforms, from the spike on", unit="ms", gt=0)
 
 
 class ResidualWaveforms(WaveformsNode):
@@ -57,16 +83,13 @@ class ResidualWaveforms(WaveformsNode):
         return traces[around] + self.templates[spikes["unit_index"]]
 
 
+@takes(ResidualSettings)
 def localize_residual(
     recording: BaseRecording,
     sorting: BaseSorting,
     templates: np.ndarray | None = None,
     *,
-    nbefore: int | None = None,
-    method: str = DEFAULT_METHOD,
-    method_kwargs: dict[str, Any] | None = None,
-    ms_before: float = 1.0,
-    ms_after: float = 2.0,
+    settings: ResidualSettings,
     **job_kwargs: Any,
 ) -> np.ndarray:
     """Localize the spikes of a sorting on traces from which the templates of all other spikes are taken away.
@@ -83,15 +106,8 @@ def localize_residual(
         Of the same segments.
     templates : ndarray or None, default: None
         Shape (num_units, num_samples, num_channels), in the unit of the traces; None: mean waveforms of the sorting,
-        from `ms_before` to `ms_after`.
-    nbefore : int or None, default: None
-        Samples of `templates` before the spike's; needed with `templates`.
-    method : str, default: "steady_denoised_monopolar"
-        Of SpikeInterface's localization methods.
-    method_kwargs : dict or None, default: None
-        Arguments of the method.
-    ms_before, ms_after : float, default: 1.0, 2.0
-        Window of the waveforms, in ms; above 0. It has to cover the window of the method's model.
+        of the window of `ms_before` and `ms_after`.
+    {settings}
     **job_kwargs
         Of SpikeInterface.
 
@@ -115,28 +131,29 @@ def localize_residual(
     from spikeinterface.core.job_tools import fix_job_kwargs
     from spikeinterface.sortingcomponents.peak_localization.method_list import peak_localization_methods
 
+    method, nbefore = settings.method, settings.nbefore
     if method not in peak_localization_methods:
-        raise ValueError(f"method is {method!r}; allowed: {', '.join(peak_localization_methods)}")
-    if not (ms_before > 0 and ms_after > 0):
-        raise ValueError(f"ms_before is {ms_before} and ms_after {ms_after}; allowed is above 0")
-    window = tuple(ms_to_samples(ms, recording.sampling_frequency) for ms in (ms_before, ms_after))
+        settings.refuse("method", ", ".join(peak_localization_methods))
+    window = tuple(
+        ms_to_samples(ms, recording.sampling_frequency) for ms in (settings.ms_before, settings.ms_after)
+    )
     job_kwargs = fix_job_kwargs(job_kwargs)
     if templates is None:
         templates, nbefore = _mean_waveforms(recording, sorting, window, job_kwargs), window[0]
     templates = np.asarray(templates, dtype="float32")
     shape = (len(sorting.unit_ids), recording.get_num_channels())
-    if templates.ndim != 3 or (templates.shape[0], templates.shape[2]) != shape or nbefore is None:
-        raise ValueError(
-            f"templates has shape {templates.shape} and nbefore is {nbefore}; allowed are {shape[0]} units and "
-            f"{shape[1]} channels, with their samples before the spike"
-        )
+    if templates.ndim != 3 or (templates.shape[0], templates.shape[2]) != shape:
+        allowed = f"templates of {shape[0]} units, with samples, on {shape[1]} channels"
+        refuse(f"templates of shape {templates.shape}", templates, allowed, settings.part)
+    if nbefore is None:
+        settings.refuse("nbefore", "the samples of `templates` before the spike's, 0 or more")
     traces = recording if recording.get_dtype().kind == "f" else recording.astype("float32")
     residual = InjectTemplatesRecording(sorting, -templates, nbefore=nbefore, parent_recording=traces)
     spikes = _with_main_channels(sorting, recording, templates)
     source = SpikeRetriever(spikes, residual)
     waveforms = ResidualWaveforms(residual, [source], templates, nbefore, *window)
     localizer = peak_localization_methods[method](
-        residual, parents=[source, waveforms], **(method_kwargs or {})
+        residual, parents=[source, waveforms], **(settings.method_kwargs or {})
     )
     located: np.ndarray = run_node_pipeline(
         residual, [source, waveforms, localizer], job_kwargs, job_name=f"localize residual ({method})"

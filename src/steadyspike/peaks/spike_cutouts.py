@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from spikeinterface.core import get_chunk_with_margin
@@ -13,17 +13,43 @@ from spikeinterface.core.job_tools import TimeSeriesChunkExecutor, fix_job_kwarg
 from spikeinterface.core.node_pipeline import base_peak_dtype
 
 from steadyspike.core.aside import folder_aside
+from steadyspike.core.settings import Settings, parameter, takes
 from steadyspike.kernels.spikes.event_pairs import outside_refractory
 
-SIGNS = ("neg", "pos", "both")
 ARRAYS = ("peaks", "waveforms")
 SETTINGS = "settings.json"
 CHUNK_ARGUMENTS = ("chunk_size", "chunk_duration", "chunk_memory", "total_memory")
 
 
+class CutSpikesSettings(Settings):
+    """Parameters of `cut_spikes`."""
+
+    part = "cut_spikes"
+
+    threshold: float = parameter(4.0, "In standard deviations", gt=0)
+    block_s: float = parameter(
+        10.0,
+        """Length of the blocks in s, in which the standard deviation is measured. A last block of less than half of it
+        is measured with the one before""",
+        unit="s",
+        gt=0,
+    )
+    refractory_ms: float = parameter(
+        1.0, "Crossings within this time after a spike of their channel are none", unit="ms", ge=0
+    )
+    ms_before: float = parameter(0.35, "Of the waveforms, before the crossing", unit="ms", ge=0)
+    ms_after: float = parameter(
+        1.05,
+        "Of the waveforms, from the crossing on. At 30 kHz the defaults are the 42 samples of the zebra finch work",
+        unit="ms",
+        gt=0,
+    )
+    peak_sign: Literal["neg", "pos", "both"] = parameter("neg", "Which crossings count")
+
+
 @dataclass(frozen=True)
 class CutoutSettings:
-    """How spikes were cut out; the fields are arguments of `cut_spikes`."""
+    """How spikes were cut out, as it is saved; the windows of `cut_spikes` in samples."""
 
     threshold: float
     block_s: float
@@ -71,17 +97,8 @@ class SpikeCutouts:
         return cls(peaks, waveforms, CutoutSettings(**settings))
 
 
-def cut_spikes(
-    recording: Any,
-    *,
-    threshold: float = 4.0,
-    block_s: float = 10.0,
-    refractory_ms: float = 1.0,
-    ms_before: float = 0.35,
-    ms_after: float = 1.05,
-    peak_sign: str = "neg",
-    **job_kwargs: Any,
-) -> SpikeCutouts:
+@takes(CutSpikesSettings, argument="asked")
+def cut_spikes(recording: Any, *, asked: CutSpikesSettings, **job_kwargs: Any) -> SpikeCutouts:
     r"""Cut out the waveforms of threshold crossings on each channel alone.
 
     A spike is where a channel first passes its threshold, :math:`\theta\,\sigma_{cb}` beyond its mean
@@ -94,18 +111,7 @@ def cut_spikes(
     ----------
     recording : BaseRecording
         Filtered, as by the presets "spike_front_end_50hz" and "spike_front_end_60hz".
-    threshold : float, default: 4.0
-        In standard deviations; above 0.
-    block_s : float, default: 10.0
-        Length of the blocks in s, in which the standard deviation is measured; above 0. A last block of less than half
-        of it is measured with the one before.
-    refractory_ms : float, default: 1.0
-        0 or more.
-    ms_before, ms_after : float, default: 0.35, 1.05
-        Of the waveforms, before the crossing and from it on. At 30 kHz these are the 42 samples of the zebra finch
-        work.
-    peak_sign : {"neg", "pos", "both"}, default: "neg"
-        Which crossings count.
+    {settings}
     **job_kwargs
         SpikeInterface's job arguments; the length of chunks is that of the blocks.
 
@@ -119,22 +125,14 @@ def cut_spikes(
     ValueError
         If a parameter cannot work.
     """
-    for name, value in (("threshold", threshold), ("block_s", block_s), ("ms_after", ms_after)):
-        if not 0 < value < np.inf:
-            raise ValueError(f"{name}={value} must be above 0")
-    for name, value in (("refractory_ms", refractory_ms), ("ms_before", ms_before)):
-        if not 0 <= value < np.inf:
-            raise ValueError(f"{name}={value} must be 0 or more")
-    if peak_sign not in SIGNS:
-        raise ValueError(f"peak_sign={peak_sign!r} is not known; allowed: {', '.join(map(repr, SIGNS))}")
     per_ms = recording.sampling_frequency / 1000
     settings = CutoutSettings(
-        threshold=float(threshold),
-        block_s=float(block_s),
-        refractory_ms=float(refractory_ms),
-        nbefore=round(ms_before * per_ms),
-        nafter=max(1, round(ms_after * per_ms)),
-        peak_sign=peak_sign,
+        threshold=asked.threshold,
+        block_s=asked.block_s,
+        refractory_ms=asked.refractory_ms,
+        nbefore=round(asked.ms_before * per_ms),
+        nafter=max(1, round(asked.ms_after * per_ms)),
+        peak_sign=asked.peak_sign,
         sampling_frequency=float(recording.sampling_frequency),
     )
     parts = _run(recording, settings, job_kwargs)
@@ -142,7 +140,7 @@ def cut_spikes(
     width = settings.nbefore + settings.nafter
     waveforms = np.concatenate([np.empty((0, width), "float32"), *(part[1] for part in parts)])
     whole = np.concatenate([np.empty(0, bool), *(part[2] for part in parts)])
-    kept = _choose(peaks, round(refractory_ms * per_ms))
+    kept = _choose(peaks, round(asked.refractory_ms * per_ms))
     kept = kept[whole[kept]]
     return SpikeCutouts(peaks[kept], waveforms[kept], settings)
 

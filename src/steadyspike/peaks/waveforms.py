@@ -1,13 +1,33 @@
 """Denoised waveforms in SpikeInterface's node pipelines."""
 
+from typing import Any
+
 import numpy as np
 from spikeinterface.core.node_pipeline import WaveformsNode, find_parent_of_type
 
+from steadyspike.core.arguments import finite_locations
+from steadyspike.core.settings import Settings, document, parameter, takes
 from steadyspike.kernels.spikes.denoise_waveforms import select_waveforms
 from steadyspike.library.models.find import pin_model
 from steadyspike.library.models.spike_denoisers import SpikeDenoiser, seeded_noise_levels
 
-DEFAULT_DENOISER = "steady-denoiser"
+
+class DenoiserSettings(Settings):
+    """Parameters of `DenoiseWaveforms`."""
+
+    part = "DenoiseWaveforms"
+
+    model: Any = parameter(
+        "steady-denoiser",
+        """The name of a bundled model, a model folder, a reference to the Hugging Face Hub ("hf:owner/name@revision",
+        of which the commit is kept), or a loaded model""",
+        type_doc="str, Path or WaveformDenoiserModel",
+    )
+    noise_levels: Any = parameter(
+        None,
+        "Of each channel, in the unit of the traces; None: estimated, from the same samples each time",
+        type_doc="np.ndarray or None",
+    )
 
 
 def find_denoiser(model):
@@ -18,15 +38,12 @@ def find_denoiser(model):
     return spike_model(model, WaveformDenoiserModel)
 
 
-def check_denoising(recording, noise_levels):
-    """Refuse contact positions that are not finite and noise levels of another number; fill in levels of None."""
-    if not np.isfinite(recording.get_channel_locations()).all():
-        raise ValueError("recording has contact positions that are NaN or infinite; allowed are finite ones")
-    levels = seeded_noise_levels(recording) if noise_levels is None else np.asarray(noise_levels)
+def noise_levels_for(recording, settings):
+    """Give the noise level of each channel, estimated if none are given."""
+    levels = settings.noise_levels
+    levels = seeded_noise_levels(recording) if levels is None else np.asarray(levels)
     if levels.shape != (recording.get_num_channels(),):
-        raise ValueError(
-            f"noise_levels has shape {levels.shape}; allowed is one for each of {recording.get_num_channels()} channels"
-        )
+        settings.refuse("noise_levels", f"one for each of {recording.get_num_channels()} channels")
     return levels
 
 
@@ -39,6 +56,7 @@ def neighbour_columns(neighbours, sparse):
     return np.where(held, np.take_along_axis(np.cumsum(sparse, axis=1) - 1, listed, axis=1), -1)
 
 
+@document
 class DenoiseWaveforms(WaveformsNode):
     """Take the noise out of waveforms with a network; localizers and features can sit behind it.
 
@@ -52,11 +70,7 @@ class DenoiseWaveforms(WaveformsNode):
         Filtered, with contact positions.
     parents : list of PipelineNode
         The peak source, then a `WaveformsNode` whose window covers the model's.
-    model : str, Path or WaveformDenoiserModel, default: "steady-denoiser"
-        The name of a bundled model, a model folder, a reference to the Hugging Face Hub ("hf:owner/name@revision", of
-        which the commit is kept), or a loaded model.
-    noise_levels : np.ndarray | None, default: None
-        Of each channel, in the unit of the traces; None: estimated, from the same samples each time.
+    {settings}
     return_output : bool, default: False
         Whether the pipeline returns the waveforms.
 
@@ -75,27 +89,29 @@ class DenoiseWaveforms(WaveformsNode):
         If `model` is no waveform denoiser.
     """
 
-    def __init__(self, recording, parents, model=DEFAULT_DENOISER, noise_levels=None, return_output=False):
+    @takes(DenoiserSettings)
+    def __init__(self, recording, parents, settings, return_output=False):
         parent = find_parent_of_type(parents, WaveformsNode)
         if parent is None:
             raise TypeError(f"{type(self).__name__} needs a {WaveformsNode.__name__} among its parents")
-        model = pin_model(model)
-        noise_levels = check_denoising(recording, noise_levels)
+        model = pin_model(settings.model)
+        locations = finite_locations(recording, settings.part)
+        noise_levels = noise_levels_for(recording, settings)
         self.denoiser = SpikeDenoiser(
             find_denoiser(model),
-            recording.get_channel_locations(),
+            locations,
             noise_levels,
             recording.get_sampling_frequency(),
         )
         nbefore, nafter = self.denoiser.samples_before, self.denoiser.samples_after
-        check_window(parent, nbefore, nafter)
+        check_window(settings.part, parent, nbefore, nafter)
         WaveformsNode.__init__(
             self, recording, nbefore=nbefore, nafter=nafter, parents=parents, return_output=return_output
         )
         self.first = parent.nbefore - nbefore
         self.neighbours_mask = parent.neighbours_mask
         self.columns = neighbour_columns(self.denoiser.neighbours, self.neighbours_mask)
-        self._kwargs.update(model=model, noise_levels=noise_levels)
+        self._kwargs.update(settings.saved(model=model, noise_levels=noise_levels))
         no_peaks = np.zeros(0, dtype=[("channel_index", "int64")])
         self.compute(None, no_peaks, np.zeros((0, parent.nbefore + parent.nafter, 1), recording.get_dtype()))
 
@@ -133,12 +149,12 @@ class DenoiseWaveforms(WaveformsNode):
         return denoised
 
 
-def check_window(parent, nbefore, nafter):
+def check_window(part, parent, nbefore, nafter):
     """Refuse a parent whose waveforms are shorter than a model needs."""
     if parent.nbefore < nbefore or parent.nafter < nafter:
         to_ms = 1000 / parent.recording.get_sampling_frequency()
         raise ValueError(
-            f"the waveforms have {parent.nbefore} samples before the peak and {parent.nafter} from it on; the model "
-            f"needs {nbefore} and {nafter}: extract them with ms_before={nbefore * to_ms:.2f} and "
-            f"ms_after={nafter * to_ms:.2f} or more"
+            f"{part}: the waveforms have {parent.nbefore} samples before the peak and {parent.nafter} from it on; "
+            f"allowed: {nbefore} and {nafter}, as the model needs: extract them with "
+            f"ms_before={nbefore * to_ms:.2f} and ms_after={nafter * to_ms:.2f} or more"
         )

@@ -1,20 +1,79 @@
 """Zero-phase low-, high- and bandpass filter of a recording."""
 
 import warnings
+from typing import Literal, Self
 
 import numpy as np
+from pydantic import model_validator
 from spikeinterface.core import get_chunk_with_margin
 from spikeinterface.core.core_tools import define_function_handling_dict_from_class
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
 
+from steadyspike.core.settings import Settings, document, parameter, takes
 from steadyspike.kernels.filters.biquads import butterworth_sections, filter_zero_phase, settling_samples
-from steadyspike.preprocessing.dtypes import cast_traces, resolve_output_dtype
+from steadyspike.preprocessing.dtypes import (
+    SIGNED_DTYPES,
+    OutputDtype,
+    cast_traces,
+    dtype_parameter,
+    resolve_output_dtype,
+)
 
 LOWEST_FREQ_MIN = 100.0
 MARGIN_PERIODS = 5
-FILTER_TYPES = ("butter", "bessel")
 
 
+class BandpassSettings(Settings):
+    """Parameters of `SteadyBandpassFilterRecording`."""
+
+    part = "steady_bandpass_filter"
+
+    freq_min: float | None = parameter(300.0, "Lower corner. None makes a lowpass", unit="Hz", gt=0)
+    freq_max: float | None = parameter(
+        6000.0,
+        "Upper corner, below half the sampling frequency. None makes a highpass",
+        unit="Hz",
+        gt=0,
+    )
+    margin_ms: Literal["auto"] | float = parameter(
+        "auto",
+        """Signal in ms that is read before and after each chunk, so that its ends show no transient. "auto": 5 periods
+        of the lowest corner, as SpikeInterface takes, or more where a narrow band or a high order needs longer for a
+        transient to fall to 2e-4""",
+        unit="ms",
+        ge=0,
+    )
+    dtype: OutputDtype = dtype_parameter()
+    ignore_low_freq_error: bool = parameter(
+        False, "Accept a `freq_min` below 100 Hz, whose margin is long, so that short chunks cost much"
+    )
+    filter_order: int = parameter(5, "Order of one pass", ge=1)
+    add_reflect_padding: bool = parameter(
+        False,
+        """Continue the ends of the recording by a mirrored margin. Otherwise only a few samples are added there,
+        reflected about the point at the end""",
+    )
+    ftype: Literal["butter", "bessel"] = parameter("butter", "Family of the filter")
+
+    @model_validator(mode="after")
+    def _band(self) -> Self:
+        low, high = self.freq_min, self.freq_max
+        if low is None and high is None:
+            raise ValueError("freq_min=None and freq_max=None; allowed: at least one corner frequency")
+        if low is not None and high is not None and low >= high:
+            self.refuse("freq_min", f"below freq_max={high} Hz")
+        if low is not None and low < LOWEST_FREQ_MIN and not self.ignore_low_freq_error:
+            self.refuse(
+                "freq_min",
+                f"{LOWEST_FREQ_MIN:g} Hz or more, as each chunk needs a margin of at least "
+                f"{MARGIN_PERIODS / low:.3g} s on each side; or, with long chunks, ignore_low_freq_error=True",
+            )
+        if low is not None and self.dtype is not None and np.dtype(self.dtype).kind == "u":
+            self.refuse("dtype", f"None, {', '.join(SIGNED_DTYPES)}, as the result lies around zero")
+        return self
+
+
+@document
 class SteadyBandpassFilterRecording(BasePreprocessor):
     """Zero-phase Butterworth filter of each channel, several times faster than SpikeInterface's.
 
@@ -27,26 +86,7 @@ class SteadyBandpassFilterRecording(BasePreprocessor):
     ----------
     recording : BaseRecording
         The recording to filter, of any sample type.
-    freq_min : float or None, default: 300.0
-        Lower corner in Hz, above 0. None makes a lowpass.
-    freq_max : float or None, default: 6000.0
-        Upper corner in Hz, below half the sampling frequency. None makes a highpass.
-    margin_ms : "auto" or float, default: "auto"
-        Signal in ms that is read before and after each chunk, so that its ends show no transient. "auto":
-        5 periods of the lowest corner, as SpikeInterface takes, or more where a narrow band or a high order
-        needs longer for a transient to fall to 2e-4.
-    dtype : dtype, str or None, default: None
-        Type of the result: float32, float64 or a signed integer, which is rounded and saturates. None keeps
-        float32 and float64 recordings as they are and makes float32 of every other.
-    ignore_low_freq_error : bool, default: False
-        Accept a `freq_min` below 100 Hz, whose margin is long, so that short chunks cost much.
-    filter_order : int, default: 5
-        Order of one pass, at least 1.
-    add_reflect_padding : bool, default: False
-        Continue the ends of the recording by a mirrored margin. Otherwise only a few samples are added there,
-        reflected about the point at the end.
-    ftype : "butter" | "bessel", default: "butter"
-        Family of the filter.
+    {settings}
 
     Returns
     -------
@@ -78,48 +118,41 @@ class SteadyBandpassFilterRecording(BasePreprocessor):
     >>> field_potential = bandpass_filter(recording, freq_min=None, freq_max=250.0)
     """
 
-    def __init__(
-        self,
-        recording,
-        freq_min=300.0,
-        freq_max=6000.0,
-        margin_ms="auto",
-        dtype=None,
-        ignore_low_freq_error=False,
-        filter_order=5,
-        add_reflect_padding=False,
-        ftype="butter",
-    ):
+    @takes(BandpassSettings)
+    def __init__(self, recording, settings):
         sampling_frequency = recording.get_sampling_frequency()
-        check_band(freq_min, freq_max, sampling_frequency, ignore_low_freq_error)
-        check_order_and_type(filter_order, ftype)
-        output_dtype = resolve_output_dtype(recording.get_dtype(), dtype, signed=freq_min is not None)
-        sections = butterworth_sections(sampling_frequency, freq_min, freq_max, filter_order, ftype)
-        margin_ms = resolve_margin_ms(margin_ms, sections, freq_min or freq_max, sampling_frequency)
+        for name in ("freq_min", "freq_max"):
+            corner = getattr(settings, name)
+            if corner is not None and corner >= sampling_frequency / 2:
+                settings.refuse(
+                    name,
+                    f"above 0 and below half the sampling frequency, {sampling_frequency / 2} Hz, or None",
+                )
+        output_dtype = resolve_output_dtype(recording.get_dtype(), settings.dtype)
+        sections = butterworth_sections(
+            sampling_frequency,
+            settings.freq_min,
+            settings.freq_max,
+            settings.filter_order,
+            settings.ftype,
+        )
+        margin_ms = resolve_margin_ms(settings, sections, sampling_frequency)
 
         BasePreprocessor.__init__(self, recording, dtype=output_dtype)
         self.annotate(is_filtered=True)
-        if freq_min is not None and "offset_to_uV" in self.get_property_keys():
+        if settings.freq_min is not None and "offset_to_uV" in self.get_property_keys():
             # the filter has removed every offset
             self.set_channel_offsets(0)
 
         self.margin_samples = int(margin_ms * sampling_frequency / 1000.0)
         for parent_segment in recording.segments:
             segment = SteadyBandpassFilterRecordingSegment(
-                parent_segment, sections, self.margin_samples, output_dtype, add_reflect_padding
+                parent_segment, sections, self.margin_samples, output_dtype, settings.add_reflect_padding
             )
             self.add_recording_segment(segment)
 
         self._kwargs = dict(
-            recording=recording,
-            freq_min=freq_min,
-            freq_max=freq_max,
-            margin_ms=margin_ms,
-            dtype=output_dtype.str,
-            ignore_low_freq_error=ignore_low_freq_error,
-            filter_order=filter_order,
-            add_reflect_padding=add_reflect_padding,
-            ftype=ftype,
+            recording=recording, **settings.saved(margin_ms=margin_ms, dtype=output_dtype.str)
         )
 
 
@@ -160,49 +193,20 @@ def _as_index(channel_indices):
     return slice(None) if channel_indices is None else channel_indices
 
 
-def check_band(freq_min, freq_max, sampling_frequency, ignore_low_freq_error):
-    """Raise ValueError for corner frequencies that make no filter."""
-    nyquist = sampling_frequency / 2
-    if freq_min is None and freq_max is None:
-        raise ValueError("freq_min=None and freq_max=None: at least one corner frequency is needed")
-    for name, freq in (("freq_min", freq_min), ("freq_max", freq_max)):
-        if freq is not None and not 0 < freq < nyquist:
-            allowed = f"above 0 and below half the sampling frequency, {nyquist} Hz, or None"
-            raise ValueError(f"{name}={freq} Hz; allowed: {allowed}")
-    if freq_min is not None and freq_max is not None and freq_min >= freq_max:
-        raise ValueError(f"freq_min={freq_min} Hz; allowed: below freq_max={freq_max} Hz")
-    if freq_min is not None and freq_min < LOWEST_FREQ_MIN and not ignore_low_freq_error:
-        raise ValueError(
-            f"freq_min={freq_min} Hz is below {LOWEST_FREQ_MIN} Hz: each chunk needs a margin of at least "
-            f"{MARGIN_PERIODS / freq_min:.3g} s on each side. Read long chunks and set "
-            "ignore_low_freq_error=True to filter all the same."
-        )
-
-
-def check_order_and_type(filter_order, ftype):
-    """Raise ValueError for an order or a filter family that is not covered."""
-    if isinstance(filter_order, bool) or filter_order != int(filter_order) or filter_order < 1:
-        raise ValueError(f"filter_order={filter_order!r}; allowed: an integer of at least 1")
-    if ftype not in FILTER_TYPES:
-        raise ValueError(f"ftype={ftype!r}; allowed: {', '.join(FILTER_TYPES)}")
-
-
-def resolve_margin_ms(margin_ms, sections, lowest_corner, sampling_frequency):
+def resolve_margin_ms(settings, sections, sampling_frequency):
     """Margin in ms; warns where the one asked for is too short for a transient to decay."""
-    periods_ms = MARGIN_PERIODS * (1000.0 / lowest_corner)
+    periods_ms = MARGIN_PERIODS * (1000.0 / (settings.freq_min or settings.freq_max))
     settling_ms = settling_samples(sections) / sampling_frequency * 1000.0
     recommended_ms = max(periods_ms, settling_ms)
-    if margin_ms == "auto":
+    if settings.margin_ms == "auto":
         return recommended_ms
-    if isinstance(margin_ms, str) or not 0 <= margin_ms < np.inf:
-        raise ValueError(f'margin_ms={margin_ms!r}; allowed: "auto" or 0 and more')
-    if margin_ms < recommended_ms:
+    if settings.margin_ms < recommended_ms:
         warnings.warn(
-            f"margin_ms={margin_ms} is short for this filter: chunks may show transients at their ends. "
+            f"margin_ms={settings.margin_ms} is short for this filter: chunks may show transients at their ends. "
             f"margin_ms={recommended_ms:.4g} or more is enough.",
-            stacklevel=3,
+            stacklevel=4,
         )
-    return margin_ms
+    return settings.margin_ms
 
 
 bandpass_filter = define_function_handling_dict_from_class(

@@ -1,21 +1,93 @@
 """Common median or average reference of a recording."""
 
 import warnings
+from typing import Any, Literal, Self
 
 import numpy as np
+from pydantic import field_validator, model_validator
 from spikeinterface.core import get_closest_channels
 from spikeinterface.core.core_tools import define_function_handling_dict_from_class
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
 
+from steadyspike.core.arguments import refuse
+from steadyspike.core.settings import Settings, document, parameter, takes
 from steadyspike.kernels.channels.median import subtract_reference
-from steadyspike.preprocessing.dtypes import cast_traces, resolve_output_dtype
+from steadyspike.preprocessing.dtypes import (
+    SignedDtype,
+    cast_traces,
+    dtype_parameter,
+    resolve_output_dtype,
+)
 
-REFERENCES = ("global", "single", "local")
-OPERATORS = ("median", "average")
 # what stands for the set of a channel that is left as it is, and of one that belongs to no group
 NO_REFERENCE, NO_GROUP = -1, -2
 
 
+def as_plain_ids(ids):
+    """Give ids as plain Python values, in lists where they came in sequences, so that they can be saved."""
+    if isinstance(ids, list | tuple | np.ndarray):
+        return [as_plain_ids(each) for each in ids]
+    return ids.item() if isinstance(ids, np.generic) else ids
+
+
+class CommonReferenceSettings(Settings):
+    """Parameters of `SteadyCommonReferenceRecording`."""
+
+    part = "steady_common_reference"
+
+    reference: Literal["global", "single", "local"] = parameter(
+        "global",
+        "The set of each channel: all channels (of its group), one channel, or those in a ring around it",
+    )
+    operator: Literal["median", "average"] = parameter(
+        "median",
+        "What of the set is subtracted. The median ignores spikes on fewer than half of the channels",
+    )
+    groups: list[list] | None = parameter(
+        None,
+        """Reference each group by itself, for "global" and "single". Channels in no group become 0; a channel in
+        several groups takes the reference of the last""",
+        type_doc="list of lists of channel ids or None",
+        allowed="a list of lists of channel ids, or None",
+    )
+    ref_channel_ids: Any = parameter(
+        None,
+        """With "global": the channels to take the median or mean of, instead of all; with `groups`, one list per group,
+        or "out_of_group" for all channels outside each group. With "single": the channel id (or a list of one); with
+        `groups`, a list with one channel id per group""",
+        type_doc='list, channel id, "out_of_group" or None',
+    )
+    local_radius: tuple[float, float] = parameter(
+        (30.0, 55.0),
+        """With "local": inner and outer radius of the ring. The set holds the channels at a distance above the first
+        and not above the second""",
+        unit="um",
+        ge=0,
+        type_doc="(float, float)",
+        allowed="0 <= inner radius < outer radius, in um",
+    )
+    min_local_neighbors: int = parameter(
+        5,
+        """With "local": where the ring holds fewer channels, this many of the nearest ones beyond the inner radius are
+        taken instead. A channel without any stays as it is""",
+        ge=1,
+    )
+    dtype: SignedDtype = dtype_parameter(signed=True)
+
+    _plain_ids = field_validator("groups", "ref_channel_ids", mode="before")(as_plain_ids)
+
+    @model_validator(mode="after")
+    def _sets(self) -> Self:
+        local = self.reference == "local"
+        for name in ("groups", "ref_channel_ids") if local else ():
+            if getattr(self, name) is not None:
+                self.refuse(name, "None with reference='local', which takes its sets from positions")
+        if local and self.local_radius[0] >= self.local_radius[1]:
+            self.refuse("local_radius", self.allowed("local_radius"))
+        return self
+
+
+@document
 class SteadyCommonReferenceRecording(BasePreprocessor):
     """Subtract from every channel, at each sample, the median or the mean of a set of channels.
 
@@ -27,26 +99,7 @@ class SteadyCommonReferenceRecording(BasePreprocessor):
     ----------
     recording : BaseRecording
         The recording to reference, of any sample type.
-    reference : "global" | "single" | "local", default: "global"
-        The set of each channel: all channels (of its group), one channel, or those in a ring around it.
-    operator : "median" | "average", default: "median"
-        What of the set is subtracted. The median ignores spikes on fewer than half of the channels.
-    groups : list of lists of channel ids or None, default: None
-        Reference each group by itself, for "global" and "single". Channels in no group become 0; a channel in
-        several groups takes the reference of the last.
-    ref_channel_ids : list, channel id, "out_of_group" or None, default: None
-        With "global": the channels to take the median or mean of, instead of all; with `groups`, one list per group,
-        or "out_of_group" for all channels outside each group. With "single": the channel id (or a list of one);
-        with `groups`, a list with one channel id per group.
-    local_radius : (float, float), default: (30.0, 55.0)
-        With "local": inner and outer radius in um of the ring. The set holds the channels at a distance above the
-        first and not above the second.
-    min_local_neighbors : int, default: 5
-        With "local": where the ring holds fewer channels, this many of the nearest ones beyond the inner radius
-        are taken instead. A channel without any stays as it is.
-    dtype : dtype, str or None, default: None
-        Type of the result: float32, float64 or a signed integer, which is rounded and saturates. None keeps
-        float32 and float64 recordings as they are and makes float32 of every other.
+    {settings}
 
     Returns
     -------
@@ -77,48 +130,21 @@ class SteadyCommonReferenceRecording(BasePreprocessor):
     >>> referenced = common_reference(recording, operator="median")
     """
 
-    def __init__(
-        self,
-        recording,
-        reference="global",
-        operator="median",
-        groups=None,
-        ref_channel_ids=None,
-        local_radius=(30.0, 55.0),
-        min_local_neighbors=5,
-        dtype=None,
-    ):
-        check_choice("reference", reference, REFERENCES)
-        check_choice("operator", operator, OPERATORS)
-        output_dtype = resolve_output_dtype(recording.get_dtype(), dtype, signed=True)
-        groups, ref_channel_ids = as_plain_ids(groups), as_plain_ids(ref_channel_ids)
-        if reference == "local":
-            if groups is not None or ref_channel_ids is not None:
-                raise ValueError(
-                    "reference='local' takes no groups or ref_channel_ids: positions make its sets"
-                )
-            sets, which = local_sets(recording, local_radius, min_local_neighbors)
-        else:
-            sets, which = shared_sets(recording, reference, groups, ref_channel_ids)
+    @takes(CommonReferenceSettings)
+    def __init__(self, recording, settings):
+        output_dtype = resolve_output_dtype(recording.get_dtype(), settings.dtype)
+        find_sets = local_sets if settings.reference == "local" else shared_sets
+        sets, which = find_sets(recording, settings)
 
         BasePreprocessor.__init__(self, recording, dtype=output_dtype)
         self._remove_common_offset(which)
         for parent_segment in recording.segments:
             segment = SteadyCommonReferenceRecordingSegment(
-                parent_segment, sets, which, operator, output_dtype
+                parent_segment, sets, which, settings.operator, output_dtype
             )
             self.add_recording_segment(segment)
 
-        self._kwargs = dict(
-            recording=recording,
-            reference=reference,
-            operator=operator,
-            groups=groups,
-            ref_channel_ids=ref_channel_ids,
-            local_radius=tuple(float(radius) for radius in local_radius),
-            min_local_neighbors=int(min_local_neighbors),
-            dtype=output_dtype.str,
-        )
+        self._kwargs = dict(recording=recording, **settings.saved(dtype=output_dtype.str))
 
     def _remove_common_offset(self, which):
         """Where all channels have one scale, an offset is part of what is subtracted."""
@@ -160,65 +186,61 @@ class SteadyCommonReferenceRecordingSegment(BasePreprocessorSegment):
         return [self.sets[index] for index in needed], positions
 
 
-def shared_sets(recording, reference, groups, ref_channel_ids):
+def shared_sets(recording, settings):
     """Sets of channels of "global" and "single", and which of them each channel takes."""
     which = np.zeros(recording.get_num_channels(), dtype="int64")
-    if groups is not None:
+    if settings.groups is not None:
         which[:] = NO_GROUP
-        for index, group in enumerate(groups):
+        for index, group in enumerate(settings.groups):
             which[to_indices(recording, group, "groups")] = index
-    if reference == "single":
-        ids = single_reference_ids(groups, ref_channel_ids)
+    if settings.reference == "single":
+        ids = single_reference_ids(settings)
     else:
-        ids = global_reference_ids(recording, groups, ref_channel_ids)
+        ids = global_reference_ids(recording, settings)
     return [to_indices(recording, each, "ref_channel_ids") for each in ids], which
 
 
-def single_reference_ids(groups, ref_channel_ids):
+def single_reference_ids(settings):
     """One list of one channel id per group."""
-    if ref_channel_ids is None:
-        raise ValueError("ref_channel_ids=None; reference='single' needs a channel id")
-    ids = ref_channel_ids if isinstance(ref_channel_ids, list) else [ref_channel_ids]
-    expected = 1 if groups is None else len(groups)
-    if len(ids) != expected or any(isinstance(each, list) for each in ids):
-        raise ValueError(
-            f"ref_channel_ids={ref_channel_ids!r}; allowed with reference='single': {expected} channel id(s), "
-            "one for each group"
+    given = settings.ref_channel_ids
+    ids = given if isinstance(given, list) else [given]
+    expected = 1 if settings.groups is None else len(settings.groups)
+    if given is None or len(ids) != expected or any(isinstance(each, list) for each in ids):
+        settings.refuse(
+            "ref_channel_ids", f"with reference='single': {expected} channel id(s), one for each group"
         )
     return [[each] for each in ids]
 
 
-def global_reference_ids(recording, groups, ref_channel_ids):
+def global_reference_ids(recording, settings):
     """One list of channel ids per group."""
     all_ids = recording.channel_ids.tolist()
-    if isinstance(ref_channel_ids, str) and ref_channel_ids == "out_of_group":
-        if groups is None:
-            raise ValueError("ref_channel_ids='out_of_group' needs groups")
-        return [[each for each in all_ids if each not in group] for group in groups]
-    if ref_channel_ids is None:
-        return [all_ids] if groups is None else groups
-    if not isinstance(ref_channel_ids, list):
-        raise ValueError(
-            f"ref_channel_ids={ref_channel_ids!r}; allowed with reference='global': None or a list of ids"
-        )
+    groups, given = settings.groups, settings.ref_channel_ids
     if groups is None:
-        return [ref_channel_ids]
-    lists = all(isinstance(each, list) for each in ref_channel_ids)
-    if len(ref_channel_ids) != len(groups) or not lists:
-        raise ValueError(
-            f"ref_channel_ids={ref_channel_ids!r}; allowed with reference='global' and groups: one list of channel "
-            f"ids for each of the {len(groups)} groups, None, or 'out_of_group'"
+        if given is not None and not isinstance(given, list):
+            settings.refuse(
+                "ref_channel_ids",
+                "with reference='global': None or a list of ids, or, with groups, 'out_of_group'",
+            )
+        return [all_ids if given is None else given]
+    if given is None:
+        return groups
+    if isinstance(given, str) and given == "out_of_group":
+        return [[each for each in all_ids if each not in group] for group in groups]
+    lists = isinstance(given, list) and all(isinstance(each, list) for each in given)
+    if not lists or len(given) != len(groups):
+        settings.refuse(
+            "ref_channel_ids",
+            f"with reference='global' and groups: one list of channel ids for each of the {len(groups)} groups, None, "
+            "or 'out_of_group'",
         )
-    return ref_channel_ids
+    return given
 
 
-def local_sets(recording, local_radius, min_local_neighbors):
+def local_sets(recording, settings):
     """Neighbours of each channel in a ring around it, and which set each channel takes: its own, or none."""
-    inner, outer = local_radius
-    if not 0 <= inner < outer:
-        raise ValueError(f"local_radius={local_radius}; allowed: 0 <= inner radius < outer radius, in um")
-    if min_local_neighbors < 1:
-        raise ValueError(f"min_local_neighbors={min_local_neighbors}; allowed: 1 and more")
+    inner, outer = settings.local_radius
+    least = settings.min_local_neighbors
     num_channels = recording.get_num_channels()
     which = np.full(num_channels, NO_REFERENCE)
     sets: list[np.ndarray] = []
@@ -229,18 +251,18 @@ def local_sets(recording, local_radius, min_local_neighbors):
     for channel in range(num_channels):
         beyond = distances[channel] > inner
         members = nearest[channel, beyond & (distances[channel] <= outer)]
-        if members.size < min_local_neighbors:
-            members = nearest[channel, beyond][:min_local_neighbors]
+        if members.size < least:
+            members = nearest[channel, beyond][:least]
             too_few.append(str(recording.channel_ids[channel]))
         if members.size > 0:
             which[channel] = len(sets)
             sets.append(np.sort(members))
     if too_few:
         warnings.warn(
-            f"local_radius={local_radius} um holds fewer than {min_local_neighbors} channels around "
+            f"local_radius={settings.local_radius} um holds fewer than {least} channels around "
             f"{', '.join(too_few)}: the nearest ones beyond {inner} um are taken there, and a channel without any "
             "stays as it is.",
-            stacklevel=3,
+            stacklevel=4,
         )
     return sets, which
 
@@ -250,21 +272,8 @@ def to_indices(recording, ids, name):
     known = recording.channel_ids.tolist()
     unknown = [each for each in ids if each not in known]
     if unknown or len(ids) == 0:
-        raise ValueError(f"{name} holds {unknown or 'an empty list'}; allowed: ids of channels, at least one")
+        refuse(name, unknown or ids, "ids of channels, at least one", part=CommonReferenceSettings.part)
     return np.array([known.index(each) for each in ids], dtype="int64")
-
-
-def check_choice(name, value, allowed):
-    """Raise ValueError for a value that is none of the allowed ones."""
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r}; allowed: {', '.join(allowed)}")
-
-
-def as_plain_ids(ids):
-    """Give ids as plain Python values, in lists where they came in sequences, so that they can be saved."""
-    if isinstance(ids, list | tuple | np.ndarray):
-        return [as_plain_ids(each) for each in ids]
-    return ids.item() if isinstance(ids, np.generic) else ids
 
 
 common_reference = define_function_handling_dict_from_class(

@@ -1,18 +1,72 @@
 """Lazy DeepInterpolation: each sample predicted from those around it, so that independent noise stays behind."""
 
 import warnings
+from typing import Any, Literal
 
 import numpy as np
 from spikeinterface.core.core_tools import define_function_handling_dict_from_class
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
 
-from steadyspike.core.arguments import contact_positions
-from steadyspike.preprocessing.dtypes import cast_traces, resolve_output_dtype
+from steadyspike.core.arguments import contact_positions, refuse
+from steadyspike.core.settings import Settings, document, parameter, takes
+from steadyspike.preprocessing.dtypes import (
+    OutputDtype,
+    cast_traces,
+    dtype_parameter,
+    resolve_output_dtype,
+)
 
 # a network meets waveforms stretched by this much in any recording
 RATE_TOLERANCE = 0.02
 
 
+class DeepInterpolateSettings(Settings):
+    """Parameters of `SteadyDeepInterpolateRecording`, but for the model."""
+
+    part = "steady_deepinterpolate"
+
+    device: str = parameter(
+        "auto",
+        """What computes; "cuda:1" for the second GPU. "auto": cuda, else mps, else cpu, chosen where traces are
+        read""",
+        type_doc='"auto", "cuda", "mps", "cpu" or str',
+    )
+    precision: Literal["float32", "half"] = parameter(
+        "float32",
+        """"half": float16, or bfloat16 on a CPU. Sooner on most GPUs, and on CPUs that have it; differs from float32 by
+        about 0.1 % (CPU: 1 %) of the traces""",
+    )
+    memory_limit_mb: float | None = parameter(
+        None,
+        """Memory for one pass of the network, for each process or thread that reads. As many samples are predicted at
+        once as fit, one at least. None: 256 on a CPU, 2000 on a GPU (at most a quarter of its own)""",
+        unit="MB",
+        gt=0,
+    )
+    dtype: OutputDtype = dtype_parameter()
+    num_threads: int = parameter(
+        1, "Threads that torch may use on a CPU in each process or thread that reads", ge=1
+    )
+    bad_channel_ids: Any = parameter(
+        None, "Channels to leave as they are and to hide from the network", type_doc="list or None"
+    )
+    center: Any = parameter(
+        None,
+        """Center of the normalization of each channel, in the recording's own units. None: measured on 2 s spread over
+        the recording, as the model asks for it (`steadyspike.core.normalization.measure_normalization`)""",
+        type_doc="array_like of float or None, shape (num_channels,)",
+    )
+    scale: Any = parameter(
+        None,
+        """Its scale, likewise, not negative. Channels with a scale of 0 are treated as bad""",
+        type_doc="array_like of float or None, shape (num_channels,)",
+    )
+    model_sha256: str | None = parameter(
+        None, "Refuse the model unless its files have this hash. A saved recording holds it"
+    )
+
+
+@document
 class SteadyDeepInterpolateRecording(BasePreprocessor):
     r"""Replace each sample by what a network predicts from the samples before and after it (DeepInterpolation).
 
@@ -33,28 +87,7 @@ class SteadyDeepInterpolateRecording(BasePreprocessor):
         model loaded from one of them; the path of a Keras file, or a
         `steadyspike.library.models.keras.model.KerasModel` (or its dict), which tells how to use one. A saved
         recording holds the commit on the Hub.
-    device : {"auto", "cuda", "mps", "cpu"} or str, default: "auto"
-        What computes; "cuda:1" for the second GPU. "auto": cuda, else mps, else cpu, chosen where traces are read.
-    precision : {"float32", "half"}, default: "float32"
-        "half": float16, or bfloat16 on a CPU. Sooner on most GPUs, and on CPUs that have it; differs from float32 by
-        about 0.1 % (CPU: 1 %) of the traces.
-    memory_limit_mb : float or None, default: None
-        Memory for one pass of the network, above 0, for each process or thread that reads. As many samples are
-        predicted at once as fit, one at least. None: 256 on a CPU, 2000 on a GPU (at most a quarter of its own).
-    dtype : dtype, str or None, default: None
-        Type of the result: float32, float64 or an integer, which is rounded and saturates. Always in the recording's
-        own units, so gains and offsets stay what they are. None keeps float32 and float64 recordings as they are and
-        makes float32 of every other.
-    num_threads : int, default: 1
-        Threads that torch may use on a CPU in each process or thread that reads, at least 1.
-    bad_channel_ids : list or None, default: None
-        Channels to leave as they are and to hide from the network.
-    center, scale : array_like of float or None, shape (num_channels,), default: None
-        Normalization, in the recording's own units. None: measured on 2 s spread over the recording, as the model
-        asks for it (`steadyspike.core.normalization.measure_normalization`). Channels with a scale of 0 are treated
-        as bad.
-    model_sha256 : str or None, default: None
-        Refuse the model unless its files have this hash. A saved recording holds it.
+    {settings}
 
     Returns
     -------
@@ -89,76 +122,59 @@ class SteadyDeepInterpolateRecording(BasePreprocessor):
        noise in systems neuroscience data using DeepInterpolation. Nature Methods 18, 1401-1408.
     """
 
-    def __init__(
-        self,
-        recording,
-        model,
-        device="auto",
-        precision="float32",
-        memory_limit_mb=None,
-        dtype=None,
-        num_threads=1,
-        bad_channel_ids=None,
-        center=None,
-        scale=None,
-        model_sha256=None,
-    ):
+    @takes(DeepInterpolateSettings)
+    def __init__(self, recording, model, settings):
         from steadyspike.library.models.inference import resolve_device
         from steadyspike.library.models.references import check_unchanged, find_source
 
-        check_arguments(precision, memory_limit_mb, num_threads)
-        computes = resolve_device(device)
-        output_dtype = resolve_output_dtype(recording.get_dtype(), dtype)
-        bad = bad_channels(recording, bad_channel_ids)
-        center, scale = (
-            checked_values(name, values, recording.get_num_channels())
-            for name, values in (("center", center), ("scale", scale))
-        )
+        computes = resolve_device(settings.device)
+        output_dtype = resolve_output_dtype(recording.get_dtype(), settings.dtype)
+        bad = bad_channels(recording, settings.bad_channel_ids)
+        given = [channel_values(settings, name, recording.get_num_channels()) for name in ("center", "scale")]
         source = find_source(model)
-        check_unchanged(source, model_sha256)
+        check_unchanged(source, settings.model_sha256)
         contact_positions(recording)
         check_sampling_frequency(source, recording)
         warn_of_unlike_filters(source, recording)
         layout_for(source, recording, bad)
-        center, scale = normalization_for(source, recording, center, scale)
+        center, scale = normalization_for(source, recording, *given)
 
         BasePreprocessor.__init__(self, recording, dtype=output_dtype)
         tensorflow = source.keras is not None and source.keras.backend == "tensorflow"
-        if computes != "cpu" or num_threads > 1 or tensorflow:
+        if computes != "cpu" or settings.num_threads > 1 or tensorflow:
             # neither a GPU nor a pool of threads outlives a fork
             self._preferred_mp_context = "spawn"
         layout = layout_for(source, recording, bad | (scale == 0))
-        settings = (source, device, precision, memory_limit_mb, num_threads)
         for parent_segment in recording.segments:
             self.add_recording_segment(
                 SteadyDeepInterpolateRecordingSegment(
-                    parent_segment, layout, center, scale, output_dtype, settings
+                    parent_segment, layout, center, scale, output_dtype, source, settings
                 )
             )
+        named = settings.bad_channel_ids is not None
         self._kwargs = dict(
             recording=recording,
             model=source.saved,
-            device=device,
-            precision=precision,
-            memory_limit_mb=memory_limit_mb,
-            dtype=output_dtype.name,
-            num_threads=num_threads,
-            bad_channel_ids=None if bad_channel_ids is None else list(recording.channel_ids[bad]),
-            center=center.tolist(),
-            scale=scale.tolist(),
-            model_sha256=source.sha256,
+            **settings.saved(
+                dtype=output_dtype.name,
+                bad_channel_ids=list(recording.channel_ids[bad]) if named else None,
+                center=center.tolist(),
+                scale=scale.tolist(),
+                model_sha256=source.sha256,
+            ),
         )
 
 
 class SteadyDeepInterpolateRecordingSegment(BasePreprocessorSegment):
     """Reads a chunk once with the network's context, and predicts it block by block."""
 
-    def __init__(self, parent_recording_segment, layout, center, scale, output_dtype, settings):
+    def __init__(self, parent_recording_segment, layout, center, scale, output_dtype, source, settings):
         BasePreprocessorSegment.__init__(self, parent_recording_segment)
         self.layout = layout
         self.center = center
         self.scale = scale
         self.output_dtype = output_dtype
+        self.source = source
         self.settings = settings
 
     def get_traces(self, start_frame, end_frame, channel_indices):
@@ -206,11 +222,11 @@ class SteadyDeepInterpolateRecordingSegment(BasePreprocessorSegment):
             torch_threads,
         )
 
-        source, device, precision, memory_limit_mb, num_threads = self.settings
-        backend = backend_of(source, device, precision)
+        settings = self.settings
+        backend = backend_of(self.source, settings.device, settings.precision)
         images = TraceImages.of(self.layout, live, self.center, self.scale)
-        with torch_threads(num_threads):
-            block = backend.block_frames(images.mask.shape, memory_limit_mb)
+        with torch_threads(settings.num_threads):
+            block = backend.block_frames(images.mask.shape, settings.memory_limit_mb)
             first, last = start, end
             if backend.fixed_blocks:
                 first, last = start // block * block, -(-end // block) * block
@@ -226,41 +242,25 @@ class SteadyDeepInterpolateRecordingSegment(BasePreprocessorSegment):
         return self.parent_recording_segment.get_traces(start, end, slice(None) if everything else channels)
 
 
-def check_arguments(precision, memory_limit_mb, num_threads):
-    """Raise ValueError for values that cannot work."""
-    from steadyspike.library.models.inference import PRECISIONS
-
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision={precision!r} is not known; allowed: {', '.join(PRECISIONS)}")
-    if memory_limit_mb is not None and not 0 < memory_limit_mb < np.inf:
-        raise ValueError(f"memory_limit_mb={memory_limit_mb!r}; allowed: above 0, or None")
-    if isinstance(num_threads, bool) or num_threads != int(num_threads) or num_threads < 1:
-        raise ValueError(f"num_threads={num_threads!r}; allowed: an integer of at least 1")
-
-
 def bad_channels(recording, bad_channel_ids) -> np.ndarray:
     """Whether each channel is among those named."""
     named = [] if bad_channel_ids is None else list(bad_channel_ids)
     unknown = [one for one in named if one not in recording.channel_ids]
     if unknown:
-        raise ValueError(
-            f"bad_channel_ids holds {unknown}, which recording does not have; allowed: its channel ids"
-        )
+        refuse("bad_channel_ids", unknown, "channel ids of the recording", part=DeepInterpolateSettings.part)
     return np.isin(recording.channel_ids, named) if named else np.zeros(len(recording.channel_ids), bool)
 
 
-def checked_values(name, values, num_channels):
+def channel_values(settings, name, num_channels):
     """Return center or scale as an array, None as None."""
+    values = getattr(settings, name)
     if values is None:
         return None
     array = np.asarray(values, dtype="float64")
-    if (
-        array.shape != (num_channels,)
-        or not np.isfinite(array).all()
-        or (name == "scale" and array.min() < 0)
-    ):
-        allowed = f"{num_channels} finite numbers" + (", none below 0" if name == "scale" else "")
-        raise ValueError(f"{name}={values!r}; allowed: {allowed}, one for each channel")
+    fits = array.shape == (num_channels,) and np.isfinite(array).all()
+    if not fits or (name == "scale" and array.min() < 0):
+        lowest = ", none below 0" if name == "scale" else ""
+        settings.refuse(name, f"{num_channels} finite numbers{lowest}, one for each channel")
     return array
 
 
@@ -270,8 +270,9 @@ def check_sampling_frequency(source, recording):
     rate = recording.get_sampling_frequency()
     if trained is not None and abs(rate - trained) > RATE_TOLERANCE * trained:
         raise ValueError(
-            f"model={source.name!r} was trained at {trained:g} Hz and recording has {rate:g} Hz; allowed: within "
-            f"{RATE_TOLERANCE:.0%}. Resample the recording, or fine-tune the model on it (init_from=)"
+            f"{DeepInterpolateSettings.part}: model={source.name!r} was trained at {trained:g} Hz and recording has "
+            f"{rate:g} Hz; allowed: within {RATE_TOLERANCE:.0%}. Resample the recording, or fine-tune the model on it "
+            "(init_from=)"
         )
 
 
@@ -281,7 +282,7 @@ def warn_of_unlike_filters(source, recording):
 
     unlike = None if source.keras is not None else filter_mismatch(source.config().extra, recording)
     if unlike is not None:
-        warnings.warn(f"model={source.name!r}: {unlike}", ModelUseWarning, stacklevel=3)
+        warnings.warn(f"model={source.name!r}: {unlike}", ModelUseWarning, stacklevel=4)
 
 
 def layout_for(source, recording, dead):
@@ -295,8 +296,8 @@ def layout_for(source, recording, dead):
     unlike = trained.mismatch(layout.type)
     if unlike is not None:
         raise ValueError(
-            f"model={source.name!r} cannot denoise recording, whose contacts lie otherwise: {unlike}. "
-            "Use a model for this probe, or train one"
+            f"{DeepInterpolateSettings.part}: model={source.name!r} cannot denoise recording, whose contacts lie "
+            f"otherwise: {unlike}; allowed: a model for this probe, or one that you train"
         )
     return layout
 

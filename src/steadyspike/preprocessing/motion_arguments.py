@@ -1,47 +1,108 @@
-"""Arguments of the motion interpolation, checked and brought into one form before any data is read."""
+"""Arguments of the motion interpolation, declared, and brought into one form before any data is read."""
+
+from typing import Any, Literal, Self
 
 import numpy as np
+from pydantic import model_validator
 from spikeinterface.core.motion import Motion
 
-from steadyspike.core.arguments import check_choice, checked_number, checked_times, refuse
+from steadyspike.core.arguments import checked_times, refuse
+from steadyspike.core.settings import Settings, parameter
 from steadyspike.kernels.channels.spatial_interpolation import bin_edges, suitable_sigma
+from steadyspike.preprocessing.dtypes import OutputDtype, dtype_parameter
 
 MOTION_KEYS = ("displacement", "temporal_bins_s", "spatial_bins_um", "direction", "interpolation_method")
 
+TIME_BINS = (
+    "interpolation_time_bin_centers_s",
+    "interpolation_time_bin_edges_s",
+    "interpolation_time_bin_size_s",
+)
 
-def checked_sigma(sigma_um, positions) -> float | list[float]:
+
+class InterpolationSettings(Settings):
+    """Parameters of the nodes that interpolate motion, but for the motion itself."""
+
+    part = "steady_interpolate_motion"
+
+    border_mode: Literal["force_extrapolate", "remove_channels", "force_zeros"] = parameter(
+        "force_extrapolate",
+        """What to do with a contact that moves beyond the outermost contacts. "force_extrapolate": keep all channels
+        and extrapolate. "remove_channels": drop the channels that ever leave; the probe is cut to the remaining ones.
+        "force_zeros": keep all channels, with zeros while a contact is outside""",
+    )
+    spatial_interpolation_method: Literal["kriging", "idw", "nearest"] = parameter(
+        "kriging", "Kriging, inverse distance weights, or the nearest contact"
+    )
+    sigma_um: Literal["auto"] | float | list[float] = parameter(
+        20.0,
+        r"""Length scale of "kriging". "auto": 20, or three quarters of the pitch of sparser contacts. With one value
+        per dimension of the probe the covariance is :math:`\exp(-\sum_d (|a_d - b_d| / \sigma_d)^p)`""",
+        unit="um",
+        gt=0,
+        type_doc='float, sequence of float or "auto"',
+    )
+    p: float = parameter(1.0, 'Exponent of "kriging": 1 exponential, 2 Gaussian', gt=0)
+    num_closest: int = parameter(3, 'Contacts that "idw" uses', ge=1)
+    interpolation_time_bin_centers_s: Any = parameter(
+        None,
+        """Centers of the time bins within which the weights are constant, instead of the motion's. Only one of the
+        three `interpolation_time_bin_*` arguments can be given""",
+        unit="s",
+        type_doc="array, list of one array per segment, or None",
+    )
+    interpolation_time_bin_edges_s: Any = parameter(
+        None,
+        "The same by the bins' edges, two at least",
+        unit="s",
+        type_doc="array, list of one array per segment, or None",
+    )
+    interpolation_time_bin_size_s: float | None = parameter(
+        None, "The same by the width of bins that begin at the first sample of each segment", unit="s", gt=0
+    )
+    dtype: OutputDtype = dtype_parameter()
+    sparse_thresh: float | None = parameter(None, 'Weights of "kriging" below this value become 0', ge=0)
+
+    @model_validator(mode="after")
+    def _one_kind_of_time_bins(self) -> Self:
+        given = [name for name in TIME_BINS if getattr(self, name) is not None]
+        if len(given) > 1:
+            self.refuse(given[0], f"None with {given[1]}: one of them, as each defines the time bins")
+        return self
+
+
+def sigma_for(settings, positions) -> float | list[float]:
     """Return one length scale, or one per dimension of the probe."""
     num_dimensions = positions.shape[1]
-    if isinstance(sigma_um, str) and sigma_um == "auto":
+    if settings.sigma_um == "auto":
         return suitable_sigma(positions)
-    if np.ndim(sigma_um) == 0:
-        return checked_number("sigma_um", sigma_um)
-    if np.shape(sigma_um) != (num_dimensions,):
-        refuse(
-            "sigma_um",
-            sigma_um,
-            f"one value, one for each of the probe's {num_dimensions} dimensions, or 'auto'",
+    if isinstance(settings.sigma_um, list) and len(settings.sigma_um) != num_dimensions:
+        settings.refuse(
+            "sigma_um", f"one value, one for each of the probe's {num_dimensions} dimensions, or 'auto'"
         )
-    return [checked_number("sigma_um", value) for value in sigma_um]
+    return settings.sigma_um
 
 
 def checked_motion(motion, recording, num_dimensions) -> Motion:
     """Return a float64 copy of `motion`, a Motion or its dict, whose arrays may be lists (JSON)."""
     if isinstance(motion, Motion):
         motion = motion.to_dict()
+    part = InterpolationSettings.part
     if not isinstance(motion, dict) or not set(MOTION_KEYS) <= set(motion):
-        refuse("motion", motion, f"a Motion, or its dict with {', '.join(MOTION_KEYS)}")
+        refuse("motion", motion, f"a Motion, or its dict with {', '.join(MOTION_KEYS)}", part)
     direction = motion["direction"]
-    check_choice("motion.direction", direction, ("x", "y", "z")[:num_dimensions])
+    axes = ("x", "y", "z")[:num_dimensions]
+    if direction not in axes:
+        refuse("motion.direction", direction, ", ".join(map(repr, axes)), part)
     displacement = [np.array(array, dtype="float64") for array in motion["displacement"]]
     temporal_bins_s = [
-        checked_times(f"motion.temporal_bins_s[{index}]", times, 1)
+        checked_times(f"motion.temporal_bins_s[{index}]", times, 1, part)
         for index, times in enumerate(motion["temporal_bins_s"])
     ]
     spatial_bins_um = np.array(motion["spatial_bins_um"], dtype="float64")
     if len(displacement) != recording.get_num_segments():
         raise ValueError(
-            f"motion has {len(displacement)} segment(s) and recording {recording.get_num_segments()}; "
+            f"{part}: motion has {len(displacement)} segment(s) and recording {recording.get_num_segments()}; "
             "allowed: as many in both"
         )
     for index, (array, times) in enumerate(zip(displacement, temporal_bins_s, strict=True)):
@@ -50,6 +111,7 @@ def checked_motion(motion, recording, num_dimensions) -> Motion:
                 f"motion.displacement[{index}] of shape {array.shape}",
                 array,
                 f"finite um of shape {(times.size, spatial_bins_um.size)}, (time bins, spatial bins)",
+                part,
             )
     return Motion(displacement, temporal_bins_s, spatial_bins_um, direction, motion["interpolation_method"])
 
@@ -60,36 +122,33 @@ def make_interpolators(motion) -> None:
         motion.make_interpolators()
     except ValueError as error:
         raise ValueError(
-            f"motion can't be interpolated (interpolation_method={motion.interpolation_method!r}): {error}; "
-            "allowed: spatial bins in order, and a method of scipy's RegularGridInterpolator with enough bins"
+            f"{InterpolationSettings.part}: motion can't be interpolated "
+            f"(interpolation_method={motion.interpolation_method!r}): {error}; allowed: spatial bins in order, "
+            "and a method of scipy's RegularGridInterpolator with enough bins"
         ) from error
 
 
-def checked_time_bins(time_bins, recording, motion) -> tuple[dict, list[np.ndarray]]:
-    """Return the `interpolation_time_bin_*` arguments in one form, and the bin edges of each segment."""
-    given = {name: value for name, value in time_bins.items() if value is not None}
-    if len(given) > 1:
-        raise ValueError(
-            f"{' and '.join(given)} are given; allowed: one of them, as each defines the time bins"
-        )
-    if not given:
-        return time_bins, [bin_edges(centers) for centers in motion.temporal_bins_s]
-    ((name, value),) = given.items()
+def time_bins_for(settings, recording, motion) -> tuple[dict, list[np.ndarray]]:
+    """Return the `interpolation_time_bin_*` argument that is given in one form, and the bin edges of each segment."""
+    name = next((one for one in TIME_BINS if getattr(settings, one) is not None), None)
+    if name is None:
+        return {}, [bin_edges(centers) for centers in motion.temporal_bins_s]
     if name == "interpolation_time_bin_size_s":
-        size_s = checked_number(name, value)
-        return {**time_bins, name: size_s}, [regular_edges(segment, size_s) for segment in recording.segments]
-    times = times_per_segment(name, value, recording.get_num_segments(), 2 if "edges" in name else 1)
+        size_s = settings.interpolation_time_bin_size_s
+        return {}, [regular_edges(segment, size_s) for segment in recording.segments]
+    times = times_per_segment(settings, name, recording.get_num_segments(), 2 if "edges" in name else 1)
     edges = times if "edges" in name else [bin_edges(centers) for centers in times]
-    return {**time_bins, name: times}, edges
+    return {name: times}, edges
 
 
-def times_per_segment(name, values, num_segments, min_size) -> list[np.ndarray]:
+def times_per_segment(settings, name, num_segments, min_size) -> list[np.ndarray]:
     """Return one array of times for each segment; plain numbers are the one segment's."""
+    values = getattr(settings, name)
     if len(values) == 0 or np.ndim(values[0]) == 0:
         values = [values]
     if len(values) != num_segments:
-        refuse(name, values, f"times of each of the {num_segments} segment(s) of recording, as a list")
-    return [checked_times(name, times, min_size) for times in values]
+        settings.refuse(name, f"times of each of the {num_segments} segment(s) of recording, as a list")
+    return [checked_times(name, times, min_size, settings.part) for times in values]
 
 
 def regular_edges(segment, size_s) -> np.ndarray:

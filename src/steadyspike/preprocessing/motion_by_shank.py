@@ -4,11 +4,21 @@ import numpy as np
 from spikeinterface.core.core_tools import define_function_handling_dict_from_class
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
 
+from steadyspike.core.arguments import refuse
 from steadyspike.core.probe_layout import shank_of_channels
+from steadyspike.core.settings import document, takes
 from steadyspike.preprocessing.dtypes import cast_traces
+from steadyspike.preprocessing.motion_arguments import InterpolationSettings
 from steadyspike.preprocessing.motion_interpolation import SteadyInterpolateMotionRecording, keep_contacts
 
 
+class InterpolationByShankSettings(InterpolationSettings):
+    """Parameters of `SteadyInterpolateMotionByShankRecording`, those of `SteadyInterpolateMotionRecording`."""
+
+    part = "steady_interpolate_motion_by_shank"
+
+
+@document
 class SteadyInterpolateMotionByShankRecording(BasePreprocessor):
     """Correct each shank by a motion of its own; channels keep their order, ids and properties.
 
@@ -24,22 +34,7 @@ class SteadyInterpolateMotionByShankRecording(BasePreprocessor):
     shanks : array of int, shape (num_channels,), or None, default: None
         Shank of each channel, from 0 to ``len(motions) - 1``. None: as the probe has them, in the order in which the
         channels name them.
-    border_mode : {"force_extrapolate", "remove_channels", "force_zeros"}, default: "force_extrapolate"
-        What to do with a contact that moves beyond the outermost contacts of its shank; see `interpolate_motion`.
-    spatial_interpolation_method : {"kriging", "idw", "nearest"}, default: "kriging"
-        See `interpolate_motion`; so are the arguments that follow.
-    sigma_um : float, sequence of float or "auto", default: 20.0
-        Length scale of "kriging" in um, > 0; see `interpolate_motion`.
-    p : float, default: 1
-        Exponent of "kriging", > 0.
-    num_closest : int, default: 3
-        Contacts that "idw" weighs, >= 1.
-    interpolation_time_bin_centers_s, interpolation_time_bin_edges_s, interpolation_time_bin_size_s
-        Time bins within which the displacement is constant; at most one of them.
-    dtype : dtype or None, default: None
-        Type of the corrected traces.
-    sparse_thresh : float or None, default: None
-        Smaller weights of "kriging" become 0.
+    {settings}
 
     Returns
     -------
@@ -52,40 +47,14 @@ class SteadyInterpolateMotionByShankRecording(BasePreprocessor):
         If the motions are not as many as the shanks, or for the arguments of `interpolate_motion`.
     """
 
-    def __init__(
-        self,
-        recording,
-        motions,
-        shanks=None,
-        border_mode="force_extrapolate",
-        spatial_interpolation_method="kriging",
-        sigma_um=20.0,
-        p=1,
-        num_closest=3,
-        interpolation_time_bin_centers_s=None,
-        interpolation_time_bin_edges_s=None,
-        interpolation_time_bin_size_s=None,
-        dtype=None,
-        sparse_thresh=None,
-    ):
-        arguments = dict(
-            border_mode=border_mode,
-            spatial_interpolation_method=spatial_interpolation_method,
-            sigma_um=sigma_um,
-            p=p,
-            num_closest=num_closest,
-            interpolation_time_bin_centers_s=interpolation_time_bin_centers_s,
-            interpolation_time_bin_edges_s=interpolation_time_bin_edges_s,
-            interpolation_time_bin_size_s=interpolation_time_bin_size_s,
-            dtype=dtype,
-            sparse_thresh=sparse_thresh,
-        )
+    @takes(InterpolationByShankSettings)
+    def __init__(self, recording, motions, shanks=None, settings=None):
         of_channels = checked_shanks(shanks, recording, len(motions))
         parts, channels, targets = [], [], []
         for shank, motion in enumerate(motions):
             members = np.flatnonzero(of_channels == shank)
             part = SteadyInterpolateMotionRecording(
-                recording.select_channels(recording.channel_ids[members]), motion, **arguments
+                recording.select_channels(recording.channel_ids[members]), motion, **settings.values()
             )
             parts.append(part)
             channels.append(members)
@@ -116,16 +85,16 @@ class SteadyInterpolateMotionByShankRecording(BasePreprocessor):
 
 def checked_shanks(shanks, recording, num_motions):
     """Return the shank of each channel, every one of them with a motion."""
+    part = InterpolationByShankSettings.part
     of_channels = shank_of_channels(recording) if shanks is None else np.asarray(shanks)
     if of_channels.shape != (recording.get_num_channels(),) or of_channels.dtype.kind not in "iu":
-        raise ValueError(
-            f"shanks={shanks!r}; allowed: one integer for each of the {recording.get_num_channels()} channels, or None"
-        )
+        allowed = f"one integer for each of the {recording.get_num_channels()} channels, or None"
+        refuse("shanks", shanks, allowed, part)
     found = np.unique(of_channels)
     if not np.array_equal(found, np.arange(num_motions)):
         raise ValueError(
-            f"motions holds {num_motions} motion(s), and the channels lie on the shanks {found.tolist()}; allowed: "
-            "one motion for each shank, counted from 0"
+            f"{part}: motions holds {num_motions} motion(s), and the channels lie on the shanks {found.tolist()}; "
+            "allowed: one motion for each shank, counted from 0"
         )
     return of_channels
 

@@ -4,22 +4,24 @@ import numpy as np
 from spikeinterface.core.core_tools import define_function_handling_dict_from_class
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
 
-from steadyspike.core.arguments import check_choice, checked_count, checked_number, contact_positions
+from steadyspike.core.arguments import contact_positions
+from steadyspike.core.settings import document, takes
 from steadyspike.kernels.channels.banded_weights import apply_weights
-from steadyspike.kernels.channels.spatial_interpolation import METHODS, DisplacementWeights, bin_runs
+from steadyspike.kernels.channels.spatial_interpolation import DisplacementWeights, bin_runs
 from steadyspike.preprocessing.dtypes import cast_traces, resolve_output_dtype
 from steadyspike.preprocessing.motion_arguments import (
+    InterpolationSettings,
     checked_motion,
-    checked_sigma,
-    checked_time_bins,
     make_interpolators,
+    sigma_for,
+    time_bins_for,
 )
 
-BORDER_MODES = ("force_extrapolate", "remove_channels", "force_zeros")
 # Times at once when the borders are checked: bounds the memory of long motions.
 TIMES_PER_CHECK = 2000
 
 
+@document
 class SteadyInterpolateMotionRecording(BasePreprocessor):
     r"""Read the traces where the contacts would be without motion.
 
@@ -42,33 +44,7 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
         `recording.sample_index_to_time`. Samples before the first and after the last time bin take that bin's
         displacement; a motion with one time bin or one spatial bin is constant along it. The node keeps a
         copy.
-    border_mode : {"force_extrapolate", "remove_channels", "force_zeros"}, default: "force_extrapolate"
-        What to do with a contact that moves beyond the outermost contacts:
-
-        * "force_extrapolate": keep all channels and extrapolate.
-        * "remove_channels": drop the channels that ever leave; the probe is cut to the remaining ones.
-        * "force_zeros": keep all channels, with zeros while a contact is outside.
-    spatial_interpolation_method : {"kriging", "idw", "nearest"}, default: "kriging"
-        Kriging, inverse distance weights, or the nearest contact.
-    sigma_um : float, sequence of float or "auto", default: 20.0
-        Length scale of "kriging" in um, > 0. "auto": 20, or three quarters of the pitch of sparser contacts. With one
-        value per dimension of the probe the covariance is :math:`\exp(-\sum_d (|a_d - b_d| / \sigma_d)^p)`.
-    p : float, default: 1
-        Exponent of "kriging", > 0: 1 exponential, 2 Gaussian.
-    num_closest : int, default: 3
-        Contacts that "idw" uses, >= 1.
-    interpolation_time_bin_centers_s : array, or list of one array per segment, optional
-        Centers in s of the time bins within which the weights are constant, instead of the motion's. Only one
-        of the three `interpolation_time_bin_*` arguments can be given.
-    interpolation_time_bin_edges_s : array, or list of one array per segment, optional
-        The same by the bins' edges, two at least.
-    interpolation_time_bin_size_s : float, optional
-        The same by the width of bins that begin at the first sample of each segment, > 0.
-    dtype : dtype or str, optional
-        Sample type of the output. By default that of `recording` when it is float32 or float64, else float32.
-        An integer type rounds and saturates.
-    sparse_thresh : float, optional
-        "kriging" weights below this value become 0, >= 0.
+    {settings}
 
     Raises
     ------
@@ -99,64 +75,41 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
        eNeuro 11(2).
     """
 
-    def __init__(
-        self,
-        recording,
-        motion,
-        border_mode="force_extrapolate",
-        spatial_interpolation_method="kriging",
-        sigma_um=20.0,
-        p=1,
-        num_closest=3,
-        interpolation_time_bin_centers_s=None,
-        interpolation_time_bin_edges_s=None,
-        interpolation_time_bin_size_s=None,
-        dtype=None,
-        sparse_thresh=None,
-    ):
-        check_choice("border_mode", border_mode, BORDER_MODES)
-        check_choice("spatial_interpolation_method", spatial_interpolation_method, METHODS)
-        p = checked_number("p", p)
-        num_closest = checked_count("num_closest", num_closest)
-        if sparse_thresh is not None:
-            sparse_thresh = checked_number("sparse_thresh", sparse_thresh, zero_allowed=True)
-        output_dtype = resolve_output_dtype(recording.get_dtype(), dtype)
+    @takes(InterpolationSettings)
+    def __init__(self, recording, motion, settings):
+        output_dtype = resolve_output_dtype(recording.get_dtype(), settings.dtype)
         positions = contact_positions(recording)
-        sigma_um = checked_sigma(sigma_um, positions)
+        sigma_um = sigma_for(settings, positions)
         motion = checked_motion(motion, recording, positions.shape[1])
-        time_bins = {
-            "interpolation_time_bin_centers_s": interpolation_time_bin_centers_s,
-            "interpolation_time_bin_edges_s": interpolation_time_bin_edges_s,
-            "interpolation_time_bin_size_s": interpolation_time_bin_size_s,
-        }
-        time_bins, edges_s = checked_time_bins(time_bins, recording, motion)
+        time_bins, edges_s = time_bins_for(settings, recording, motion)
 
         # a copy holds the interpolators: a saved chain should not carry scipy's objects
         field = motion.copy()
         make_interpolators(field)
         depths = positions[:, motion.dim]
         targets = np.arange(len(positions))
-        if border_mode == "remove_channels":
+        if settings.border_mode == "remove_channels":
             targets = np.flatnonzero(always_inside(field, depths, edges_s))
             if targets.size == 0:
-                raise ValueError(
-                    "border_mode='remove_channels' would remove all channels: each leaves the probe at some "
-                    "time; allowed with this motion: 'force_extrapolate', 'force_zeros'"
+                settings.refuse(
+                    "border_mode",
+                    "'force_extrapolate' or 'force_zeros', as this would remove all channels: each leaves the probe "
+                    "at some time",
                 )
         channel_ids = recording.channel_ids[targets]
         BasePreprocessor.__init__(self, recording, channel_ids=channel_ids, dtype=output_dtype)
-        if border_mode == "remove_channels":
+        if settings.border_mode == "remove_channels":
             keep_contacts(self, recording, targets)
 
         weights = DisplacementWeights(
             positions,
             motion.dim,
-            spatial_interpolation_method,
+            settings.spatial_interpolation_method,
             sigma_um,
-            p,
-            num_closest,
-            sparse_thresh,
-            extrapolate=border_mode == "force_extrapolate",
+            settings.p,
+            settings.num_closest,
+            settings.sparse_thresh,
+            extrapolate=settings.border_mode == "force_extrapolate",
             targets=targets,
             # integers of 32 bits need the digits of float64
             dtype=np.result_type(output_dtype, "float32"),
@@ -177,14 +130,7 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
         self._kwargs = dict(
             recording=recording,
             motion=motion,
-            border_mode=border_mode,
-            spatial_interpolation_method=spatial_interpolation_method,
-            sigma_um=sigma_um,
-            p=p,
-            num_closest=num_closest,
-            **time_bins,
-            dtype=output_dtype.name,
-            sparse_thresh=sparse_thresh,
+            **settings.saved(sigma_um=sigma_um, **time_bins, dtype=output_dtype.name),
         )
 
 

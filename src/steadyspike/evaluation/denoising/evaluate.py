@@ -141,7 +141,7 @@ def evaluate_deepinterpolation(
     and count as the median elsewhere.
     """
     from steadyspike.library.models.inference import resolve_device
-    from steadyspike.preprocessing.deepinterpolation import bad_channels, check_arguments
+    from steadyspike.preprocessing.deepinterpolation import DeepInterpolateSettings, bad_channels
 
     settings = Settings(
         ms_before=checked_number("ms_before", ms_before),
@@ -155,9 +155,9 @@ def evaluate_deepinterpolation(
         chunk_s=checked_number("chunk_s", chunk_s),
         seed=_at_least("seed", seed, 0),
     )
-    check_arguments(precision, memory_limit_mb, num_threads)
-    resolve_device(device)
     node = dict(device=device, precision=precision, memory_limit_mb=memory_limit_mb, num_threads=num_threads)
+    DeepInterpolateSettings.of(**node)
+    resolve_device(device)
     inputs = Inputs.checked(recording, sorting, clean, (start_s, end_s, duration_s))
     bad = bad_channels(recording, bad_channel_ids)
     with tempfile.TemporaryDirectory(prefix="steadyspike-evaluation-") as folder:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
-PRECISIONS = ("float32", "half")
 # on a GPU at most a quarter of all it has, used or not: blocks must not depend on who else is there
 CPU_LIMIT_MB, GPU_LIMIT_MB = 256.0, 2000.0
 # longer blocks leave the processor's caches, and an accelerator gains nothing from them

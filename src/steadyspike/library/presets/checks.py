@@ -33,7 +33,6 @@ STEP_CHOICES: Choices = {
     "spatial_interpolation_method": ("kriging", "idw", "nearest"),
     "reference": ("global", "single", "local"),
     "operator": ("median", "average"),
-    "steady_bandpass_filter.ftype": ("butter", "bessel"),
 }
 MOTION_CHOICES: Choices = {
     **STEP_CHOICES,
@@ -44,11 +43,6 @@ MOTION_CHOICES: Choices = {
     "center_of_mass.feature": ("ptp", "mean", "energy", "peak_voltage"),
     "weight_method.mode": ("exponential_3d", "gaussian_2d"),
     "reference_displacement": ("mean", "median", "time", "mode_search"),
-}
-# words that a number may be replaced by
-WORDS_TOO: Choices = {
-    "steady_interpolate_motion.sigma_um": ("auto",),
-    "steady_interpolate_motion_by_shank.sigma_um": ("auto",),
 }
 
 POSITIVE = {
@@ -199,8 +193,6 @@ def check_values(
         if declared is not None and name in declared.model_fields:
             if problem := declared.problem(name, value):
                 yield f"{key}.{name}", f"is {value!r}; allowed: {problem}"
-            continue
-        if isinstance(value, str) and value in WORDS_TOO.get(f"{owner}.{name}", ()):
             continue
         if name in parameters:
             words = choices.get(f"{owner}.{name}", choices.get(name, ()))
