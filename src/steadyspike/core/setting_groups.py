@@ -32,6 +32,7 @@ from difflib import get_close_matches
 from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from steadyspike.core.arguments import shown
 from steadyspike.core.settings import Settings, document, parameter
@@ -53,6 +54,11 @@ class Group(Settings):
             super().__init__(**values)
         except ValidationError as error:
             raise ValueError(self._told(error, values)) from None
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Put the table of the parameters in the place of the line ``{settings}`` of the docstring."""
+        document(cls, cls)
 
     @classmethod
     def keywords(cls) -> dict[str, str]:
@@ -113,12 +119,22 @@ class GroupedSettings(Settings):
         return {keyword: name for name, one in cls.groups().items() for keyword in one.keywords()}
 
     @classmethod
-    def defaults(cls) -> dict[str, Any]:
-        """Return the defaults by name, those of the groups too, under their plain keywords."""
-        values = super().defaults()
+    def fields(cls) -> dict[str, FieldInfo]:
+        """Return all parameters by the keywords that callers may use, those of the groups too."""
+        fields = dict(cls.model_fields)
         for one in cls.groups().values():
-            values |= {keyword: one.defaults()[name] for keyword, name in one.keywords().items()}
-        return values
+            fields |= {word: one.model_fields[name] for word, name in one.keywords().items()}
+        return fields
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """Return the defaults by the same keywords."""
+        fields = cls.fields().items()
+        return {
+            name: field.get_default(call_default_factory=True)
+            for name, field in fields
+            if not field.is_required()
+        }
 
     @classmethod
     def of(cls, **values: Any) -> Self:
