@@ -129,9 +129,9 @@ def test_unknown_and_missing_arguments_are_errors_of_the_call():
 
 def test_signature_and_docs_show_the_groups():
     assert str(inspect.signature(train)) == (
-        "(recording, folder=None, *, network: tests_module.NetworkSettings = NetworkSettings(), "
-        "optimizer: tests_module.OptimizerSettings = OptimizerSettings(), devices: int = 1, resume=False, **parameters)"
-    ).replace("tests_module", __name__)
+        "(recording, folder=None, *, network: 'NetworkSettings | dict' = NetworkSettings(), "
+        "optimizer: 'OptimizerSettings | dict' = OptimizerSettings(), devices: int = 1, resume=False, **parameters)"
+    )
     assert (
         """
     network : NetworkSettings or dict

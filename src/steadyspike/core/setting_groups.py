@@ -212,7 +212,11 @@ def takes_groups(
         own = inspect.signature(function)
         others = list(own.parameters.values())
         position = list(own.parameters).index(argument)
-        declared = [one.replace(kind=one.KEYWORD_ONLY) for one in settings_class.parameters()]
+        kinds = {name: f"{one.__name__} | dict" for name, one in settings_class.groups().items()}
+        declared = [
+            one.replace(kind=one.KEYWORD_ONLY, annotation=kinds.get(one.name, one.annotation))
+            for one in settings_class.parameters()
+        ]
         rest = inspect.Parameter(REST, inspect.Parameter.VAR_KEYWORD)
         known = {*settings_class.model_fields, *settings_class.keywords()}
 

@@ -76,7 +76,7 @@ class OptimizerSettings(Group):
         None, "Steps in all; None: 5000, or 1000 with `init_from`, unless there is `max_time_s`", ge=1
     )
     max_time_s: float | None = parameter(
-        None, "Wall-clock budget of the training, evaluations included; None: none", unit="s", gt=0
+        None, "Wall-clock budget in s of the training, evaluations included; None: none", unit="s", gt=0
     )
     batch_size: int = parameter(4, "Windows in a step", ge=1)
     learning_rate: float | None = parameter(
@@ -141,7 +141,7 @@ class DataSettings(Group):
 
     train_start_s: float | None = parameter(
         None,
-        "What is trained on: start, end and duration on the time line of all segments of all recordings one after "
+        "What is trained on: start, end and duration in s on the time line of all segments of all recordings one after "
         "another. None: all but what is held out",
         unit="s",
         ge=0,
@@ -150,7 +150,7 @@ class DataSettings(Group):
     train_duration_s: float | None = parameter(None, "As `train_start_s`", unit="s", ge=0)
     test_start_s: float | None = parameter(
         None,
-        "What is held out, likewise. None: the last tenth of each stretch of training, 30 s at most, or all of "
+        "What is held out, in s likewise. None: the last tenth of each stretch of training, 30 s at most, or all of "
         "`test_recordings`",
         unit="s",
         ge=0,
@@ -161,7 +161,7 @@ class DataSettings(Group):
     pre_ms: float = parameter(1.0, "Context before the hidden samples", unit="ms", gt=0)
     post_ms: float = parameter(
         1.0,
-        'Context after them; "blindspot" sees as much on both sides, at least the larger of them',
+        'Context after them, in ms; "blindspot" sees as much on both sides, at least the larger of them',
         unit="ms",
         gt=0,
     )
