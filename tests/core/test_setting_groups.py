@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 import pytest
 
-from steadyspike.core.setting_groups import Group, GroupedSettings, as_in, group, takes_groups
-from steadyspike.core.settings import parameter, settings_of
+from steadyspike.core.setting_groups import Group, GroupedSettings, group, takes_groups
+from steadyspike.core.settings import parameter, parameter_of, settings_of
 
 
 class NetworkSettings(Group):
@@ -26,7 +26,7 @@ class OptimizerSettings(Group):
 
 
 class FewSteps(OptimizerSettings):
-    max_steps: int = as_in(OptimizerSettings, "max_steps", 10)
+    max_steps: int = parameter_of(OptimizerSettings, "max_steps", 10)
 
 
 class Training(GroupedSettings):

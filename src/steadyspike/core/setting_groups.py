@@ -31,7 +31,7 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any, ClassVar, Self, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from steadyspike.core.arguments import shown
@@ -87,17 +87,6 @@ def group(group_class: type[Group], doc: str) -> Any:
     kind = f"{group_class.__name__} or dict"
     return parameter(
         group_class(), doc, type_doc=kind, allowed=f"{kind} of {', '.join(group_class.model_fields)}"
-    )
-
-
-def as_in(settings_class: type[Settings], name: str, default: Any) -> Any:
-    """Declare a parameter as other settings do, with another default."""
-    field = settings_class.model_fields[name]
-    return Field(
-        default,
-        description=field.description,
-        json_schema_extra=field.json_schema_extra,
-        validate_default=False,
     )
 
 
@@ -214,8 +203,8 @@ def takes_groups(
         position = list(own.parameters).index(argument)
         kinds = {name: f"{one.__name__} | dict" for name, one in settings_class.groups().items()}
         declared = [
-            one.replace(kind=one.KEYWORD_ONLY, annotation=kinds.get(one.name, one.annotation))
-            for one in settings_class.parameters()
+            one.replace(annotation=kinds.get(one.name, one.annotation))
+            for one in settings_class.parameters(others[position].kind)
         ]
         rest = inspect.Parameter(REST, inspect.Parameter.VAR_KEYWORD)
         known = {*settings_class.model_fields, *settings_class.keywords()}

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from steadyspike.core.environment import versions
-from steadyspike.core.setting_groups import GroupedSettings, as_in, group, takes_groups
-from steadyspike.core.settings import parameter
+from steadyspike.core.setting_groups import GroupedSettings, group, takes_groups
+from steadyspike.core.settings import parameter, parameter_of
 from steadyspike.library.models.config import NetworkConfig
 from steadyspike.library.models.inference import torch_threads
 from steadyspike.library.models.waveforms import (
@@ -43,9 +43,9 @@ WEIGHT_DECAY = 1e-4
 class AutoencoderEpochs(EpochSettings):
     """As of other networks of waveforms, with defaults of its own; the learning rate falls to nothing by a cosine."""
 
-    max_epochs: int = as_in(EpochSettings, "max_epochs", 60)
-    patience: int = as_in(EpochSettings, "patience", 8)
-    learning_rate: float = as_in(EpochSettings, "learning_rate", 3e-3)
+    max_epochs: int = parameter_of(EpochSettings, "max_epochs", 60)
+    patience: int = parameter_of(EpochSettings, "patience", 8)
+    learning_rate: float = parameter_of(EpochSettings, "learning_rate", 3e-3)
 
 
 class WaveformAutoencoderTraining(GroupedSettings):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from steadyspike.library.hub.cards import license_metadata, licenses_told, table, tags_of
 
 if TYPE_CHECKING:
-    from steadyspike.library.models.deepinterpolation import ModelConfig
     from steadyspike.library.models.config import FolderConfig
+    from steadyspike.library.models.deepinterpolation import ModelConfig
     from steadyspike.library.models.spikes import SpikeDetectorConfig, WaveformDenoiserConfig
     from steadyspike.library.models.waveforms import (
         SpikeClassifierConfig,

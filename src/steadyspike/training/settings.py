@@ -121,11 +121,6 @@ class OptimizerSettings(Group):
     def _keras_names(cls, value: Any) -> Any:
         return LOSS_ALIASES.get(value, value) if isinstance(value, str) else value
 
-    @field_validator("train_layers", mode="before")
-    @classmethod
-    def _patterns(cls, value: Any) -> Any:
-        return list(value) if isinstance(value, tuple) else value
-
 
 class DataSettings(Group):
     """What of recordings a DeepInterpolation network sees: `data` of `train_deepinterpolation`.

@@ -93,11 +93,6 @@ class SpikeClassifierTraining(GroupedSettings):
     license_name: License = LICENSE_NAME
     data_license: DataLicense = DATA_LICENSE
 
-    @field_validator("spike_fractions", mode="before")
-    @classmethod
-    def _pair(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
-
     @field_validator("spike_fractions")
     @classmethod
     def _in_order(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
@@ -151,8 +146,6 @@ def train_spike_classifier(
     nbefore = data.usual_peak(training) if settings.nbefore is None else settings.nbefore
     last = training.waveforms.shape[1] - 1
     if nbefore > last:
-        raise ValueError(
-            f"{settings.part}: nbefore={nbefore}; allowed: 0 to {last}, a sample of the waveforms"
-        )
+        settings.refuse("nbefore", f"0 to {last}, a sample of the waveforms")
     run = ClassifierRun(training, held_out, NETWORKS[settings.network.name], settings)
     return run.carry_out(nbefore, "given" if validation is not None else "a fifth of the training waveforms")

@@ -152,9 +152,8 @@ def train_spike_detector(
     known = [known_spikes(*pair) for pair in zip(recordings, sortings, strict=True)]
     labelled = [label_candidates(one, config, settings.least_snr) for one in known]
     if not any((one.labels == 1).any() for one in labelled):
-        raise ValueError(
-            f"{settings.part}: least_snr={settings.least_snr}; allowed: less than some spikes at candidates have, "
-            "but sortings have none"
+        settings.refuse(
+            "least_snr", "what some spikes at candidates have at least; those of sortings have less"
         )
     network, scores = _fit(known, labelled, config, settings.optimizer, progress_bar)
     notes = {

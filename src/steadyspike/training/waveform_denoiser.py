@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from steadyspike.core.environment import versions
-from steadyspike.core.setting_groups import GroupedSettings, as_in, group, takes_groups
-from steadyspike.core.settings import parameter
+from steadyspike.core.setting_groups import GroupedSettings, group, takes_groups
+from steadyspike.core.settings import parameter, parameter_of
 from steadyspike.kernels.spikes.contact_features import neighbour_lists
 from steadyspike.library.models.config import NetworkConfig
 from steadyspike.library.models.spikes import WaveformDenoiserConfig, WaveformDenoiserModel
@@ -49,8 +49,8 @@ class Spikes(NamedTuple):
 class DenoiserSteps(StepSettings):
     """As of other networks of spikes, with defaults of its own."""
 
-    steps: int = as_in(StepSettings, "steps", 3000)
-    batch_size: int = as_in(StepSettings, "batch_size", 512)
+    steps: int = parameter_of(StepSettings, "steps", 3000)
+    batch_size: int = parameter_of(StepSettings, "batch_size", 512)
 
 
 class WaveformDenoiserTraining(GroupedSettings):
