@@ -14,6 +14,7 @@ import spikeinterface.full as si
 from markdown_code import blocks
 
 import steadyspike
+from steadyspike.core.settings import settings_of
 from steadyspike.simulation.drift import simulate_drifting_recording
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -82,12 +83,12 @@ def test_documented_defaults_are_the_real_ones(path):
     module, name = path.rsplit(".", 1)
     documented = getattr(import_module(module), name)
     arguments = getattr(documented, "run", documented)
-    parameters = inspect.signature(arguments).parameters
+    defaults = {name: one.default for name, one in inspect.signature(arguments).parameters.items()}
+    for group in getattr(settings_of(documented), "groups", dict)().values():
+        defaults |= group.defaults()
     texts = inspect.getdoc(documented) + "\n" + inspect.cleandoc(getattr(documented, "params_doc", ""))
     stated = re.findall(r"^ *(\w+) ?:[^\n]*default: ([^\n]+)$", texts, re.MULTILINE)
     wrong = {
-        name: (text, parameters[name].default)
-        for name, text in stated
-        if ast.literal_eval(text) != parameters[name].default
+        name: (text, defaults[name]) for name, text in stated if ast.literal_eval(text) != defaults[name]
     }
     assert not wrong

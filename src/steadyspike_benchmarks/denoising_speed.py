@@ -244,22 +244,15 @@ def untrained(recording: Any, name: str, folder: Path) -> Any:
     from steadyspike.library.models.folder import load_model
     from steadyspike.networks.linear import RidgeInterpolator
     from steadyspike.training.plan import choose_network
+    from steadyspike.training.settings import DeepInterpolationTraining
 
     if not folder.is_dir():
-        kind = {
-            "network": None,
-            "size": None,
-            "network_kwargs": None,
-            "normalization": None,
-            **NETWORKS[name],
-        }
         network: Any
         if name == RIDGE:
             layout_type = layout_of(recording).type
             network = RidgeInterpolator(layout_type.unit)
         else:
-            frames = dict.fromkeys(("pre_frame", "post_frame", "pre_post_omission"))
-            chosen = choose_network([recording], None, kind, frames, (1.0, 1.0), 0)
+            chosen = choose_network([recording], None, DeepInterpolationTraining.of(**NETWORKS[name]))
             network, layout_type = chosen.network, chosen.layout_type
         config = config_of(network, layout_type, recording.get_sampling_frequency())
         DeepInterpolationModel(network.eval(), config).save(folder)

@@ -157,16 +157,16 @@ def test_large_spikes_are_grouped(recording_and_sorting):
 @pytest.mark.parametrize(
     ("train", "kwargs", "message"),
     [
-        (train_spike_detector, dict(steps=0), "steps is 0"),
-        (train_spike_detector, dict(batch_size=3), "batch_size is 3"),
-        (train_spike_detector, dict(learning_rate=0.0), "learning_rate is 0.0"),
-        (train_spike_detector, dict(least_snr=100.0), "least_snr=100.0"),
-        (train_waveform_denoiser, dict(energy=1.0), "energy is 1.0"),
-        (train_waveform_denoiser, dict(steps=0), "steps is 0"),
+        (train_spike_detector, dict(steps=0), "steps=0; allowed: a whole number >= 1"),
+        (train_spike_detector, dict(batch_size=3), "batch_size=3; allowed: a whole number >= 4"),
+        (train_spike_detector, dict(learning_rate=0.0), "learning_rate=0.0; allowed"),
+        (train_spike_detector, dict(least_snr=100.0), "least_snr=100.0; allowed"),
+        (train_waveform_denoiser, dict(energy=1.0), "energy=1.0; allowed: a number > 0 and < 1"),
+        (train_waveform_denoiser, dict(steps=0), "steps=0; allowed: a whole number >= 1"),
     ],
 )
 def test_plans_that_cannot_work_are_refused(recording_and_sorting, train, kwargs, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"^{train.__name__}: {message}"):
         train(*recording_and_sorting[:2], **kwargs)
 
 

@@ -1,24 +1,32 @@
 """`train_deepinterpolation` learns, goes on after a kill as if nothing had happened, and refuses what cannot work."""
 
+import inspect
 import json
 import os
+import pydoc
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 from training_signals import FAST, recording_of, traces_of
 
+from steadyspike.core.normalization import METHODS
 from steadyspike.core.stretches import Stretch
 from steadyspike.library.models.config import ModelError
 from steadyspike.library.models.folder import load_model
 from steadyspike.library.models.provenance import seconds_in_both
+from steadyspike.networks.blindspot import SIZES
 from steadyspike.training import loop, run
 from steadyspike.training.deepinterpolation import train_deepinterpolation
-from steadyspike.training.plan import choose_layers
+from steadyspike.training.devices import PRECISIONS
+from steadyspike.training.losses import LOSSES
+from steadyspike.training.plan import DEFAULTS, TRAINED_NETWORKS, choose_layers
+from steadyspike.training.settings import DeepInterpolationTraining, NetworkSettings, OptimizerSettings
 
 EVERYTHING = [Stretch(0, 0, 0, 12_000)]
 
@@ -245,7 +253,9 @@ def test_a_model_for_another_layout_is_refused(whole, tmp_path):
         train_deepinterpolation(recording, tmp_path / "model", init_from="hf:lab")
     with pytest.raises(ModelError, match="no model 'nothing'"):
         train_deepinterpolation(recording, tmp_path / "model", init_from="nothing")
-    with pytest.raises(ValueError, match="size, pre_frame: decided by the model in init_from"):
+    with pytest.raises(
+        ValueError, match="size, pre_frame; allowed: not with init_from, whose model decides on them"
+    ):
         train_deepinterpolation(recording, tmp_path / "model", init_from=whole, size="tiny", pre_frame=3)
     with pytest.raises(ValueError, match="mean the same"):
         train_deepinterpolation(recording, tmp_path / "model", init_from=whole, existing_model_path=whole)
@@ -339,35 +349,89 @@ def test_the_callers_random_numbers_stay(tmp_path):
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_groups_and_plain_keywords_are_the_same_run(whole, tmp_path):
+    network, optimizer, data = (
+        {name: FAST[name] for name in names}
+        for names in (
+            ("size",),
+            ("max_steps", "batch_size"),
+            ("pre_ms", "post_ms", "chunk_frames", "test_windows", "gap_s"),
+        )
+    )
+    others = {"device": "cpu", "progress_bar": False}
+    model = train_deepinterpolation(
+        recording_of(),
+        tmp_path / "model",
+        network=NetworkSettings(name="blindspot", **network),
+        optimizer=OptimizerSettings(**optimizer),
+        data=data,
+        **others,
+    )
+    assert_same(model, whole)
+    with pytest.raises(
+        ValueError, match="max_steps=3; allowed: only one of both, and optimizer says max_steps=40"
+    ):
+        train_deepinterpolation(recording_of(), tmp_path / "other", optimizer=optimizer, max_steps=3)
+    with pytest.raises(TypeError, match="takes no argument 'max_step'; did you mean max_steps"):
+        train_deepinterpolation(recording_of(), tmp_path / "other", max_step=3)
+
+
+def test_what_is_declared_is_what_there_is():
+    fields = DeepInterpolationTraining.fields()
+    sizes = {
+        name: get_args(get_args(fields[name].annotation)[0]) for name in ("network", "size", "normalization")
+    }
+    assert set(sizes["network"]) == set(TRAINED_NETWORKS) == set(DEFAULTS)
+    assert set(sizes["size"]) == set(SIZES)
+    assert sizes["normalization"] == METHODS
+    assert set(get_args(fields["loss"].annotation)) == set(LOSSES)
+    assert set(get_args(fields["precision"].annotation)) == {"auto", *PRECISIONS}
+
+
+def test_help_can_be_read():
+    assert len(inspect.signature(train_deepinterpolation).parameters) <= 18
+    text = pydoc.plain(pydoc.render_doc(train_deepinterpolation))
+    # each group, with what it holds below it, indented
+    for name in ("network", "optimizer", "data"):
+        group = DeepInterpolationTraining.groups()[name]
+        place = text.index(f"\n        {name} : {group.__name__} or dict\n")
+        for field in group.model_fields:
+            place = text.index(f"\n            {field} : ", place)
+    assert max(map(len, text.splitlines()[6:])) <= 125
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"loss": "huber"}, "loss='huber' is not known; allowed: mae, mse, charbonnier"),
-        ({"size": "huge"}, "size='huge' is not known; allowed: tiny, small, base"),
-        ({"network": "transformer"}, "network='transformer' is not known; allowed: blindspot, unet"),
-        ({"network": "unet_single_ephys_1024", "size": "tiny"}, "size='tiny' is for 'blindspot'"),
+        ({"loss": "huber"}, "loss='huber'; allowed: 'mse', 'mae' or 'charbonnier'"),
+        ({"size": "huge"}, "size='huge'; allowed: 'tiny', 'small', 'base' or None"),
+        ({"network": "transformer"}, "network='transformer'; allowed: 'blindspot', 'unet_single_ephys_1024'"),
+        (
+            {"network": "unet_single_ephys_1024", "size": "tiny"},
+            "size='tiny'; allowed: None, as only 'blindspot' has sizes",
+        ),
         ({"network_kwargs": {"colour": 1}}, "network_kwargs=.*colour"),
-        ({"train_layers": "first"}, "train_layers='first' is not known; allowed: 'all', 'last'"),
-        ({"train_layers": ["nothing"]}, "matches no parameter; there are: encoder.weight"),
-        ({"train_layers": ["("]}, "invalid pattern"),
-        ({"normalization": "zscore"}, "normalization='zscore' is not known; allowed: channel, global, none"),
-        ({"max_steps": 0}, "max_steps=0 must be a whole number, 1 or more"),
-        ({"batch_size": 2.5}, "batch_size=2.5 must be a whole number"),
-        ({"max_time_s": -1}, "max_time_s=-1 must be above 0"),
-        ({"learning_rate": float("nan")}, "learning_rate=nan must be above 0 and finite"),
-        ({"focus": -1}, "focus=-1 must be 0 or more"),
-        ({"pre_ms": 0}, "pre_ms=0 must be above 0"),
-        ({"post_frame": 0}, "post_frame=0 must be a whole number, 1 or more"),
-        ({"gap_s": -1}, "gap_s=-1 must be 0 or more"),
+        ({"train_layers": "first"}, "train_layers='first'; allowed: 'all', 'last' or a list"),
+        ({"train_layers": ["nothing"]}, "matches no parameter; allowed: the start of one of encoder.weight"),
+        ({"train_layers": ["("]}, "allowed: valid patterns"),
+        ({"normalization": "zscore"}, "normalization='zscore'; allowed: 'channel', 'global', 'none'"),
+        ({"max_steps": 0}, "max_steps=0; allowed: a whole number >= 1"),
+        ({"batch_size": 2.5}, "batch_size=2.5; allowed: a whole number"),
+        ({"max_time_s": -1}, "max_time_s=-1; allowed: a number > 0 s"),
+        ({"learning_rate": float("nan")}, "learning_rate=nan; allowed: a number > 0"),
+        ({"focus": -1}, "focus=-1; allowed: a number >= 0"),
+        ({"pre_ms": 0}, "pre_ms=0; allowed: a number > 0 ms"),
+        ({"post_frame": 0}, "post_frame=0; allowed: a whole number >= 1"),
+        ({"gap_s": -1}, "gap_s=-1; allowed: a number >= 0 s"),
         ({"gap_s": 5.0}, "leave nothing to train on"),
         ({"test_duration_s": 0.001}, "leave nothing to test on"),
-        ({"train_end_s": 99}, "train_end_s=99 must lie within 0 and the 1.2 s"),
+        ({"train_end_s": 99}, "train_end_s=99.0; allowed: 0 to 1.2 s"),
         ({"device": "abacus"}, "device='abacus' is not known"),
-        ({"precision": "int4"}, "precision='int4' is not known; allowed: auto, float32"),
-        ({"precision": "bfloat16"}, "precision='bfloat16' is for cuda"),
-        ({"devices": 0}, "devices=0 must be a whole number"),
-        ({"recordings": []}, "recordings is empty"),
-        ({"recordings": ["raw.bin"]}, r"recordings\[0\]='raw.bin' is no recording"),
+        ({"precision": "int4"}, "precision='int4'; allowed: 'auto', 'float32'"),
+        ({"precision": "bfloat16"}, "precision='bfloat16'; allowed on cpu"),
+        ({"devices": 0}, "devices=0; allowed: a whole number >= 1"),
+        ({"recordings": []}, r"recordings=\[\]; allowed: one recording"),
+        ({"recordings": ["raw.bin"]}, r"recordings\[0\]='raw.bin'; allowed: a recording"),
     ],
 )
 def test_refusals_come_before_any_data_is_read(arguments, message, tmp_path, monkeypatch):

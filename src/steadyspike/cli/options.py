@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import sys
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import typer
 
 from steadyspike.cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from steadyspike.core.setting_groups import GroupedSettings
+
+Command = TypeVar("Command", bound=Callable[..., None])
 
 Jobs = Annotated[
     int | None,
@@ -73,3 +81,67 @@ def _is_positive(text: str) -> bool:
         return float(text) > 0
     except ValueError:
         return False
+
+
+def declared_options(
+    settings: type[GroupedSettings],
+    options: Mapping[str, tuple[str, str | None]],
+    others: Mapping[str, str],
+) -> Callable[[Command], Command]:
+    """Give a command options whose type, default and help are those of declared parameters.
+
+    Parameters
+    ----------
+    settings : type
+        The declaration.
+    options : mapping
+        By plain keyword: the name of the option, and the panel of the help that it is in.
+    others : mapping
+        Options of the command that stand for other keywords, by keyword.
+
+    Returns
+    -------
+    decorate : callable
+        For a command with ``**arguments``, which then holds the values by plain keyword.
+    """
+    fields, defaults = settings.fields(), settings.defaults()
+    flags = {**others, **{name: flag for name, (flag, _) in options.items()}}
+
+    def option(name: str, flag: str, panel: str | None) -> inspect.Parameter:
+        kind, choices = _type_of(fields[name].annotation)
+        info = typer.Option(
+            flag,
+            help=_help(fields[name].description or "", flags),
+            metavar="|".join(choices) or None,
+            rich_help_panel=panel,
+        )
+        kind = kind if defaults[name] is not None else kind | None
+        keyword_only = inspect.Parameter.KEYWORD_ONLY
+        return inspect.Parameter(name, keyword_only, default=defaults[name], annotation=Annotated[kind, info])
+
+    def decorate(command: Command) -> Command:
+        own = inspect.signature(command, eval_str=True)
+        others = [one for one in own.parameters.values() if one.kind is not one.VAR_KEYWORD]
+        added = [option(name, *where) for name, where in options.items()]
+        command.__signature__ = own.replace(parameters=[*others, *added])  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+def _type_of(annotation: Any) -> tuple[Any, list[str]]:
+    """Return the type of an option, and what is allowed where that is a few texts."""
+    if get_origin(annotation) is Literal:
+        return str, [str(one) for one in get_args(annotation)]
+    members = get_args(annotation) if get_origin(annotation) is not None else (annotation,)
+    (member,) = (one for one in members if one is not type(None))
+    return (member, []) if member is annotation else _type_of(member)
+
+
+def _help(text: str, flags: Mapping[str, str]) -> str:
+    """Say what a parameter is in the words of the command line."""
+    words = re.sub(r"`+([^`]+)`+", lambda found: flags.get(found[1], found[1]), text)
+    words = re.sub(r"\bNone: (\S)", lambda found: f"Default: {found[1]}", words).replace(
+        "; Default", ". Default"
+    )
+    return words.rstrip(".").replace("[", r"\[") + "."

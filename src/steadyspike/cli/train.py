@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from steadyspike.cli.errors import Debug, UsageError, clear_errors, refusals, say
-from steadyspike.cli.options import Device, ProgressBar, job_kwargs, parse_duration, parse_settings
+from steadyspike.cli.options import (
+    Device,
+    ProgressBar,
+    declared_options,
+    job_kwargs,
+    parse_duration,
+    parse_settings,
+)
 from steadyspike.cli.reading import (
     Preprocess,
     ProbeFile,
@@ -21,6 +28,7 @@ from steadyspike.cli.reading import (
     Stream,
     TrustPickle,
 )
+from steadyspike.training.settings import DeepInterpolationTraining
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
@@ -51,34 +59,42 @@ same command goes on from there.
 
 NETWORK, TRAINING, HELD_OUT, WRITING = "Network", "Training", "Time", "Writing"
 
-ARGUMENTS = (
-    *("train_start_s", "train_end_s", "train_duration_s", "test_start_s", "test_end_s", "test_duration_s"),
-    *("network", "size", "network_kwargs", "init_from", "train_layers", "pre_ms", "post_ms"),
-    *(
-        "loss",
-        "focus",
-        "learning_rate",
-        "batch_size",
-        "patience",
-        "seed",
-        "device",
-        "devices",
-        "precision",
-        "data_license",
-    ),
-)
-RENAMED = {
-    "pre_post_omission": "--omission",
-    "max_steps": "--steps",
-    "max_time_s": "--max-time",
-    "num_readers": "--readers",
-    "overwrite=True with resume=False": "--restart",
-    "network_kwargs": "--network-option",
-    "license_name": "--license",
-    **{name: f"--{name.removesuffix('_s').replace('_', '-')}" for name in ARGUMENTS if name.endswith("_s")},
+OPTIONS: dict[str, tuple[str, str | None]] = {
+    "license_name": ("--license", WRITING),
+    "data_license": ("--data-license", WRITING),
+    "network": ("--network", NETWORK),
+    "size": ("--size", NETWORK),
+    "pre_ms": ("--pre-ms", NETWORK),
+    "post_ms": ("--post-ms", NETWORK),
+    "pre_post_omission": ("--omission", NETWORK),
+    "max_steps": ("--steps", TRAINING),
+    "loss": ("--loss", TRAINING),
+    "focus": ("--focus", TRAINING),
+    "learning_rate": ("--learning-rate", TRAINING),
+    "batch_size": ("--batch-size", TRAINING),
+    "seed": ("--seed", TRAINING),
+    "train_start_s": ("--train-start", HELD_OUT),
+    "train_end_s": ("--train-end", HELD_OUT),
+    "train_duration_s": ("--train-duration", HELD_OUT),
+    "test_start_s": ("--test-start", HELD_OUT),
+    "test_end_s": ("--test-end", HELD_OUT),
+    "test_duration_s": ("--test-duration", HELD_OUT),
+    "gap_s": ("--gap", HELD_OUT),
+    "devices": ("--devices", None),
+    "precision": ("--precision", None),
+    "num_readers": ("--readers", None),
 }
+"""Options that are as parameters are declared: by plain keyword, with the panel of the help that they are in."""
+
+OTHERS = {
+    **{"init_from": "--init-from", "network_kwargs": "--network-option", "train_layers": "--train-layers"},
+    **{"max_time_s": "--max-time", "patience": "--patience", "device": "--device"},
+    **{"test_recordings": "--test-recording", "overwrite=True with resume=False": "--restart"},
+}
+"""Options that are read in a way of their own."""
 
 
+@declared_options(DeepInterpolationTraining, OPTIONS, OTHERS)
 def train(
     recordings: Annotated[
         list[Path],
@@ -88,17 +104,6 @@ def train(
         Path,
         typer.Option("--output", "-o", help="Model folder; complete or not at all.", rich_help_panel=WRITING),
     ],
-    license_name: Annotated[
-        str, typer.Option("--license", help="Of the weights, for the card.", rich_help_panel=WRITING)
-    ] = "unknown",
-    data_license: Annotated[
-        str | None,
-        typer.Option(
-            "--data-license",
-            help="Of the recordings, for the card. Default: not told.",
-            rich_help_panel=WRITING,
-        ),
-    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a model folder.", rich_help_panel=WRITING)
     ] = False,
@@ -118,16 +123,6 @@ def train(
             rich_help_panel=NETWORK,
         ),
     ] = None,
-    network: Annotated[
-        str | None,
-        typer.Option(
-            "--network", help="blindspot (default) or unet_single_ephys_1024.", rich_help_panel=NETWORK
-        ),
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option("--size", help="Of blindspot: tiny, small (default) or base.", rich_help_panel=NETWORK),
-    ] = None,
     network_option: Annotated[
         list[str] | None,
         typer.Option(
@@ -135,24 +130,6 @@ def train(
             metavar="KEY=VALUE",
             help="Argument of the network, as centre=1.",
             rich_help_panel=NETWORK,
-        ),
-    ] = None,
-    pre_ms: Annotated[
-        float, typer.Option("--pre-ms", help="Seen before the gap.", rich_help_panel=NETWORK)
-    ] = 1.0,
-    post_ms: Annotated[
-        float, typer.Option("--post-ms", help="Seen after the gap.", rich_help_panel=NETWORK)
-    ] = 1.0,
-    omission: Annotated[
-        int | None,
-        typer.Option("--omission", help="Hidden samples on each side. Default: 1.", rich_help_panel=NETWORK),
-    ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            "--steps",
-            help="Default: 5000, or 1000 with --init-from, unless there is --max-time.",
-            rich_help_panel=TRAINING,
         ),
     ] = None,
     max_time: Annotated[
@@ -167,24 +144,6 @@ def train(
             rich_help_panel=TRAINING,
         ),
     ] = None,
-    loss: Annotated[
-        str, typer.Option("--loss", help="mse, mae or charbonnier.", rich_help_panel=TRAINING)
-    ] = "mse",
-    focus: Annotated[
-        float | None,
-        typer.Option(
-            "--focus",
-            help="How much more spikes weigh. Default: what suits the network.",
-            rich_help_panel=TRAINING,
-        ),
-    ] = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option("--learning-rate", help="Default: what suits the network.", rich_help_panel=TRAINING),
-    ] = None,
-    batch_size: Annotated[
-        int, typer.Option("--batch-size", help="Windows in a step.", rich_help_panel=TRAINING)
-    ] = 4,
     patience: Annotated[
         int,
         typer.Option(
@@ -192,55 +151,12 @@ def train(
             help="Evaluations without a gain before it stops; 0: never.",
             rich_help_panel=TRAINING,
         ),
-    ] = 10,
-    seed: Annotated[
-        int, typer.Option("--seed", help="Of weights and windows.", rich_help_panel=TRAINING)
-    ] = 0,
-    device: Device = "auto",
-    devices: Annotated[
-        int, typer.Option("--devices", help="Above 1: Lightning Fabric, as many processes.")
-    ] = 1,
-    precision: Annotated[
-        str,
-        typer.Option("--precision", help="float32, bfloat16, float16; auto: a half precision on cuda."),
-    ] = "auto",
-    readers: Annotated[int, typer.Option("--readers", help="Threads that read recordings.")] = 1,
-    train_start: Annotated[
-        float | None,
-        typer.Option(
-            "--train-start",
-            help="In s, on the time line of all recordings after one another.",
-            rich_help_panel=HELD_OUT,
-        ),
-    ] = None,
-    train_end: Annotated[
-        float | None, typer.Option("--train-end", help="In s.", rich_help_panel=HELD_OUT)
-    ] = None,
-    train_duration: Annotated[
-        float | None, typer.Option("--train-duration", help="In s.", rich_help_panel=HELD_OUT)
-    ] = None,
-    test_start: Annotated[
-        float | None,
-        typer.Option(
-            "--test-start",
-            help="What is held out, in s. Default: the last tenth, 30 s at most.",
-            rich_help_panel=HELD_OUT,
-        ),
-    ] = None,
-    test_end: Annotated[
-        float | None, typer.Option("--test-end", help="In s.", rich_help_panel=HELD_OUT)
-    ] = None,
-    test_duration: Annotated[
-        float | None, typer.Option("--test-duration", help="In s.", rich_help_panel=HELD_OUT)
-    ] = None,
+    ] = DeepInterpolationTraining.defaults()["patience"],
     test_recording: Annotated[
         list[Path] | None,
         typer.Option("--test-recording", help="Held out instead.", rich_help_panel=HELD_OUT),
     ] = None,
-    gap: Annotated[
-        float,
-        typer.Option("--gap", help="In s, around what is held out; not used.", rich_help_panel=HELD_OUT),
-    ] = 1.0,
+    device: Device = "auto",
     preprocess: Preprocess = "auto",
     stream: Stream = None,
     segment: Segment = None,
@@ -250,6 +166,7 @@ def train(
     trust_pickle: TrustPickle = False,
     progress_bar: ProgressBar = None,
     debug: Debug = False,
+    **arguments: Any,
 ) -> None:
     """Train a DeepInterpolation model on recordings, or fine-tune one.
 
@@ -259,19 +176,13 @@ def train(
     with clear_errors(debug):
         from steadyspike.core.environment import job_defaults
 
-        arguments: dict[str, Any] = dict(
-            **dict(train_start_s=train_start, train_end_s=train_end, train_duration_s=train_duration),
-            **dict(test_start_s=test_start, test_end_s=test_end, test_duration_s=test_duration),
-            **dict(gap_s=gap, pre_ms=pre_ms, post_ms=post_ms, pre_post_omission=omission),
-            **dict(init_from=init_from, network=network, size=size),
+        arguments |= dict(
+            init_from=init_from,
             network_kwargs=parse_settings(network_option or [], "--network-option") or None,
             train_layers=_layers(train_layers),
-            **dict(loss=loss, focus=focus, learning_rate=learning_rate, batch_size=batch_size),
-            max_steps=steps,
             max_time_s=None if max_time is None else parse_duration(max_time, "--max-time"),
             patience=patience or None,
-            **dict(seed=seed, device=device, devices=devices, precision=precision, num_readers=readers),
-            **dict(license_name=license_name, data_license=data_license),
+            device=device,
         )
         unfinished = _unfinished(output, overwrite)
         jobs = job_kwargs(1, "1s", progress_bar)
@@ -282,7 +193,7 @@ def train(
         with job_defaults(**jobs):
             opened, chosen, applied = _open([*recordings, *(test_recording or [])], preprocess, reading)
         say(f"[bold]preprocess[/bold]  {chosen}")
-        with _kept(output), refusals(*ARGUMENTS, gap_s="--gap", **RENAMED):
+        with _kept(output), refusals(**_words()):
             from steadyspike.training.deepinterpolation import train_deepinterpolation
 
             model = train_deepinterpolation(
@@ -296,6 +207,12 @@ def train(
             )
         _note(output, {"chosen": chosen, "steps": applied})
         _report(model, output)
+
+
+def _words() -> dict[str, str]:
+    """How errors call what is asked for."""
+    flags = {name: flag for name, (flag, _) in OPTIONS.items()}
+    return {**OTHERS, **flags, f"{DeepInterpolationTraining.part}: ": ""}
 
 
 def _layers(given: list[str] | None) -> str | list[str]:

@@ -133,8 +133,7 @@ class Settings(BaseModel):
         try:
             return cls(**values)
         except ValidationError as error:
-            problems = [cls._in_words(details, values) for details in error.errors()]
-            raise ValueError("\n".join(dict.fromkeys(problems))) from None
+            raise ValueError(cls._told(error, values)) from None
 
     @classmethod
     def problem(cls, name: str, value: Any) -> str | None:
@@ -181,10 +180,12 @@ class Settings(BaseModel):
     @classmethod
     def params_doc(cls, indent: int = 4) -> str:
         """Write the table of the parameters as numpydoc and SpikeInterface's `params_doc` have it."""
-        lines: list[str] = []
-        for name, field in cls.model_fields.items():
-            lines += _described(name, field, indent)
-        return "\n".join(lines)
+        return "\n".join(line for name in cls.model_fields for line in cls._described(name, indent))
+
+    @classmethod
+    def _described(cls, name: str, indent: int) -> list[str]:
+        """Write the lines of one parameter."""
+        return list(_described(name, cls.model_fields[name], indent))
 
     def values(self) -> dict[str, Any]:
         """Return the values by name, as they are."""
@@ -223,6 +224,10 @@ class Settings(BaseModel):
             ):
                 raise ValueError("out of bounds")
         return value
+
+    @classmethod
+    def _told(cls, error: ValidationError, values: Mapping[str, Any]) -> str:
+        return "\n".join(dict.fromkeys(cls._in_words(details, values) for details in error.errors()))
 
     @classmethod
     def _in_words(cls, details: Any, values: Mapping[str, Any]) -> str:

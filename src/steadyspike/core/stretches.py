@@ -34,13 +34,13 @@ class TimeRange(NamedTuple):
         for field, value in zip(self._fields, self, strict=True):
             if value is not None and not 0 <= value <= total_s + 1e-9:
                 raise ValueError(
-                    f"{name}_{field}={value} must lie within 0 and the {total_s:g} s of the recordings"
+                    f"{name}_{field}={value}; allowed: 0 to {total_s:g} s, the time of the recordings"
                 )
         start, end = self.limits(total_s)
         if end <= start:
             raise ValueError(
                 f"{name}_start_s={self.start_s}, {name}_end_s={self.end_s}, {name}_duration_s={self.duration_s}: "
-                "the end must be after the start"
+                "allowed: an end after the start"
             )
 
     def limits(self, total_s: float) -> tuple[float, float]:

@@ -1,1 +1,8 @@
-"""Training of networks on lazy recordings."""
+"""Training of networks on lazy recordings, on recordings whose spikes are known, and on waveforms.
+
+The names of `__init__.pyi` are loaded when they are first used.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

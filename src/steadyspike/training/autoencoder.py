@@ -2,34 +2,76 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
 
-    from steadyspike.library.models.waveforms import WaveformAutoencoderModel
+from steadyspike.core.environment import versions
+from steadyspike.core.setting_groups import GroupedSettings, group, takes_groups
+from steadyspike.core.settings import parameter, parameter_of
+from steadyspike.library.models.config import NetworkConfig
+from steadyspike.library.models.inference import torch_threads
+from steadyspike.library.models.waveforms import (
+    WaveformAutoencoderConfig,
+    WaveformAutoencoderModel,
+    as_waveforms,
+    standardize,
+)
+from steadyspike.networks.autoencoder import WaveformAutoencoder
+from steadyspike.training.cards import autoencoder_card
+from steadyspike.training.loop import StepLoss, own_random_numbers
+from steadyspike.training.settings import (
+    DATA_LICENSE,
+    LICENSE_NAME,
+    SAMPLING_FREQUENCY,
+    UNIT,
+    DataLicense,
+    EpochSettings,
+    License,
+)
+from steadyspike.training.tasks import Epochs
 
 HELD_OUT = 0.1
+LEAST_WAVEFORMS = 20
 LARGEST_HIDDEN = 256
 WEIGHT_DECAY = 1e-4
 
 
+class AutoencoderEpochs(EpochSettings):
+    """As of other networks of waveforms, with defaults of its own; the learning rate falls to nothing by a cosine."""
+
+    max_epochs: int = parameter_of(EpochSettings, "max_epochs", 60)
+    patience: int = parameter_of(EpochSettings, "patience", 8)
+    learning_rate: float = parameter_of(EpochSettings, "learning_rate", 3e-3)
+
+
+class WaveformAutoencoderTraining(GroupedSettings):
+    """What `train_waveform_autoencoder` takes."""
+
+    part = "train_waveform_autoencoder"
+
+    num_dimensions: int = parameter(3, "Numbers in the middle", ge=1)
+    hidden: int | None = parameter(
+        None,
+        "Width of the layer on each side of it; None: half as many as a waveform has values, 256 at most",
+        ge=1,
+    )
+    optimizer: AutoencoderEpochs = group(
+        AutoencoderEpochs, "How it is fitted; the learning rate falls to nothing by a cosine"
+    )
+    sampling_frequency: float | None = SAMPLING_FREQUENCY
+    nbefore: int | None = parameter(None, "Which sample is the peak, for the record", ge=0)
+    unit: Literal["uV"] | None = UNIT
+    license_name: License = LICENSE_NAME
+    data_license: DataLicense = DATA_LICENSE
+
+
+@takes_groups(WaveformAutoencoderTraining)
 def train_waveform_autoencoder(
-    waveforms: Any,
-    *,
-    num_dimensions: int = 3,
-    hidden: int | None = None,
-    seed: int = 0,
-    max_epochs: int = 60,
-    patience: int = 8,
-    batch_size: int = 256,
-    learning_rate: float = 3e-3,
-    sampling_frequency: float | None = None,
-    nbefore: int | None = None,
-    unit: str | None = None,
-    license_name: str = "unknown",
-    data_license: str | None = None,
+    waveforms: Any, *, settings: WaveformAutoencoderTraining
 ) -> WaveformAutoencoderModel:
     """Train an autoencoder: it learns to give waveforms back that it has squeezed through a few numbers.
 
@@ -40,22 +82,9 @@ def train_waveform_autoencoder(
     ----------
     waveforms : ndarray, shape (num_waveforms, num_samples) or (num_waveforms, num_samples, num_channels)
         At least 20, aligned to their peak.
-    num_dimensions : int, default: 3
-        Numbers in the middle.
-    hidden : int or None, default: None
-        Width of the layer on each side of it; None: half as many as a waveform has values, 256 at most.
-    seed : int, default: 0
-        Of the waveforms held out, first weights and the order of training.
-    max_epochs, patience, batch_size : int, default: 60, 8, 256
-        Training stops after `patience` epochs without gain.
-    learning_rate : float, default: 3e-3
-        Falls to nothing by a cosine.
-    sampling_frequency, nbefore, unit : default: None
-        For the record: of the waveforms in Hz, which sample is the peak, and "uV" if they are in microvolts.
-    license_name : str, default: "unknown"
-        Of the model, for its card.
-    data_license : str or None, default: None
-        Of the waveforms, such as "cc-by-4.0", for its card and ``model.config.extra``; None: not told.
+    {settings}
+    **parameters
+        Those of `optimizer` one by one, as ``max_epochs=20``.
 
     Returns
     -------
@@ -67,40 +96,17 @@ def train_waveform_autoencoder(
     ValueError
         If a parameter cannot work.
     """
-    import numpy as np
-    import torch
-
-    from steadyspike.core.environment import versions
-    from steadyspike.library.hub.cards import check_licenses
-    from steadyspike.library.models.config import NetworkConfig
-    from steadyspike.library.models.inference import torch_threads
-    from steadyspike.library.models.waveforms import (
-        WaveformAutoencoderConfig,
-        WaveformAutoencoderModel,
-        as_waveforms,
-        standardize,
-    )
-    from steadyspike.networks.autoencoder import WaveformAutoencoder
-    from steadyspike.training.cards import write_autoencoder_card
-    from steadyspike.training.labelled_waveforms import check_range
-    from steadyspike.training.plan import own_random_numbers
-
-    check_licenses(license_name, data_license)
     waveforms = as_waveforms(waveforms)
-    check_range(
-        seed=seed, max_epochs=(max_epochs, 1), patience=(patience, 1), batch_size=(batch_size, 2),
-        num_dimensions=(num_dimensions, 1), hidden=(1 if hidden is None else hidden, 1),
-    )  # fmt: skip
-    if not learning_rate > 0:
-        raise ValueError(f"learning_rate={learning_rate} must be above 0")
-    if len(waveforms) < 20:
-        raise ValueError(f"waveforms has {len(waveforms)} waveforms; allowed: 20 or more")
+    if len(waveforms) < LEAST_WAVEFORMS:
+        raise ValueError(f"waveforms has {len(waveforms)} waveforms; allowed: {LEAST_WAVEFORMS} or more")
     mean, scale = float(np.nanmean(waveforms, dtype="float64")), float(np.nanstd(waveforms, dtype="float64"))
     if not 0 < scale < np.inf:
         raise ValueError("waveforms are all alike, or not finite; allowed: finite ones that vary")
     num_samples, num_channels = waveforms.shape[1:]
+    hidden = settings.hidden
     if hidden is None:
-        hidden = min(max(num_dimensions, num_samples * num_channels // 2), LARGEST_HIDDEN)
+        hidden = min(max(settings.num_dimensions, num_samples * num_channels // 2), LARGEST_HIDDEN)
+    seed = settings.optimizer.seed
     rng = np.random.default_rng([seed, 2])
     values = torch.from_numpy(standardize(waveforms, mean, scale))
     order = torch.from_numpy(rng.permutation(len(values)))
@@ -108,65 +114,49 @@ def train_waveform_autoencoder(
     test, train = values[order[:held_out]], values[order[held_out:]]
     # a network this small is slower on several threads
     with own_random_numbers(seed), torch_threads(1):
-        network = WaveformAutoencoder(num_samples, num_channels, hidden, num_dimensions)
-        best, error, epochs = _descend(
-            network, train, test, rng, max_epochs, patience, learning_rate, batch_size
-        )
+        network = WaveformAutoencoder(num_samples, num_channels, hidden, settings.num_dimensions)
+        task = _Reconstruction(network, train, test, settings.optimizer, rng)
+        error, epochs = task.fit(WEIGHT_DECAY, least_rate=0.0)
     variance = float((test - train.mean(dim=0)).square().mean())
     extra: dict[str, Any] = {
-        "training": {
-            **{**epochs, "seed": seed},
-            **{"waveforms": len(values), "held_out": held_out},
-        },
+        "training": {**epochs, "seed": seed, "waveforms": len(values), "held_out": held_out},
         "scores": {"unexplained": error / max(variance, 1e-12)},
-        "data_license": data_license,
+        "data_license": settings.data_license,
         "versions": versions(),
     }
     config = WaveformAutoencoderConfig(
-        network=NetworkConfig(name=best.name, sizes=best.sizes),
+        network=NetworkConfig(name=network.name, sizes=network.sizes),
         num_samples=num_samples,
         num_channels=num_channels,
         mean=mean,
         scale=scale,
-        unit=unit,
-        nbefore=nbefore,
-        sampling_frequency=sampling_frequency,
+        unit=settings.unit,
+        nbefore=settings.nbefore,
+        sampling_frequency=settings.sampling_frequency,
         extra=extra,
     )
-    return WaveformAutoencoderModel(best.eval(), config, write_autoencoder_card(config, license_name))
+    return WaveformAutoencoderModel(network, config, autoencoder_card(config, settings.license_name))
 
 
-def _descend(
-    network: Any,
-    train: Tensor,
-    test: Tensor,
-    rng: np.random.Generator,
-    max_epochs: int,
-    patience: int,
-    learning_rate: float,
-    batch_size: int,
-) -> tuple[Any, float, dict[str, int]]:
-    """Return the network with the smallest held-out error, that error, and how long it took."""
-    import copy
-    from math import inf
+class _Reconstruction(Epochs):
+    """Give standardized waveforms back."""
 
-    import torch
-    from torch.nn import functional
+    def __init__(
+        self, network: Any, train: Tensor, test: Tensor, settings: EpochSettings, rng: np.random.Generator
+    ) -> None:
+        super().__init__(network, len(train), settings, rng)
+        self.train, self.test = train, test
 
-    optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max_epochs)
-    best, least, best_epoch = copy.deepcopy(network), inf, 0
-    for epoch in range(1, max_epochs + 1):
-        for batch in torch.from_numpy(rng.permutation(len(train))).split(batch_size):
-            loss = functional.mse_loss(network(train[batch]), train[batch])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        schedule.step()
+    def values(self) -> Tensor:
+        """Return the waveforms."""
+        return self.train
+
+    def loss(self, network: Any, batch: tuple[Tensor, Tensor]) -> StepLoss:
+        """Measure the mean squared error."""
+        values = batch[0][batch[1]]
+        return StepLoss(functional.mse_loss(network(values), values))
+
+    def held_out_loss(self) -> float:
+        """Measure the mean squared error of held-out waveforms."""
         with torch.no_grad():
-            error = float(functional.mse_loss(network(test), test))
-        if error < least:
-            best, least, best_epoch = copy.deepcopy(network), error, epoch
-        elif epoch - best_epoch >= patience:
-            break
-    return best, least, {"epochs": epoch, "best_epoch": best_epoch}
+            return float(functional.mse_loss(self.network(self.test), self.test))

@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from steadyspike.training.settings import DeepInterpolationTraining
+
+PART = DeepInterpolationTraining.part
 PRECISIONS: dict[str, torch.dtype] = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -18,7 +21,7 @@ PRECISIONS: dict[str, torch.dtype] = {
 
 
 def check_devices(devices: int, device: str, precision: str) -> None:
-    """Refuse several devices where they cannot work.
+    """Refuse several devices where they cannot work; one always can.
 
     Raises
     ------
@@ -27,18 +30,18 @@ def check_devices(devices: int, device: str, precision: str) -> None:
     ImportError
         If Lightning is not installed.
     """
-    if isinstance(devices, bool) or int(devices) != devices or devices < 1:
-        raise ValueError(f"devices={devices!r} must be a whole number, 1 or more")
     if devices == 1:
         return
     if find_spec("lightning") is None:
         raise ImportError(f"devices={devices} needs Lightning Fabric: pip install 'steadyspike[train]'")
     if device.startswith("cuda") and devices > torch.cuda.device_count():
-        raise ValueError(f"devices={devices}, but there are {torch.cuda.device_count()} of cuda")
+        raise ValueError(
+            f"{PART}: devices={devices}; allowed: up to {torch.cuda.device_count()}, as there are of cuda"
+        )
     if device not in ("cuda", "cpu"):
-        raise ValueError(f"devices={devices} is for 'cuda' and 'cpu', not for {device!r}")
+        raise ValueError(f"{PART}: devices={devices}; allowed: 1 on {device!r}, several on 'cuda' and 'cpu'")
     if precision == "float16":
-        raise ValueError("precision='float16' is for one device; allowed for several: bfloat16, float32")
+        raise ValueError(f"{PART}: precision='float16'; allowed on several devices: bfloat16, float32")
 
 
 def find_precision(precision: str, device: str | torch.device) -> torch.dtype:
@@ -47,18 +50,15 @@ def find_precision(precision: str, device: str | torch.device) -> torch.dtype:
     Raises
     ------
     ValueError
-        If the name is not known, or it is a half precision on another device than cuda.
+        If it is a half precision on another device than cuda.
     """
-    allowed = ", ".join(("auto", *PRECISIONS))
     device = torch.device(device)
     if precision == "auto":
         if device.type != "cuda":
             return torch.float32
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision={precision!r} is not known; allowed: {allowed}")
     if precision != "float32" and device.type != "cuda":
-        raise ValueError(f"precision={precision!r} is for cuda; allowed on {device.type}: float32, auto")
+        raise ValueError(f"{PART}: precision={precision!r}; allowed on {device.type}: float32, auto")
     return PRECISIONS[precision]
 
 
@@ -87,13 +87,14 @@ class Runtime:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def descend(
-        self, loss: Tensor, network: nn.Module, optimizer: torch.optim.Optimizer, clip_norm: float
+        self, loss: Tensor, network: nn.Module, optimizer: torch.optim.Optimizer, clip_norm: float | None
     ) -> None:
-        """Take a step down the clipped gradient."""
+        """Take a step down the gradient, clipped to a norm."""
         optimizer.zero_grad()
         self._backward(self._scaler.scale(loss))
-        self._scaler.unscale_(optimizer)
-        torch.nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
+        if clip_norm is not None:
+            self._scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
         self._scaler.step(optimizer)
         self._scaler.update()
 

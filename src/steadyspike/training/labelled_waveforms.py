@@ -27,16 +27,6 @@ class LabelledWaveforms:
         return LabelledWaveforms(self.waveforms[which], self.is_spike[which], self.classes)
 
 
-def check_range(**values: Any) -> None:
-    """Refuse numbers below 0; whole numbers below 1 or 2 where a least one is given with them."""
-    for name, value in values.items():
-        number, least = value if isinstance(value, tuple) else (value, 0)
-        if isinstance(value, tuple) and (isinstance(number, bool) or int(number) != number):
-            raise ValueError(f"{name}={number!r} must be a whole number, {least} or more")
-        if not least <= number < np.inf:
-            raise ValueError(f"{name}={number} must be {least} or more")
-
-
 def take(
     waveforms: Any, labels: Any, name: str = "", classes: tuple[Any, Any] | None = None
 ) -> LabelledWaveforms:

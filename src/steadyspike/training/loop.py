@@ -1,4 +1,7 @@
-"""The training loop: any network, any loss, with checkpoints from which it goes on as if it had never stopped."""
+"""The training loop of all networks: steps, learning rate, evaluation, best weights, early stop, checkpoints.
+
+What differs between networks is a `Task`: its batches, its loss, and how it is evaluated.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,15 +23,61 @@ from tqdm.auto import tqdm
 from steadyspike.training.checkpoint import CHECKPOINT, Progress, load_checkpoint, save_checkpoint
 from steadyspike.training.devices import Runtime
 from steadyspike.training.log import TrainingLog
-from steadyspike.training.losses import LOSSES, masked_sum
-from steadyspike.training.windows import Batch
 
 CHECKPOINT_EVERY_S = 60.0
-LEAST_RATE = 0.01
+
+Batch = TypeVar("Batch")
 
 
 class TrainingInterrupted(KeyboardInterrupt):
     """Training was stopped by Ctrl-C (SIGINT) or SIGTERM, after its state was saved."""
+
+
+class StepLoss(NamedTuple):
+    """Loss of a batch, whose gradient is taken; and its sum and that of its weights, shape (2,), for the log."""
+
+    mean: Tensor
+    sums: Tensor | None = None
+
+
+class Task(ABC, Generic[Batch]):
+    """What a network is trained to do.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Only parameters that require gradients are trained.
+    """
+
+    label: ClassVar[str]
+    """Of the progress bar."""
+    measure: str = "loss"
+    """What is evaluated, for the progress bar."""
+    starts_trained: ClassVar[bool] = False
+    """Whether the first weights are evaluated too, and kept if no step makes them better."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network: Any = network
+
+    @abstractmethod
+    def batches(self, first: int, stop: int | None) -> Generator[Batch, None, None]:
+        """Give the batch of step `first` and those that follow, up to `stop` (None: without end)."""
+
+    @abstractmethod
+    def loss(self, network: Any, batch: Batch) -> StepLoss | None:
+        """Measure the loss of a batch; None: there is nothing to learn in it.
+
+        Parameters
+        ----------
+        network : callable
+            The network, or what stands for it where several processes share a step.
+        batch : Batch
+            One of `batches`.
+        """
+
+    def held_out_loss(self) -> float:
+        """Evaluate the network, which is in evaluation mode: the smaller, the better."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -36,81 +86,80 @@ class LoopSettings:
 
     Parameters
     ----------
-    loss : {"mae", "mse", "charbonnier"}
-        `steadyspike.training.losses`.
-    focus : float
-        How much more spikes weigh in training (`steadyspike.training.losses.masked_sum`), not in the held-out loss.
     learning_rate : float
-        The highest, after the warm-up; then it falls like a cosine to a hundredth.
+        The highest, after the warm-up; then it falls like a cosine.
+    least_rate : float
+        Where to, as a share of `learning_rate`; 1: it stays.
+    rate_every : int
+        Steps after which it changes.
     weight_decay : float
         Of AdamW.
     warmup_steps : int
         Over which the learning rate rises.
-    clip_norm : float
-        Greatest norm of the gradient.
+    clip_norm : float or None
+        Greatest norm of the gradient; None: any.
     max_steps : int or None
         Steps in all.
     max_time_s : float or None
         Seconds in all, evaluations included. The learning rate follows whichever limit is nearer.
-    evaluate_every : int
-        Steps between evaluations of the held-out loss.
+    evaluate_every : int or None
+        Steps between evaluations; None: there are none, and the last weights are kept.
     patience : int or None
         Evaluations without a lower loss after which training stops; None: never.
     """
 
-    loss: str = "mae"
-    focus: float = 0.0
-    learning_rate: float = 5e-3
-    weight_decay: float = 1e-4
-    warmup_steps: int = 100
-    clip_norm: float = 1.0
+    learning_rate: float
+    least_rate: float = 0.01
+    rate_every: int = 1
+    weight_decay: float = 0.0
+    warmup_steps: int = 0
+    clip_norm: float | None = None
     max_steps: int | None = None
     max_time_s: float | None = None
-    evaluate_every: int = 200
-    patience: int | None = 10
+    evaluate_every: int | None = None
+    patience: int | None = None
 
     def done(self, progress: Progress) -> float:
         """Share of the budget that is used, 0 to 1."""
-        steps = progress.step / self.max_steps if self.max_steps else 0.0
-        seconds = progress.elapsed_s / self.max_time_s if self.max_time_s else 0.0
-        return min(1.0, max(steps, seconds))
+        return self._share(progress.step, progress.elapsed_s)
 
     def rate(self, progress: Progress) -> float:
         """Learning rate of the next step."""
         warm = min(1.0, (progress.step + 1) / max(1, self.warmup_steps))
-        cosine = 0.5 * (1 + math.cos(math.pi * self.done(progress)))
-        return self.learning_rate * warm * (LEAST_RATE + (1 - LEAST_RATE) * cosine)
+        done = self._share(progress.step // self.rate_every * self.rate_every, progress.elapsed_s)
+        cosine = 0.5 * (1 + math.cos(math.pi * done))
+        return self.learning_rate * warm * (self.least_rate + (1 - self.least_rate) * cosine)
+
+    def _share(self, step: int, elapsed_s: float) -> float:
+        steps = step / self.max_steps if self.max_steps else 0.0
+        seconds = elapsed_s / self.max_time_s if self.max_time_s else 0.0
+        return min(1.0, max(steps, seconds))
 
 
 def fit(
-    network: nn.Module,
-    stream: Callable[[int, int | None], Iterator[Batch]],
-    held_out: Sequence[Batch],
-    folder: Path,
+    task: Task[Any],
     settings: LoopSettings,
-    runtime: Runtime,
+    runtime: Runtime | None = None,
+    folder: Path | None = None,
+    *,
     resume: bool = False,
-    progress_bar: bool = True,
+    progress_bar: bool = False,
     spent_s: float = 0.0,
-) -> tuple[Progress, dict[str, Tensor]]:
-    """Train a network until its budget is used or the held-out loss no longer falls.
+) -> Progress:
+    """Train a network until its budget is used or its evaluation no longer improves.
 
     Parameters
     ----------
-    network : nn.Module
-        One of `steadyspike.networks`. Only parameters that require gradients are trained.
-    stream : callable
-        Takes the numbers of the first batch and of the one after the last (or None), returns an iterator of `Batch`.
-    held_out : sequence of Batch
-        What the held-out loss is measured on.
-    folder : Path
-        Existing folder for the checkpoint and `log.jsonl`.
+    task : Task
+        The network ends with the weights that were evaluated best, or with the last ones.
     settings : LoopSettings
-    runtime : Runtime
-        Device and precision.
+    runtime : Runtime or None, default: None
+        Device and precision; None: the CPU, float32.
+    folder : Path or None, default: None
+        Existing folder for the checkpoint and `log.jsonl`. None: nothing is saved, and an interrupt ends all.
     resume : bool, default: False
         Go on from the checkpoint in `folder`, if there is one.
-    progress_bar : bool, default: True
+    progress_bar : bool, default: False
     spent_s : float, default: 0.0
         What of the time is used already, when it does not go on from a checkpoint.
 
@@ -118,77 +167,76 @@ def fit(
     -------
     progress : Progress
         `stopped` tells why: "steps", "time", "patience" or "diverged".
-    best : dict of Tensor
-        The weights with the lowest held-out loss, on the CPU; those at the start count too.
 
     Raises
     ------
     ValueError
-        If nothing is held out that is finite.
+        If the first evaluation is not finite.
     TrainingInterrupted
         After Ctrl-C or SIGTERM, when all is saved.
     """
-    loop = _Loop(network, held_out, folder, settings, runtime)
+    loop = _Loop(task, settings, runtime or Runtime(torch.device("cpu")), folder)
     loop.progress.elapsed_s = spent_s
     loop.start(resume)
-    with _stop_signals() as asked, _bar(loop, progress_bar and runtime.rank == 0) as bar:
-        batches = stream(loop.progress.step, settings.max_steps)
-        try:
-            while not loop.finished():
-                loop.step(next(batches))
-                bar.update()
-                evaluated = loop.finished() or loop.progress.step % settings.evaluate_every == 0
-                if evaluated:
-                    loop.evaluate()
-                    bar.set_postfix_str(f"held-out {settings.loss} {loop.progress.best_loss:.4g}")
-                if evaluated or loop.checkpoint_is_due():
-                    loop.save()
-                if runtime.any(bool(asked)):
-                    loop.save()
-                    raise TrainingInterrupted(f"stopped after step {loop.progress.step}; resume=True goes on")
-        finally:
-            batches.close()  # type: ignore[attr-defined]
+    with (
+        _stop_signals(wanted=folder is not None) as asked,
+        _bar(loop, progress_bar) as bar,
+        closing(task.batches(loop.progress.step, settings.max_steps)) as batches,
+    ):
+        while not loop.finished():
+            loop.step(next(batches))
+            bar.update()
+            if loop.is_evaluated():
+                loop.evaluate()
+                bar.set_postfix_str(f"held-out {task.measure} {_shown(loop.progress.best_loss)}")
+                loop.save()
+            elif loop.save_is_due():
+                loop.save()
+            if loop.runtime.any(bool(asked)):
+                loop.save()
+                raise TrainingInterrupted(f"stopped after step {loop.progress.step}; resume=True goes on")
     loop.save()
-    return loop.progress, loop.best
+    if loop.best:
+        task.network.load_state_dict(loop.best)
+    task.network.eval()
+    return loop.progress
 
 
 class _Loop:
     """State of a run."""
 
     def __init__(
-        self,
-        network: nn.Module,
-        held_out: Sequence[Batch],
-        folder: Path,
-        settings: LoopSettings,
-        runtime: Runtime,
+        self, task: Task[Any], settings: LoopSettings, runtime: Runtime, folder: Path | None
     ) -> None:
-        self.network, self.held_out, self.folder = network, held_out, folder
-        self.settings, self.runtime = settings, runtime
-        trained = [weights for weights in network.parameters() if weights.requires_grad]
+        self.task, self.settings, self.runtime, self.folder = task, settings, runtime, folder
+        self.network: nn.Module = task.network
+        trained = [weights for weights in self.network.parameters() if weights.requires_grad]
         self.optimizer = torch.optim.AdamW(
             trained, lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
-        self.called = runtime.setup(network, self.optimizer)
-        self.penalty = LOSSES[settings.loss]
-        self.progress, self.best = Progress(), _copied(network)
+        self.called = runtime.setup(self.network, self.optimizer)
+        self.progress = Progress()
+        self.best = copied(self.network) if task.starts_trained else {}
         self.running = torch.zeros(2, device=runtime.device)
-        self.log = TrainingLog(folder)
+        self.log = TrainingLog(folder) if folder is not None and runtime.rank == 0 else None
         self.since = self.saved_at = time.monotonic()
 
     def start(self, resume: bool) -> None:
         """Take up the state of the checkpoint, or evaluate the network as it comes."""
-        if resume and (self.folder / CHECKPOINT).is_file():
+        if resume and self.folder is not None and (self.folder / CHECKPOINT).is_file():
             self.progress, self.best = load_checkpoint(self.folder, self.network, self.optimizer)
             self.progress.stopped = ""
             self.running = torch.tensor(
                 [self.progress.loss_sum, self.progress.loss_count], device=self.runtime.device
             )
             self.runtime.load_scaler(self.progress.scaler)
-            self.log.cut_after(self.progress.step, self.runtime.rank)
+            if self.log:
+                self.log.cut_after(self.progress.step)
             self.since = time.monotonic()
-        else:
-            self.log.cut_after(-1, self.runtime.rank)
+            return
+        if self.log:
+            self.log.cut_after(-1)
+        if self.task.starts_trained:
             self.evaluate()
             if self.progress.best_loss is None:
                 raise ValueError(
@@ -208,52 +256,62 @@ class _Loop:
             progress.stopped = "patience"
         return bool(progress.stopped)
 
-    def step(self, batch: Batch) -> None:
+    def step(self, batch: Any) -> None:
         """Take one step."""
         rate = self.settings.rate(self.progress)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.network.train()
-        sums = self._loss(self.called, batch, self.settings.focus)
-        self.runtime.descend(
-            sums[0] / sums[1].clamp_min(1), self.network, self.optimizer, self.settings.clip_norm
-        )
-        self.running += sums.detach()
+        if not self.network.training:
+            self.network.train()
+        loss = self.task.loss(self.called, batch)
+        if loss is not None:
+            self.runtime.descend(loss.mean, self.network, self.optimizer, self.settings.clip_norm)
+            if loss.sums is not None:
+                self.running += loss.sums.detach()
         self.progress.step += 1
         self._tick()
+
+    def is_evaluated(self) -> bool:
+        """Whether it is time to evaluate."""
+        every = self.settings.evaluate_every
+        return every is not None and (self.finished() or self.progress.step % every == 0)
 
     def evaluate(self) -> None:
         """Measure the held-out loss, remember the best weights, and log both losses."""
         progress = self.progress
-        loss = self.runtime.from_first(self._held_out_loss)
+        self.network.eval()
+        loss = self.runtime.from_first(self.task.held_out_loss)
         if progress.best_loss is None:
             progress.initial_loss = loss
         if not math.isfinite(loss):
             progress.stopped = "diverged"
         elif progress.best_loss is None or loss < progress.best_loss:
             progress.best_loss, progress.best_step, progress.without_gain = loss, progress.step, 0
-            self.best = _copied(self.network)
+            self.best = copied(self.network)
         else:
             progress.without_gain += 1
         self._tick()
         total, count = self.running.tolist()
         self.running.zero_()
-        line = {
-            "step": progress.step,
-            "train_loss": total / count if count else None,
-            "test_loss": loss if math.isfinite(loss) else None,
-            "learning_rate": self.settings.rate(progress),
-            "elapsed_s": round(progress.elapsed_s, 3),
-        }
-        if self.runtime.rank == 0:
-            self.log.append(line)
+        if self.log:
+            self.log.append(
+                {
+                    "step": progress.step,
+                    "train_loss": total / count if count else None,
+                    "test_loss": loss if math.isfinite(loss) else None,
+                    "learning_rate": self.settings.rate(progress),
+                    "elapsed_s": round(progress.elapsed_s, 3),
+                }
+            )
 
-    def checkpoint_is_due(self) -> bool:
-        """Whether the last one is old."""
-        return time.monotonic() - self.saved_at > CHECKPOINT_EVERY_S
+    def save_is_due(self) -> bool:
+        """Whether the last checkpoint is old."""
+        return self.folder is not None and time.monotonic() - self.saved_at > CHECKPOINT_EVERY_S
 
     def save(self) -> None:
         """Write a checkpoint."""
+        if self.folder is None:
+            return
         self.progress.loss_sum, self.progress.loss_count = self.running.tolist()
         self.progress.scaler = self.runtime.scaler_state()
         if self.runtime.rank == 0:
@@ -265,41 +323,39 @@ class _Loop:
         self.progress.elapsed_s += now - self.since
         self.since = now
 
-    def _loss(self, network: Any, batch: Batch, focus: float = 0.0) -> Tensor:
-        image, mask = (torch.from_numpy(part).to(self.runtime.device) for part in batch)
-        before, after = self.network.context  # type: ignore[misc]
-        wanted = image[:, before : image.shape[1] - after]
-        with self.runtime.autocast():
-            predicted = network(torch.nan_to_num(image), mask)
-        return masked_sum(self.penalty, predicted, wanted, mask, focus)
 
-    def _held_out_loss(self) -> float:
-        self.network.eval()
-        with torch.inference_mode():
-            sums = [self._loss(self.network, batch).cpu().double() for batch in self.held_out]
-        total, count = torch.stack(sums).sum(0).tolist()
-        return total / count if count else math.nan
+@contextmanager
+def own_random_numbers(seed: int) -> Iterator[None]:
+    """Draw torch's random numbers from a state that the caller does not see."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
 
 
-def _copied(network: nn.Module) -> dict[str, Tensor]:
+def copied(network: nn.Module) -> dict[str, Tensor]:
+    """Return the weights as they are now, on the CPU."""
     return {name: values.detach().cpu().clone() for name, values in network.state_dict().items()}
+
+
+def _shown(loss: float | None) -> str:
+    return "not finite" if loss is None else f"{loss:.4g}"
 
 
 def _bar(loop: _Loop, shown: bool) -> Any:
     return tqdm(
-        desc="train_deepinterpolation",
+        desc=loop.task.label,
         total=loop.settings.max_steps,
         initial=loop.progress.step,
         unit="step",
-        disable=not shown,
+        disable=not shown or loop.runtime.rank != 0,
     )
 
 
 @contextmanager
-def _stop_signals() -> Iterator[list[int]]:
+def _stop_signals(wanted: bool) -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM while a step is taken; a second one acts at once."""
     asked: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
+    if not wanted or threading.current_thread() is not threading.main_thread():
         yield asked
         return
     before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -1,20 +1,17 @@
-"""What a training run is going to do: arguments checked and completed before any data is read."""
+"""What a DeepInterpolation training is going to do: arguments completed before any data is read."""
 
 from __future__ import annotations
 
 import copy
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from steadyspike.core.normalization import METHODS
 from steadyspike.core.probe_layout import LayoutType, layout_of
 from steadyspike.core.stretches import Stretch, TimeRange, limited, split_time
 from steadyspike.library.hub.cache import reference_of
@@ -23,10 +20,11 @@ from steadyspike.library.models.deepinterpolation import DeepInterpolationModel,
 from steadyspike.library.models.find import find_model
 from steadyspike.networks import network_class
 from steadyspike.networks.blindspot import BlindSpot
-from steadyspike.training.losses import LOSSES
+from steadyspike.training.loop import LoopSettings, own_random_numbers
+from steadyspike.training.settings import DataSettings, DeepInterpolationTraining
 from steadyspike.training.windows import Source, Windows
 
-LOSS_ALIASES = {"mean_absolute_error": "mae", "mean_squared_error": "mse"}
+PART = DeepInterpolationTraining.part
 TRAINED_NETWORKS = tuple(name for name in ModelConfig.networks if name != "ridge")
 LAST_LAYERS = r"(out|linear|centre\.out)\."
 
@@ -47,7 +45,13 @@ DEFAULTS = {
     "unet_single_ephys_1024": NetworkDefaults(32, 16, 1e-3, 0.0),
 }
 FINE_TUNING_SLOWDOWN = 0.3
+CLIP_NORM = 1.0
 RATE_TOLERANCE = 0.1
+DECIDED_BY_MODEL = (
+    *("network", "size", "network_kwargs", "normalization"),
+    *("pre_frame", "post_frame", "pre_post_omission"),
+)
+"""What `init_from` decides, by plain keyword."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +69,20 @@ class Plan:
     test_windows: int
     batch_size: int
     seed: int
+    loss: str
+    focus: float
     trained_before: Sequence[Any] = ()
     """Stretches that the model it starts from was trained on."""
+
+    def __post_init__(self) -> None:
+        for test, name in ((False, "train"), (True, "test")):
+            try:
+                self.windows([], test=test)
+            except ValueError as error:
+                raise ValueError(
+                    f"{PART}: {name}_start_s, {name}_end_s, {name}_duration_s and gap_s leave nothing to {name} on: "
+                    f"{error}"
+                ) from None
 
     def windows(self, sources: Sequence[Source], test: bool = False) -> Windows:
         """Make the windows that are trained on, or those that are held out."""
@@ -87,16 +103,18 @@ def as_recordings(recordings: Any, name: str) -> list[Any]:
 
     listed = [recordings] if isinstance(recordings, BaseRecording) else list(recordings or [])
     if not listed:
-        raise ValueError(f"{name} is empty; allowed: one recording or more")
+        raise ValueError(f"{PART}: {name}={recordings!r}; allowed: one recording or more")
     for index, recording in enumerate(listed):
         if not isinstance(recording, BaseRecording):
-            raise ValueError(f"{name}[{index}]={recording!r} is no recording")
+            raise ValueError(f"{PART}: {name}[{index}]={recording!r}; allowed: a recording")
         if not recording.has_probe():
-            raise ValueError(f"{name}[{index}] has no probe; set one with set_probe, it tells the layout")
+            raise ValueError(
+                f"{PART}: {name}[{index}] has no probe; allowed: one with a probe (set_probe), which tells the layout"
+            )
         rate, first = recording.sampling_frequency, listed[0].sampling_frequency
         if abs(rate - first) > 1e-3 * first:
             raise ValueError(
-                f"{name}[{index}] has a sampling frequency of {rate:g} Hz, {name}[0] {first:g} Hz; "
+                f"{PART}: {name}[{index}] has a sampling frequency of {rate:g} Hz, {name}[0] {first:g} Hz; "
                 "allowed: the same, to 0.1 %"
             )
     return listed
@@ -108,45 +126,15 @@ def common_type(recordings: Sequence[Any], arrangement: str, name: str) -> Layou
     for index, other in enumerate(types):
         problem = types[0].mismatch(other)
         if problem:
-            raise ValueError(f"{name}[{index}] has another layout than {name}[0]: {problem}")
+            raise ValueError(f"{PART}: {name}[{index}] has another layout than {name}[0]: {problem}")
     return types[0]
-
-
-def check_least(value: int, name: str, least: int) -> int:
-    """Refuse what is no whole number or too small."""
-    if isinstance(value, bool) or int(value) != value or value < least:
-        raise ValueError(f"{name}={value!r} must be a whole number, {least} or more")
-    return int(value)
-
-
-def find_loss(loss: str) -> str:
-    """Return our name of a loss; Keras names are understood."""
-    name = LOSS_ALIASES.get(loss, loss)
-    if name not in LOSSES:
-        raise ValueError(f"loss={loss!r} is not known; allowed: {', '.join([*LOSSES, *LOSS_ALIASES])}")
-    return name
-
-
-def check_above_zero(**values: float | None) -> None:
-    """Refuse what is given and not above 0."""
-    for name, value in values.items():
-        if value is not None and not 0 < value < float("inf"):
-            raise ValueError(f"{name}={value!r} must be above 0 and finite")
 
 
 def one_model(init_from: Any, existing_model_path: Any) -> Any:
     """Return the model to start from; both names mean the same."""
     if init_from is not None and existing_model_path is not None:
-        raise ValueError("init_from and existing_model_path mean the same; pass one of them")
+        raise ValueError(f"{PART}: init_from and existing_model_path mean the same; allowed: one of them")
     return existing_model_path if init_from is None else init_from
-
-
-@contextmanager
-def own_random_numbers(seed: int) -> Iterator[None]:
-    """Draw torch's random numbers from a state that the caller does not see."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,14 +152,14 @@ class ChosenNetwork:
         """Name of the network."""
         return str(self.network.name)
 
+    @property
+    def defaults(self) -> NetworkDefaults:
+        """What suits it."""
+        return DEFAULTS[self.name]
+
 
 def choose_network(
-    recordings: Sequence[Any],
-    model: Any,
-    kind: Mapping[str, Any],
-    frames: Mapping[str, int | None],
-    sides_ms: tuple[float, float],
-    seed: int,
+    recordings: Sequence[Any], model: Any, settings: DeepInterpolationTraining
 ) -> ChosenNetwork:
     """Make a network for recordings, or take that of a model.
 
@@ -179,70 +167,50 @@ def choose_network(
     ----------
     recordings : sequence of BaseRecording
     model : str, Path, DeepInterpolationModel or None
-        What to start from. If given, nothing in `kind` and `frames` may be.
-    kind : mapping
-        "network", "size", "network_kwargs", "normalization"; None: the default.
-    frames : mapping
-        "pre_frame", "post_frame", "pre_post_omission"; None: the default.
-    sides_ms : tuple of float
-        Before and after, where `frames` does not tell.
-    seed : int
-        Of fresh weights.
+        What to start from. It decides on the network, its context and the normalization, which then may not be given.
+    settings : DeepInterpolationTraining
     """
     if model is not None:
-        given = [name for name, value in {**kind, **frames}.items() if value is not None]
+        groups = {word: getattr(settings, name) for word, name in settings.keywords().items()}
+        given = [
+            word
+            for word in DECIDED_BY_MODEL
+            if getattr(groups[word], groups[word].keywords()[word]) is not None
+        ]
         if given:
-            raise ValueError(f"{', '.join(given)}: decided by the model in init_from; leave them out")
+            raise ValueError(
+                f"{PART}: {', '.join(given)}; allowed: not with init_from, whose model decides on "
+                f"{'them' if given[1:] else 'it'}"
+            )
         return _start_from(model, recordings)
-    method = kind["normalization"] or "channel"
-    if method not in METHODS:
-        raise ValueError(f"normalization={method!r} is not known; allowed: {', '.join(METHODS)}")
-    rate = recordings[0].sampling_frequency
-    sides = tuple(
-        _side(frames[f"{name}_frame"], ms, name, rate)
-        for name, ms in zip(("pre", "post"), sides_ms, strict=True)
-    )
-    omission = frames["pre_post_omission"]
-    omission = 1 if omission is None else omission
-    network, layout_type = _new_network(recordings, kind, (sides[0], sides[1]), omission, seed)
-    return ChosenNetwork(network, layout_type, method)
-
-
-def _side(frames: int | None, ms: float, name: str, rate: float) -> int:
-    """Return the samples on one side of the gap, given as such or in ms."""
-    if frames is not None:
-        return check_least(frames, f"{name}_frame", 1)
-    if not ms > 0:
-        raise ValueError(f"{name}_ms={ms} must be above 0")
-    return max(1, round(ms * rate / 1000))
+    network, layout_type = _new_network(recordings, settings)
+    return ChosenNetwork(network, layout_type, settings.data.normalization or "channel")
 
 
 def _new_network(
-    recordings: Sequence[Any],
-    kind: Mapping[str, Any],
-    frames: tuple[int, int],
-    omission: int,
-    seed: int,
+    recordings: Sequence[Any], settings: DeepInterpolationTraining
 ) -> tuple[nn.Module, LayoutType]:
-    name, size = kind["network"] or BlindSpot.name, kind["size"] or "small"
-    kwargs = dict(kind["network_kwargs"] or {})
-    if name not in TRAINED_NETWORKS:
-        raise ValueError(f"network={name!r} is not known; allowed: {', '.join(TRAINED_NETWORKS)}")
-    if name != BlindSpot.name and kind["size"] is not None:
-        raise ValueError(f"size={size!r} is for {BlindSpot.name!r}; see network_kwargs")
-    with own_random_numbers(seed):
+    data, chosen = settings.data, settings.network
+    name, kwargs = chosen.name or BlindSpot.name, dict(chosen.kwargs or {})
+    rate = recordings[0].sampling_frequency / 1000
+    before = data.pre_frame or max(1, round(data.pre_ms * rate))
+    after = data.post_frame or max(1, round(data.post_ms * rate))
+    omission = 1 if data.pre_post_omission is None else data.pre_post_omission
+    with own_random_numbers(settings.optimizer.seed):
         try:
             if name == BlindSpot.name:
                 layout_type = common_type(recordings, BlindSpot.arrangement, "recordings")
                 kwargs = {"halo": layout_type.halo, **kwargs}
                 network: Any = BlindSpot.of_size(
-                    size, layout_type.unit, max(frames), omission=omission, **kwargs
+                    chosen.size or "small", layout_type.unit, max(before, after), omission=omission, **kwargs
                 )
             else:
-                network = network_class(name)(pre=frames[0], post=frames[1], omission=omission, **kwargs)
+                network = network_class(name)(pre=before, post=after, omission=omission, **kwargs)
                 layout_type = common_type(recordings, network.arrangement, "recordings")
         except TypeError as error:
-            raise ValueError(f"network_kwargs={kwargs!r} cannot be: {error}") from None
+            raise ValueError(
+                f"{PART}: network_kwargs={kwargs!r}; allowed: arguments of {name}: {error}"
+            ) from None
     return network, layout_type
 
 
@@ -256,7 +224,7 @@ def _start_from(model: Any, recordings: Sequence[Any]) -> ChosenNetwork:
             model = DeepInterpolationModel.load(path)
     if not isinstance(model, DeepInterpolationModel):
         raise ValueError(
-            f"init_from={model!r} is no model; allowed: a bundled name, a folder, a reference to the Hub "
+            f"{PART}: init_from={model!r}; allowed: a bundled name, a folder, a reference to the Hub "
             "(hf:owner/name), or a loaded model"
         )
     if model.folder is not None:
@@ -276,7 +244,7 @@ def _start_from(model: Any, recordings: Sequence[Any]) -> ChosenNetwork:
         warnings.warn(
             f"the model in init_from is for {config.sampling_frequency:g} Hz, the recordings have "
             f"{recordings[0].sampling_frequency:g} Hz: it will see {1 / ratio:.2g} times as many ms as it did",
-            stacklevel=4,
+            stacklevel=5,
         )
     network, before = copy.deepcopy(model.network).cpu(), config.extra.get("trained_on")
     seen = before if isinstance(before, list) else []
@@ -298,46 +266,48 @@ def choose_layers(network: nn.Module, train_layers: str | Sequence[str]) -> list
     names : list of str
         Of the parameters that train.
     """
-    if isinstance(train_layers, str) and train_layers not in ("all", "last"):
-        raise ValueError(
-            f"train_layers={train_layers!r} is not known; allowed: 'all', 'last' or a list of patterns"
-        )
     patterns = {"all": [""], "last": [LAST_LAYERS]}.get(str(train_layers), list(train_layers))
     try:
         compiled = [re.compile(pattern) for pattern in patterns]
     except re.error as error:
-        raise ValueError(f"train_layers={train_layers!r} holds an invalid pattern: {error}") from None
+        raise ValueError(f"{PART}: train_layers={train_layers!r}; allowed: valid patterns: {error}") from None
     names = [name for name, _ in network.named_parameters()]
     chosen = [name for name in names if any(pattern.match(name) for pattern in compiled)]
     if not chosen:
-        raise ValueError(f"train_layers={train_layers!r} matches no parameter; there are: {', '.join(names)}")
+        raise ValueError(
+            f"{PART}: train_layers={train_layers!r} matches no parameter; allowed: the start of one of "
+            f"{', '.join(names)}"
+        )
     for name, weights in network.named_parameters():
         weights.requires_grad_(name in chosen)
     return chosen
 
 
 def split(
-    recordings: Sequence[Any],
-    test_recordings: Sequence[Any],
-    train: TimeRange,
-    test: TimeRange,
-    gap_s: float,
+    recordings: Sequence[Any], test_recordings: Sequence[Any], data: DataSettings
 ) -> tuple[list[Stretch], list[Stretch]]:
     """Split by time; `split_time`, or other recordings for the test."""
-    if not gap_s >= 0:
-        raise ValueError(f"gap_s={gap_s} must be 0 or more")
-    training, held_out = split_time(recordings, train, test, gap_s, bool(test_recordings))
+    train = TimeRange(data.train_start_s, data.train_end_s, data.train_duration_s)
+    test = TimeRange(data.test_start_s, data.test_end_s, data.test_duration_s)
+    training, held_out = split_time(recordings, train, test, data.gap_s, bool(test_recordings))
     if test_recordings:
         held_out = limited(test_recordings, test, "test")
     return training, held_out
 
 
-def check_windows(plan: Plan) -> None:
-    """Refuse stretches that are too short before anything is read."""
-    for test, name in ((False, "train"), (True, "test")):
-        try:
-            plan.windows([], test=test)
-        except ValueError as error:
-            raise ValueError(
-                f"{name}_start_s, {name}_end_s, {name}_duration_s and gap_s leave nothing to {name} on: {error}"
-            ) from None
+def choose_loop(settings: DeepInterpolationTraining, chosen: ChosenNetwork) -> LoopSettings:
+    """Complete how it is fitted by what suits the network."""
+    optimizer, slowdown = settings.optimizer, 1.0 if chosen.start is None else FINE_TUNING_SLOWDOWN
+    max_steps = optimizer.max_steps
+    if max_steps is None and optimizer.max_time_s is None:
+        max_steps = 5000 if chosen.start is None else 1000
+    return LoopSettings(
+        learning_rate=optimizer.learning_rate or chosen.defaults.learning_rate * slowdown,
+        weight_decay=optimizer.weight_decay,
+        warmup_steps=min(100, (max_steps or 2000) // 20),
+        clip_norm=CLIP_NORM,
+        max_steps=max_steps,
+        max_time_s=optimizer.max_time_s,
+        evaluate_every=optimizer.evaluate_every or max(1, min(200, (max_steps or 4000) // 20)),
+        patience=optimizer.patience,
+    )

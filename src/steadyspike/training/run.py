@@ -31,16 +31,18 @@ from steadyspike.library.models.folder import save_model
 from steadyspike.library.models.provenance import chain_of, note_stretches
 from steadyspike.networks.cost import num_parameters
 from steadyspike.training.baseline import fit_ridge, score, start_linear
-from steadyspike.training.cards import write_card
+from steadyspike.training.cards import interpolation_card
 from steadyspike.training.checkpoint import CHECKPOINT, Progress, read_checkpoint
 from steadyspike.training.devices import FabricRuntime, Runtime, find_precision
 from steadyspike.training.log import FIGURE, LOG, TrainingLog, save_loss_figure
-from steadyspike.training.loop import LoopSettings, fit
-from steadyspike.training.plan import Plan, own_random_numbers
+from steadyspike.training.loop import LoopSettings, fit, own_random_numbers
+from steadyspike.training.plan import Plan
+from steadyspike.training.tasks import Interpolation
 from steadyspike.training.windows import Batch, Source, Windows
 
 SETTINGS = "settings.json"
-MAY_CHANGE = ("max_steps", "max_time_s", "patience", "warmup_steps", "evaluate_every")
+IN_SETTINGS = ("learning_rate", "weight_decay", "clip_norm")
+"""What of the loop's settings a result depends on, other than how long it trains."""
 RIDGE_ROWS, MOST_RIDGE_BATCHES = 200_000, 400
 
 
@@ -66,7 +68,7 @@ class Run:
     def settings(self) -> dict[str, Any]:
         """What a result depends on, other than how long it trains; to resume, it must be the same."""
         plan = self.plan
-        loop = {name: value for name, value in asdict(self.loop).items() if name not in MAY_CHANGE}
+        loop = {name: getattr(self.loop, name) for name in IN_SETTINGS}
         recordings = [*plan.recordings, *plan.test_recordings]
         return {
             "network": plan.network.name,
@@ -84,7 +86,8 @@ class Run:
             ],
             **{"train": plan.train, "test": plan.test, "test_windows": plan.test_windows},
             **{"chunk_frames": plan.chunk_frames, "batch_size": plan.batch_size, "seed": plan.seed},
-            **{"devices": self.devices, "linear_start": self.linear_start, **loop},
+            **{"devices": self.devices, "linear_start": self.linear_start},
+            **{"loss": plan.loss, "focus": plan.focus, **loop},
             "first_weights": _sha256(plan.network),
         }
 
@@ -154,10 +157,10 @@ class Run:
             start_linear(network, _some(windows, sources[0].layout))
         spent_s = time.monotonic() - begun
 
-        def stream(first: int, stop: int | None) -> Iterator[Batch]:
-            return windows.stream(first, stop, self.num_readers, runtime.rank)
-
-        fit(network, stream, held_out, self.work, self.loop, runtime, resume, self.progress_bar, spent_s)
+        plan = self.plan
+        task = Interpolation(network, windows, held_out, plan.loss, plan.focus, runtime, self.num_readers)
+        bar = self.progress_bar
+        fit(task, self.loop, runtime, self.work, resume=resume, progress_bar=bar, spent_s=spent_s)
 
     def sources(self) -> tuple[list[Source], list[Source]]:
         """Measure recordings: those to train on, and those held out."""
@@ -174,9 +177,9 @@ class Run:
         scores = self._scores(network, sources, test_sources)
         config = self._config(network.cpu(), sources, test_sources, progress, {**notes, "scores": scores})
         lines = TrainingLog(self.work).lines()
-        ridge = (scores["linear interpolation"] or {}).get(self.loop.loss)
-        save_loss_figure(self.work, lines, self.loop.loss, ridge)
-        card = write_card(config, self.folder.name, license_name, FIGURE)
+        ridge = (scores["linear interpolation"] or {}).get(self.plan.loss)
+        save_loss_figure(self.work, lines, self.plan.loss, ridge)
+        card = interpolation_card(config, self.folder.name, license_name, FIGURE)
         save_model(self.folder, network, config, card, overwrite=overwrite)
         return self.tidied()
 
@@ -236,8 +239,8 @@ class Run:
         training = {
             **notes.pop("training"),
             **{
-                "loss": self.loop.loss,
-                "focus": self.loop.focus,
+                "loss": self.plan.loss,
+                "focus": plan.focus,
                 "learning_rate": self.loop.learning_rate,
                 "seed": plan.seed,
             },

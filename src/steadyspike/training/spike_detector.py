@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
 
 from steadyspike.core.environment import versions
+from steadyspike.core.setting_groups import GroupedSettings, group, takes_groups
+from steadyspike.core.settings import parameter
 from steadyspike.kernels.spikes.contact_features import neighbour_lists
 from steadyspike.kernels.spikes.event_pairs import near_pairs
 from steadyspike.kernels.spikes.spike_candidates import find_candidates
-from steadyspike.library.hub.cards import check_licenses
 from steadyspike.library.models.config import NetworkConfig
 from steadyspike.library.models.spikes import SpikeDetectorConfig, SpikeDetectorModel
 from steadyspike.networks import make_network
 from steadyspike.training.cards import detector_card
 from steadyspike.training.known_spikes import KnownSpikes, as_lists, known_spikes
+from steadyspike.training.loop import StepLoss, own_random_numbers
+from steadyspike.training.settings import DATA_LICENSE, LICENSE_NAME, DataLicense, License, StepSettings
+from steadyspike.training.tasks import Draws, Surroundings
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording, BaseSorting
@@ -28,8 +34,12 @@ MATCH_MS, MATCH_UM = 0.33, 50.0
 TINY_SNR = 1.0
 """What is smaller can be seen by nobody, and its candidates are noise."""
 HELD_OUT = 0.1
-RECORDINGS_PER_STEP = 4
-LEAST_RATE = 0.005
+WEIGHT_DECAY = 1e-4
+IN_CONFIG = (
+    *("radius_um", "candidate_threshold", "candidate_radius_um", "candidate_ms"),
+    *("exclude_radius_um", "exclude_ms"),
+)
+"""What detection must know of the settings."""
 
 
 @dataclass(frozen=True)
@@ -51,28 +61,43 @@ class LabelledCandidates:
     num_missed: int
 
 
+class SpikeDetectorTraining(GroupedSettings):
+    """What `train_spike_detector` takes."""
+
+    part = "train_spike_detector"
+
+    optimizer: StepSettings = group(StepSettings, "How the network is fitted")
+    radius_um: float = parameter(
+        70.0, "The network sees contacts this near to the candidate's", unit="um", gt=0
+    )
+    ms_before: float = parameter(0.5, "It sees this long before the candidate", unit="ms", ge=0)
+    ms_after: float = parameter(1.0, "It sees this long after the candidate", unit="ms", ge=0)
+    candidate_threshold: float = parameter(
+        2.75,
+        "Candidates are troughs of so many noise levels that nothing within `candidate_radius_um` and `candidate_ms` "
+        "exceeds",
+        gt=0,
+    )
+    candidate_radius_um: float = parameter(35.0, "As `candidate_threshold` says", unit="um", gt=0)
+    candidate_ms: float = parameter(0.2, "As `candidate_threshold` says", unit="ms", gt=0)
+    exclude_radius_um: float = parameter(
+        60.0, "Of two spikes nearer than this, and than `exclude_ms`, the deeper stays", unit="um", gt=0
+    )
+    exclude_ms: float = parameter(0.4, "As `exclude_radius_um` says", unit="ms", gt=0)
+    least_snr: float = parameter(2.5, "Depth in noise levels of the smallest units to be found", ge=0)
+    license_name: License = LICENSE_NAME
+    data_license: DataLicense = DATA_LICENSE
+
+
+@takes_groups(SpikeDetectorTraining)
 def train_spike_detector(
     recordings: BaseRecording | list[BaseRecording],
     sortings: BaseSorting | list[BaseSorting],
     folder: str | Path | None = None,
     *,
-    steps: int = 4000,
-    batch_size: int = 1024,
-    learning_rate: float = 3e-3,
-    radius_um: float = 70.0,
-    ms_before: float = 0.5,
-    ms_after: float = 1.0,
-    candidate_threshold: float = 2.75,
-    candidate_radius_um: float = 35.0,
-    candidate_ms: float = 0.2,
-    exclude_radius_um: float = 60.0,
-    exclude_ms: float = 0.4,
-    least_snr: float = 2.5,
-    seed: int = 0,
+    settings: SpikeDetectorTraining,
     overwrite: bool = False,
     progress_bar: bool = False,
-    license_name: str = "unknown",
-    data_license: str | None = None,
     extra: dict[str, Any] | None = None,
 ) -> SpikeDetectorModel:
     """Train the network of `steady_neural` on recordings whose spikes are known.
@@ -92,32 +117,15 @@ def train_spike_detector(
         The spikes of each.
     folder : str, Path or None, default: None
         Where to save the model; None: nowhere.
-    steps : int, default: 4000
-        At least 1. Some 40 ms each on one core.
-    batch_size : int, default: 1024
-        Candidates of a step, at least 4.
-    learning_rate : float, default: 3e-3
-        The highest; above 0.
-    radius_um, ms_before, ms_after : float, default: 70.0, 0.5, 1.0
-        What the network sees: contacts around the candidate's, and time around the candidate.
-    candidate_threshold, candidate_radius_um, candidate_ms : float, default: 2.75, 35.0, 0.2
-        Candidates are troughs of so many noise levels that nothing within so many um and ms exceeds.
-    exclude_radius_um, exclude_ms : float, default: 60.0, 0.4
-        Of two spikes this near to each other the deeper stays.
-    least_snr : float, default: 2.5
-        Depth in noise levels of the smallest units to be found.
-    seed : int, default: 0
-        Of the first weights and of the order of the candidates.
+    {settings}
     overwrite : bool, default: False
         Whether a model in `folder` is replaced.
     progress_bar : bool, default: False
         Whether to show one.
-    license_name : str, default: "unknown"
-        Of the weights, for the model card.
-    data_license : str or None, default: None
-        Of what was trained on, such as "cc-by-4.0", for the model card and ``model.config.extra``; None: not told.
     extra : dict or None, default: None
         Added to what the model's configuration notes.
+    **parameters
+        Those of `optimizer` one by one, as ``steps=2000``.
 
     Returns
     -------
@@ -130,57 +138,42 @@ def train_spike_detector(
     FileExistsError
         If `folder` exists and may not be replaced.
     """
-    check_licenses(license_name, data_license)
-    _check_plan(steps, batch_size, learning_rate)
     recordings, sortings = as_lists(recordings, sortings)
     if folder is not None and Path(folder).exists() and not overwrite:
         raise FileExistsError(f"{folder} exists already; pass overwrite=True to replace it")
     frequency = float(recordings[0].sampling_frequency)
-    before, after = (round(ms * frequency / 1000) for ms in (ms_before, ms_after))
+    before, after = (round(ms * frequency / 1000) for ms in (settings.ms_before, settings.ms_after))
     sizes: dict[str, Any] = dict(samples_before=before, samples_after=after + 1)
     config = SpikeDetectorConfig(
         network=NetworkConfig(name="local_spike_detector", sizes=sizes),
         sampling_frequency=frequency,
-        radius_um=radius_um,
-        candidate_threshold=candidate_threshold,
-        candidate_radius_um=candidate_radius_um,
-        candidate_ms=candidate_ms,
-        exclude_radius_um=exclude_radius_um,
-        exclude_ms=exclude_ms,
+        **{name: getattr(settings, name) for name in IN_CONFIG},
     )
     known = [known_spikes(*pair) for pair in zip(recordings, sortings, strict=True)]
-    labelled = [label_candidates(one, config, least_snr) for one in known]
+    labelled = [label_candidates(one, config, settings.least_snr) for one in known]
     if not any((one.labels == 1).any() for one in labelled):
-        raise ValueError(
-            f"sortings have no spike of at least least_snr={least_snr} noise levels at a candidate"
+        settings.refuse(
+            "least_snr", "what some spikes at candidates have at least; those of sortings have less"
         )
-    network, scores = _fit(known, labelled, config, steps, batch_size, learning_rate, seed, progress_bar)
+    network, scores = _fit(known, labelled, config, settings.optimizer, progress_bar)
     notes = {
-        "training": dict(steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed),
+        "training": settings.optimizer.values(),
         "num_candidates": int(sum(one.labels.size for one in labelled)),
         "num_spikes": int(sum((one.labels == 1).sum() for one in labelled)),
         "num_missed_by_candidates": int(sum(one.num_missed for one in labelled)),
-        "least_snr": least_snr,
+        "least_snr": settings.least_snr,
         "held_out": scores,
-        "data_license": data_license,
+        "data_license": settings.data_license,
         "versions": versions(),
         **(extra or {}),
     }
     config = config.model_copy(
         update=dict(network=NetworkConfig(name=network.name, sizes=network.sizes), extra=notes)
     )
-    model = SpikeDetectorModel(network.eval(), config, detector_card(config, license_name))
+    model = SpikeDetectorModel(network, config, detector_card(config, settings.license_name))
     if folder is not None:
         model.save(folder, overwrite=overwrite)
     return model
-
-
-def _check_plan(steps: int, batch_size: int, learning_rate: float) -> None:
-    for name, value, least in (("steps", steps, 1), ("batch_size", batch_size, RECORDINGS_PER_STEP)):
-        if value < least:
-            raise ValueError(f"{name} is {value}; allowed is at least {least}")
-    if not 0 < learning_rate < math.inf:
-        raise ValueError(f"learning_rate is {learning_rate}; allowed is a finite number above 0")
 
 
 def label_candidates(known: KnownSpikes, config: SpikeDetectorConfig, least_snr: float) -> LabelledCandidates:
@@ -255,43 +248,18 @@ def _fit(
     known: list[KnownSpikes],
     labelled: list[LabelledCandidates],
     config: SpikeDetectorConfig,
-    steps: int,
-    batch_size: int,
-    learning_rate: float,
-    seed: int,
+    settings: StepSettings,
     progress_bar: bool,
 ) -> tuple[Any, dict[str, float]]:
-    import torch
-    from torch import nn
-    from tqdm.auto import tqdm
-
-    rng = np.random.default_rng(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with own_random_numbers(settings.seed):
         network: Any = make_network(config.network.name, config.network.sizes)
     sources = [_Source(*pair, config) for pair in zip(known, labelled, strict=True)]
-    sources = [source for source in sources if source.train.size]
-    optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-4)
-    share = batch_size // min(RECORDINGS_PER_STEP, len(sources))
-    for step in tqdm(range(steps), disable=not progress_bar, desc="train spike detector"):
-        cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
-        optimizer.param_groups[0]["lr"] = learning_rate * (LEAST_RATE + (1 - LEAST_RATE) * cosine)
-        chosen = rng.choice(len(sources), size=min(RECORDINGS_PER_STEP, len(sources)), replace=False)
-        parts = [
-            (sources[one], sources[one].train[rng.integers(sources[one].train.size, size=share)])
-            for one in chosen
-        ]
-        logits = torch.cat([source.logits(network, index) for source, index in parts])
-        labels = torch.cat([source.labels(index) for source, index in parts])
-        loss = nn.functional.binary_cross_entropy_with_logits(logits, labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    network.eval()
+    _Detection(network, sources, settings).fit(WEIGHT_DECAY, progress_bar)
     with torch.no_grad():
         held_out = [
             (source.logits(network, part), source.labels(part))
             for source in sources
+            if source.train.size
             for part in np.array_split(source.held_out, max(source.held_out.size // 4096, 1))
             if part.size
         ]
@@ -303,36 +271,44 @@ def _fit(
 class _Source:
     """The candidates of one recording, of which batches are made."""
 
-    def __init__(self, known: KnownSpikes, labelled: LabelledCandidates, config: SpikeDetectorConfig):
-        import torch
-
+    def __init__(self, known: KnownSpikes, labelled: LabelledCandidates, config: SpikeDetectorConfig) -> None:
         self.known, self.labelled = known, labelled
         sizes: Any = config.network.sizes
         self.window = np.arange(-sizes["samples_before"], sizes["samples_after"])
-        self.neighbours, _ = neighbour_lists(known.locations, config.radius_um)
-        offsets = known.locations[np.maximum(self.neighbours, 0)] - known.locations[:, np.newaxis]
-        self.offsets = torch.as_tensor(offsets, dtype=torch.float32)
-        self.present = torch.as_tensor(self.neighbours >= 0, dtype=torch.float32)
+        self.around = Surroundings(known.locations, config.radius_um)
         known_labels = np.flatnonzero(labelled.labels >= 0)
         border = len(known.traces) * (1 - HELD_OUT)
         early = labelled.samples[known_labels] < border
         self.train, self.held_out = known_labels[early], known_labels[~early]
 
-    def logits(self, network: Any, index: np.ndarray) -> Any:
-        import torch
+    def draw(self, number: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw candidates to train on."""
+        return self.train[rng.integers(self.train.size, size=number)]
 
+    def logits(self, network: Any, index: np.ndarray) -> Tensor:
+        """Return the log odds that candidates are spikes."""
         samples, channels = self.labelled.samples[index], self.labelled.channels[index]
-        contacts = np.maximum(self.neighbours[channels], 0)
+        contacts = np.maximum(self.around.neighbours[channels], 0)
         waveforms = self.known.traces[
             samples[:, np.newaxis, np.newaxis] + self.window, contacts[:, :, np.newaxis]
         ]
-        weights = network.spatial_weights(self.offsets) * self.present[:, :, np.newaxis]
-        return network(torch.from_numpy(waveforms), weights[torch.from_numpy(channels)])
+        return network(torch.from_numpy(waveforms), self.around.weights(network, channels))
 
-    def labels(self, index: np.ndarray) -> Any:
-        import torch
-
+    def labels(self, index: np.ndarray) -> Tensor:
+        """Return which candidates are spikes."""
         return torch.from_numpy(self.labelled.labels[index].astype("float32"))
+
+
+class _Detection(Draws):
+    """Tell spikes from noise."""
+
+    label = "train spike detector"
+
+    def loss(self, network: Any, batch: list[tuple[_Source, np.ndarray]]) -> StepLoss:
+        """Measure the cross-entropy."""
+        logits = torch.cat([source.logits(network, index) for source, index in batch])
+        labels = torch.cat([source.labels(index) for source, index in batch])
+        return StepLoss(functional.binary_cross_entropy_with_logits(logits, labels))
 
 
 def _scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:

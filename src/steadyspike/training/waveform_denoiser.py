@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from steadyspike.core.environment import versions
+from steadyspike.core.setting_groups import GroupedSettings, group, takes_groups
+from steadyspike.core.settings import parameter, parameter_of
 from steadyspike.kernels.spikes.contact_features import neighbour_lists
-from steadyspike.library.hub.cards import check_licenses
 from steadyspike.library.models.config import NetworkConfig
 from steadyspike.library.models.spikes import WaveformDenoiserConfig, WaveformDenoiserModel
 from steadyspike.networks import make_network
 from steadyspike.training.cards import denoiser_card
 from steadyspike.training.known_spikes import KnownSpikes, as_lists, known_spikes
+from steadyspike.training.loop import StepLoss, own_random_numbers
 from steadyspike.training.own_units import group_large_spikes
+from steadyspike.training.settings import DATA_LICENSE, LICENSE_NAME, DataLicense, License, StepSettings
+from steadyspike.training.tasks import Draws, Surroundings
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording, BaseSorting
@@ -30,34 +35,45 @@ DETECTION_UM, DETECTION_SAMPLES = 45.0, 2
 """A detector finds the trough on a contact and at a sample this near to the template's."""
 LEAST_TROUGH, LARGEST_NOISE = 3.0, 6.0
 FOCUS = 0.02
-RECORDINGS_PER_STEP = 4
-LEAST_RATE = 0.005
 HELD_OUT_SPIKES = 2048
 
 
-class Batch(NamedTuple):
-    """Spikes with and without noise, in noise levels: tensors (spikes, contacts, samples), and spatial weights."""
+class Spikes(NamedTuple):
+    """Spikes with and without noise, in noise levels, shape (spikes, contacts, samples), and their main channels."""
 
-    noisy: Any
-    clean: Any
-    weights: Any
+    noisy: Tensor
+    clean: Tensor
+    channels: np.ndarray
 
 
+class DenoiserSteps(StepSettings):
+    """As of other networks of spikes, with defaults of its own."""
+
+    steps: int = parameter_of(StepSettings, "steps", 3000)
+    batch_size: int = parameter_of(StepSettings, "batch_size", 512)
+
+
+class WaveformDenoiserTraining(GroupedSettings):
+    """What `train_waveform_denoiser` takes."""
+
+    part = "train_waveform_denoiser"
+
+    optimizer: DenoiserSteps = group(DenoiserSteps, "How the network is fitted")
+    radius_um: float = parameter(70.0, "The network sees contacts this near to the spike's", unit="um", gt=0)
+    energy: float = parameter(0.95, "Part of the templates' energy in the window", gt=0, lt=1)
+    license_name: License = LICENSE_NAME
+    data_license: DataLicense = DATA_LICENSE
+
+
+@takes_groups(WaveformDenoiserTraining)
 def train_waveform_denoiser(
     recordings: BaseRecording | list[BaseRecording],
     sortings: BaseSorting | list[BaseSorting] | None = None,
     folder: str | Path | None = None,
     *,
-    steps: int = 3000,
-    batch_size: int = 512,
-    learning_rate: float = 3e-3,
-    radius_um: float = 70.0,
-    energy: float = 0.95,
-    seed: int = 0,
+    settings: WaveformDenoiserTraining,
     overwrite: bool = False,
     progress_bar: bool = False,
-    license_name: str = "unknown",
-    data_license: str | None = None,
     extra: dict[str, Any] | None = None,
 ) -> WaveformDenoiserModel:
     """Train a denoiser of waveforms on recordings' own templates and noise.
@@ -78,28 +94,15 @@ def train_waveform_denoiser(
         The spikes of each; None: large spikes are detected and grouped (`training.own_units`).
     folder : str, Path or None, default: None
         Where to save the model; None: nowhere.
-    steps : int, default: 3000
-        At least 1. Some 40 ms each on one core.
-    batch_size : int, default: 512
-        Spikes of a step, at least 4.
-    learning_rate : float, default: 3e-3
-        The highest; above 0.
-    radius_um : float, default: 70.0
-        Contacts that the network sees, in um around the spike's.
-    energy : float, default: 0.95
-        Part of the templates' energy in the window, above 0 and below 1.
-    seed : int, default: 0
-        Of the first weights and all that is drawn.
+    {settings}
     overwrite : bool, default: False
         Whether a model in `folder` is replaced.
     progress_bar : bool, default: False
         Whether to show one.
-    license_name : str, default: "unknown"
-        Of the weights, for the model card.
-    data_license : str or None, default: None
-        Of what was trained on, such as "cc-by-4.0", for the model card and ``model.config.extra``; None: not told.
     extra : dict or None, default: None
         Added to what the model's configuration notes.
+    **parameters
+        Those of `optimizer` one by one, as ``steps=2000``.
 
     Returns
     -------
@@ -112,13 +115,11 @@ def train_waveform_denoiser(
     FileExistsError
         If `folder` exists and may not be replaced.
     """
-    check_licenses(license_name, data_license)
-    _check_plan(steps, batch_size, learning_rate, energy)
     if folder is not None and Path(folder).exists() and not overwrite:
         raise FileExistsError(f"{folder} exists already; pass overwrite=True to replace it")
     if sortings is None:
         given = recordings if isinstance(recordings, list | tuple) else [recordings]
-        sortings = [group_large_spikes(recording, seed=seed) for recording in given]
+        sortings = [group_large_spikes(recording, seed=settings.optimizer.seed) for recording in given]
     recordings, sortings = as_lists(recordings, sortings)
     known = [known_spikes(*pair) for pair in zip(recordings, sortings, strict=True)]
     usable = [(one.num_spikes >= LEAST_SPIKES) & (one.depths >= LEAST_DEPTH) for one in known]
@@ -126,18 +127,19 @@ def train_waveform_denoiser(
         raise ValueError(
             f"sortings have fewer than 2 units of at least {LEAST_SPIKES} spikes and {LEAST_DEPTH} noise levels"
         )
-    before, num_samples = find_window(known, usable, energy)
+    before, num_samples = find_window(known, usable, settings.energy)
     sizes = dict(samples_before=before, num_samples=num_samples, hidden=32)
     sources = [
-        _Source(one, units, radius_um, before, num_samples) for one, units in zip(known, usable, strict=True)
+        _Source(one, units, settings.radius_um, before, num_samples)
+        for one, units in zip(known, usable, strict=True)
     ]
-    network, held_out = _fit(sources, sizes, steps, batch_size, learning_rate, seed, progress_bar)
+    network, held_out = _fit(sources, sizes, settings.optimizer, progress_bar)
     notes = {
-        "training": dict(steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed),
+        "training": settings.optimizer.values(),
         "num_units": int(sum(source.train.size for source in sources)),
-        "energy": energy,
+        "energy": settings.energy,
         "held_out": held_out,
-        "data_license": data_license,
+        "data_license": settings.data_license,
         "versions": versions(),
         **(extra or {}),
     }
@@ -146,23 +148,13 @@ def train_waveform_denoiser(
         sampling_frequency=float(recordings[0].sampling_frequency),
         samples_before=before,
         num_samples=num_samples,
-        radius_um=radius_um,
+        radius_um=settings.radius_um,
         extra=notes,
     )
-    model = WaveformDenoiserModel(network.eval(), config, denoiser_card(config, license_name))
+    model = WaveformDenoiserModel(network, config, denoiser_card(config, settings.license_name))
     if folder is not None:
         model.save(folder, overwrite=overwrite)
     return model
-
-
-def _check_plan(steps: int, batch_size: int, learning_rate: float, energy: float) -> None:
-    for name, value, least in (("steps", steps, 1), ("batch_size", batch_size, RECORDINGS_PER_STEP)):
-        if value < least:
-            raise ValueError(f"{name} is {value}; allowed is at least {least}")
-    if not 0 < learning_rate < math.inf:
-        raise ValueError(f"learning_rate is {learning_rate}; allowed is a finite number above 0")
-    if not 0 < energy < 1:
-        raise ValueError(f"energy is {energy}; allowed is above 0 and below 1")
 
 
 def find_window(known: list[KnownSpikes], usable: list[np.ndarray], energy: float) -> tuple[int, int]:
@@ -204,32 +196,29 @@ class _Source:
     def __init__(
         self, known: KnownSpikes, usable: np.ndarray, radius_um: float, before: int, num_samples: int
     ):
-        import torch
-
         self.known = known
         units = np.flatnonzero(usable)
         held_out = np.arange(units.size) % HELD_OUT_EACH == HELD_OUT_EACH - 1
         self.train, self.held_out = units[~held_out], units[held_out]
         self.window = np.arange(-before, num_samples - before)
         locations = known.locations
-        self.neighbours, _ = neighbour_lists(locations, radius_um)
+        self.around = Surroundings(locations, radius_um)
         # where a detector may find the spike of a unit on a contact
-        self.around, _ = neighbour_lists(locations, DETECTION_UM)
-        offsets = locations[np.maximum(self.neighbours, 0)] - locations[:, np.newaxis]
-        self.offsets = torch.as_tensor(offsets, dtype=torch.float32)
-        self.present = torch.as_tensor(self.neighbours >= 0, dtype=torch.float32)
+        self.detected_on, _ = neighbour_lists(locations, DETECTION_UM)
 
-    def draw(self, network: Any, units: np.ndarray, number: int, rng: np.random.Generator) -> Batch | None:
+    def draw(self, number: int, rng: np.random.Generator) -> Spikes | None:
+        """Draw spikes to train on."""
+        return self.drawn(self.train, number, rng)
+
+    def drawn(self, units: np.ndarray, number: int, rng: np.random.Generator) -> Spikes | None:
         """Draw spikes; fewer than `number`, as some are too small to be detected or in noise with large spikes."""
-        import torch
-
         known = self.known
         edge = DETECTION_SAMPLES + self.window.size + known.before
         unit = units[rng.integers(units.size, size=number)]
         time = rng.integers(edge, len(known.traces) - edge, size=number)
         factor = np.exp(rng.uniform(np.log(SHRINK), np.log(GROW), size=number)).astype("float32")
         main, shift, depth = self._detected(unit, time, factor)
-        contacts = np.maximum(self.neighbours[main], 0)[:, np.newaxis]
+        contacts = np.maximum(self.around.neighbours[main], 0)[:, np.newaxis]
         window = (shift[:, np.newaxis] + self.window)[:, :, np.newaxis]
         inside = np.clip(known.before + window, 0, known.templates.shape[1] - 1)
         clean = (
@@ -241,17 +230,14 @@ class _Source:
         if not fit.any():
             return None
         clean, noise = (values[fit].transpose(0, 2, 1).astype("float32") for values in (clean, noise))
-        weights = network.spatial_weights(self.offsets) * self.present[:, :, np.newaxis]
-        return Batch(
-            torch.from_numpy(clean + noise), torch.from_numpy(clean), weights[torch.from_numpy(main[fit])]
-        )
+        return Spikes(torch.from_numpy(clean + noise), torch.from_numpy(clean), main[fit])
 
     def _detected(
         self, unit: np.ndarray, time: np.ndarray, factor: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Contact, shift from the template's trough, and depth at which a detector finds spikes in noise."""
         known = self.known
-        near = self.around[known.channels[unit]]
+        near = self.detected_on[known.channels[unit]]
         shifts = np.arange(-DETECTION_SAMPLES, DETECTION_SAMPLES + 1)
         contacts = np.maximum(near, 0)[:, np.newaxis]
         values = known.templates[
@@ -267,64 +253,51 @@ class _Source:
 
 
 def _fit(
-    sources: list[_Source],
-    sizes: dict[str, Any],
-    steps: int,
-    batch_size: int,
-    learning_rate: float,
-    seed: int,
-    progress_bar: bool,
+    sources: list[_Source], sizes: dict[str, Any], settings: StepSettings, progress_bar: bool
 ) -> tuple[Any, dict[str, float]]:
-    import torch
-    from tqdm.auto import tqdm
-
-    rng = np.random.default_rng(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with own_random_numbers(settings.seed):
         network: Any = make_network("local_waveform_denoiser", sizes)
-    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
-    training = [source for source in sources if source.train.size]
-    share = batch_size // min(RECORDINGS_PER_STEP, len(training))
-    for step in tqdm(range(steps), disable=not progress_bar, desc="train waveform denoiser"):
-        cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
-        optimizer.param_groups[0]["lr"] = learning_rate * (LEAST_RATE + (1 - LEAST_RATE) * cosine)
-        chosen = rng.choice(len(training), size=min(RECORDINGS_PER_STEP, len(training)), replace=False)
-        drawn = [training[one].draw(network, training[one].train, share, rng) for one in chosen]
-        losses = [_losses(network, batch) for batch in drawn if batch is not None]
-        if not losses:
-            continue
-        optimizer.zero_grad()
-        torch.cat(losses).mean().backward()
-        optimizer.step()
-    network.eval()
-    return network, _held_out_errors(network, sources, rng)
+    task = _Denoising(network, sources, settings)
+    task.fit(0.0, progress_bar)
+    return network, _held_out_errors(network, sources, task.rng)
 
 
-def _losses(network: Any, batch: Batch) -> Any:
-    """Mean squared error of each spike, of which that of large spikes counts less."""
-    size = batch.noisy[:, 0].abs().amax(dim=1)
-    return _errors(network(batch.noisy, batch.weights), batch) / (1 + FOCUS * size**2)
+class _Denoising(Draws):
+    """Take the noise out of spikes."""
+
+    label = "train waveform denoiser"
+
+    def loss(self, network: Any, batch: list[tuple[_Source, Spikes | None]]) -> StepLoss | None:
+        """Measure the mean squared error of each spike, of which that of large spikes counts less."""
+        losses = []
+        for source, spikes in batch:
+            if spikes is not None:
+                weights = source.around.weights(network, spikes.channels)
+                size = spikes.noisy[:, 0].abs().amax(dim=1)
+                errors = _errors(network(spikes.noisy, weights), spikes.clean, weights)
+                losses.append(errors / (1 + FOCUS * size**2))
+        return StepLoss(torch.cat(losses).mean()) if losses else None
 
 
-def _errors(waveforms: Any, batch: Batch) -> Any:
-    present = (batch.weights.abs().sum(dim=2) > 0).float()
-    squared = ((waveforms - batch.clean) ** 2).mean(dim=2)
+def _errors(waveforms: Tensor, clean: Tensor, weights: Tensor) -> Tensor:
+    """Mean squared error of each spike over the contacts that there are."""
+    present = (weights.abs().sum(dim=2) > 0).float()
+    squared = ((waveforms - clean) ** 2).mean(dim=2)
     return (squared * present).sum(dim=1) / present.sum(dim=1)
 
 
 def _held_out_errors(network: Any, sources: list[_Source], rng: np.random.Generator) -> dict[str, float]:
     """Mean squared errors of units that were not trained on; of those trained on where none is held out."""
-    import torch
-
     num_units = sum(source.held_out.size for source in sources)
     noisy, denoised = [], []
     with torch.no_grad():
         for source in sources:
             units = source.held_out if num_units else source.train
-            batch = source.draw(network, units, HELD_OUT_SPIKES, rng) if units.size else None
-            if batch is not None:
-                noisy.append(_errors(batch.noisy, batch))
-                denoised.append(_errors(network(batch.noisy, batch.weights), batch))
+            spikes = source.drawn(units, HELD_OUT_SPIKES, rng) if units.size else None
+            if spikes is not None:
+                weights = source.around.weights(network, spikes.channels)
+                noisy.append(_errors(spikes.noisy, spikes.clean, weights))
+                denoised.append(_errors(network(spikes.noisy, weights), spikes.clean, weights))
     if not noisy:
         return {}
     return dict(
