@@ -3,7 +3,7 @@
 Two time bins are two clouds of points. A pair of spikes, one of each, that are alike in all but depth says by its
 difference in depth how far the tissue may have moved; the shift that most pairs agree on is the maximum of the kernel
 correlation of the clouds (Tsin & Kanade 2004), found on a coarse grid and then by Newton's method, continuously. The
-shifts of pairs at a schedule of lags are joined by robust least squares (`displacement_solver`). A window's shift is an
+shifts of pairs at a schedule of lags are joined by robust least squares (`pair_least_squares`). A window's shift is an
 average over its whole width; pairs of the corrected clouds find what that left.
 
 References
@@ -235,7 +235,7 @@ def _residual(clouds, displacement, windows, lags, limit_um, settings, progress,
     correlations = np.zeros_like(shifts)
     for index, lag in enumerate(progress(lags, label)):
         for start, stop in pairwise(clouds.edges):
-            kernel_correlation.correlate_at_lag(
+            kernel_correlation.correlate_clouds(
                 *spikes,
                 start,
                 stop,

@@ -2,7 +2,7 @@
 
 1. The spikes become a raster over time, depth and amplitude; pairs of time bins at a schedule of lags are correlated
    in every depth window (`pairwise_shift`).
-2. The displacements that best explain all those shifts are found by robust least squares (`displacement_solver`).
+2. The displacements that best explain all those shifts are found by robust least squares (`pair_least_squares`).
 3. Segments of the recording (sessions, say) are put in place as wholes (`segment_offsets`).
 4. Each time bin is registered by maximum likelihood to the density of all corrected spikes, again and again while that
    density gets sharper (`template_registration`). The displacement is piecewise linear in depth, with a knot at each
