@@ -8,6 +8,8 @@ from numba.core import types
 from numba.core.cgutils import ir
 from numba.extending import intrinsic
 
+from steadyspike.kernels.lanes.vectors import address_of, load_vector
+
 BITS = 64
 
 
@@ -23,16 +25,14 @@ def _comparing(towards: str, beyond: str):
 
         def generate(context, builder, signature, arguments):
             samples, index, apart, bounds, offset = arguments
-            vector = ir.VectorType(context.get_value_type(dtype), BITS)
             if isinstance(dtype, types.Float):
                 compare = builder.fcmp_ordered
             else:
                 compare = builder.icmp_signed if dtype.signed else builder.icmp_unsigned
 
             def load(array_type, array, where):
-                data = context.make_array(array_type)(context, builder, array).data
-                pointer = builder.bitcast(builder.gep(data, [where]), vector.as_pointer())
-                return builder.load(pointer, align=dtype.bitwidth // 8)
+                address = address_of(context, builder, array_type, array, where)
+                return load_vector(context, builder, dtype, address, BITS)
 
             row = load(flat, samples, index)
             before = load(flat, samples, builder.sub(index, apart))

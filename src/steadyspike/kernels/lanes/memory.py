@@ -14,6 +14,8 @@ from numba.core import types
 from numba.core.cgutils import ir  # the llvmlite that numba itself uses
 from numba.extending import intrinsic
 
+from steadyspike.kernels.lanes.vectors import address_of
+
 LINE_BYTES = 64
 MOST_KEPT_BYTES = 2**26
 # Memory of results that is kept, as many as a loop over chunks holds at a time, unless it is little.
@@ -122,8 +124,8 @@ def _make_prefetch(to_write):
     @intrinsic
     def prefetch(typing_context, array, index):
         def generate(context, builder, signature, args):
-            data = context.make_array(signature.args[0])(context, builder, args[0]).data
-            address = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
+            address = address_of(context, builder, signature.args[0], *args)
+            address = builder.bitcast(address, ir.IntType(8).as_pointer())
             integer = ir.IntType(32)
             function_type = ir.FunctionType(ir.VoidType(), [address.type, integer, integer, integer])
             function = builder.module.declare_intrinsic("llvm.prefetch", [address.type], function_type)
