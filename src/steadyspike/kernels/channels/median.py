@@ -115,7 +115,7 @@ def subtract_reference(
 
 
 def _workspace(values, sets, precision):
-    """Room for one sample, as its bits and as keys with those of one set after them; limits of the keys."""
+    """Memory for one sample: values, their bits, and keys with those of one set after them; limits of the keys."""
     integer = np.dtype(f"int{8 * values.itemsize}").type
     limits = (integer(np.iinfo(integer).min), integer(np.iinfo(integer).max))
     keys = np.empty(values.size + np.diff(sets[0]).max(), integer)

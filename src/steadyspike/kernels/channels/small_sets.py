@@ -103,7 +103,7 @@ def subtract_small_sets(traces, sets, networks, columns, average, tile, referenc
     average : int
         0: the median is subtracted, 1: the mean, 2: the sum of the products with 1 / size, as a matrix product has it.
     tile : array of float32 or float64, (num_channels * BLOCK,)
-        Room for a block of samples; its type is that of the calculation.
+        Memory for a block of samples; its type is that of the calculation.
     referenced : array of int16, float32 or float64, (num_samples, num_columns)
         May be `traces`, if the channels stay in place.
     """

@@ -199,7 +199,7 @@ def _load_sample(traces, sample, first, width, level, tile, row):
 
 @numba.njit(nogil=True, cache=True)
 def _filter_block(traces, first, coefficients, gains, extension, num_lanes, forward, start, filtered):
-    """Filter up to LANES channels from `first` on; `forward` is room for the result of the first pass."""
+    """Filter up to LANES channels from `first` on; `forward` takes the result of the first pass."""
     width = min(LANES, traces.shape[1] - first)
     channel = unsigned(first)
     gain, level_gain = gains

@@ -26,9 +26,9 @@ _kept = threading.local()
 
 
 def scratch(size, dtype):
-    """Give uninitialised room that belongs to the calling thread until it asks for room again.
+    """Uninitialised memory that belongs to the calling thread until it asks for memory again.
 
-    Room of up to `MOST_KEPT_BYTES` is kept for the next call.
+    Up to `MOST_KEPT_BYTES` are kept for the next call.
 
     Parameters
     ----------
@@ -39,17 +39,17 @@ def scratch(size, dtype):
 
     Returns
     -------
-    room : array, (size,)
+    memory : array, (size,)
     """
     dtype = np.dtype(dtype)
     num_bytes = size * dtype.itemsize
     if num_bytes > MOST_KEPT_BYTES:
         return np.empty(size, dtype)
-    room = getattr(_kept, "room", None)
-    if room is None or room.nbytes < num_bytes:
-        _kept.room = None  # the old room goes before the new one comes
-        room = _kept.room = np.empty(num_bytes, "uint8")
-    return room[:num_bytes].view(dtype)
+    memory = getattr(_kept, "memory", None)
+    if memory is None or memory.nbytes < num_bytes:
+        _kept.memory = None  # the old memory goes before the new one comes
+        memory = _kept.memory = np.empty(num_bytes, "uint8")
+    return memory[:num_bytes].view(dtype)
 
 
 # filled and emptied without a lock, since the end of an array may come at any instruction

@@ -27,7 +27,7 @@ from steadyspike.kernels.motion import template_registration
 
 # The template of the walk forgets what lies this many time bins back.
 MEMORY_BINS = 20.0
-# Share of the walk's template that is spread evenly, so that a spike far from all others pulls little.
+# Share of the walk's template that is spread evenly, so that a spike far from all others has little influence.
 OUTLIERS = 0.1
 # Change, in depth bins, below which the alignment has settled.
 SETTLED = 0.05

@@ -167,7 +167,7 @@ def curve_peaks(curves, prior_precision):
             if curvature > 1.001 * prior_precision:
                 mode = best - reach + 0.5 * (right - left) / curvature
                 precision[t, k] = curvature - prior_precision
-                # the likelihood's own optimum, with the prior's pull undone
+                # the likelihood's own optimum, without the prior
                 shifts[t, k] = min(max(mode * curvature / precision[t, k], -reach), reach)
     return shifts, precision
 
@@ -178,7 +178,7 @@ def log_density(histogram, depth_smooth, mark_smooth, num_groups=1, outliers=0.1
     .. math:: \log\big((1 - \epsilon)\, f(m, p) + \epsilon\, \bar f(m)\big)
 
     where f is the Gaussian-smoothed histogram and :math:`\bar f(m)` its mean over depth: a spike far from all others
-    tells nothing, instead of pulling hard.
+    tells nothing, instead of far too much.
 
     Parameters
     ----------
