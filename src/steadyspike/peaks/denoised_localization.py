@@ -11,7 +11,7 @@ from spikeinterface.core.node_pipeline import (
 from spikeinterface.postprocessing.unit_locations import dtype_localize_by_method
 from spikeinterface.sortingcomponents.peak_localization.base import LocalizeBase
 
-from steadyspike.kernels.spikes.contact_features import FEATURES, waveform_features
+from steadyspike.kernels.spikes.contact_features import FEATURES, neighbour_columns, waveform_features
 from steadyspike.kernels.spikes.denoise_waveforms import gather_waveforms, select_waveforms
 from steadyspike.kernels.spikes.monopolar import solve_monopolar
 from steadyspike.library.models.find import pin_model
@@ -22,7 +22,6 @@ from steadyspike.peaks.waveforms import (
     check_denoising,
     check_window,
     find_denoiser,
-    neighbour_columns,
 )
 
 

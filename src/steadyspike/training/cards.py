@@ -15,7 +15,8 @@ if TYPE_CHECKING:
         WaveformConfig,
     )
 
-MADE_WITH = ("steadyspike", "spikeinterface", "torch")
+# packages whose versions a card names
+MADE_WITH, WAVEFORMS_MADE_WITH = ("steadyspike", "spikeinterface", "torch"), ("steadyspike", "torch")
 
 
 def write_card(config: ModelConfig, title: str, license_name: str, figure: str | None = None) -> str:
@@ -201,9 +202,6 @@ def _card(
         *("## Scores", "", *([f"{scored}:", "", *table(scores)] if scores else ["None held out."])),
     ]
     return "\n".join(lines) + "\n"
-
-
-WAVEFORMS_MADE_WITH = ("steadyspike", "torch")
 
 
 def write_classifier_card(config: SpikeClassifierConfig, license_name: str) -> str:

@@ -1,4 +1,4 @@
-"""Compare 64 samples with a level and with the samples beside them, and tell the result as the bits of one number.
+"""Compare 64 samples with a level and with the samples beside them, and give the result as the bits of one number.
 
 The compiler packs the results of a loop's comparisons into bytes in memory, which have to be searched again; as one
 vector they become a number in a register, that is 0 nearly always. Usable in compiled functions only.

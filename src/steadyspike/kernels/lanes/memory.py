@@ -57,7 +57,7 @@ _idle: collections.deque[np.ndarray] = collections.deque()
 
 
 def _keep(memory):
-    """Keep memory that nobody looks into; the oldest goes when there is too much."""
+    """Keep memory that no array uses any more; the oldest goes when there is too much."""
     _idle.append(memory)
     if len(_idle) > MOST_IDLE:
         _idle.popleft()
@@ -91,7 +91,7 @@ class _Lent:
 
 
 def result(shape, dtype):
-    """Give an uninitialised array to be returned, in memory of an earlier one that nobody holds any more.
+    """Give an uninitialised array to be returned, in the memory of an earlier one that is no longer referenced.
 
     Parameters
     ----------

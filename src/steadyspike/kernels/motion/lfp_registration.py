@@ -220,18 +220,13 @@ def register_profiles(profiles, knots_um, windows_of, segment_edges, settings, p
             progress,
             label,
         )
-        weights = _pair_weights(correlations, settings)
+        weights = pairwise_shift.pair_weights(correlations, settings.min_correlation)
         displacement = moved_by + pair_least_squares.solve_pairwise(
             lags, shifts, weights, scale=settings.step_um
         )
         max_shift = min(RESIDUAL_STEPS, max_shift)
-    for start, stop in pairwise(segment_edges):
-        displacement[start:stop] -= displacement[start:stop].mean(axis=0)
+    pairwise_shift.center_segments(displacement, segment_edges)
     return PairRegistration(displacement, moved_by, lags, shifts, correlations)
-
-
-def _pair_weights(correlations, settings):
-    return np.square(np.where(correlations > settings.min_correlation, correlations, np.float32(0)))
 
 
 def _pairs(
@@ -304,7 +299,7 @@ def trust_and_precision(pairs, displacement, segment_edges, settings):
         In 1/um^2; 0 where nothing was measured.
     """
     solution = displacement - pairs.moved_by
-    weights = _pair_weights(pairs.correlations, settings)
+    weights = pairwise_shift.pair_weights(pairs.correlations, settings.min_correlation)
     differences = []
     for index, lag in enumerate(pairs.lags):
         stop = solution.shape[0] - lag

@@ -1,9 +1,9 @@
 r"""Displacements from differences between pairs of time bins: weighted least squares by conjugate gradients.
 
-The unknown x has one entry for each window and time bin. A pair of time bins of one window asks for a difference,
-neighbours in time and in depth ask for none, so that the matrix of the normal equations is a sum of graph Laplacians.
-It is never formed: the pairs' weights are held by lag, as the bands of the matrix, which takes (windows x lags x time
-bins) numbers, linear in duration where the number of lags is limited; a product with x is one pass over them.
+The unknown x has one entry for each window and time bin. A pair of time bins of one window has a measured difference,
+and priors hold neighbours in time and in depth together, so that the matrix of the normal equations is a sum of graph
+Laplacians. It is never formed: the pairs' weights are held by lag, as the bands of the matrix, which takes (windows x
+lags x time bins) numbers, linear in duration where the number of lags is limited; a product with x is one pass.
 
 `solve` takes equations that `add_pairs` has collected, with the priors of decentralized registration. `solve_pairwise`
 takes the shifts themselves and solves the equations again and again, with less weight for outliers.

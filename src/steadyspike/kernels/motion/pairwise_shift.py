@@ -8,6 +8,8 @@ so that memory and time grow linearly with duration, while distant times stay co
 Depth is cut into blocks, and sums of products over each block are shared by all windows.
 """
 
+from itertools import pairwise
+
 import numba
 import numpy as np
 
@@ -66,6 +68,17 @@ def window_blocks(windows, num_blocks=64):
     num_depths = windows.shape[1]
     block_edges = np.unique(np.linspace(0, num_depths, min(num_blocks, num_depths) + 1).astype("int64"))
     return block_edges, np.add.reduceat(windows, block_edges[:-1], axis=1) / np.diff(block_edges)
+
+
+def pair_weights(correlations, min_correlation):
+    """Squares of the correlations, as weights of the pairs; 0 for pairs that correlate less than `min_correlation`."""
+    return np.square(np.where(correlations > min_correlation, correlations, np.float32(0)))
+
+
+def center_segments(displacement, segment_edges):
+    """Subtract the mean over time from the displacement of each window in each segment, in place."""
+    for start, stop in pairwise(segment_edges):
+        displacement[start:stop] -= displacement[start:stop].mean(axis=0)
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)

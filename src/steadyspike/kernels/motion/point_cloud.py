@@ -27,9 +27,9 @@ from steadyspike.kernels.motion import (
 
 # Time bins are put together for pairs until, at the median, they hold this many spikes for each window.
 SPIKES_PER_WINDOW = 8.0
-# After the first round, pairs are looked at within this many standard deviations of the kernel.
+# After the first round, pairs are looked for within this many standard deviations of the kernel.
 RESIDUAL_REACH = 3.0
-# Groups are this many standard deviations of the kernel apart.
+# Groups (shanks) are this many standard deviations of the kernel apart, so that they are never taken for each other.
 FARTHEST_GROUPS = 1e6
 
 
@@ -247,7 +247,7 @@ def _residual(clouds, displacement, windows, lags, limit_um, settings, progress,
                 shifts[index],
                 correlations[index],
             )
-    weights = np.square(np.where(correlations > settings.min_correlation, correlations, np.float32(0)))
+    weights = pairwise_shift.pair_weights(correlations, settings.min_correlation)
     return pair_least_squares.solve_pairwise(lags, shifts, weights, scale=1.6 * sigma_um)
 
 
@@ -260,5 +260,5 @@ def _on_all_bins(coarse, cloud_edges, segment_edges, merged):
         centers = 0.5 * (begins + np.minimum(begins + merged, stop - start) - 1)
         for window in range(coarse.shape[1]):
             displacement[start:stop, window] = np.interp(bins, centers, coarse[first:last, window])
-        displacement[start:stop] -= displacement[start:stop].mean(axis=0)
+    pairwise_shift.center_segments(displacement, segment_edges)
     return displacement

@@ -1,6 +1,6 @@
 """Fine registration: how far each time bin must be shifted so that its spikes fit the density of all spikes.
 
-Pairs of time bins tell the displacement to a few um, each pair from the few spikes of two bins. Once the spikes are
+Pairs of time bins give the displacement to a few um, each pair from the few spikes of two bins. Once the spikes are
 roughly in place, the spikes of the whole recording make a sharp template (their density over depth and amplitude), and
 each bin is registered to it by maximum likelihood, which uses every spike once and knows no depth bins.
 """
