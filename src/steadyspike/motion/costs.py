@@ -114,12 +114,12 @@ class ProblemSize:
         return float(weights @ self.time_features()) / speed
 
 
-def calibrate(num_repeats: int = 5) -> float:
+def calibrate() -> float:
     """Time a piece of work whose duration tells how fast this machine is: some 5 ms, the best of a few."""
     first, second = np.random.default_rng(0).random((2, 20_000), dtype="float32")
     product = np.empty_like(first)
     seconds = []
-    for _ in range(num_repeats):
+    for _ in range(5):
         start = time.perf_counter()
         for _ in range(500):
             np.multiply(first, second, out=product)

@@ -17,6 +17,12 @@ Varol et al. 2021, Decentralized motion inference and registration of Neuropixel
 import numba
 import numpy as np
 
+# `solve` ends at this residual, relative to the right side, after this many iterations for each time bin at most.
+TOLERANCE = 1e-12
+ITERATIONS_PER_BIN, LEAST_ITERATIONS = 4, 1000
+# Most iterations of each linear solution of `solve_pairwise`.
+PAIRWISE_ITERATIONS = 300
+
 
 @numba.njit(nogil=True, cache=True)
 def add_pairs(first_row, first_column, weights, weighted_shifts, bands, right_side):
@@ -162,18 +168,7 @@ def _conjugate_gradient(
         energy = new_energy
 
 
-def solve(
-    bands,
-    right_side,
-    x,
-    degrees=None,
-    chain=0.0,
-    cross=0.0,
-    bend=0.0,
-    ridge=None,
-    tolerance=1e-12,
-    max_iterations=None,
-):
+def solve(bands, right_side, x, degrees=None, chain=0.0, cross=0.0, bend=0.0, ridge=None):
     r"""Solve the normal equations.
 
     The matrix is the Laplacian of the pairs, plus those of neighbours in time (weights `chain`) and in depth (`cross`),
@@ -195,10 +190,6 @@ def solve(
         Weight of how the change over time differs between neighbours in depth.
     ridge : ndarray of float64, shape (num_windows, num_times), or None, default: None
         Added to the diagonal; if given, the diagonal serves as preconditioner.
-    tolerance : float, default: 1e-12
-        Preconditioned residual at which to stop, relative to the right side.
-    max_iterations : int or None, default: None
-        None: four for each time bin, at least 1000.
 
     Returns
     -------
@@ -221,8 +212,8 @@ def solve(
         right_side,
         preconditioner,
         x,
-        tolerance,
-        max(1000, 4 * num_times) if max_iterations is None else max_iterations,
+        TOLERANCE,
+        max(LEAST_ITERATIONS, ITERATIONS_PER_BIN * num_times),
     )
     return x
 
@@ -270,9 +261,7 @@ def _collect(lags, shifts, weights, x, scale, bands, right_side):
                 right_side[window, t] -= weight * shift
 
 
-def solve_pairwise(
-    lags, shifts, weights, scale, num_reweightings=6, ridge=1e-4, tolerance=1e-4, max_iterations=300
-):
+def solve_pairwise(lags, shifts, weights, scale, num_reweightings=6, ridge=1e-4, tolerance=1e-4):
     r"""Displacements that best explain the shifts between pairs of time bins.
 
     Minimizes, in every window by itself,
@@ -298,8 +287,6 @@ def solve_pairwise(
         Weight of the square of each displacement, which fixes the free offset.
     tolerance : float, default: 1e-4
         Relative accuracy of each linear solution.
-    max_iterations : int, default: 300
-        Most iterations of each linear solution.
 
     Returns
     -------
@@ -325,6 +312,6 @@ def solve_pairwise(
             1.0 / diagonal,
             x,
             tolerance,
-            max_iterations,
+            PAIRWISE_ITERATIONS,
         )
     return np.ascontiguousarray(x.T)

@@ -13,14 +13,16 @@ from itertools import pairwise
 import numba
 import numpy as np
 
+# All lags up to this one are compared, and the ratio of successive ones beyond.
+DENSE_LAGS, LAG_GROWTH = 8, 1.3
 # Kinds of sums over blocks of depth; the last three are needed for the Pearson correlation only.
 PRODUCTS, FIRST_SQUARES, SECOND_SQUARES, COUNTS, FIRST_SUMS, SECOND_SUMS = range(6)
 
 
-def lag_schedule(num_times, horizon, num_dense=8, growth=1.3):
+def lag_schedule(num_times, horizon):
     """Lags, in time bins, at which pairs of time bins are compared.
 
-    All lags up to `num_dense`, then each `growth` times the one before, up to the horizon.
+    All lags up to 8, then each 1.3 times the one before, up to the horizon.
 
     Parameters
     ----------
@@ -28,10 +30,6 @@ def lag_schedule(num_times, horizon, num_dense=8, growth=1.3):
         Number of time bins.
     horizon : int
         Largest lag, in time bins.
-    num_dense : int, default: 8
-        All lags up to this one are in the schedule.
-    growth : float, default: 1.3
-        Ratio of successive lags beyond `num_dense`; larger than 1.
 
     Returns
     -------
@@ -39,10 +37,10 @@ def lag_schedule(num_times, horizon, num_dense=8, growth=1.3):
         Increasing lags, each smaller than `num_times`; empty when there are fewer than two time bins.
     """
     longest = min(horizon, num_times - 1)
-    lags = list(range(1, min(num_dense, longest) + 1))
-    lag = float(num_dense)
+    lags = list(range(1, min(DENSE_LAGS, longest) + 1))
+    lag = float(DENSE_LAGS)
     while True:
-        lag = max(lag * growth, lag + 1.0)
+        lag = max(lag * LAG_GROWTH, lag + 1.0)
         if round(lag) > longest:
             return np.array(lags, dtype="int64")
         lags.append(round(lag))

@@ -8,6 +8,9 @@ each bin is registered to it by maximum likelihood, which uses every spike once 
 import numba
 import numpy as np
 
+# Share of spikes that may lie at any depth, whatever the template.
+OUTLIERS = 0.1
+
 
 def knot_weights(depths_um, knots_um):
     """Place of each spike between the knots of a piecewise-linear displacement.
@@ -172,13 +175,13 @@ def curve_peaks(curves, prior_precision):
     return shifts, precision
 
 
-def log_density(histogram, depth_smooth, mark_smooth, num_groups=1, outliers=0.1):
+def log_density(histogram, depth_smooth, mark_smooth, num_groups=1):
     r"""Logarithm of a smoothed histogram over mark and depth, with a floor for outliers.
 
     .. math:: \log\big((1 - \epsilon)\, f(m, p) + \epsilon\, \bar f(m)\big)
 
-    where f is the Gaussian-smoothed histogram and :math:`\bar f(m)` its mean over depth: a spike far from all others
-    tells nothing, instead of far too much.
+    where :math:`\epsilon = 0.1` is the share of outliers, f is the Gaussian-smoothed histogram and
+    :math:`\bar f(m)` its mean over depth: a spike far from all others tells nothing, instead of far too much.
 
     Parameters
     ----------
@@ -188,8 +191,6 @@ def log_density(histogram, depth_smooth, mark_smooth, num_groups=1, outliers=0.1
         Standard deviations of the smoothing, in points and in marks; 0 for none.
     num_groups : int, default: 1
         The marks are this many groups of equally many marks, and smoothing keeps to one group.
-    outliers : float, default: 0.1
-        The share :math:`\epsilon`, between 0 and 1.
 
     Returns
     -------
@@ -208,5 +209,5 @@ def log_density(histogram, depth_smooth, mark_smooth, num_groups=1, outliers=0.1
         smooth = gaussian_filter1d(by_group, mark_smooth, axis=1, mode="nearest").reshape(smooth.shape)
     mean = smooth.mean(axis=1, keepdims=True)
     tiny = 1e-9 * max(smooth.max(), 1.0)
-    mixed = (1.0 - outliers) * smooth + outliers * mean + tiny
+    mixed = (1.0 - OUTLIERS) * smooth + OUTLIERS * mean + tiny
     return np.log(mixed).astype("float32"), np.log(mean[:, 0] + tiny)
