@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from steadyspike.kernels.channels.column_statistics import (
-    SAMPLE,
+    LONG_COLUMN,
     column_median_deviations,
     column_medians,
     column_quantiles,
 )
 
+LENGTH = 20_480
 TYPES = ["int16", "uint16", "int32", "float32", "float64"]
 
 
@@ -39,15 +40,13 @@ def check(traces):
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize(
-    "shape", [(1, 1), (2, 3), (7, 17), (1000, 40), (5 * SAMPLE, 3), (5 * SAMPLE + 1, 18)]
-)
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (7, 17), (1000, 40), (LENGTH, 3), (LENGTH + 1, 18)])
 def test_as_numpy(dtype, shape):
     check(drawn(*shape, dtype))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("num_samples", [9, 5 * SAMPLE + 2])
+@pytest.mark.parametrize("num_samples", [9, LENGTH + 2])
 def test_nan_and_infinity_stay_in_their_columns(dtype, num_samples):
     traces = drawn(num_samples, 6, dtype)
     traces[3, 1] = np.nan
@@ -60,16 +59,29 @@ def test_nan_and_infinity_stay_in_their_columns(dtype, num_samples):
 @pytest.mark.parametrize(
     "column",
     [
-        np.zeros(5 * SAMPLE),
-        np.arange(5 * SAMPLE)[::-1],
-        np.sort(np.random.default_rng(1).standard_cauchy(5 * SAMPLE)),
-        # the sample sees only the one in five that is far from all others
-        np.where(np.arange(5 * SAMPLE) % 5 == 0, 1e6, np.arange(5 * SAMPLE)),
-        np.where(np.arange(5 * SAMPLE) % 5 == 0, -1e6, np.sin(np.arange(5 * SAMPLE))),
+        np.zeros(LENGTH),
+        np.arange(LENGTH)[::-1],
+        np.sort(np.random.default_rng(1).standard_cauchy(LENGTH)),
+        # the mean is far from all values
+        np.where(np.arange(LENGTH) % 5 == 0, 1e6, np.arange(LENGTH)),
+        np.where(np.arange(LENGTH) % 5 == 0, -1e6, np.sin(np.arange(LENGTH))),
     ],
 )
 def test_any_order_of_the_values(column):
     check(column.astype("float32")[:, None])
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_long_columns(dtype):
+    traces = drawn(LONG_COLUMN + 1, 3, dtype)
+    traces[:, 1] = np.square(traces[:, 1] % 100)
+    if dtype.startswith("float"):
+        traces[LENGTH:-LENGTH, 2] = np.inf
+        traces[-LENGTH:, 2] = -np.inf
+    check(traces)
+    if dtype.startswith("float"):
+        traces[7, 0] = np.nan
+        check(traces)
 
 
 def test_views_and_no_columns():

@@ -98,7 +98,7 @@ def test_shifts_maximize_the_kernel_correlation(seed):
             expected = slow_correlation(spikes, cloud, cloud, windows[window], 0.0, sigma)
             assert energies[cloud, window] == pytest.approx(expected, rel=0.02, abs=1e-6)
     shifts, heights = np.zeros((2, 4, 2), dtype="float32")
-    kernels.correlate_at_lag(*spikes, 0, 4, 1, windows, energies, 40.0, sigma, shifts, heights)
+    kernels.correlate_clouds(*spikes, 0, 4, 1, windows, energies, 40.0, sigma, shifts, heights)
     for window in range(2):
 
         def misfit(shift, window=window):

@@ -5,6 +5,7 @@ from scipy.stats import multivariate_normal
 
 from steadyspike.kernels.motion import lfp_covariance as covariance
 from steadyspike.kernels.motion import lfp_registration as kernels
+from steadyspike.kernels.motion.pairwise_shift import correlate_at_lag
 
 
 def smooth_profiles(num_times=8, num_rows=30, seed=0):
@@ -41,7 +42,7 @@ def test_pairs_equal_slow_oracle(seed, lag):
     edges = np.array([0, 7, 15, 22, 30])
     weights = np.array([[1.0, 1.0, 1.0, 1.0], [1.0, 0.5, 0.1, 0.0]])
     shifts, heights = np.zeros((2, 8, 2), dtype="float32")
-    kernels.correlate_at_lag(profiles, valid, lag, edges, weights, 6, shifts, heights)
+    correlate_at_lag(profiles[:, :, None], lag, edges, weights, 6, shifts, heights, valid, 0.4)
     for t in range(8 - lag):
         for window in range(2):
             by_depth = np.repeat(weights[window], np.diff(edges))

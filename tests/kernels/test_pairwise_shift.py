@@ -74,17 +74,3 @@ def test_known_shift_is_found_between_bins():
     correlate_at_lag(raster, 1, edges, weights, 10, shifts, heights)
     assert shifts[0, 0] == pytest.approx(3.3, abs=0.05)
     assert heights[0, 0] > 0.98
-
-
-def test_parts_that_are_moved_out_are_empty_and_inside():
-    from steadyspike.kernels.motion.pairwise_shift import _overlap
-
-    size = 9
-    for start in range(size):
-        for stop in range(start + 1, size + 1):
-            for offset in range(1 - size, size):
-                kept = [y for y in range(start, stop) if 0 <= y + offset < size]
-                first, last = _overlap(start, stop, offset, size)
-                assert list(range(first, last)) == kept
-                assert 0 <= first + offset <= last + offset <= size
-                assert 0 <= first <= last <= size

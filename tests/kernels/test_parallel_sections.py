@@ -6,7 +6,7 @@ from steadyspike.kernels.filters.biquads import butterworth_sections
 from steadyspike.kernels.filters.filter_passes import filter_one_way
 from steadyspike.kernels.filters.parallel_sections import NUM_SECTIONS, parallel_constants
 from steadyspike.kernels.lanes.arrays import as_kernel_array
-from steadyspike.kernels.lanes.transposition import turn
+from steadyspike.kernels.lanes.transposition import transpose
 
 FS = 30_000.0
 
@@ -57,6 +57,6 @@ def test_one_way_from_rest(shape, backward):
 def test_turned_blocks(shape, dtypes):
     block = np.random.default_rng(1).integers(-99, 99, size=shape).astype(dtypes[0])
     target = np.zeros((shape[1], shape[0] + 3), dtypes[1])
-    turn(block, target.reshape(-1), shape[0] + 3)
+    transpose(block, target.reshape(-1), shape[0] + 3)
     np.testing.assert_array_equal(target[:, : shape[0]], block.T)
     assert (target[:, shape[0] :] == 0).all()

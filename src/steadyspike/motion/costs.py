@@ -115,12 +115,12 @@ class ProblemSize:
         return float(weights @ self.time_features()) / speed
 
 
-def calibrate(num_repeats: int = 5) -> float:
+def calibrate() -> float:
     """Time a piece of work whose duration tells how fast this machine is: some 5 ms, the best of a few."""
     first, second = np.random.default_rng(0).random((2, 20_000), dtype="float32")
     product = np.empty_like(first)
     seconds = []
-    for _ in range(num_repeats):
+    for _ in range(5):
         start = time.perf_counter()
         for _ in range(500):
             np.multiply(first, second, out=product)
@@ -129,8 +129,9 @@ def calibrate(num_repeats: int = 5) -> float:
     return min(seconds)
 
 
-def _time_and_memory(seconds: float, megabytes: float) -> str:
-    return f"{about(seconds)}, {_size(megabytes)} of memory"
+def time_and_memory_in_words(seconds: float, megabytes: float) -> str:
+    """Time and memory as a message tells them."""
+    return f"{about(seconds)}, {size_in_words(megabytes)} of memory"
 
 
 def about(seconds: float) -> str:
@@ -149,7 +150,8 @@ def in_words(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def _size(megabytes: float) -> str:
+def size_in_words(megabytes: float) -> str:
+    """Size in MB or GB, in whole MB, or in GB with one decimal."""
     if megabytes < 1:
         return "less than 1 MB"
     return f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1000:.1f} GB"
@@ -201,4 +203,6 @@ def estimation_in_words(
 ) -> str:
     """Say what an estimate will take; see `problem_size`."""
     size, costs = problem_size(recording, num_peaks, windows, settings), MEASURED[settings.part]
-    return _time_and_memory(size.seconds(costs, costs.calibration_s / calibrate()), size.memory_mb(costs))
+    return time_and_memory_in_words(
+        size.seconds(costs, costs.calibration_s / calibrate()), size.memory_mb(costs)
+    )

@@ -17,11 +17,11 @@ from steadyspike.core.settings import Settings, parameter, takes
 from steadyspike.motion.costs import (
     MB,
     MEASURED,
-    _size,
-    _time_and_memory,
     calibrate,
     in_words,
     problem_size,
+    size_in_words,
+    time_and_memory_in_words,
 )
 
 if TYPE_CHECKING:
@@ -36,9 +36,8 @@ WARM_UP_S = 0.1
 # bytes on disk of a peak, and at most of its location
 PEAK_BYTES, LOCATION_BYTES = 32, 32
 TRACE_BYTES = 4
-
-
-# printed by the same: memory of detection and localization beside the base, per byte of a chunk in single precision
+# printed by `python -m steadyspike_benchmarks memory --costs`, as `MEASURED` is: memory of detection and localization
+# beside the base, per byte of a chunk in single precision
 BYTES_PER_CHUNK_BYTE = 2.56
 
 
@@ -87,14 +86,16 @@ class MotionForecast:
     def __str__(self) -> str:
         lines = [
             f"{in_words(self.duration_s)} of {self.num_channels} channels, about {self.num_peaks:,} peaks "
-            f"({self.peaks_from}; {_size(self.peaks_disk_mb)} on disk)"
+            f"({self.peaks_from}; {size_in_words(self.peaks_disk_mb)} on disk)"
         ]
         if self.detect_s is not None and self.detect_memory_mb is not None:
-            lines.append(f"find peaks: {_time_and_memory(self.detect_s, self.detect_memory_mb)}")
+            lines.append(f"find peaks: {time_and_memory_in_words(self.detect_s, self.detect_memory_mb)}")
         if self.estimate_s is None or self.estimate_memory_mb is None:
             lines.append(f"estimate motion: not known for {self.method}")
         else:
-            lines.append(f"estimate motion: {_time_and_memory(self.estimate_s, self.estimate_memory_mb)}")
+            lines.append(
+                f"estimate motion: {time_and_memory_in_words(self.estimate_s, self.estimate_memory_mb)}"
+            )
         return "\n".join(lines)
 
 

@@ -10,6 +10,7 @@ TIME_BINS_S = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
 SPIKES_PER_BIN = 2.0
 # um. Distance of the windows where there are spikes enough.
 WINDOW_STEP_UM = 200.0
+# Windows are farther apart where there would be more than these.
 MAX_WINDOWS = 40
 # Spikes per second and window below which there are fewer windows.
 WINDOW_RATE_HZ = 1.0

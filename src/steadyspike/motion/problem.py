@@ -17,6 +17,10 @@ from steadyspike.kernels.motion import registration, segment_offsets
 from steadyspike.motion.periods import check_periods, inside_periods
 from steadyspike.motion.settings import WindowSettings
 
+# Spikes are seen this far around; contacts farther apart never see one unit move from one to the next.
+MAX_PITCH_UM = 200.0
+MIN_EXTENT_UM = 1.0
+
 
 @dataclass(frozen=True)
 class TimeBins:
@@ -109,11 +113,6 @@ class Problem:
         return Motion(
             self.times.split(displacement), self.times.centers_s, self.centers_um, direction=self.direction
         )
-
-
-# Spikes are seen this far around; contacts farther apart never see one unit move from one to the next.
-MAX_PITCH_UM = 200.0
-MIN_EXTENT_UM = 1.0
 
 
 def check_layout(name, recording, direction):

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, and multiply-adds for each predicted frame."""
+"""What a network costs: parameters, multiply-adds for each predicted frame, and memory."""
 
 import copy
 from typing import Any
@@ -6,6 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+
+# numbers of predicted frames whose difference in memory tells that of one
+COUNTED_FRAMES = (4, 8)
+# what lives at once, in units of input and output of the largest layer: residuals, skipped connections, copies to pad
+ALIVE_AT_ONCE = 10
 
 
 def num_parameters(network: nn.Module) -> int:
@@ -31,13 +36,6 @@ def multiply_adds_per_frame(network: nn.Module, rows: int, columns: int) -> int:
             bare(torch.empty(1, before + time + after, rows, columns, device="meta"))
         counted.append(counter.get_total_flops() // 2)
     return (counted[1] - counted[0]) // 200
-
-
-COUNTED_FRAMES = (4, 8)
-
-
-# what lives at once, in units of input and output of the largest layer: residuals, skipped connections, copies to pad
-ALIVE_AT_ONCE = 10
 
 
 def bytes_needed(network: nn.Module, rows: int, columns: int, images: int = 1) -> tuple[float, float]:

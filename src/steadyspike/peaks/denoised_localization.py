@@ -15,7 +15,7 @@ from spikeinterface.sortingcomponents.peak_localization.base import LocalizeBase
 
 from steadyspike.core.arguments import finite_locations
 from steadyspike.core.settings import Settings, document, parameter_of, takes
-from steadyspike.kernels.spikes.contact_features import waveform_features
+from steadyspike.kernels.spikes.contact_features import neighbour_columns, waveform_features
 from steadyspike.kernels.spikes.denoise_waveforms import gather_waveforms, select_waveforms
 from steadyspike.kernels.spikes.monopolar import solve_monopolar
 from steadyspike.library.models.find import pin_model
@@ -25,7 +25,6 @@ from steadyspike.peaks.waveforms import (
     DenoiserSettings,
     check_window,
     find_denoiser,
-    neighbour_columns,
     noise_levels_for,
 )
 

@@ -13,6 +13,7 @@ from spikeinterface.sortingcomponents.peak_localization.base import LocalizeBase
 
 from steadyspike.core.arguments import finite_locations
 from steadyspike.core.settings import Settings, document, parameter, takes
+from steadyspike.kernels.spikes.contact_features import neighbour_columns
 from steadyspike.kernels.spikes.grid_convolution import locate_on_grid
 from steadyspike.kernels.spikes.local_grids import build_local_grids
 
@@ -176,7 +177,7 @@ class LocalizeSteadyGridConvolution(LocalizeBase):
             settings.margin_um,
             reach_um=settings.radius_um + _template_reach_um(weighting, settings.radius_um, num_channels),
         )
-        self.columns = _columns(self.grids.contacts, waveforms_node.neighbours_mask)
+        self.columns = neighbour_columns(self.grids.contacts, waveforms_node.neighbours_mask)
         self._compile(recording.get_dtype())
 
     def _make_prototype(self, waveforms_node, settings):
@@ -250,12 +251,3 @@ def _template_reach_um(weighting, radius_um, num_channels):
         return float(np.sqrt(radius_um**2 + 2 * weighting["sigma_list_um"].max() ** 2 * decay))
     z = weighting["z_list_um"].max()
     return float(np.sqrt((np.hypot(radius_um, z) + weighting["sigma_3d"] * decay) ** 2 - z**2))
-
-
-def _columns(contacts, sparse):
-    """Where the contacts stand in the waveforms: a sparse one holds its mask's channels, without gaps."""
-    if sparse is None:
-        return contacts
-    listed = np.maximum(contacts, 0)
-    held = (contacts >= 0) & np.take_along_axis(sparse, listed, axis=1)
-    return np.where(held, np.take_along_axis(np.cumsum(sparse, axis=1) - 1, listed, axis=1), -1)

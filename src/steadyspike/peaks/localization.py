@@ -11,6 +11,7 @@ from steadyspike.core.arguments import finite_locations, refuse
 from steadyspike.core.settings import Settings, document, parameter, takes
 from steadyspike.kernels.spikes.contact_features import (
     enforce_radial_decrease,
+    neighbour_columns,
     neighbour_lists,
     shell_radii,
     waveform_features,
@@ -119,13 +120,7 @@ class LocalizeSteadyMonopolar(LocalizeBase):
         self.nbefore = waveforms_node.nbefore
         sparse = waveforms_node.neighbours_mask
         self.neighbours, self.counts = neighbour_lists(self.contact_locations, self.radius_um, sparse)
-        self.columns = self.neighbours
-        if sparse is not None:
-            # a sparse waveform holds the channels of its main channel's mask, in order, without gaps
-            columns = np.take_along_axis(
-                np.cumsum(sparse, axis=1) - 1, np.maximum(self.neighbours, 0), axis=1
-            )
-            self.columns = np.where(self.neighbours >= 0, columns, -1)
+        self.columns = neighbour_columns(self.neighbours, sparse)
 
     def _compile(self, dtype):
         """Compile (or load) the kernels once, before SpikeInterface starts workers that would each do so."""

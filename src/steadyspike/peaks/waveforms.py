@@ -7,6 +7,7 @@ from spikeinterface.core.node_pipeline import WaveformsNode, find_parent_of_type
 
 from steadyspike.core.arguments import finite_locations
 from steadyspike.core.settings import Settings, document, parameter, takes
+from steadyspike.kernels.spikes.contact_features import neighbour_columns
 from steadyspike.kernels.spikes.denoise_waveforms import select_waveforms
 from steadyspike.library.models.find import pin_model
 from steadyspike.library.models.spike_denoisers import SpikeDenoiser, seeded_noise_levels
@@ -45,15 +46,6 @@ def noise_levels_for(recording, settings):
     if levels.shape != (recording.get_num_channels(),):
         settings.refuse("noise_levels", f"one for each of {recording.get_num_channels()} channels")
     return levels
-
-
-def neighbour_columns(neighbours, sparse):
-    """Where neighbours stand in waveforms: a sparse one holds its mask's channels, without gaps; -1 where nowhere."""
-    if sparse is None:
-        return neighbours
-    listed = np.maximum(neighbours, 0)
-    held = (neighbours >= 0) & np.take_along_axis(sparse, listed, axis=1)
-    return np.where(held, np.take_along_axis(np.cumsum(sparse, axis=1) - 1, listed, axis=1), -1)
 
 
 @document

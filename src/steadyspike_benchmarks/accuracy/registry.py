@@ -181,6 +181,7 @@ NOT_TUNED: dict[str, dict[str, str]] = {
         "NUM_SOURCE_DEPTHS": _FINE,
         "MARGIN_UM": _LAYOUT,
         "MAX_CONTACTS": _COST,
+        "KRIGING_EXPONENT": "that of the presets' interpolation, whose cost is computed",
     },
     "kernels.motion.kernel_correlation": {"FINE_UM": _FINE, "LEAST_WEIGHT": _FINE},
     "kernels.motion.lfp_covariance": {"MAX_RANK": _COST, "LEAST_ROWS": _GUARD},
@@ -193,6 +194,12 @@ NOT_TUNED: dict[str, dict[str, str]] = {
     },
     "kernels.motion.online_filter": {"UNMEASURED": _GUARD},
     "kernels.motion.online_registration": {"LONGEST_WARMUP": "how long a user waits, and is told so"},
+    "kernels.motion.pair_least_squares": {
+        "TOLERANCE": "rounding",
+        "PAIRWISE_ITERATIONS": _GUARD,
+        "LEAST_ITERATIONS": _GUARD,
+        "ITERATIONS_PER_BIN": _GUARD,
+    },
     "kernels.motion.pair_correlation": {
         "ROWS": _SIZE,
         "FFT_SIGNALS": _SIZE,

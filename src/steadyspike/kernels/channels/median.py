@@ -115,7 +115,7 @@ def subtract_reference(
 
 
 def _workspace(values, sets, precision):
-    """Room for one sample, as its bits and as keys with those of one set after them; limits of the keys."""
+    """Memory for one sample: values, their bits, and keys with those of one set after them; limits of the keys."""
     integer = np.dtype(f"int{8 * values.itemsize}").type
     limits = (integer(np.iinfo(integer).min), integer(np.iinfo(integer).max))
     keys = np.empty(values.size + np.diff(sets[0]).max(), integer)
@@ -136,17 +136,17 @@ def _first_if_consecutive(indices):
     return int(indices[0]) if np.all(np.diff(indices) == 1) else -1
 
 
-def _value_of(key):
+def value_of(key):
     """Give the float with this key, of the same width."""
     raise NotImplementedError("only compiled")
 
 
-def _key_of(value, alike):
+def key_of(value, alike):
     """Give the key, of the type of the key `alike`, of a value."""
     raise NotImplementedError("only compiled")
 
 
-@overload(_value_of)
+@overload(value_of)
 def _value_of_compiled(key):
     if key.bitwidth == 16:
         return lambda key: np.float32(key)
@@ -155,23 +155,23 @@ def _value_of_compiled(key):
     return lambda key: np.int64(key ^ ((key >> 63) & 0x7FFFFFFFFFFFFFFF)).view(np.float64)
 
 
-@overload(_key_of)
+@overload(key_of)
 def _key_of_compiled(value, alike):
     if alike.bitwidth == 16:
         # rounded down, so that the limits of 16 bits hold all that is outside
         return lambda value, alike: np.int16(min(max(np.floor(value), -32768.0), 32767.0))
     if alike.bitwidth == 32:
 
-        def key_of(value, alike):
+        def compiled(value, alike):
             bits = np.float32(value).view(np.int32)
             return np.int32(bits ^ ((bits >> 31) & 0x7FFFFFFF))
     else:
 
-        def key_of(value, alike):
+        def compiled(value, alike):
             bits = np.float64(value).view(np.int64)
             return np.int64(bits ^ ((bits >> 63) & 0x7FFFFFFFFFFFFFFF))
 
-    return key_of
+    return compiled
 
 
 @numba.njit(nogil=True, cache=True, inline="always")
@@ -189,29 +189,32 @@ def _count_to(keys, base, size, pivot, limits):
 
 
 @numba.njit(nogil=True, cache=True, inline="always")
-def _middle_keys(keys, base, size, low, high, value, spacing, limits):
-    """Keys of the two middle values (the same twice for an odd size), and the first pivot's error in ranks.
+def neighbouring_keys(keys, base, size, wanted, single, low, high, value, spacing, limits):
+    """Keys at the rank `wanted` (counted from 1) and the next one, and the first pivot's error in ranks.
 
-    All keys lie between `low` and `high`; `value` is the first pivot, `spacing` the distance of neighbours.
+    If `single` is 1 and not 0, the next one is not looked for: the first is given twice. All keys lie between `low`
+    and `high`; `value` is the first pivot, `spacing` the distance of neighbours.
     """
-    wanted = (size + 1) // 2
-    odd = size % 2
-    pivot = _key_of(value, low)
+    pivot = key_of(value, low)
     error = 0
     steps = 0
+    value_before, missing_before = value, 0
     while True:
         if pivot < low or pivot >= high:
             pivot = low if pivot < low or low == high else keys.dtype.type(high - 1)
-            value = np.float64(_value_of(pivot))
+            value = np.float64(value_of(pivot))
         count, below, above = _count_to(keys, base, size, pivot, limits)
         if low == high:
             # one value fills the middle, several times over unless the upper one is the next
-            return low, low if odd or count > wanted else above, error
+            return low, low if single or count > wanted else above, error
         missing = wanted - count
-        error = missing if steps == 0 else error
+        if steps == 0:
+            error = missing
+        elif missing != missing_before:
+            spacing = (value - value_before) / (missing_before - missing)
         if missing == 0:
-            return below, below if odd else above, error
-        if missing == 1 and odd:
+            return below, below if single else above, error
+        if missing == 1 and single:
             return above, above, error
         if missing < 0:
             high = below
@@ -220,11 +223,12 @@ def _middle_keys(keys, base, size, low, high, value, spacing, limits):
         steps += 1
         if missing == -1:
             pivot = keys.dtype.type(below - 1)
-        elif missing == 1 + odd:
+        elif missing == 1 + single:
             pivot = above
         elif steps < NEWTON_STEPS:
-            value += (missing - 0.5 * odd) * spacing
-            pivot = _key_of(value, low)
+            value_before, missing_before = value, missing
+            value += (missing - 0.5 * single) * spacing
+            pivot = key_of(value, low)
         else:
             # their mean, without overflow
             pivot = keys.dtype.type((low >> 1) + (high >> 1) + (low & high & 1))
@@ -233,10 +237,12 @@ def _middle_keys(keys, base, size, low, high, value, spacing, limits):
 @numba.njit(nogil=True, cache=True, inline="always")
 def _median(keys, base, size, low, high, first_pivot, spacing, limits):
     """Median of one set, and the distance of neighbouring values for the next sample."""
-    lower, upper, error = _middle_keys(keys, base, size, low, high, first_pivot, spacing, limits)
-    median = _value_of(lower)
+    lower, upper, error = neighbouring_keys(
+        keys, base, size, (size + 1) // 2, size % 2, low, high, first_pivot, spacing, limits
+    )
+    median = value_of(lower)
     if upper != lower:
-        median = (median + _value_of(upper)) * type(median)(0.5)
+        median = (median + value_of(upper)) * type(median)(0.5)
     if error != 0 and np.isfinite(median):
         distance = abs((median - first_pivot) / error)
         spacing = distance if spacing == 0 else spacing + ADAPTATION * (distance - spacing)
@@ -250,7 +256,7 @@ def _subtract_medians(traces, sets, columns, workspace, referenced):
     channels, which, first, in_turn = columns
     values, value_bits, keys, typed, limits = workspace
     smallest, largest = limits
-    infinity = _key_of(np.inf, smallest)
+    infinity = key_of(np.inf, smallest)
     sign_shift = keys.dtype.type(8 * keys.itemsize - 1)
     medians = np.zeros((BLOCK, firsts.size + 1), dtype=typed.dtype)
     pivots = np.zeros(firsts.size)

@@ -1,7 +1,7 @@
-"""Standard deviations and root mean squares of the columns of an array, without arrays of differences or squares.
+"""Standard deviations and root mean squares of channels, and channels scaled, with the digits that numpy gives.
 
-Sums go from row to row in the type of the values, with a term rounded before it is added, as numpy does: the
-results have its digits.
+Sums go from sample to sample in the type of the values, with each term rounded before it is added, without arrays of
+differences or squares.
 """
 
 import numba

@@ -19,7 +19,7 @@ from numba.core import types
 from numba.extending import overload
 
 from steadyspike.kernels.lanes.arrays import unsigned
-from steadyspike.kernels.lanes.transposition import turn
+from steadyspike.kernels.lanes.transposition import transpose
 
 # samples that are processed together
 BLOCK = 64
@@ -103,7 +103,7 @@ def subtract_small_sets(traces, sets, networks, columns, average, tile, referenc
     average : int
         0: the median is subtracted, 1: the mean, 2: the sum of the products with 1 / size, as a matrix product has it.
     tile : array of float32 or float64, (num_channels * BLOCK,)
-        Room for a block of samples; its type is that of the calculation.
+        Memory for a block of samples; its type is that of the calculation.
     referenced : array of int16, float32 or float64, (num_samples, num_columns)
         May be `traces`, if the channels stay in place.
     """
@@ -123,7 +123,7 @@ def subtract_small_sets(traces, sets, networks, columns, average, tile, referenc
     for begin in range(0, num_samples, BLOCK):
         count = min(BLOCK, num_samples - begin)
         block = traces[begin : begin + count]
-        turn(block, tile, BLOCK)
+        transpose(block, tile, BLOCK)
         for index in range(num_sets):
             chosen = members[offsets[index] : offsets[index + 1]]
             if average:
@@ -132,7 +132,7 @@ def subtract_small_sets(traces, sets, networks, columns, average, tile, referenc
                 _gather(tile, chosen, work, flat_centres, index)
                 _compare(work, comparators, ranges[index, 0], ranges[index, 1])
                 _store_median(work, chosen.size, flat_centres, index)
-        turn(centres, rows.reshape(-1), num_sets + 1)
+        transpose(centres, rows.reshape(-1), num_sets + 1)
         write_rows(traces, begin, count, rows, channels, which, first, in_turn, referenced)
 
 

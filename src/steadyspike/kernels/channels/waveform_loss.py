@@ -15,7 +15,10 @@ from steadyspike.kernels.channels.spatial_interpolation import (
 # um. Distances of typical units from the contacts.
 SOURCE_DISTANCES_UM = (10.0, 20.0, 30.0, 45.0)
 NUM_SOURCE_DEPTHS = 16
+# Contacts around the middle of the probe that are looked at: enough to know what interpolation costs.
 MAX_CONTACTS = 96
+# Of the kriging: a Gaussian of the distance.
+KRIGING_EXPONENT = 2.0
 # um. At the ends of a long probe interpolation is worse, but few units are there: this far from the ends of the slice.
 MARGIN_UM = 60.0
 # um. Sorters look at the contacts this near to a spike.
@@ -42,11 +45,11 @@ def footprints(contacts_um, sources_um, distances_um):
     return 1.0 / np.sqrt(squared + np.square(distances_um)[:, None])
 
 
-def middle_contacts(contacts_um, dim, max_contacts=MAX_CONTACTS):
+def middle_contacts(contacts_um, dim):
     """Cut the contacts nearest to the probe's middle along `dim`: enough to know what interpolation costs."""
     depths = contacts_um[:, dim]
     nearest = np.argsort(np.abs(depths - 0.5 * (depths.min() + depths.max())), kind="stable")
-    return contacts_um[np.sort(nearest[:max_contacts])]
+    return contacts_um[np.sort(nearest[:MAX_CONTACTS])]
 
 
 def typical_sources(contacts_um, dim):
@@ -77,7 +80,7 @@ def typical_sources(contacts_um, dim):
     return sources, grid[2].ravel()
 
 
-def waveform_losses(contacts_um, dim, displacement_um, moved_um, error_um, sigma_um=None, p=2.0):
+def waveform_losses(contacts_um, dim, displacement_um, moved_um, error_um):
     r"""Share of the waveform's energy that drift blurs without a correction, and that is lost with one.
 
     With the footprint :math:`F(z)` of a source at depth z, the displacement d by which the correction moves it, its
@@ -102,10 +105,6 @@ def waveform_losses(contacts_um, dim, displacement_um, moved_um, error_um, sigma
         A sample of how far the tissue is from where it usually is, in um.
     error_um : float
         Standard error of the displacement, in um.
-    sigma_um : float or None, default: None
-        Length scale of the kriging in um; None: `suitable_sigma`.
-    p : float, default: 2.0
-        Exponent of the kriging.
 
     Returns
     -------
@@ -127,12 +126,14 @@ def waveform_losses(contacts_um, dim, displacement_um, moved_um, error_um, sigma
     def smear(shift_um):
         return lost(footprints(contacts_um, sources + shift_um * along, distances))
 
-    sigma_um = suitable_sigma(contacts_um) if sigma_um is None else sigma_um
-    inverse = inverse_covariance(contacts_um, sigma_um, p)
+    sigma_um = suitable_sigma(contacts_um)
+    inverse = inverse_covariance(contacts_um, sigma_um, KRIGING_EXPONENT)
     without = np.mean([smear(shift) for shift in moved_um])
     interpolated = []
     for shift in displacement_um:
-        weights = kriging_weights(contacts_um, contacts_um + shift * along, inverse, sigma_um, p)
+        weights = kriging_weights(
+            contacts_um, contacts_um + shift * along, inverse, sigma_um, KRIGING_EXPONENT
+        )
         moved = footprints(contacts_um, sources + shift * along, distances)
         interpolated.append(lost(moved @ weights.T))
     uncertain = 0.5 * (smear(error_um) + smear(-error_um))

@@ -30,6 +30,8 @@ from steadyspike.kernels.lanes.memory import result, scratch
 
 STEPS = 8
 LANES = 192
+# What is left of a filter's response after the time that it takes to settle.
+SETTLED = 2e-4
 
 
 def butterworth_sections(sampling_frequency, freq_min=None, freq_max=None, order=5, ftype="butter"):
@@ -63,10 +65,10 @@ def butterworth_sections(sampling_frequency, freq_min=None, freq_max=None, order
     return iirfilter(order, corners[btype], fs=sampling_frequency, btype=btype, ftype=ftype, output="sos")
 
 
-def settling_samples(sections, fraction=2e-4):
-    """Count the samples n in which the slowest pole p of a filter decays: `|p|**n = fraction`."""
+def settling_samples(sections):
+    """Count the samples n in which the slowest pole p of a filter decays: `|p|**n = SETTLED`."""
     poles = np.concatenate([np.roots(section[3:]) for section in sections])
-    return int(np.ceil(np.log(fraction) / np.log(np.abs(poles).max())))
+    return int(np.ceil(np.log(SETTLED) / np.log(np.abs(poles).max())))
 
 
 def extension_samples(sections):
@@ -199,7 +201,7 @@ def _load_sample(traces, sample, first, width, level, tile, row):
 
 @numba.njit(nogil=True, cache=True)
 def _filter_block(traces, first, coefficients, gains, extension, num_lanes, forward, start, filtered):
-    """Filter up to LANES channels from `first` on; `forward` is room for the result of the first pass."""
+    """Filter up to LANES channels from `first` on; `forward` takes the result of the first pass."""
     width = min(LANES, traces.shape[1] - first)
     channel = unsigned(first)
     gain, level_gain = gains

@@ -2,7 +2,7 @@
 
 The channels are taken in blocks, whose samples a pass goes through in groups of 16 rows. For each group, eight
 channels at a time go through all sections (`parallel_sections`), while the next rows are fetched from memory. Of the
-forward pass every sample is kept, in room that is used again for the next block, so that of both passes together only
+forward pass every sample is kept, in memory that the next block uses again, so that of both passes together only
 one reading and one writing of the traces come from and go to memory.
 """
 
@@ -131,23 +131,23 @@ def _fetch_rows(rows, row, step, num_rows, columns, to_write):
 
 
 @numba.njit(nogil=True, cache=True)
-def _silence(room, size):
+def _flush_subnormals(states, size):
     """Put zero for states that have decayed; the first two vectors of each slot are levels."""
-    for slot in range(0, room.size, size):
+    for slot in range(0, states.size, size):
         for index in range(slot + 2 * LANES, slot + size):
-            room[index] = 0.0 if abs(room[index]) < SMALLEST_STATE else room[index]
+            states[index] = 0.0 if abs(states[index]) < SMALLEST_STATE else states[index]
 
 
 @numba.njit(nogil=True, cache=True)
 def _pass(
-    source, first, sources, target, target_first, target_step, targets, step, num_rows, constants, room
+    source, first, sources, target, target_first, target_step, targets, step, num_rows, constants, states
 ):
     """Filter `num_rows` rows of `source` from `first` on, up or down by `step`, to rows of `target`.
 
     `sources` and `targets` are the columns at which each vector begins there.
     """
     width, target_width = source.shape[1], target.shape[1]
-    size = room.size // sources.size
+    size = states.size // sources.size
     stride, target_stride = step * width, target_step * target_width
     row = 0
     while row + STEPS <= num_rows:
@@ -161,11 +161,11 @@ def _pass(
             run_steps(
                 source, base + sources[slot], stride,
                 target, target_base + targets[slot], target_stride,
-                constants, room, slot * size,
+                constants, states, slot * size,
             )  # fmt: skip
         row += STEPS
         if row % CHECKED_ROWS == 0:
-            _silence(room, size)
+            _flush_subnormals(states, size)
     while row < num_rows:
         base = (first + step * row) * width
         target_base = (target_first + target_step * row) * target_width
@@ -173,18 +173,18 @@ def _pass(
             run_step(
                 source, base + sources[slot], stride,
                 target, target_base + targets[slot], target_stride,
-                constants, room, slot * size,
+                constants, states, slot * size,
             )  # fmt: skip
         row += 1
 
 
-def _room_at(levels, columns, constants, gain=0.0):
+def _states_at(levels, columns, constants, gain=0.0):
     """Levels and states of each vector, which begin as if the levels had lasted for ever."""
-    room = np.zeros((len(columns), 2 + (len(constants) - 1) // 2, LANES))
+    states = np.zeros((len(columns), 2 + (len(constants) - 1) // 2, LANES))
     if levels is not None:
-        room[:, 0] = levels[columns[:, None] + np.arange(LANES)]
-        room[:, 1] = gain * room[:, 0]
-    return room.reshape(-1)
+        states[:, 0] = levels[columns[:, None] + np.arange(LANES)]
+        states[:, 1] = gain * states[:, 0]
+    return states.reshape(-1)
 
 
 def _both_ways(traces, ends, columns, constants, level_gain, start, forward, filtered):
@@ -199,22 +199,22 @@ def _both_ways(traces, ends, columns, constants, level_gain, start, forward, fil
     kept[:extension] = before[:, lanes.reshape(-1)]
     kept[total - extension :] = after[:, lanes.reshape(-1)]
     levels = kept[0].astype("float64") if extension else traces[0, lanes.reshape(-1)].astype("float64")
-    room = _room_at(levels, places, constants, level_gain)
-    _pass(kept, 0, places, kept, 0, 1, places, 1, extension, constants, room)
-    _pass(traces, 0, columns, kept, extension, 1, places, 1, num_samples, constants, room)
+    states = _states_at(levels, places, constants, level_gain)
+    _pass(kept, 0, places, kept, 0, 1, places, 1, extension, constants, states)
+    _pass(traces, 0, columns, kept, extension, 1, places, 1, num_samples, constants, states)
     back = total - extension
-    _pass(kept, back, places, kept, back, 1, places, 1, extension, constants, room)
-    room = _room_at(kept[-1].astype("float64"), places, constants, level_gain)
+    _pass(kept, back, places, kept, back, 1, places, 1, extension, constants, states)
+    states = _states_at(kept[-1].astype("float64"), places, constants, level_gain)
     end = extension + start + len(filtered)
     # what is not wanted goes back to where it came from
-    _pass(kept, total - 1, places, kept, total - 1, -1, places, -1, total - end, constants, room)
+    _pass(kept, total - 1, places, kept, total - 1, -1, places, -1, total - end, constants, states)
     last = len(filtered) - 1
-    _pass(kept, end - 1, places, filtered, last, -1, columns, -1, len(filtered), constants, room)
+    _pass(kept, end - 1, places, filtered, last, -1, columns, -1, len(filtered), constants, states)
 
 
 def _one_way(traces, columns, constants, start, backward, filtered):
     """Filter one block of vectors from rest."""
-    room = _room_at(None, columns, constants)
+    states = _states_at(None, columns, constants)
     nowhere = np.empty((1, len(columns) * LANES), filtered.dtype)
     places = np.arange(len(columns)) * LANES
     first, target, unwanted, step = start + len(filtered) - 1, len(filtered) - 1, len(traces) - start, -1
@@ -222,5 +222,5 @@ def _one_way(traces, columns, constants, start, backward, filtered):
     begin = len(traces) - 1
     if not backward:
         begin, first, target, unwanted, step = 0, start, 0, start, 1
-    _pass(traces, begin, columns, nowhere, 0, 0, places, step, unwanted, constants, room)
-    _pass(traces, first, columns, filtered, target, step, columns, step, len(filtered), constants, room)
+    _pass(traces, begin, columns, nowhere, 0, 0, places, step, unwanted, constants, states)
+    _pass(traces, first, columns, filtered, target, step, columns, step, len(filtered), constants, states)

@@ -25,7 +25,7 @@ from steadyspike.kernels.filters.short_transforms import (
     radix_constants,
     short_steps,
     short_transform,
-    turns_as_pairs,
+    twiddle_factors,
 )
 from steadyspike.kernels.lanes.arrays import as_kernel_array
 from steadyspike.kernels.lanes.lanes import fill_lanes, load_lanes, num_lanes, store_lanes
@@ -38,17 +38,17 @@ ROUNDING = 6755399441055744.0
 class Plan(NamedTuple):
     """Everything that depends on the length and the precision only.
 
-    `factors_1`, `factors_2` are the steps of the short transforms and `turns_1`, `turns_2` their factors, one step
-    after the other; `turns` those between the two, (n1, n2). All complex numbers are pairs of real ones.
+    `factors_1`, `factors_2` are the steps of the short transforms and `twiddles_1`, `twiddles_2` their twiddle factors,
+    one step after the other; `twiddles` those between the two, (n1, n2). All complex numbers are pairs of real ones.
     """
 
     length_1: int
     length_2: int
     factors_1: np.ndarray
     factors_2: np.ndarray
-    turns_1: np.ndarray
-    turns_2: np.ndarray
-    turns: np.ndarray
+    twiddles_1: np.ndarray
+    twiddles_2: np.ndarray
+    twiddles: np.ndarray
 
 
 def split_length(length) -> tuple[int, int] | None:
@@ -67,17 +67,17 @@ def split_length(length) -> tuple[int, int] | None:
 def make_plan(length, precision) -> Plan:
     """Plan for a length that `split_length` can split."""
     length_1, length_2 = split_length(length)  # type: ignore[misc]
-    factors_1, turns_1 = short_steps(length_1, precision)
-    factors_2, turns_2 = short_steps(length_2, precision)
+    factors_1, twiddles_1 = short_steps(length_1, precision)
+    factors_2, twiddles_2 = short_steps(length_2, precision)
     products = np.arange(length_1)[:, None] * np.arange(length_2)[None, :]
     return Plan(
         length_1,
         length_2,
         factors_1,
         factors_2,
-        turns_1,
-        turns_2,
-        turns_as_pairs(products / length, precision),
+        twiddles_1,
+        twiddles_2,
+        twiddle_factors(products / length, precision),
     )
 
 
@@ -100,25 +100,25 @@ def shift_pairs(traces, pairs, shifts, window, pads, plan, shifted) -> None:
     shifted : array, (num_out, num_channels)
         The columns of the channels are overwritten; integers are rounded.
     """
-    precision = plan.turns.dtype
+    precision = plan.twiddles.dtype
     lanes = num_lanes(precision)
     traces = as_kernel_array(traces)
     length = plan.length_1 * plan.length_2
-    buffer = np.empty(length * 2 * lanes, dtype=precision)
-    rooms = np.empty((2, max(plan.length_1, plan.length_2) * 2 * lanes), dtype=precision)
+    spectra = np.empty(length * 2 * lanes, dtype=precision)
+    buffers = np.empty((2, max(plan.length_1, plan.length_2) * 2 * lanes), dtype=precision)
     for first in range(0, len(pairs), lanes):
         # lanes without a pair repeat the last one
         some = np.minimum(np.arange(first, first + lanes), len(pairs) - 1)
         rotations = _rotations(shifts[some], plan, precision)
-        _shift_block(traces, pairs[some], window, pads, tuple(plan), rotations, buffer, rooms, shifted)
+        _shift_block(traces, pairs[some], window, pads, tuple(plan), rotations, spectra, buffers, shifted)
 
 
 def _rotations(shifts, plan, precision):
     """Rotation of each lane at k1, and at n1 k2 on either side of half the length; its last is that at the half."""
     length = plan.length_1 * plan.length_2
 
-    def of(turns):
-        angles = -2 * np.pi * turns[:, None] * shifts[None, :]
+    def of(cycles):
+        angles = -2 * np.pi * cycles[:, None] * shifts[None, :]
         return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(precision).ravel()
 
     steps = plan.length_1 * np.arange(plan.length_2) / length
@@ -127,95 +127,95 @@ def _rotations(shifts, plan, precision):
 
 
 @numba.njit(nogil=True, cache=True)
-def _load_sample(traces, sample, pairs, factor, room, at):
+def _load_sample(traces, sample, pairs, factor, buffer, at):
     """Put the two channels of each pair side by side, times a factor."""
     lanes = len(pairs)
     for lane in range(unsigned(lanes)):
-        room[at + lane] = traces[sample, unsigned(pairs[lane, 0])] * factor
-        room[at + unsigned(lanes) + lane] = traces[sample, unsigned(pairs[lane, 1])] * factor
+        buffer[at + lane] = traces[sample, unsigned(pairs[lane, 0])] * factor
+        buffer[at + unsigned(lanes) + lane] = traces[sample, unsigned(pairs[lane, 1])] * factor
 
 
-def _store(room, at, pairs, shifted, sample):
+def _store(buffer, at, pairs, shifted, sample):
     """Write the channels of each pair, rounded if the result holds integers."""
     raise NotImplementedError("only compiled")
 
 
 @overload(_store)
-def _store_compiled(room, at, pairs, shifted, sample):
+def _store_compiled(buffer, at, pairs, shifted, sample):
     if isinstance(shifted.dtype, types.Integer):
 
-        def store(room, at, pairs, shifted, sample):
+        def store(buffer, at, pairs, shifted, sample):
             lanes = unsigned(len(pairs))
             for lane in range(lanes):
-                one, other = np.float64(room[at + lane]), np.float64(room[at + lanes + lane])
+                one, other = np.float64(buffer[at + lane]), np.float64(buffer[at + lanes + lane])
                 shifted[sample, unsigned(pairs[lane, 0])] = np.int64((one + ROUNDING) - ROUNDING)
                 shifted[sample, unsigned(pairs[lane, 1])] = np.int64((other + ROUNDING) - ROUNDING)
     else:
 
-        def store(room, at, pairs, shifted, sample):
+        def store(buffer, at, pairs, shifted, sample):
             lanes = unsigned(len(pairs))
             for lane in range(lanes):
-                shifted[sample, unsigned(pairs[lane, 0])] = room[at + lane]
-                shifted[sample, unsigned(pairs[lane, 1])] = room[at + lanes + lane]
+                shifted[sample, unsigned(pairs[lane, 0])] = buffer[at + lane]
+                shifted[sample, unsigned(pairs[lane, 1])] = buffer[at + lanes + lane]
 
     return store
 
 
 @numba.njit(nogil=True, cache=True)
-def _rotate_row(rooms, now, k1, sizes, rotations, lanes):
+def _rotate_row(buffers, now, k1, sizes, rotations, lanes):
     """Multiply the spectrum of one row, every n1-th frequency from k1 on, with the rotations."""
     first, below, above, half = rotations
     length_1, length_2 = sizes
     length = length_1 * length_2
     width = unsigned(2) * lanes
-    room = rooms[now]
+    buffer = buffers[now]
     r_re, r_im = load_lanes(first, k1 * width), load_lanes(first, k1 * width + lanes)
     for k2 in range(length_2):
         k = k1 + length_1 * k2
         at = k2 * width
-        z_re, z_im = load_lanes(room, at), load_lanes(room, at + lanes)
+        z_re, z_im = load_lanes(buffer, at), load_lanes(buffer, at + lanes)
         if unsigned(2) * k == length:
             w_re, w_im = load_lanes(half, unsigned(0)), load_lanes(half, lanes)
         else:
             table = below if unsigned(2) * k < length else above
             s_re, s_im = load_lanes(table, at), load_lanes(table, at + lanes)
             w_re, w_im = r_re * s_re - r_im * s_im, r_re * s_im + r_im * s_re
-        store_lanes(room, at, z_re * w_re - z_im * w_im)
-        store_lanes(room, at + lanes, z_re * w_im + z_im * w_re)
+        store_lanes(buffer, at, z_re * w_re - z_im * w_im)
+        store_lanes(buffer, at + lanes, z_re * w_im + z_im * w_re)
 
 
 @numba.njit(nogil=True, cache=True)
-def _middle(buffer, plan, rotations, rooms, lanes, constants):
+def _middle(spectra, plan, rotations, buffers, lanes, constants):
     """Rows: the second half of the transform, the rotation, and the first half of the way back."""
     length_1, length_2 = unsigned(plan[0]), unsigned(plan[1])
-    factors, turns, between = plan[3], plan[5], plan[6]
+    factors, twiddles, between = plan[3], plan[5], plan[6]
     width = unsigned(2) * lanes
     # variables, because constants would be compiled apart
     start, none = np.int64(0), unsigned(0)
     for k1 in range(length_1):
-        room = rooms[0]
+        buffer = buffers[0]
         for j2 in range(length_2):
             place = k1 * length_2 + j2
             w_re, w_im = (
                 fill_lanes(between, unsigned(2) * place),
                 fill_lanes(between, unsigned(2) * place + unsigned(1)),
             )
-            z_re, z_im = load_lanes(buffer, place * width), load_lanes(buffer, place * width + lanes)
-            store_lanes(room, j2 * width, z_re * w_re - z_im * w_im)
-            store_lanes(room, j2 * width + lanes, z_re * w_im + z_im * w_re)
-        now = short_transform(rooms, start, length_2, factors, turns, lanes, none, lanes, constants)
-        _rotate_row(rooms, now, k1, (length_1, length_2), rotations, lanes)
-        now = short_transform(rooms, now, length_2, factors, turns, lanes, lanes, none, constants)
-        room = rooms[now]
+            z_re, z_im = load_lanes(spectra, place * width), load_lanes(spectra, place * width + lanes)
+            store_lanes(buffer, j2 * width, z_re * w_re - z_im * w_im)
+            store_lanes(buffer, j2 * width + lanes, z_re * w_im + z_im * w_re)
+        now = short_transform(buffers, start, length_2, factors, twiddles, lanes, none, lanes, constants)
+        _rotate_row(buffers, now, k1, (length_1, length_2), rotations, lanes)
+        now = short_transform(buffers, now, length_2, factors, twiddles, lanes, lanes, none, constants)
+        buffer = buffers[now]
         for j2 in range(length_2):
             place = k1 * length_2 + j2
             w_re, w_im = (
                 fill_lanes(between, unsigned(2) * place),
                 fill_lanes(between, unsigned(2) * place + unsigned(1)),
             )
-            z_re, z_im = load_lanes(room, j2 * width), load_lanes(room, j2 * width + lanes)
-            store_lanes(buffer, place * width, z_re * w_re + z_im * w_im)
-            store_lanes(buffer, place * width + lanes, z_im * w_re - z_re * w_im)
+            z_re, z_im = load_lanes(buffer, j2 * width), load_lanes(buffer, j2 * width + lanes)
+            store_lanes(spectra, place * width, z_re * w_re + z_im * w_im)
+            store_lanes(spectra, place * width + lanes, z_im * w_re - z_re * w_im)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -228,33 +228,33 @@ def _copy(source, source_at, source_step, target, target_at, target_step, count,
 
 
 @numba.njit(nogil=True, cache=True)
-def _shift_block(traces, pairs, window, pads, plan, rotations, buffer, rooms, shifted):
+def _shift_block(traces, pairs, window, pads, plan, rotations, spectra, buffers, shifted):
     """All three steps for as many pairs as there are lanes."""
     length_1, length_2 = unsigned(plan[0]), unsigned(plan[1])
     lanes = unsigned(len(pairs))
     width = unsigned(2) * lanes
-    constants = radix_constants(buffer)
+    constants = radix_constants(spectra)
     before, margin = pads
     # variables, because constants would be compiled apart
     start, none = np.int64(0), unsigned(0)
     num_samples, num_out = traces.shape[0], shifted.shape[0]
     for j2 in range(length_2):
-        room = rooms[0]
+        buffer = buffers[0]
         for j1 in range(length_1):
             place = j1 * length_2 + j2
             sample = np.int64(place) - before
             if 0 <= sample < num_samples:
-                _load_sample(traces, unsigned(sample), pairs, window[place], room, j1 * width)
+                _load_sample(traces, unsigned(sample), pairs, window[place], buffer, j1 * width)
             else:
                 for lane in range(width):
-                    room[j1 * width + lane] = 0
-        now = short_transform(rooms, start, length_1, plan[2], plan[4], lanes, none, lanes, constants)
-        _copy(rooms[now], unsigned(0), width, buffer, j2 * width, length_2 * width, length_1, lanes)
-    _middle(buffer, plan, rotations, rooms, lanes, constants)
+                    buffer[j1 * width + lane] = 0
+        now = short_transform(buffers, start, length_1, plan[2], plan[4], lanes, none, lanes, constants)
+        _copy(buffers[now], unsigned(0), width, spectra, j2 * width, length_2 * width, length_1, lanes)
+    _middle(spectra, plan, rotations, buffers, lanes, constants)
     for j2 in range(length_2):
-        _copy(buffer, j2 * width, length_2 * width, rooms[0], unsigned(0), width, length_1, lanes)
-        now = short_transform(rooms, start, length_1, plan[2], plan[4], lanes, lanes, none, constants)
+        _copy(spectra, j2 * width, length_2 * width, buffers[0], unsigned(0), width, length_1, lanes)
+        now = short_transform(buffers, start, length_1, plan[2], plan[4], lanes, lanes, none, constants)
         for j1 in range(length_1):
             sample = np.int64(j1 * length_2 + j2) - margin
             if 0 <= sample < num_out:
-                _store(rooms[now], j1 * width, pairs, shifted, unsigned(sample))
+                _store(buffers[now], j1 * width, pairs, shifted, unsigned(sample))

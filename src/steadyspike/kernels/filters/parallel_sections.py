@@ -17,6 +17,8 @@ from numba.core import cgutils, types
 from numba.core.cgutils import ir  # the llvmlite that numba itself uses
 from numba.extending import intrinsic
 
+from steadyspike.kernels.lanes.vectors import address_of, load_vector, splat, store_vector, vector_type
+
 LANES = 8
 STEPS = 16
 # Sections that do nothing are added up to one of these numbers, so that few kinds of code are compiled.
@@ -92,13 +94,6 @@ def _residue(sections, index):
     return (values[0] - slope / first).real, slope.real
 
 
-def _splat(builder, value):
-    vector = ir.VectorType(value.type, LANES)
-    first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.IntType(32)(0))
-    everywhere = ir.Constant(ir.VectorType(ir.IntType(32), LANES), None)
-    return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), everywhere)
-
-
 _DOUBLES = ir.VectorType(ir.DoubleType(), LANES)
 
 
@@ -107,37 +102,31 @@ def _of_doubles(builder, name, num_arguments):
     return cgutils.get_or_insert_function(builder.module, function_type, f"{name}.v{LANES}f64")
 
 
-class _Lanes:
-    """Places of eight neighbouring values of an array, `stride` apart."""
+class _Channels:
+    """Rows of eight neighbouring channels of an array, `stride` apart."""
 
     def __init__(self, context, builder, array_type, array, at, stride=None):
-        self.builder, self.dtype = builder, array_type.dtype
-        self.address = builder.gep(context.make_array(array_type)(context, builder, array).data, [at])
+        self.context, self.builder, self.dtype = context, builder, array_type.dtype
+        self.address = address_of(context, builder, array_type, array, at)
         self.stride = stride
-        self.vector = ir.VectorType(context.get_data_type(self.dtype), LANES)
-
-    def _pointer(self, offset):
-        return self.builder.bitcast(self.builder.gep(self.address, [offset]), self.vector.as_pointer())
 
     def offset(self, step):
         return self.builder.mul(self.stride, ir.IntType(64)(step))
 
     def load(self, offset):
-        values = self.builder.load(self._pointer(offset), align=self.dtype.bitwidth // 8)
-        if isinstance(self.dtype, types.Integer):
-            return self.builder.sitofp(values, _DOUBLES)
-        return values if self.dtype == types.float64 else self.builder.fpext(values, _DOUBLES)
+        address = self.builder.gep(self.address, [offset])
+        return load_vector(self.context, self.builder, self.dtype, address, LANES, _DOUBLES)
 
     def store(self, values, offset):
-        builder = self.builder
+        builder, vector = self.builder, vector_type(self.context, self.dtype, LANES)
         if isinstance(self.dtype, types.Integer):
             # to 32 bits and then cut, as C converts
             values = builder.call(_of_doubles(builder, "llvm.rint", 1), [values])
             values = builder.fptosi(values, ir.VectorType(ir.IntType(32), LANES))
-            values = builder.trunc(values, self.vector)
+            values = builder.trunc(values, vector)
         elif self.dtype != types.float64:
-            values = builder.fptrunc(values, self.vector)
-        builder.store(values, self._pointer(offset), align=self.dtype.bitwidth // 8)
+            values = builder.fptrunc(values, vector)
+        store_vector(builder, self.dtype, builder.gep(self.address, [offset]), values)
 
 
 def _make_run(num_steps):
@@ -153,19 +142,20 @@ def _make_run(num_steps):
         target_at,
         target_stride,
         constants,
-        room,
+        states,
         at,
     ):
         num_sections = (len(constants) - 1) // 4
 
         def generate(context, builder, signature, arguments):
-            source_type, _, _, target_type, _, _, _, room_type, _ = signature.args
-            given = _Lanes(context, builder, source_type, *arguments[:3])
-            wanted = _Lanes(context, builder, target_type, *arguments[3:6])
-            kept = _Lanes(context, builder, room_type, arguments[7], arguments[8])
+            source_type, _, _, target_type, _, _, _, states_type, _ = signature.args
+            given = _Channels(context, builder, source_type, *arguments[:3])
+            wanted = _Channels(context, builder, target_type, *arguments[3:6])
+            kept = _Channels(context, builder, states_type, arguments[7], arguments[8])
             places = [ir.IntType(64)(LANES * row) for row in range(2 * num_sections + 2)]
             direct, *factors = [
-                _splat(builder, builder.extract_value(arguments[6], index)) for index in range(len(constants))
+                splat(builder, builder.extract_value(arguments[6], index), LANES)
+                for index in range(len(constants))
             ]
             multiply_add = _of_doubles(builder, "llvm.fmuladd", 3)
             level, level_after = kept.load(places[0]), kept.load(places[1])
@@ -188,7 +178,7 @@ def _make_run(num_steps):
             return context.get_dummy_value()
 
         index = types.int64
-        signature = types.void(source, index, index, target, index, index, constants, room, index)
+        signature = types.void(source, index, index, target, index, index, constants, states, index)
         return signature, generate
 
     return run
@@ -197,10 +187,10 @@ def _make_run(num_steps):
 run_steps = _make_run(STEPS)
 """Filter `STEPS` samples of eight neighbouring channels, for compiled code.
 
-`run_steps(source, source_at, source_stride, target, target_at, target_stride, constants, room, at)` reads the samples
-at `source_at + step * source_stride` of the flat memory of `source`, and writes to `target` likewise. `constants` are
-those of `parallel_constants`, and `room` at `at` holds eight values each of: what is subtracted from the samples, what
-is added to the results, and the two states of every section, which are updated. Nothing is checked.
+`run_steps(source, source_at, source_stride, target, target_at, target_stride, constants, states, at)` reads the
+samples at `source_at + step * source_stride` of the flat memory of `source`, and writes to `target` likewise.
+`constants` are those of `parallel_constants`, and `states` at `at` holds eight values each of: what is subtracted from
+the samples, what is added to the results, and the two states of every section, which are updated. Nothing is checked.
 """
 run_step = _make_run(1)
 """`run_steps` for one sample."""

@@ -1,6 +1,7 @@
 """Short Fourier transforms of many signals side by side in vector registers.
 
-They are done in steps of 2, 3, 4 or 5 between two rooms in the first-level cache, which leaves them sorted (Stockham).
+They are done in steps of 2, 3, 4 or 5 between two buffers in the first-level cache, which leaves them sorted
+(Stockham).
 All complex numbers are the lanes of their real parts, followed by those of their imaginary parts.
 """
 
@@ -14,26 +15,26 @@ RADICES = (4, 2, 3, 5)
 
 
 def short_steps(length, precision):
-    """Steps of a short transform, and their factors exp(-2j pi j r / m) for r = 1 ... radix - 1."""
-    factors, turns, rest = [], [np.zeros(0)], length
+    """Radices of the steps, and their twiddle factors exp(-2j pi j r / m) for r = 1 ... radix - 1."""
+    factors, twiddles, rest = [], [np.zeros(0)], length
     while rest > 1:
         radix = next(one for one in RADICES if rest % one == 0)
         factors.append(radix)
         step = np.arange(rest // radix)[:, None] * np.arange(1, radix)[None, :] / rest
-        turns.append(step.ravel())
+        twiddles.append(step.ravel())
         rest //= radix
-    return np.array(factors, dtype="int64"), turns_as_pairs(np.concatenate(turns), precision)
+    return np.array(factors, dtype="int64"), twiddle_factors(np.concatenate(twiddles), precision)
 
 
-def turns_as_pairs(turns, precision):
-    """Real and imaginary parts of exp(-2j pi turns), flat."""
-    angles = -2 * np.pi * np.asarray(turns, dtype="float64").ravel()
+def twiddle_factors(cycles, precision):
+    """Real and imaginary parts of exp(-2j pi cycles), flat."""
+    angles = -2 * np.pi * np.asarray(cycles, dtype="float64").ravel()
     return np.stack([np.cos(angles), np.sin(angles)], axis=1).ravel().astype(precision)
 
 
 @numba.njit(nogil=True, cache=True)
 def radix_constants(alike):
-    """Cosines and sines of thirds and fifths of a turn, in the type of an array."""
+    """Cosines and sines of thirds and fifths of a cycle, in the type of an array."""
     third, fifth = 2.0 * np.pi / 3.0, 2.0 * np.pi / 5.0
     constants = np.empty(6, dtype=alike.dtype)
     constants[0], constants[1] = -np.cos(third), np.sin(third)
@@ -43,12 +44,12 @@ def radix_constants(alike):
 
 
 @numba.njit(nogil=True, cache=True)
-def _step_2(source, target, turns, base, rest, done, lanes, real, imaginary):
+def _step_2(source, target, twiddles, base, rest, done, lanes, real, imaginary):
     size = rest // unsigned(2)
     width = lanes * unsigned(2)
     for j in range(size):
-        w_re = fill_lanes(turns, base + j * unsigned(2))
-        w_im = fill_lanes(turns, base + j * unsigned(2) + unsigned(1))
+        w_re = fill_lanes(twiddles, base + j * unsigned(2))
+        w_im = fill_lanes(twiddles, base + j * unsigned(2) + unsigned(1))
         for q in range(done):
             at = (q + done * j) * width
             a_re, a_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
@@ -64,14 +65,14 @@ def _step_2(source, target, turns, base, rest, done, lanes, real, imaginary):
 
 
 @numba.njit(nogil=True, cache=True)
-def _step_3(source, target, turns, base, rest, done, lanes, real, imaginary, constants):
+def _step_3(source, target, twiddles, base, rest, done, lanes, real, imaginary, constants):
     size = rest // unsigned(3)
     width = lanes * unsigned(2)
     half, sine = fill_lanes(constants, unsigned(0)), fill_lanes(constants, unsigned(1))
     for j in range(size):
         at = base + j * unsigned(4)
-        w1_re, w1_im = fill_lanes(turns, at), fill_lanes(turns, at + unsigned(1))
-        w2_re, w2_im = fill_lanes(turns, at + unsigned(2)), fill_lanes(turns, at + unsigned(3))
+        w1_re, w1_im = fill_lanes(twiddles, at), fill_lanes(twiddles, at + unsigned(1))
+        w2_re, w2_im = fill_lanes(twiddles, at + unsigned(2)), fill_lanes(twiddles, at + unsigned(3))
         for q in range(done):
             at = (q + done * j) * width
             jump = done * size * width
@@ -98,14 +99,14 @@ def _step_3(source, target, turns, base, rest, done, lanes, real, imaginary, con
 
 
 @numba.njit(nogil=True, cache=True)
-def _step_4(source, target, turns, base, rest, done, lanes, real, imaginary):
+def _step_4(source, target, twiddles, base, rest, done, lanes, real, imaginary):
     size = rest // unsigned(4)
     width = lanes * unsigned(2)
     for j in range(size):
         at = base + j * unsigned(6)
-        w1_re, w1_im = fill_lanes(turns, at), fill_lanes(turns, at + unsigned(1))
-        w2_re, w2_im = fill_lanes(turns, at + unsigned(2)), fill_lanes(turns, at + unsigned(3))
-        w3_re, w3_im = fill_lanes(turns, at + unsigned(4)), fill_lanes(turns, at + unsigned(5))
+        w1_re, w1_im = fill_lanes(twiddles, at), fill_lanes(twiddles, at + unsigned(1))
+        w2_re, w2_im = fill_lanes(twiddles, at + unsigned(2)), fill_lanes(twiddles, at + unsigned(3))
+        w3_re, w3_im = fill_lanes(twiddles, at + unsigned(4)), fill_lanes(twiddles, at + unsigned(5))
         for q in range(done):
             at = (q + done * j) * width
             jump = done * size * width
@@ -136,7 +137,7 @@ def _step_4(source, target, turns, base, rest, done, lanes, real, imaginary):
 
 
 @numba.njit(nogil=True, cache=True)
-def _step_5(source, target, turns, base, rest, done, lanes, real, imaginary, constants):
+def _step_5(source, target, twiddles, base, rest, done, lanes, real, imaginary, constants):
     size = rest // unsigned(5)
     width = lanes * unsigned(2)
     c1, c2 = fill_lanes(constants, unsigned(2)), fill_lanes(constants, unsigned(3))
@@ -162,24 +163,24 @@ def _step_5(source, target, turns, base, rest, done, lanes, real, imaginary, con
             store_lanes(target, to + imaginary, a_im + p_im + r_im)
             x_re, x_im = a_re + p_re * c1 + r_re * c2, a_im + p_im * c1 + r_im * c2
             y_re, y_im = m_re * s1 + n_re * s2, m_im * s1 + n_im * s2
-            w_re, w_im = fill_lanes(turns, at), fill_lanes(turns, at + unsigned(1))
+            w_re, w_im = fill_lanes(twiddles, at), fill_lanes(twiddles, at + unsigned(1))
             z_re, z_im = x_re + y_im, x_im - y_re
             to += done * width
             store_lanes(target, to + real, z_re * w_re - z_im * w_im)
             store_lanes(target, to + imaginary, z_re * w_im + z_im * w_re)
-            w_re, w_im = fill_lanes(turns, at + unsigned(6)), fill_lanes(turns, at + unsigned(7))
+            w_re, w_im = fill_lanes(twiddles, at + unsigned(6)), fill_lanes(twiddles, at + unsigned(7))
             z_re, z_im = x_re - y_im, x_im + y_re
             last = to + unsigned(3) * done * width
             store_lanes(target, last + real, z_re * w_re - z_im * w_im)
             store_lanes(target, last + imaginary, z_re * w_im + z_im * w_re)
             x_re, x_im = a_re + p_re * c2 + r_re * c1, a_im + p_im * c2 + r_im * c1
             y_re, y_im = m_re * s2 - n_re * s1, m_im * s2 - n_im * s1
-            w_re, w_im = fill_lanes(turns, at + unsigned(2)), fill_lanes(turns, at + unsigned(3))
+            w_re, w_im = fill_lanes(twiddles, at + unsigned(2)), fill_lanes(twiddles, at + unsigned(3))
             z_re, z_im = x_re + y_im, x_im - y_re
             to += done * width
             store_lanes(target, to + real, z_re * w_re - z_im * w_im)
             store_lanes(target, to + imaginary, z_re * w_im + z_im * w_re)
-            w_re, w_im = fill_lanes(turns, at + unsigned(4)), fill_lanes(turns, at + unsigned(5))
+            w_re, w_im = fill_lanes(twiddles, at + unsigned(4)), fill_lanes(twiddles, at + unsigned(5))
             z_re, z_im = x_re - y_im, x_im + y_re
             to += done * width
             store_lanes(target, to + real, z_re * w_re - z_im * w_im)
@@ -187,23 +188,23 @@ def _step_5(source, target, turns, base, rest, done, lanes, real, imaginary, con
 
 
 @numba.njit(nogil=True, cache=True)
-def short_transform(rooms, now, length, factors, turns, lanes, real, imaginary, constants):
-    """Transform what is in one of two rooms; return the room that holds the result.
+def short_transform(buffers, now, length, factors, twiddles, lanes, real, imaginary, constants):
+    """Transform what is in `buffers[now]`; return which of the two buffers holds the result.
 
     The transform back is the one with the places of real and imaginary parts exchanged.
     """
     rest, done, base = unsigned(length), unsigned(1), unsigned(0)
     for step in range(factors.size):
         radix = unsigned(factors[step])
-        source, target = rooms[now], rooms[1 - now]
+        source, target = buffers[now], buffers[1 - now]
         if radix == 4:
-            _step_4(source, target, turns, base, rest, done, lanes, real, imaginary)
+            _step_4(source, target, twiddles, base, rest, done, lanes, real, imaginary)
         elif radix == 2:
-            _step_2(source, target, turns, base, rest, done, lanes, real, imaginary)
+            _step_2(source, target, twiddles, base, rest, done, lanes, real, imaginary)
         elif radix == 3:
-            _step_3(source, target, turns, base, rest, done, lanes, real, imaginary, constants)
+            _step_3(source, target, twiddles, base, rest, done, lanes, real, imaginary, constants)
         else:
-            _step_5(source, target, turns, base, rest, done, lanes, real, imaginary, constants)
+            _step_5(source, target, twiddles, base, rest, done, lanes, real, imaginary, constants)
         now = 1 - now
         rest //= radix
         base += rest * (radix - unsigned(1)) * unsigned(2)

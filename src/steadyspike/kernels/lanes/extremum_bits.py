@@ -1,4 +1,4 @@
-"""Compare 64 samples with a level and with the samples beside them, and tell the result as the bits of one number.
+"""Compare 64 samples with a level and with the samples beside them, and give the result as the bits of one number.
 
 The compiler packs the results of a loop's comparisons into bytes in memory, which have to be searched again; as one
 vector they become a number in a register, that is 0 nearly always. Usable in compiled functions only.
@@ -7,6 +7,8 @@ vector they become a number in a register, that is 0 nearly always. Usable in co
 from numba.core import types
 from numba.core.cgutils import ir
 from numba.extending import intrinsic
+
+from steadyspike.kernels.lanes.vectors import address_of, load_vector
 
 BITS = 64
 
@@ -23,16 +25,14 @@ def _comparing(towards: str, beyond: str):
 
         def generate(context, builder, signature, arguments):
             samples, index, apart, bounds, offset = arguments
-            vector = ir.VectorType(context.get_value_type(dtype), BITS)
             if isinstance(dtype, types.Float):
                 compare = builder.fcmp_ordered
             else:
                 compare = builder.icmp_signed if dtype.signed else builder.icmp_unsigned
 
             def load(array_type, array, where):
-                data = context.make_array(array_type)(context, builder, array).data
-                pointer = builder.bitcast(builder.gep(data, [where]), vector.as_pointer())
-                return builder.load(pointer, align=dtype.bitwidth // 8)
+                address = address_of(context, builder, array_type, array, where)
+                return load_vector(context, builder, dtype, address, BITS)
 
             row = load(flat, samples, index)
             before = load(flat, samples, builder.sub(index, apart))

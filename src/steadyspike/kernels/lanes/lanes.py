@@ -15,14 +15,20 @@ from numba.core import types
 from numba.core.cgutils import ir  # the llvmlite that numba itself uses
 from numba.extending import intrinsic, models, overload, register_model
 
+from steadyspike.kernels.lanes.vectors import address_of, load_vector, splat, store_vector
+
 LANE_BYTES = 64
-# Sums that stay in registers at once: a processor with AVX-512 has 32 of 64 bytes, others the room of 8 of these.
+# Sums that stay in registers at once: a processor with AVX-512 has 32 of 64 bytes, others what 8 of these hold.
 TILE_LANES = 8 if get_host_cpu_features().get("avx512f") else 4
 
 
 def num_lanes(dtype) -> int:
     """Values in one `Lanes` of this type: 16 of float32, 8 of float64."""
     return LANE_BYTES // np.dtype(dtype).itemsize
+
+
+def _count(array):
+    return LANE_BYTES * 8 // array.dtype.bitwidth
 
 
 class Lanes(types.Type):
@@ -39,13 +45,7 @@ class LanesModel(models.PrimitiveModel):
 
     def __init__(self, manager, fe_type):
         element = manager.lookup(fe_type.dtype).get_value_type()
-        super().__init__(manager, fe_type, ir.VectorType(element, LANE_BYTES * 8 // fe_type.dtype.bitwidth))
-
-
-def _pointer(context, builder, array_type, array, at, lanes):
-    data = context.make_array(array_type)(context, builder, array).data
-    vector = context.get_value_type(lanes)
-    return builder.bitcast(builder.gep(data, [at]), vector.as_pointer())
+        super().__init__(manager, fe_type, ir.VectorType(element, _count(fe_type)))
 
 
 class Tile(types.Type):
@@ -79,13 +79,12 @@ def zero_tile(typingctx, array):
 @intrinsic
 def load_lanes(typingctx, array, at):
     """`array[at : at + num_lanes]` of a C-contiguous array of one dimension, unchecked; `at` >= 0."""
-    lanes = Lanes(array.dtype)
 
     def generate(context, builder, signature, arguments):
-        pointer = _pointer(context, builder, array, *arguments, lanes)
-        return builder.load(pointer, align=array.dtype.bitwidth // 8)
+        address = address_of(context, builder, array, *arguments)
+        return load_vector(context, builder, array.dtype, address, _count(array))
 
-    return lanes(array, at), generate
+    return Lanes(array.dtype)(array, at), generate
 
 
 @intrinsic
@@ -94,15 +93,9 @@ def add_scaled(typingctx, sums, values, array, at, step):
 
     def generate(context, builder, signature, arguments):
         totals, vectors, factors, place, distance = arguments
-        data = context.make_array(array)(context, builder, factors).data
-        vector = context.get_value_type(values)
-        index = ir.IntType(32)
-        undefined = ir.Constant(vector, ir.Undefined)
-        everywhere = ir.Constant(ir.VectorType(index, vector.count), None)
         for row in range(TILE_LANES):
-            factor = builder.load(builder.gep(data, [place]))
-            first = builder.insert_element(undefined, factor, index(0))
-            product = builder.fmul(vectors, builder.shuffle_vector(first, undefined, everywhere))
+            factor = builder.load(address_of(context, builder, array, factors, place))
+            product = builder.fmul(vectors, splat(builder, factor, _count(array)))
             total = builder.fadd(builder.extract_value(totals, row), product)
             totals = builder.insert_value(totals, total, row)
             place = builder.add(place, distance)
@@ -118,8 +111,8 @@ def store_tile(typingctx, array, at, step, sums):
     def generate(context, builder, signature, arguments):
         target, place, distance, totals = arguments
         for row in range(TILE_LANES):
-            pointer = _pointer(context, builder, array, target, place, Lanes(array.dtype))
-            builder.store(builder.extract_value(totals, row), pointer, align=array.dtype.bitwidth // 8)
+            address = address_of(context, builder, array, target, place)
+            store_vector(builder, array.dtype, address, builder.extract_value(totals, row))
             place = builder.add(place, distance)
         return context.get_dummy_value()
 
@@ -158,18 +151,12 @@ _overload_operator(operator.mul, _multiply)
 @intrinsic
 def fill_lanes(typingctx, array, at):
     """Lanes that all hold `array[at]`, unchecked."""
-    lanes = Lanes(array.dtype)
 
     def generate(context, builder, signature, arguments):
-        data = context.make_array(array)(context, builder, arguments[0]).data
-        vector = context.get_value_type(lanes)
-        index = ir.IntType(32)
-        undefined = ir.Constant(vector, ir.Undefined)
-        first = builder.insert_element(undefined, builder.load(builder.gep(data, [arguments[1]])), index(0))
-        everywhere = ir.Constant(ir.VectorType(index, vector.count), None)
-        return builder.shuffle_vector(first, undefined, everywhere)
+        value = builder.load(address_of(context, builder, array, *arguments))
+        return splat(builder, value, _count(array))
 
-    return lanes(array, at), generate
+    return Lanes(array.dtype)(array, at), generate
 
 
 @intrinsic
@@ -177,8 +164,8 @@ def store_lanes(typingctx, array, at, values):
     """`array[at : at + num_lanes] = values`, unchecked as `load_lanes`."""
 
     def generate(context, builder, signature, arguments):
-        pointer = _pointer(context, builder, array, arguments[0], arguments[1], values)
-        builder.store(arguments[2], pointer, align=array.dtype.bitwidth // 8)
+        address = address_of(context, builder, array, *arguments[:2])
+        store_vector(builder, array.dtype, address, arguments[2])
         return context.get_dummy_value()
 
     return types.void(array, at, values), generate

@@ -14,6 +14,8 @@ from numba.core import types
 from numba.core.cgutils import ir  # the llvmlite that numba itself uses
 from numba.extending import intrinsic
 
+from steadyspike.kernels.lanes.vectors import address_of
+
 LINE_BYTES = 64
 MOST_KEPT_BYTES = 2**26
 # Memory of results that is kept, as many as a loop over chunks holds at a time, unless it is little.
@@ -24,9 +26,9 @@ _kept = threading.local()
 
 
 def scratch(size, dtype):
-    """Give uninitialised room that belongs to the calling thread until it asks for room again.
+    """Uninitialised memory that belongs to the calling thread until it asks for memory again.
 
-    Room of up to `MOST_KEPT_BYTES` is kept for the next call.
+    Up to `MOST_KEPT_BYTES` are kept for the next call.
 
     Parameters
     ----------
@@ -37,17 +39,17 @@ def scratch(size, dtype):
 
     Returns
     -------
-    room : array, (size,)
+    memory : array, (size,)
     """
     dtype = np.dtype(dtype)
     num_bytes = size * dtype.itemsize
     if num_bytes > MOST_KEPT_BYTES:
         return np.empty(size, dtype)
-    room = getattr(_kept, "room", None)
-    if room is None or room.nbytes < num_bytes:
-        _kept.room = None  # the old room goes before the new one comes
-        room = _kept.room = np.empty(num_bytes, "uint8")
-    return room[:num_bytes].view(dtype)
+    memory = getattr(_kept, "memory", None)
+    if memory is None or memory.nbytes < num_bytes:
+        _kept.memory = None  # the old memory goes before the new one comes
+        memory = _kept.memory = np.empty(num_bytes, "uint8")
+    return memory[:num_bytes].view(dtype)
 
 
 # filled and emptied without a lock, since the end of an array may come at any instruction
@@ -55,7 +57,7 @@ _idle: collections.deque[np.ndarray] = collections.deque()
 
 
 def _keep(memory):
-    """Keep memory that nobody looks into; the oldest goes when there is too much."""
+    """Keep memory that no array uses any more; the oldest goes when there is too much."""
     _idle.append(memory)
     if len(_idle) > MOST_IDLE:
         _idle.popleft()
@@ -89,7 +91,7 @@ class _Lent:
 
 
 def result(shape, dtype):
-    """Give an uninitialised array to be returned, in memory of an earlier one that nobody holds any more.
+    """Give an uninitialised array to be returned, in the memory of an earlier one that is no longer referenced.
 
     Parameters
     ----------
@@ -122,8 +124,8 @@ def _make_prefetch(to_write):
     @intrinsic
     def prefetch(typing_context, array, index):
         def generate(context, builder, signature, args):
-            data = context.make_array(signature.args[0])(context, builder, args[0]).data
-            address = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
+            address = address_of(context, builder, signature.args[0], *args)
+            address = builder.bitcast(address, ir.IntType(8).as_pointer())
             integer = ir.IntType(32)
             function_type = ir.FunctionType(ir.VoidType(), [address.type, integer, integer, integer])
             function = builder.module.declare_intrinsic("llvm.prefetch", [address.type], function_type)

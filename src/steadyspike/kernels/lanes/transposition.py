@@ -1,9 +1,11 @@
-"""Square tiles of an array, turned in vector registers."""
+"""Arrays transposed by square tiles in vector registers."""
 
 import numba
 from numba.core import types
 from numba.core.cgutils import ir  # the llvmlite that numba itself uses
 from numba.extending import intrinsic
+
+from steadyspike.kernels.lanes.vectors import address_of, load_vector, shuffle, store_vector, vector_type
 
 TILE = 16
 
@@ -18,52 +20,39 @@ def transpose_tile(typing_context, source, at, stride, target, target_at, target
     def generate(context, builder, signature, arguments):
         source_type, target_type = signature.args[0], signature.args[3]
         data, first, step, target_data, target_first, target_step = arguments
-        given = ir.VectorType(context.get_data_type(source_type.dtype), TILE)
-        wanted = ir.VectorType(context.get_data_type(target_type.dtype), TILE)
+        wanted = vector_type(context, target_type.dtype, TILE)
 
-        def pointer(array_type, array, index, vector):
-            memory = context.make_array(array_type)(context, builder, array).data
-            return builder.bitcast(builder.gep(memory, [index]), vector.as_pointer())
-
-        def nth(start, stride, number):
-            return builder.add(start, builder.mul(stride, ir.IntType(64)(number)))
+        def nth(array_type, array, start, stride, number):
+            at = builder.add(start, builder.mul(stride, ir.IntType(64)(number)))
+            return address_of(context, builder, array_type, array, at)
 
         def load(row):
-            address = pointer(source_type, data, nth(first, step, row), given)
-            values = builder.load(address, align=source_type.dtype.bitwidth // 8)
-            if isinstance(source_type.dtype, types.Integer):
-                return builder.sitofp(values, wanted)
-            return values if given == wanted else builder.fpext(values, wanted)
+            address = nth(source_type, data, first, step, row)
+            return load_vector(context, builder, source_type.dtype, address, TILE, wanted)
 
         rows = [load(row) for row in range(TILE)]
-        # after each round, blocks of twice the width are turned
+        # after each round, blocks of twice the width are transposed
         half = 1
         while half < TILE:
             keep = [lane if not lane & half else lane - half + TILE for lane in range(TILE)]
-            turn = [lane + half if not lane & half else lane + TILE for lane in range(TILE)]
+            swap = [lane + half if not lane & half else lane + TILE for lane in range(TILE)]
             for row in range(TILE):
                 if not row & half:
                     upper, lower = rows[row], rows[row + half]
-                    rows[row] = _shuffle(builder, upper, lower, keep)
-                    rows[row + half] = _shuffle(builder, upper, lower, turn)
+                    rows[row] = shuffle(builder, upper, lower, keep)
+                    rows[row + half] = shuffle(builder, upper, lower, swap)
             half *= 2
         for column in range(TILE):
-            place = nth(target_first, target_step, column)
-            address = pointer(target_type, target_data, place, wanted)
-            builder.store(rows[column], address, align=target_type.dtype.bitwidth // 8)
+            address = nth(target_type, target_data, target_first, target_step, column)
+            store_vector(builder, target_type.dtype, address, rows[column])
         return context.get_dummy_value()
 
     index = types.int64
     return types.void(source, index, index, target, index, index), generate
 
 
-def _shuffle(builder, one, other, places):
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), TILE), places)
-    return builder.shuffle_vector(one, other, mask)
-
-
 @numba.njit(nogil=True, cache=True)
-def turn(block, target, stride):
+def transpose(block, target, stride):
     """Copy a block so that its columns are rows: `target[column * stride + row] = block[row, column]`.
 
     Parameters

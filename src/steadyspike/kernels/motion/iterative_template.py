@@ -23,7 +23,7 @@ from itertools import pairwise
 import numba
 import numpy as np
 
-from steadyspike.kernels.motion import template_registration
+from steadyspike.kernels.motion import pairwise_shift, template_registration
 
 # Time bins. The template of the walk forgets what lies farther back.
 MEMORY_BINS = 20.0
@@ -280,8 +280,7 @@ def register_to_template(spikes, knots_um, windows, depth_range_um, segment_edge
     if knots_um.size > 1:
         displacement = np.repeat(displacement, knots_um.size, axis=1)
         displacement = _rounds(aligner, displacement, knots_um, windows, settings.num_shifts_block, progress)
-    for start, stop in pairwise(segment_edges):
-        displacement[start:stop] -= displacement[start:stop].mean(axis=0)
+    pairwise_shift.center_segments(displacement, segment_edges)
     return displacement
 
 

@@ -201,7 +201,7 @@ def self_correlations(depths_um, features, lower, upper_weight, first_spikes, wi
 
 
 @numba.njit(nogil=True, cache=True)
-def correlate_at_lag(
+def correlate_clouds(
     depths_um,
     features,
     lower,

@@ -20,7 +20,6 @@ import numba
 import numpy as np
 
 from steadyspike.kernels.motion import motion_prior, pair_least_squares, pairwise_shift
-from steadyspike.kernels.motion.pairwise_shift import _dot, _peak
 
 # Share of a window, and of the time bins at a depth, that has to be seen.
 LEAST_OVERLAP = 0.4
@@ -160,91 +159,6 @@ def move_back(coefficients, first_um, pitch_um, displacement, knots_um, grid_um,
             valid[t, 1] = d + 1
 
 
-@numba.njit(nogil=True, cache=True)
-def _running_sums(row, sums, squares):
-    for d in range(row.size):
-        sums[d + 1] = sums[d] + row[d]
-        squares[d + 1] = squares[d] + row[d] * row[d]
-
-
-@numba.njit(nogil=True, cache=True)
-def _pearson(weights, moments, full):
-    """Correlation from the weighted sums over blocks of 1, a, b, a^2, b^2 and a b."""
-    total = np.zeros(6)
-    for block in range(weights.size):
-        for kind in range(6):
-            total[kind] += weights[block] * moments[block, kind]
-    if total[0] < LEAST_OVERLAP * full or total[0] <= 0.0:
-        return 0.0
-    mean_a, mean_b = total[1] / total[0], total[2] / total[0]
-    variance = (total[3] - total[1] * mean_a) * (total[4] - total[2] * mean_b)
-    return (total[5] - total[1] * mean_b) / np.sqrt(variance) if variance > 1e-20 else 0.0
-
-
-@numba.njit(nogil=True, cache=True)
-def correlate_at_lag(profiles, valid, lag, block_edges, window_weights, max_shift, shifts, heights):
-    r"""Best shift between every pair of profiles at one lag, in every window.
-
-    For ``a = profiles[t]`` and ``b = profiles[t + lag]`` the correlation at the shift s is the Pearson correlation of
-    ``a[y]`` and ``b[y + s]`` over the depths y at which both are seen, weighed by the window.
-
-    Parameters
-    ----------
-    profiles : ndarray of float32, shape (num_times, num_depths)
-        Finite.
-    valid : ndarray of int64, shape (num_times, 2)
-        As `move_back` sets it.
-    lag : int
-        Distance of the pairs, in time bins.
-    block_edges : ndarray of int64, shape (num_blocks + 1,)
-        First depth of each block, and the end of the last.
-    window_weights : ndarray of float64, shape (num_windows, num_blocks)
-        Weight of each block in each window.
-    max_shift : int
-        Largest shift, in depth steps.
-    shifts, heights : ndarray of float32, shape (num_times, num_windows)
-        Filled for ``t < num_times - lag`` with the shift (in depth steps, with a fraction) and the correlation there;
-        both are 0 where the profiles do not vary, or share too little.
-    """
-    num_times, num_depths = profiles.shape
-    num_blocks = block_edges.size - 1
-    num_shifts = 2 * max_shift + 1
-    moments = np.zeros((num_shifts, num_blocks, 6))
-    first_sums, second_sums = np.zeros((2, num_depths + 1)), np.zeros((2, num_depths + 1))
-    correlation = np.zeros(num_shifts)
-    full = np.zeros(window_weights.shape[0])
-    for window in range(full.size):
-        for block in range(num_blocks):
-            full[window] += window_weights[window, block] * (block_edges[block + 1] - block_edges[block])
-    for t in range(num_times - lag):
-        first, second = profiles[t], profiles[t + lag]
-        _running_sums(first, first_sums[0], first_sums[1])
-        _running_sums(second, second_sums[0], second_sums[1])
-        for index in range(num_shifts):
-            shift = index - max_shift
-            for block in range(num_blocks):
-                start = max(block_edges[block], valid[t, 0], valid[t + lag, 0] - shift)
-                stop = max(min(block_edges[block + 1], valid[t, 1], valid[t + lag, 1] - shift), start)
-                part = moments[index, block]
-                if stop == start:
-                    part[:] = 0.0
-                    continue
-                part[0] = stop - start
-                part[1] = first_sums[0, stop] - first_sums[0, start]
-                part[2] = second_sums[0, stop + shift] - second_sums[0, start + shift]
-                part[3] = first_sums[1, stop] - first_sums[1, start]
-                part[4] = second_sums[1, stop + shift] - second_sums[1, start + shift]
-                part[5] = _dot(first[start:stop], second[start + shift : stop + shift])
-        for window in range(window_weights.shape[0]):
-            for index in range(num_shifts):
-                correlation[index] = _pearson(window_weights[window], moments[index], full[window])
-            place, height = _peak(correlation)
-            # a maximum at the end of the range is none
-            if height > 0.0 and 0.0 < place < num_shifts - 1:
-                shifts[t, window] = place - max_shift
-                heights[t, window] = min(height, 1.0)
-
-
 @dataclass(frozen=True)
 class PairRegistration:
     """What pairs of profiles tell, all but the lags of shape (..., num_times, num_windows).
@@ -306,18 +220,13 @@ def register_profiles(profiles, knots_um, windows_of, segment_edges, settings, p
             progress,
             label,
         )
-        weights = _pair_weights(correlations, settings)
+        weights = pairwise_shift.pair_weights(correlations, settings.min_correlation)
         displacement = moved_by + pair_least_squares.solve_pairwise(
             lags, shifts, weights, scale=settings.step_um
         )
         max_shift = min(RESIDUAL_STEPS, max_shift)
-    for start, stop in pairwise(segment_edges):
-        displacement[start:stop] -= displacement[start:stop].mean(axis=0)
+    pairwise_shift.center_segments(displacement, segment_edges)
     return PairRegistration(displacement, moved_by, lags, shifts, correlations)
-
-
-def _pair_weights(correlations, settings):
-    return np.square(np.where(correlations > settings.min_correlation, correlations, np.float32(0)))
 
 
 def _pairs(
@@ -352,15 +261,16 @@ def _pairs(
         )
         for index, lag in enumerate(lags):
             part = slice(0, min(last - first + lag, seen - first))
-            correlate_at_lag(
-                moved[part],
-                valid[part],
+            pairwise_shift.correlate_at_lag(
+                moved[part, :, None],
                 lag,
                 block_edges,
                 weights,
                 max_shift,
                 shifts[index, first:seen],
                 correlations[index, first:seen],
+                valid[part],
+                LEAST_OVERLAP,
             )
     shifts *= step_um
     return shifts, correlations
@@ -389,7 +299,7 @@ def trust_and_precision(pairs, displacement, segment_edges, settings):
         In 1/um^2; 0 where nothing was measured.
     """
     solution = displacement - pairs.moved_by
-    weights = _pair_weights(pairs.correlations, settings)
+    weights = pairwise_shift.pair_weights(pairs.correlations, settings.min_correlation)
     differences = []
     for index, lag in enumerate(pairs.lags):
         stop = solution.shape[0] - lag

@@ -193,7 +193,7 @@ class MotionFilter:
         return float(np.sqrt(self.covariance[: self.num_knots, : self.num_knots].mean()))
 
     def update(self, target, precision):
-        """Take in the measurements of a time bin (see `innovation`); outliers among the knots lose their say."""
+        """Take in the measurements of a time bin (see `innovation`); outliers among the knots lose weight."""
         measured = np.flatnonzero(precision > 0)
         if measured.size == 0:
             return

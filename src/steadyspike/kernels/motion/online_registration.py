@@ -6,7 +6,7 @@
    the prediction by likelihood, and what they measure at each knot moves the prediction as far as the noise of both
    allows.
 3. Its corrected spikes join the template, in which older ones fade.
-4. A bin that fits far better elsewhere is believed only if the next bin says the same.
+4. A bin that fits far better elsewhere is accepted only if the next bin says the same.
 
 Memory and time per bin don't depend on how long it goes on.
 """
@@ -285,11 +285,11 @@ class OnlineRegistration:
             zeros = np.zeros(self.knots_um.size)
             return self.filter.position, self.filter.deviation_um, zeros
         density = self._log_density()
-        believed = self._follow(layout, density)
+        accepted = self._follow(layout, density)
         curves, counts = self._curves(layout, self.filter.position, density, 1)
         gain = np.maximum(curves[0, :, 1], 0.0) / (counts[0] + registration.PSEUDO_SPIKES)
         trust = -np.expm1(-2.0 * gain)
-        if believed:
+        if accepted:
             whole = float(curves[0, :, 1].sum()) / spikes.depths_um.size
             kept = 0.5 ** (1.0 / self.settings.half_life_bins)
             self.usual_gain = kept * self.usual_gain + (1.0 - kept) * whole
@@ -298,7 +298,7 @@ class OnlineRegistration:
         return self.filter.position, self.filter.deviation_um, trust
 
     def _follow(self, layout, density):
-        """Go one bin on with the filter; tells whether its spikes were believed."""
+        """Go one bin on with the filter; returns whether its spikes were accepted."""
         self.filter.predict()
         there = self._elsewhere(layout, density)
         if there is not None:

@@ -1,16 +1,31 @@
-"""Displacements over time and windows from pairs of time bins: normal equations held as a band, and their solution.
+r"""Displacements from differences between pairs of time bins: weighted least squares by conjugate gradients.
 
-The unknown x has one entry for each window and time bin. Pairs of time bins of one window, neighbours in time and
-neighbours in depth each ask for a difference, so that the matrix of the normal equations is a sum of graph Laplacians.
-Pairs are held by lag: memory is (windows x lags x time bins), which is linear in duration where lags have a limit.
+The unknown x has one entry for each window and time bin. A pair of time bins of one window has a measured difference,
+and priors hold neighbours in time and in depth together, so that the matrix of the normal equations is a sum of graph
+Laplacians. It is never formed: the pairs' weights are held by lag, as the bands of the matrix, which takes (windows x
+lags x time bins) numbers, linear in duration where the number of lags is limited; a product with x is one pass.
+
+`solve` takes equations that `add_pairs` has collected, with the priors of decentralized registration. `solve_pairwise`
+takes the shifts themselves and solves the equations again and again, with less weight for outliers.
+
+References
+----------
+Hestenes & Stiefel 1952, Methods of conjugate gradients for solving linear systems, J. Res. Natl. Bur. Stand. 49.
+Varol et al. 2021, Decentralized motion inference and registration of Neuropixel data, ICASSP.
 """
 
 import numba
 import numpy as np
 
+# `solve` ends at this residual, relative to the right side, after this many iterations for each time bin at most.
+TOLERANCE = 1e-12
+ITERATIONS_PER_BIN, LEAST_ITERATIONS = 4, 1000
+# Most iterations of each linear solution of `solve_pairwise`.
+PAIRWISE_ITERATIONS = 300
+
 
 @numba.njit(nogil=True, cache=True)
-def add_pairs(first_row, first_column, weights, pulls, band, right_side):
+def add_pairs(first_row, first_column, weights, weighted_shifts, bands, right_side):
     """Add pairs of time bins to the equations of one window.
 
     Parameters
@@ -19,9 +34,9 @@ def add_pairs(first_row, first_column, weights, pulls, band, right_side):
         Time bins of the first row and column of the tile.
     weights : ndarray of float64, shape (num_rows, num_columns)
         Weight of each pair's square; 0 for pairs that are left out.
-    pulls : ndarray of float64, shape (num_rows, num_columns)
+    weighted_shifts : ndarray of float64, shape (num_rows, num_columns)
         Weight times the displacement of the row's time bin relative to the column's.
-    band : ndarray, shape (num_lags, num_times)
+    bands : ndarray, shape (num_lags, num_times)
         Added to: weights of the pair ``(t, t + lag + 1)``, in both orders.
     right_side : ndarray of float64, shape (num_times,)
         Added to.
@@ -32,23 +47,25 @@ def add_pairs(first_row, first_column, weights, pulls, band, right_side):
             column = first_column + j
             if weights[i, j] == 0 or row == column:
                 continue
-            right_side[row] += pulls[i, j]
-            right_side[column] -= pulls[i, j]
+            right_side[row] += weighted_shifts[i, j]
+            right_side[column] -= weighted_shifts[i, j]
             if row < column:
-                band[column - row - 1, row] += weights[i, j]
+                bands[column - row - 1, row] += weights[i, j]
             else:
-                band[row - column - 1, column] += weights[i, j]
+                bands[row - column - 1, column] += weights[i, j]
 
 
 @numba.njit(nogil=True, cache=True)
-def _degrees(band, degrees):
-    num_times = degrees.size
-    for index in range(band.shape[0]):
-        lag = index + 1
-        for t in range(num_times - lag):
-            degrees[t] += band[index, t]
-        for t in range(num_times - lag):
-            degrees[t + lag] += band[index, t]
+def _add_degrees(bands, lags, degrees):
+    num_times = degrees.shape[1]
+    for window in range(bands.shape[0]):
+        for index in range(lags.size):
+            lag, band = lags[index], bands[window, index]
+            own, later = degrees[window, : num_times - lag], degrees[window, lag:]
+            for t in range(num_times - lag):
+                own[t] += band[t]
+            for t in range(num_times - lag):
+                later[t] += band[t]
 
 
 def degrees_of(bands):
@@ -64,80 +81,95 @@ def degrees_of(bands):
     degrees : ndarray of float64, shape (num_windows, num_times)
     """
     degrees = np.zeros((bands.shape[0], bands.shape[2]))
-    for band, own in zip(bands, degrees, strict=True):
-        _degrees(band, own)
+    _add_degrees(bands, _consecutive_lags(bands), degrees)
     return degrees
 
 
+def _consecutive_lags(bands):
+    return np.arange(1, bands.shape[1] + 1)
+
+
 @numba.njit(nogil=True, cache=True)
-def _multiply(bands, degrees, chain, cross, bend, ridge, x, out, bent):
+def _multiply_pairs(bands, lags, diagonal, x, product):
+    """Set to the bands' matrix times x, where the diagonal is that of `degrees_of` and what else is on it."""
     num_windows, num_times = x.shape
-    for b in range(num_windows):
+    for window in range(num_windows):
         for t in range(num_times):
-            out[b, t] = (degrees[b, t] + ridge[b, t]) * x[b, t]
-            bent[b, t] = 0.0
-        for index in range(bands.shape[1]):
-            lag = index + 1
-            row = bands[b, index]
-            own, moved = x[b, : num_times - lag], x[b, lag:]
-            result, result_moved = out[b, : num_times - lag], out[b, lag:]
+            product[window, t] = diagonal[window, t] * x[window, t]
+        for index in range(lags.size):
+            lag, band = lags[index], bands[window, index]
+            own, later = x[window, : num_times - lag], x[window, lag:]
+            result, result_later = product[window, : num_times - lag], product[window, lag:]
             for t in range(num_times - lag):
-                result[t] -= row[t] * moved[t]
+                result[t] -= band[t] * later[t]
             for t in range(num_times - lag):
-                result_moved[t] -= row[t] * own[t]
+                result_later[t] -= band[t] * own[t]
+
+
+@numba.njit(nogil=True, cache=True)
+def _add_priors(chain, cross, bend, x, bent, product):
+    """Add the Laplacians of neighbours in time and in depth, and of both, times x; `bent` is overwritten."""
+    num_windows, num_times = x.shape
+    for window in range(num_windows):
+        for t in range(num_times):
+            bent[window, t] = 0.0
         for t in range(num_times - 1):
-            step = x[b, t] - x[b, t + 1]
-            out[b, t] += chain[b, t] * step
-            out[b, t + 1] -= chain[b, t] * step
-            bent[b, t] += step
-            bent[b, t + 1] -= step
-    for b in range(num_windows - 1):
+            step = x[window, t] - x[window, t + 1]
+            product[window, t] += chain[window, t] * step
+            product[window, t + 1] -= chain[window, t] * step
+            bent[window, t] += step
+            bent[window, t + 1] -= step
+    for window in range(num_windows - 1):
         for t in range(num_times):
-            flow = cross[b, t] * (x[b, t] - x[b + 1, t]) + bend * (bent[b, t] - bent[b + 1, t])
-            out[b, t] += flow
-            out[b + 1, t] -= flow
+            flow = cross[window, t] * (x[window, t] - x[window + 1, t])
+            flow += bend * (bent[window, t] - bent[window + 1, t])
+            product[window, t] += flow
+            product[window + 1, t] -= flow
+
+
+@numba.njit(nogil=True, cache=True)
+def _weighted_square(values, weights):
+    total = 0.0
+    for row in range(values.shape[0]):
+        for column in range(values.shape[1]):
+            total += values[row, column] * weights[row, column] * values[row, column]
+    return total
 
 
 @numba.njit(nogil=True, cache=True)
 def _conjugate_gradient(
-    bands, degrees, chain, cross, bend, ridge, right_side, preconditioner, x, tolerance, max_iterations
+    bands, lags, diagonal, priors, right_side, preconditioner, x, tolerance, max_iterations
 ):
+    """Solve in place; `priors` is (whether there are any, chain, cross, bend), see `solve`."""
+    has_priors, chain, cross, bend = priors
     product, bent = np.empty_like(x), np.empty_like(x)
-    _multiply(bands, degrees, chain, cross, bend, ridge, x, product, bent)
+    _multiply_pairs(bands, lags, diagonal, x, product)
+    if has_priors:
+        _add_priors(chain, cross, bend, x, bent, product)
     residual = right_side - product
-    stop = tolerance * max(np.sqrt(np.sum(np.square(right_side))), np.sqrt(np.sum(np.square(residual))))
-    preconditioned = residual * preconditioner
-    direction = preconditioned.copy()
-    energy = np.sum(residual * preconditioned)
+    energy = _weighted_square(residual, preconditioner)
+    stop = tolerance * tolerance * max(_weighted_square(right_side, preconditioner), energy)
+    direction = residual * preconditioner
     for _ in range(max_iterations):
-        if np.sqrt(np.sum(np.square(residual))) <= stop:
+        if energy <= stop:
             break
-        _multiply(bands, degrees, chain, cross, bend, ridge, direction, product, bent)
+        _multiply_pairs(bands, lags, diagonal, direction, product)
+        if has_priors:
+            _add_priors(chain, cross, bend, direction, bent, product)
         curvature = np.sum(direction * product)
         if curvature <= 0:
             break
         step = energy / curvature
         x += step * direction
         residual -= step * product
-        preconditioned = residual * preconditioner
-        new_energy = np.sum(residual * preconditioned)
-        direction = preconditioned + (new_energy / energy) * direction
+        new_energy = _weighted_square(residual, preconditioner)
+        direction *= new_energy / energy
+        direction += residual * preconditioner
         energy = new_energy
 
 
-def solve(
-    bands,
-    right_side,
-    x,
-    degrees=None,
-    chain=0.0,
-    cross=0.0,
-    bend=0.0,
-    ridge=None,
-    tolerance=1e-12,
-    max_iterations=None,
-):
-    r"""Solve the normal equations by conjugate gradients.
+def solve(bands, right_side, x, degrees=None, chain=0.0, cross=0.0, bend=0.0, ridge=None):
+    r"""Solve the normal equations.
 
     The matrix is the Laplacian of the pairs, plus those of neighbours in time (weights `chain`) and in depth (`cross`),
     plus `bend` times the product of the two paths' Laplacians, plus a diagonal (`ridge`).
@@ -158,10 +190,6 @@ def solve(
         Weight of how the change over time differs between neighbours in depth.
     ridge : ndarray of float64, shape (num_windows, num_times), or None, default: None
         Added to the diagonal; if given, the diagonal serves as preconditioner.
-    tolerance : float, default: 1e-12
-        Residual at which to stop, relative to the right side.
-    max_iterations : int or None, default: None
-        None: four for each time bin, at least 1000.
 
     Returns
     -------
@@ -171,110 +199,66 @@ def solve(
     degrees = degrees_of(bands) if degrees is None else degrees
     chain = np.ascontiguousarray(np.broadcast_to(chain, (num_windows, num_times - 1)), dtype="float64")
     cross = np.ascontiguousarray(np.broadcast_to(cross, (num_windows - 1, num_times)), dtype="float64")
-    preconditioner = np.ones_like(right_side)
-    if ridge is None:
-        ridge = np.zeros_like(right_side)
-    else:
-        preconditioner /= _diagonal(degrees, chain, cross, bend, ridge)
+    diagonal, preconditioner = degrees, np.ones_like(right_side)
+    if ridge is not None:
+        diagonal = degrees + ridge
+        preconditioner /= _with_priors(diagonal, chain, cross, bend)
     x = np.array(x, dtype="float64")
-    most = max(1000, 4 * num_times) if max_iterations is None else max_iterations
     _conjugate_gradient(
-        bands, degrees, chain, cross, float(bend), ridge, right_side, preconditioner, x, tolerance, most
+        bands,
+        _consecutive_lags(bands),
+        diagonal,
+        (True, chain, cross, float(bend)),
+        right_side,
+        preconditioner,
+        x,
+        TOLERANCE,
+        max(LEAST_ITERATIONS, ITERATIONS_PER_BIN * num_times),
     )
     return x
 
 
-def energy(bands, degrees, x):
-    """Sum over all pairs of their weight times the square of their difference in x."""
-    zeros = np.zeros_like(x)
-    product, bent = np.empty_like(x), np.empty_like(x)
-    _multiply(bands, degrees, zeros[:, 1:], zeros[1:], 0.0, zeros, x, product, bent)
-    return float(np.sum(product * x))
-
-
-def _diagonal(degrees, chain, cross, bend, ridge):
-    diagonal = degrees + ridge
+def _with_priors(diagonal, chain, cross, bend):
+    """Diagonal of the whole matrix, from that without the priors."""
+    diagonal = diagonal.copy()
     diagonal[:, :-1] += chain
     diagonal[:, 1:] += chain
     diagonal[:-1] += cross
     diagonal[1:] += cross
-    neighbours_t = np.full(degrees.shape[1], 2.0)
+    neighbours_t = np.full(diagonal.shape[1], 2.0)
     neighbours_t[[0, -1]] = 1.0
-    neighbours_b = np.full(degrees.shape[0], 2.0)
+    neighbours_b = np.full(diagonal.shape[0], 2.0)
     neighbours_b[[0, -1]] = 1.0
-    if degrees.shape[0] > 1:
+    if diagonal.shape[0] > 1:
         diagonal += bend * neighbours_b[:, None] * neighbours_t
     return diagonal
 
 
-@numba.njit(nogil=True, cache=True)
-def _apply_normal_matrix(lags, weights, x, ridge, out):
-    """Multiply the weighted graph Laplacian of the pairs, plus a ridge, with x."""
-    num_times, num_windows = x.shape
-    for t in range(num_times):
-        for k in range(num_windows):
-            out[t, k] = ridge * x[t, k]
-    for index in range(lags.size):
-        lag = lags[index]
-        for t in range(num_times - lag):
-            for k in range(num_windows):
-                flow = weights[index, t, k] * (x[t + lag, k] - x[t, k])
-                out[t + lag, k] += flow
-                out[t, k] -= flow
-
-
-@numba.njit(nogil=True, cache=True)
-def _right_side_and_diagonal(lags, shifts, weights, ridge, right, diagonal):
-    num_times, num_windows = right.shape
-    right[:] = 0.0
-    diagonal[:] = ridge
-    for index in range(lags.size):
-        lag = lags[index]
-        for t in range(num_times - lag):
-            for k in range(num_windows):
-                weight = weights[index, t, k]
-                pull = weight * shifts[index, t, k]
-                right[t + lag, k] += pull
-                right[t, k] -= pull
-                diagonal[t + lag, k] += weight
-                diagonal[t, k] += weight
-
-
-@numba.njit(nogil=True, cache=True)
-def _solve_pairs_in_place(lags, shifts, weights, x, ridge, tolerance, max_iterations):
-    """Solve the normal equations in place, with the diagonal as preconditioner."""
-    right = np.empty_like(x)
-    diagonal = np.empty_like(x)
-    _right_side_and_diagonal(lags, shifts, weights, ridge, right, diagonal)
+def energy(bands, degrees, x):
+    """Sum over all pairs of their weight times the square of their difference in x."""
     product = np.empty_like(x)
-    _apply_normal_matrix(lags, weights, x, ridge, product)
-    residual = right - product
-    preconditioned = residual / diagonal
-    direction = preconditioned.copy()
-    energy = np.sum(residual * preconditioned)
-    stop = tolerance * tolerance * max(np.sum(right * right / diagonal), 1e-30)
-    for _ in range(max_iterations):
-        if energy <= stop:
-            break
-        _apply_normal_matrix(lags, weights, direction, ridge, product)
-        step = energy / np.sum(direction * product)
-        x += step * direction
-        residual -= step * product
-        preconditioned = residual / diagonal
-        new_energy = np.sum(residual * preconditioned)
-        direction = preconditioned + (new_energy / energy) * direction
-        energy = new_energy
+    _multiply_pairs(bands, _consecutive_lags(bands), degrees, x, product)
+    return float(np.sum(product * x))
 
 
 @numba.njit(nogil=True, cache=True)
-def _reweight(lags, shifts, base_weights, x, scale, weights):
-    """Cauchy weights: pairs that disagree with the solution by much more than `scale` lose their say."""
+def _collect(lags, shifts, weights, x, scale, bands, right_side):
+    """Set the equations of pairs whose Cauchy weights are lower, the farther they are from x for their scale.
+
+    `shifts` and `weights` are ordered as those of `solve_pairwise`, `bands`, `right_side` and `x` as those of `solve`.
+    """
+    num_windows, num_times = x.shape
+    right_side[:] = 0.0
     for index in range(lags.size):
         lag = lags[index]
-        for t in range(x.shape[0] - lag):
-            for k in range(x.shape[1]):
-                misfit = (x[t + lag, k] - x[t, k] - shifts[index, t, k]) / scale
-                weights[index, t, k] = base_weights[index, t, k] / (1.0 + misfit * misfit)
+        for t in range(num_times - lag):
+            for window in range(num_windows):
+                shift = shifts[index, t, window]
+                misfit = (x[window, t + lag] - x[window, t] - shift) / scale
+                weight = weights[index, t, window] / (1.0 + misfit * misfit)
+                bands[window, index, t] = weight
+                right_side[window, t + lag] += weight * shift
+                right_side[window, t] -= weight * shift
 
 
 # Rounds of reweighting,
@@ -285,7 +269,7 @@ WIDEST = 4.0
 OUTLIER_UM = 8.0
 
 
-def solve_pairwise(lags, shifts, weights, scale, ridge=1e-4, tolerance=1e-4, max_iterations=300):
+def solve_pairwise(lags, shifts, weights, scale, ridge=1e-4, tolerance=1e-4):
     r"""Displacements that best explain the shifts between pairs of time bins.
 
     Minimizes, in every window by itself,
@@ -293,8 +277,7 @@ def solve_pairwise(lags, shifts, weights, scale, ridge=1e-4, tolerance=1e-4, max
     .. math:: \sum_{l, t} w_{lt}\, \rho\big(x_{t+l} - x_t - s_{lt}\big) + \epsilon \sum_t x_t^2,
               \qquad \rho(r) = \tfrac{c^2}{2} \log(1 + r^2 / c^2)
 
-    by iteratively reweighted least squares; each linear system by conjugate gradients on the lag structure, so that
-    memory is that of `shifts`.
+    by iteratively reweighted least squares; memory is that of `shifts`.
 
     Parameters
     ----------
@@ -303,33 +286,38 @@ def solve_pairwise(lags, shifts, weights, scale, ridge=1e-4, tolerance=1e-4, max
     shifts : ndarray of float32, shape (num_lags, num_times, num_windows)
         Shift from time bin t to t + lag; ignored where ``t + lag >= num_times``.
     weights : ndarray of float32, shape (num_lags, num_times, num_windows)
-        Trust in each shift, at least 0.
+        Weight of each shift's square, at least 0.
     scale : float
         Misfit `c` beyond which a pair counts as an outlier, in the unit of `shifts`.
     ridge : float, default: 1e-4
-        The small pull towards zero that fixes the free offset.
+        Weight of the square of each displacement, which fixes the free offset.
     tolerance : float, default: 1e-4
         Relative accuracy of each linear solution.
-    max_iterations : int, default: 300
-        Most iterations of each linear solution.
 
     Returns
     -------
     displacement : ndarray of float64, shape (num_times, num_windows)
         Displacement of each time bin, in the unit of `shifts`.
-
-    References
-    ----------
-    Varol et al. 2021, Decentralized motion inference and registration of Neuropixel data, ICASSP.
     """
-    x = np.zeros(shifts.shape[1:])
-    if lags.size == 0:
-        return x
-    current = weights.copy()
+    num_lags, num_times, num_windows = shifts.shape
+    x = np.zeros((num_windows, num_times))
+    bands = np.zeros((num_windows, num_lags, num_times), dtype=weights.dtype)
+    right_side, none = np.empty_like(x), np.zeros((0, 0))
     # The first round knows no outliers yet: a wide scale that shrinks leads the solution past local minima.
-    for round_index in range(NUM_REWEIGHTINGS + 1):
-        if round_index > 0:
-            round_scale = scale * max(1.0, WIDEST * 0.5 ** (round_index - 1))
-            _reweight(lags, shifts, weights, x, round_scale, current)
-        _solve_pairs_in_place(lags, shifts, current, x, ridge, tolerance, max_iterations)
-    return x
+    for number in range(NUM_REWEIGHTINGS + 1 if num_lags else 0):
+        round_scale = scale * max(1.0, WIDEST * 0.5 ** (number - 1)) if number else np.inf
+        _collect(lags, shifts, weights, x, round_scale, bands, right_side)
+        diagonal = np.full_like(x, ridge)
+        _add_degrees(bands, lags, diagonal)
+        _conjugate_gradient(
+            bands,
+            lags,
+            diagonal,
+            (False, none, none, 0.0),
+            right_side,
+            1.0 / diagonal,
+            x,
+            tolerance,
+            PAIRWISE_ITERATIONS,
+        )
+    return np.ascontiguousarray(x.T)

@@ -1,10 +1,14 @@
-"""Displacements between pairs of time bins, from the correlation of their depth rasters.
+"""Displacements between pairs of time bins, from the correlation of their profiles over depth.
 
-The all-pairs matrix of decentralized registration (Varol 2021) needs memory and time that grow with the square of the
-duration. Here only pairs at a fixed list of lags are compared: every short lag, and ever fewer long ones. The list
-grows with the logarithm of the horizon, so that memory and time grow linearly with duration, while distant times stay
-connected by few steps.
+A profile is a row of a spike raster, or the local field potential of a time bin. The all-pairs matrix of decentralized
+registration (Varol 2021) needs memory and time that grow with the square of the duration. Here only pairs at a fixed
+list of lags are compared: every short lag, and ever fewer long ones. The list grows with the logarithm of the horizon,
+so that memory and time grow linearly with duration, while distant times stay connected by few steps.
+
+Depth is cut into blocks, and sums of products over each block are shared by all windows.
 """
+
+from itertools import pairwise
 
 import numba
 import numpy as np
@@ -13,6 +17,8 @@ import numpy as np
 NUM_DENSE_LAGS = 8
 # and each further one is longer by this factor.
 LAG_GROWTH = 1.3
+# Kinds of sums over blocks of depth; the last three are needed for the Pearson correlation only.
+PRODUCTS, FIRST_SQUARES, SECOND_SQUARES, COUNTS, FIRST_SUMS, SECOND_SUMS = range(6)
 
 
 def lag_schedule(num_times, horizon):
@@ -64,6 +70,17 @@ def window_blocks(windows, num_blocks=64):
     return block_edges, np.add.reduceat(windows, block_edges[:-1], axis=1) / np.diff(block_edges)
 
 
+def pair_weights(correlations, min_correlation):
+    """Squares of the correlations, as weights of the pairs; 0 for pairs that correlate less than `min_correlation`."""
+    return np.square(np.where(correlations > min_correlation, correlations, np.float32(0)))
+
+
+def center_segments(displacement, segment_edges):
+    """Subtract the mean over time from the displacement of each window in each segment, in place."""
+    for start, stop in pairwise(segment_edges):
+        displacement[start:stop] -= displacement[start:stop].mean(axis=0)
+
+
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def _dot(first, second):
     # Reassociating this sum changes only its rounding; rasters hold no NaN.
@@ -74,51 +91,99 @@ def _dot(first, second):
 
 
 @numba.njit(nogil=True, cache=True)
-def _overlap(start, stop, offset, size):
-    """Part of ``start:stop`` that stays inside ``0:size`` when moved by `offset`; both ends do if it is empty."""
-    start = min(max(start, -offset), size - offset)
-    return start, max(min(stop, size - offset), start)
+def _running_sums(first, second, num_marks, is_centered, running):
+    """Sums over all depths before each depth: of both rows' squares and, for means, of their values."""
+    for y in range(running.shape[1] - 1):
+        first_square, second_square = np.float32(0.0), np.float32(0.0)
+        for i in range(y * num_marks, (y + 1) * num_marks):
+            first_square += first[i] * first[i]
+            second_square += second[i] * second[i]
+        running[0, y + 1] = running[0, y] + first_square
+        running[1, y + 1] = running[1, y] + second_square
+        if is_centered:
+            running[2, y + 1] = running[2, y] + first[y]
+            running[3, y + 1] = running[3, y] + second[y]
 
 
 @numba.njit(nogil=True, cache=True)
-def _block_products(first, second, block_edges, num_marks, max_shift, products, energies):
-    """Sums of ``first[y] second[y + shift]`` and of ``second[y + shift]^2`` over each block, for every shift."""
-    cumulated = np.zeros(first.size // num_marks + 1)
-    for y in range(cumulated.size - 1):
-        row = second[y * num_marks : (y + 1) * num_marks]
-        cumulated[y + 1] = cumulated[y] + _dot(row, row)
+def _overlap(start, stop, shift, first_seen, second_seen):
+    """Depths of a block of the first row that both rows see, the second moved by the shift."""
+    start = max(start, first_seen[0], second_seen[0] - shift)
+    return start, max(min(stop, first_seen[1], second_seen[1] - shift), start)
+
+
+@numba.njit(nogil=True, cache=True)
+def _block_products(first, second, num_marks, seen, block_edges, max_shift, running, sums):
+    """Sums of products and of the second row's squares over what both rows see, of the first's over whole blocks."""
+    first_seen, second_seen = seen
     for block in range(block_edges.size - 1):
+        begin, end = block_edges[block], block_edges[block + 1]
+        whole = running[0, end] - running[0, begin]
         for index in range(2 * max_shift + 1):
             shift = index - max_shift
-            start, stop = _overlap(block_edges[block], block_edges[block + 1], shift, cumulated.size - 1)
-            energies[block, index] = cumulated[stop + shift] - cumulated[start + shift]
-            products[block, index] = _dot(
-                first[start * num_marks : stop * num_marks],
-                second[(start + shift) * num_marks : (stop + shift) * num_marks],
-            )
+            start, stop = _overlap(begin, end, shift, first_seen, second_seen)
+            product, square = np.float32(0.0), 0.0
+            # an empty part may lie beyond the ends
+            if start < stop:
+                product = _dot(
+                    first[start * num_marks : stop * num_marks],
+                    second[(start + shift) * num_marks : (stop + shift) * num_marks],
+                )
+                square = running[1, stop + shift] - running[1, start + shift]
+            sums[PRODUCTS, block, index] = product
+            sums[FIRST_SQUARES, block, index] = whole
+            sums[SECOND_SQUARES, block, index] = square
 
 
 @numba.njit(nogil=True, cache=True)
-def _own_energy(row, block_edges, num_marks, energy):
+def _block_moments(seen, block_edges, max_shift, running, sums):
+    """What else the Pearson correlation takes: all sums over what both rows see."""
+    first_seen, second_seen = seen
     for block in range(block_edges.size - 1):
-        part = row[block_edges[block] * num_marks : block_edges[block + 1] * num_marks]
-        energy[block] = _dot(part, part)
+        begin, end = block_edges[block], block_edges[block + 1]
+        for index in range(2 * max_shift + 1):
+            shift = index - max_shift
+            start, stop = _overlap(begin, end, shift, first_seen, second_seen)
+            if start == stop:
+                start = stop = shift = 0
+            sums[FIRST_SQUARES, block, index] = running[0, stop] - running[0, start]
+            sums[COUNTS, block, index] = stop - start
+            sums[FIRST_SUMS, block, index] = running[2, stop] - running[2, start]
+            sums[SECOND_SUMS, block, index] = running[3, stop + shift] - running[3, start + shift]
 
 
 @numba.njit(nogil=True, cache=True)
-def _correlate(products, energies, energy, weights, correlation):
-    num_blocks, num_shifts = products.shape
-    own = 0.0
-    for block in range(num_blocks):
-        own += weights[block] * energy[block]
-    for index in range(num_shifts):
-        product = 0.0
-        other = 0.0
-        for block in range(num_blocks):
-            product += weights[block] * products[block, index]
-            other += weights[block] * energies[block, index]
-        norm = np.sqrt(own * other)
-        correlation[index] = product / norm if norm > 0 else 0.0
+def _in_window(sums, weights, totals):
+    """Sum over blocks, by their weights in a window."""
+    totals[:] = 0.0
+    for block in range(weights.size):
+        weight = weights[block]
+        if weight != 0.0:
+            for kind in range(totals.shape[0]):
+                for index in range(totals.shape[1]):
+                    totals[kind, index] += weight * sums[kind, block, index]
+
+
+@numba.njit(nogil=True, cache=True)
+def _correlate(totals, least_count, correlation):
+    """Correlation at each shift, centered if the totals have what that takes; 0 where too little is seen."""
+    is_centered = totals.shape[0] > COUNTS
+    for index in range(correlation.size):
+        product = totals[PRODUCTS, index]
+        first, second = totals[FIRST_SQUARES, index], totals[SECOND_SQUARES, index]
+        least = 0.0
+        if is_centered:
+            count = totals[COUNTS, index]
+            if count < least_count or count <= 0.0:
+                correlation[index] = 0.0
+                continue
+            first_sum, second_sum = totals[FIRST_SUMS, index], totals[SECOND_SUMS, index]
+            product -= first_sum * second_sum / count
+            first -= first_sum * first_sum / count
+            second -= second_sum * second_sum / count
+            # what rounding leaves of no variance
+            least = 1e-20
+        correlation[index] = product / np.sqrt(first * second) if first * second > least else 0.0
 
 
 @numba.njit(nogil=True, cache=True)
@@ -139,47 +204,90 @@ def _peak(correlation):
     return place, correlation[best]
 
 
-@numba.njit(nogil=True, cache=True)
-def correlate_at_lag(raster, lag, block_edges, window_weights, max_shift, shifts, heights):
+def correlate_at_lag(
+    profiles, lag, block_edges, window_weights, max_shift, shifts, heights, valid=None, min_overlap=0.0
+):
     r"""Best shift between every pair of time bins at one lag, in every window.
 
-    For the time bins ``a = raster[t]`` and ``b = raster[t + lag]`` and the window ``w``, the correlation at shift
+    For the time bins ``a = profiles[t]`` and ``b = profiles[t + lag]`` and the window ``w``, the correlation at shift
     ``s`` is
 
     .. math:: C(s) = \frac{\sum_y w(y)\, a(y)\, b(y + s)}
                           {\sqrt{\sum_y w(y)\, a(y)^2 \; \sum_y w(y)\, b(y + s)^2}}
 
-    and the shift of its maximum, refined by a parabola, is how far the tissue moved from ``t`` to ``t + lag``.
+    or, with `valid`, the Pearson correlation of ``a(y)`` and ``b(y + s)``, weighed by the window, over the depths y
+    where both are seen. The shift of its maximum, refined by a parabola, is how far the tissue moved from ``t`` to
+    ``t + lag``.
 
     Parameters
     ----------
-    raster : ndarray of float32, shape (num_times, num_depths, num_marks)
-        Smoothed spike raster, without NaN.
+    profiles : ndarray of float32, shape (num_times, num_depths, num_marks)
+        Finite; a smoothed spike raster, or profiles of the local field potential with one mark.
     lag : int
         Distance of the pairs, in time bins.
     block_edges : ndarray of int64, shape (num_blocks + 1,)
-        First depth bin of each block, and the end of the last.
+        First depth of each block, and the end of the last.
     window_weights : ndarray of float64, shape (num_windows, num_blocks)
         Weight of each block in each window.
     max_shift : int
-        Largest shift, in depth bins.
+        Largest shift, in depth steps.
     shifts, heights : ndarray of float32, shape (num_times, num_windows)
-        Filled for ``t < num_times - lag`` with the shift (in depth bins, with a fraction) and the correlation there;
-        both are 0 where one of the time bins is empty.
+        Filled for ``t < num_times - lag`` with the shift (in depth steps, with a fraction) and the correlation there,
+        at most 1, where that is above 0. With `valid`, a maximum at the largest shift counts as none.
+    valid : ndarray of int64, shape (num_times, 2), or None, default: None
+        First depth that each time bin sees, and the one after the last.
+    min_overlap : float, default: 0.0
+        Share of a window that both time bins must see, with `valid`.
     """
-    num_times, num_depths, num_marks = raster.shape
-    flat = raster.reshape(num_times, num_depths * num_marks)
-    num_blocks = block_edges.size - 1
+    num_times, num_depths, num_marks = profiles.shape
+    is_centered = valid is not None
+    if valid is None:
+        valid = np.tile(np.array([0, num_depths]), (num_times, 1))
+    _correlate_rows(
+        profiles.reshape(num_times, num_depths * num_marks),
+        num_marks,
+        valid,
+        lag,
+        block_edges,
+        window_weights,
+        max_shift,
+        min_overlap * (window_weights @ np.diff(block_edges)),
+        is_centered,
+        shifts,
+        heights,
+    )
+
+
+@numba.njit(nogil=True, cache=True)
+def _correlate_rows(
+    rows,
+    num_marks,
+    valid,
+    lag,
+    block_edges,
+    window_weights,
+    max_shift,
+    least_counts,
+    is_centered,
+    shifts,
+    heights,
+):
     num_shifts = 2 * max_shift + 1
-    products = np.zeros((num_blocks, num_shifts))
-    energies = np.zeros((num_blocks, num_shifts))
-    energy = np.zeros(num_blocks)
-    correlation = np.zeros(num_shifts)
-    for t in range(num_times - lag):
-        _block_products(flat[t], flat[t + lag], block_edges, num_marks, max_shift, products, energies)
-        _own_energy(flat[t], block_edges, num_marks, energy)
+    num_kinds = 6 if is_centered else 3
+    sums = np.zeros((num_kinds, block_edges.size - 1, num_shifts))
+    totals, correlation = np.zeros((num_kinds, num_shifts)), np.zeros(num_shifts)
+    running = np.zeros((4, rows.shape[1] // num_marks + 1))
+    for t in range(rows.shape[0] - lag):
+        first, second = rows[t], rows[t + lag]
+        seen = (valid[t, 0], valid[t, 1]), (valid[t + lag, 0], valid[t + lag, 1])
+        _running_sums(first, second, num_marks, is_centered, running)
+        _block_products(first, second, num_marks, seen, block_edges, max_shift, running, sums)
+        if is_centered:
+            _block_moments(seen, block_edges, max_shift, running, sums)
         for window in range(window_weights.shape[0]):
-            _correlate(products, energies, energy, window_weights[window], correlation)
+            _in_window(sums, window_weights[window], totals)
+            _correlate(totals, least_counts[window], correlation)
             place, height = _peak(correlation)
-            shifts[t, window] = place - max_shift
-            heights[t, window] = height
+            if height > 0.0 and (not is_centered or 0.0 < place < num_shifts - 1):
+                shifts[t, window] = place - max_shift
+                heights[t, window] = min(height, 1.0)

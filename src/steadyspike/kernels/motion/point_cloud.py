@@ -231,7 +231,7 @@ def _residual(clouds, displacement, windows, lags, limit_um, settings, progress,
     correlations = np.zeros_like(shifts)
     for index, lag in enumerate(progress(lags, label)):
         for start, stop in pairwise(clouds.edges):
-            kernel_correlation.correlate_at_lag(
+            kernel_correlation.correlate_clouds(
                 *spikes,
                 start,
                 stop,
@@ -243,7 +243,7 @@ def _residual(clouds, displacement, windows, lags, limit_um, settings, progress,
                 shifts[index],
                 correlations[index],
             )
-    weights = np.square(np.where(correlations > settings.min_correlation, correlations, np.float32(0)))
+    weights = pairwise_shift.pair_weights(correlations, settings.min_correlation)
     return pair_least_squares.solve_pairwise(lags, shifts, weights, scale=pair_least_squares.OUTLIER_UM)
 
 
@@ -256,5 +256,5 @@ def _on_all_bins(coarse, cloud_edges, segment_edges, merged):
         centers = 0.5 * (begins + np.minimum(begins + merged, stop - start) - 1)
         for window in range(coarse.shape[1]):
             displacement[start:stop, window] = np.interp(bins, centers, coarse[first:last, window])
-        displacement[start:stop] -= displacement[start:stop].mean(axis=0)
+    pairwise_shift.center_segments(displacement, segment_edges)
     return displacement

@@ -196,12 +196,11 @@ def register_pairs(spikes, depths_um, windows, segment_edges, settings, progress
     # hours of it are not needed beside what the solver takes
     del image
     shifts *= settings.bin_um
-    pair_weights = np.square(np.where(correlations > settings.min_correlation, correlations, np.float32(0)))
+    pair_weights = pairwise_shift.pair_weights(correlations, settings.min_correlation)
     displacement = pair_least_squares.solve_pairwise(
         lags, shifts, pair_weights, scale=pair_least_squares.OUTLIER_UM
     )
-    for start, stop in segments:
-        displacement[start:stop] -= displacement[start:stop].mean(axis=0)
+    pairwise_shift.center_segments(displacement, segment_edges)
     return PairwiseRegistration(displacement, summed, lags, shifts, correlations)
 
 
@@ -294,7 +293,7 @@ def range_of_um(displacement):
 
 
 class _Path:
-    """An estimate on its way through the rounds."""
+    """An estimate that is refined round by round."""
 
     def __init__(self, displacement, segment_edges, settings):
         self.displacement = displacement

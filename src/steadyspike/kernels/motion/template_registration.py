@@ -1,6 +1,6 @@
 """Fine registration: how far each time bin must be shifted so that its spikes fit the density of all spikes.
 
-Pairs of time bins tell the displacement to a few um, each pair from the few spikes of two bins. Once the spikes are
+Pairs of time bins give the displacement to a few um, each pair from the few spikes of two bins. Once the spikes are
 roughly in place, the spikes of the whole recording make a sharp template (their density over depth and amplitude), and
 each bin is registered to it by maximum likelihood, which uses every spike once and knows no depth bins.
 """
@@ -179,7 +179,7 @@ def curve_peaks(curves, prior_precision):
             if curvature > 1.001 * prior_precision:
                 mode = best - reach + 0.5 * (right - left) / curvature
                 precision[t, k] = curvature - prior_precision
-                # the likelihood's own optimum, with the prior's pull undone
+                # the likelihood's own optimum, without the prior
                 shifts[t, k] = min(max(mode * curvature / precision[t, k], -reach), reach)
     return shifts, precision
 
@@ -189,8 +189,8 @@ def log_density(histogram, depth_smooth, mark_smooth, num_groups=1):
 
     .. math:: \log\big((1 - \epsilon)\, f(m, p) + \epsilon\, \bar f(m)\big)
 
-    where f is the Gaussian-smoothed histogram, :math:`\bar f(m)` its mean over depth and :math:`\epsilon = 0.1`: a
-    spike far from all others tells nothing, instead of pulling hard.
+    where :math:`\epsilon = 0.1` is the share of outliers, f is the Gaussian-smoothed histogram and
+    :math:`\bar f(m)` its mean over depth: a spike far from all others tells nothing, instead of far too much.
 
     Parameters
     ----------

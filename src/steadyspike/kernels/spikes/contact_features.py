@@ -1,4 +1,4 @@
-"""Size of each spike on the contacts around its main channel.
+"""Contacts around each contact, and the size of each spike on those around its main channel.
 
 Localization needs one number per spike and nearby contact. They are read straight off the waveforms, over
 neighbour lists instead of a channels x channels matrix, so that a large probe costs no more per spike.
@@ -45,6 +45,29 @@ def neighbour_lists(locations, radius_um, allowed=None):
     for row, inside in zip(neighbours, near, strict=True):
         row[: inside.size] = inside
     return neighbours, counts
+
+
+def neighbour_columns(neighbours, sparse):
+    """Columns of waveforms that hold the neighbours of each main channel.
+
+    Parameters
+    ----------
+    neighbours : np.ndarray
+        Channel indices, shape (num_channels, max_neighbours), padded with -1.
+    sparse : np.ndarray | None
+        Channels that the waveforms of each main channel hold, in order and without gaps, boolean, shape (num_channels,
+        num_channels); None: dense waveforms, which hold all.
+
+    Returns
+    -------
+    columns : np.ndarray
+        Of the shape of `neighbours`; -1 where the waveforms hold no such channel.
+    """
+    if sparse is None:
+        return neighbours
+    listed = np.maximum(neighbours, 0)
+    held = (neighbours >= 0) & np.take_along_axis(sparse, listed, axis=1)
+    return np.where(held, np.take_along_axis(np.cumsum(sparse, axis=1) - 1, listed, axis=1), -1)
 
 
 def waveform_features(waveforms, channels, columns, counts, feature="ptp", peak_index=0):

@@ -1,4 +1,4 @@
-"""Which detected and which true spikes are near each other."""
+"""Events near each other in time: pairs of two lists, such as detected and true spikes, and refractory periods."""
 
 import numba
 import numpy as np

@@ -147,10 +147,10 @@ def _scan(
     flat, stride, num_channels, at, stop, row, column, thresholds, lows, highs, sweep, strict, sure, samples,
     channels, values, number
 ):  # fmt: skip
-    """Go on from a place until the end, or until there may be no room; return where, and how many were found."""
-    room = samples.size - BITS
+    """Go on from a place until the end, or until they may not fit; return where, and how many were found."""
+    capacity = samples.size - BITS
     in_line, ahead = LINE_BYTES // flat.itemsize, AHEAD_BYTES // flat.itemsize
-    while at < stop and number <= room:
+    while at < stop and number <= capacity:
         bits = np.uint64(0)
         if at + BITS <= stop:
             for line in range(BITS // in_line):

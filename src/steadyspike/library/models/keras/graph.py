@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import h5py
 
 MAX_CONFIG_BYTES = 10_000_000
+# of the paper's U-Net
+NUM_CONVOLUTIONS = 10
 # layers that only compute: no code of the file's own, no access to anything outside
 KNOWN_LAYERS = (
     *("InputLayer", "Conv2D", "Conv2DTranspose", "SeparableConv2D", "DepthwiseConv2D", "Dense"),
@@ -142,9 +144,6 @@ def unet_graph(rows: int | None, columns: int | None, frames: int, width: int) -
         hidden = layer("Concatenate", f"concatenate_{level}", up, skipped[level])
         hidden = conv([3, 1] if level else [2, 2], width * 2**level, hidden)
     return conv([1, 1], 1, hidden, "linear")
-
-
-NUM_CONVOLUTIONS = 10
 
 
 def graph_of(stored: Any, file: str | Path) -> Layer | None:
