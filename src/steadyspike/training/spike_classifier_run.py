@@ -22,7 +22,7 @@ from steadyspike.training.cards import classifier_card
 from steadyspike.training.decisions import choose_threshold, classification_scores, fit_calibration
 from steadyspike.training.labelled_waveforms import LabelledWaveforms, quiet_noise, vary
 from steadyspike.training.loop import StepLoss, own_random_numbers
-from steadyspike.training.spike_classifier import SpikeClassifierTraining
+from steadyspike.training.spike_classifier_settings import SpikeClassifierTraining
 from steadyspike.training.tasks import Epochs
 
 COMPONENTS = (5, 8, 12, 20)

@@ -55,7 +55,7 @@ def classifier(
     """Classify the zebra finch waveforms: the published networks, and ours trained anew with each seed."""
     with clear_errors(debug):
         from steadyspike.evaluation.figures.spike_classifier import plot_classifier_scores
-        from steadyspike.training.spike_classifier import NETWORKS
+        from steadyspike.training.spike_classifier_settings import NETWORKS
         from steadyspike_benchmarks import classifier as benchmark
 
         folder = _data_folder(folder)
