@@ -34,7 +34,9 @@ def write_presets(folder):
     for name in steadyspike.list_presets():
         preset = steadyspike.load_preset(name).replace(name=f"lab_{name}", doc=f"As {name}; ours")
         if preset.kind == "motion":
-            preset = preset.replace(detect_kwargs={**preset.detect_kwargs, "peak_sign": "both"})
+            # "both", which steady_neural has never taken
+            sign = "pos" if preset.detect_kwargs["method"] == "steady_neural" else "both"
+            preset = preset.replace(detect_kwargs={**preset.detect_kwargs, "peak_sign": sign})
         steadyspike.save_preset(preset, folder / "presets" / f"{name}.toml")
         loaded = steadyspike.load_preset(folder / "presets" / f"{name}.toml")
         content = dict(kind=loaded.kind, name=loaded.name, doc=loaded.doc)
