@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 Function = TypeVar("Function", bound=Callable)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Patch:
     """A function or method of SpikeInterface, and what is done in its place.
 

@@ -169,21 +169,22 @@ def _do(
     """Do a call of SpikeInterface's with the first of these patches that takes it, or leave it to SpikeInterface."""
     if not patches:
         return original(*args, **kwargs)
-    patch, *others = patches
-    following = functools.partial(_do, tuple(others), original, takes_class)
+    patch, others = patches[0], patches[1:]
     name = patch.name_of_call(args)
     if not _is_chosen(patch, name):
-        return following(args, kwargs)
+        return _do(others, original, takes_class, args, kwargs)
     if patch.repairs is not None:
+        following = functools.partial(_do, others, original, takes_class)
         return _repair(patch, name, original, following, args, kwargs)
     with measured(name) as outcome:
         with outcome.attempt():
-            call = _bound(patch, original, args, kwargs)
-            return patch.function(*call.args[takes_class:], **call.kwargs)
+            _check(patch, original)
+            # its parameters are those of the sources that it was made for, so that Python binds the arguments
+            return patch.function(*args[takes_class:], **kwargs)
         if outcome.is_permanent:
             _given_up[patch] = f"{outcome.reason}; not tried again before the next accelerate()"
         with upstreams_own():
-            return following(args, kwargs)
+            return _do(others, original, takes_class, args, kwargs)
 
 
 class RepairedCall:
@@ -235,15 +236,20 @@ def _is_chosen(patch: Patch, name: str) -> bool:
     return chosen is None or name in chosen
 
 
-def _bound(
-    patch: Patch, original: Callable, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> inspect.BoundArguments:
-    """Bind the arguments to SpikeInterface's signature, or tell why the patch is not for this call."""
+def _check(patch: Patch, original: Callable) -> None:
+    """Refuse a patch that is not for SpikeInterface's function as it is, or that failed in a way that stays."""
     reason = _given_up.get(patch) or _refusal(patch, original)
     if reason:
         raise NotCoveredError(reason)
+
+
+def _bound(
+    patch: Patch, original: Callable, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> inspect.BoundArguments:
+    """Bind the arguments to SpikeInterface's signature, or tell why the repair is not for this call."""
+    _check(patch, original)
     try:
-        return _signature(original).bind(*args, **kwargs)
+        return inspect.signature(original, follow_wrapped=False).bind(*args, **kwargs)
     except TypeError as error:
         raise NotCoveredError(f"arguments that SpikeInterface does not take: {error}") from None
 
@@ -254,8 +260,3 @@ def _refusal(patch: Patch, original: Callable) -> str | None:
     if key not in _refusals:
         _refusals[key] = refusal(patch, original)
     return _refusals[key]
-
-
-@functools.lru_cache(None)
-def _signature(original: Callable) -> inspect.Signature:
-    return inspect.signature(original, follow_wrapped=False)
