@@ -9,8 +9,8 @@ import typer
 from markdown_code import blocks
 
 import steadyspike
-from steadyspike.cli import app
 from steadyspike.simulation.spiky import simulate_spiky_recording
+from steadyspike_benchmarks.cli.app import app
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "neural.md"
 
@@ -38,8 +38,9 @@ def test_commands_on_the_page_are_understood():
     lines = [line for block in blocks(PAGE) if block.language == "bash" for line in block.code.splitlines()]
     assert len(lines) == 2
     for line in lines:
-        _, group, name, *arguments = shlex.split(line)
-        found = command.commands[group].commands[name]
+        *start, name, option, folder = shlex.split(line)
+        assert start == ["python", "-m", "steadyspike_benchmarks"]
+        found, arguments = command.commands[name], (option, folder)
         assert found.make_context(name, list(arguments)).params["output"] == Path(arguments[-1])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -81,8 +81,8 @@ def run_embedding_benchmark(
     from steadyspike.evaluation.figures.embedding import plot_embedding
     from steadyspike.library.models.inference import torch_threads
     from steadyspike.peaks.clusters import (
-        CLUSTERINGS,
-        METHODS,
+        ClusteringSettings,
+        EmbeddingSettings,
         cluster_agreement,
         cluster_embedding,
         embed_waveforms,
@@ -96,10 +96,10 @@ def run_embedding_benchmark(
         peaks = _detect(recording)
         waveforms = aligned_waveforms(recording, peaks, n_jobs=1, progress_bar=False)
         units = units_of_peaks(peaks, sorting)
-        for method in METHODS:
+        for method in _choices(EmbeddingSettings, "method"):
             with torch_threads(1):
                 embedding = embed_waveforms(waveforms, method, num_dimensions=NUM_DIMENSIONS, seed=seed)
-            for clustering in CLUSTERINGS:
+            for clustering in _choices(ClusteringSettings, "method"):
                 labels = cluster_embedding(embedding.points, clustering)
                 agreement = cluster_agreement(labels, units)
                 found = {"seed": seed, "embedding": method, "clustering": clustering, "peaks": len(peaks)}
@@ -114,6 +114,11 @@ def run_embedding_benchmark(
     return EmbeddingBenchmark(
         {"settings": settings, "rows": rows, "versions": versions(), "machine": machine()}, figure
     )
+
+
+def _choices(settings: Any, name: str) -> tuple[str, ...]:
+    """Return what a declared parameter may be."""
+    return get_args(settings.model_fields[name].annotation)
 
 
 def _detect(recording: Any) -> np.ndarray:

@@ -10,8 +10,8 @@ from markdown_code import blocks
 from typer.testing import CliRunner
 from waveform_sets import one_thread, spikes_and_noise  # noqa: F401
 
-from steadyspike.cli.app import app
 from steadyspike.networks import make_network
+from steadyspike_benchmarks.cli.app import app
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "classification.md"
 

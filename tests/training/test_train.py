@@ -394,9 +394,9 @@ def test_help_can_be_read():
     # each group, with what it holds below it, indented
     for name in ("network", "optimizer", "data"):
         group = DeepInterpolationTraining.groups()[name]
-        place = text.index(f"\n        {name} : {group.__name__} or dict\n")
+        place = text.index(f"\n    {name} : {group.__name__} or dict\n")
         for field in group.model_fields:
-            place = text.index(f"\n            {field} : ", place)
+            place = text.index(f"\n        {field} : ", place)
     assert max(map(len, text.splitlines()[6:])) <= 125
 
 

@@ -33,10 +33,8 @@ class TrainingLog:
                 break
         return found
 
-    def cut_after(self, step: int, rank: int = 0) -> None:
+    def cut_after(self, step: int) -> None:
         """Drop what was logged after a step: it will be done again."""
-        if rank:
-            return
         kept = [json.dumps(line) + "\n" for line in self.lines() if line["step"] <= step]
         aside = self.path.with_name(f".{LOG}-{os.getpid()}")
         aside.write_text("".join(kept), encoding="utf-8")
