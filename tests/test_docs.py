@@ -14,7 +14,7 @@ import spikeinterface.full as si
 from markdown_code import blocks
 
 import steadyspike
-from steadyspike.core.settings import settings_of
+from steadyspike.core.settings import Settings, settings_of
 from steadyspike.simulation.drift import simulate_drifting_recording
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -69,21 +69,37 @@ def test_readme_names_every_registered_part():
     assert {name for name in names if f'"{name}"' not in readme} == set()
 
 
+ROOMS = ("motion", "peaks", "evaluation", "library", "training")
+
+
 def documented_objects():
-    """Every public function, and every method or node that is registered."""
-    public = {f"steadyspike.{name}" for name in steadyspike.__all__ if not name.startswith("__")}
+    """Every public function and class, and every method or node that is registered."""
+    public = {f"steadyspike.{name}" for name in steadyspike.__all__}
+    for room in ROOMS:
+        names = set(import_module(f"steadyspike.{room}").__all__) - set(steadyspike.__all__)
+        public |= {f"steadyspike.{room}.{name}" for name in names}
+    public -= {path for path in public if inspect.ismodule(_find(path))}
     tables = steadyspike.registered().values()
     return sorted(
         public | {path for table in tables for path in table.values() if not path.endswith(".toml")}
     )
 
 
+def _find(path):
+    module, name = path.rsplit(".", 1)
+    return getattr(import_module(module), name)
+
+
 @pytest.mark.parametrize("path", documented_objects())
 def test_documented_defaults_are_the_real_ones(path):
-    module, name = path.rsplit(".", 1)
-    documented = getattr(import_module(module), name)
+    documented = _find(path)
     arguments = getattr(documented, "run", documented)
-    defaults = {name: one.default for name, one in inspect.signature(arguments).parameters.items()}
+    if isinstance(documented, type) and issubclass(documented, Settings):
+        defaults = documented.defaults()
+    elif isinstance(documented, type) and issubclass(documented, Exception):
+        defaults = {}
+    else:
+        defaults = {name: one.default for name, one in inspect.signature(arguments).parameters.items()}
     for group in getattr(settings_of(documented), "groups", dict)().values():
         defaults |= group.defaults()
     texts = inspect.getdoc(documented) + "\n" + inspect.cleandoc(getattr(documented, "params_doc", ""))

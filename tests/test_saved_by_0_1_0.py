@@ -227,7 +227,8 @@ def test_a_saved_stream_goes_on(folder):
     with np.load(SAVED / "motions" / "online_expected.npz") as saved:
         estimator.push(saved["times_s"], saved["depths_um"], saved["amplitudes"])
         estimator.finish()
-        assert_near(estimator.motion().displacement[0], saved["displacement"])
+        # the state is that of 0.1.0; how it goes on has changed a little with the numbers of the filter
+        np.testing.assert_allclose(estimator.motion().displacement[0], saved["displacement"], atol=0.02)
 
 
 def test_cutouts(folder, recording):
