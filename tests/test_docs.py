@@ -96,13 +96,18 @@ def test_documented_defaults_are_the_real_ones(path):
     arguments = getattr(documented, "run", documented)
     if isinstance(documented, type) and issubclass(documented, Settings):
         defaults = documented.defaults()
-    elif isinstance(documented, type) and issubclass(documented, Exception):
+    elif isinstance(documented, type) and issubclass(documented, BaseException):
         defaults = {}
     else:
         defaults = {name: one.default for name, one in inspect.signature(arguments).parameters.items()}
     for group in getattr(settings_of(documented), "groups", dict)().values():
         defaults |= group.defaults()
-    texts = inspect.getdoc(documented) + "\n" + inspect.cleandoc(getattr(documented, "params_doc", ""))
+    params_doc = getattr(documented, "params_doc", "")
+    texts = (
+        inspect.getdoc(documented)
+        + "\n"
+        + inspect.cleandoc(params_doc() if callable(params_doc) else params_doc)
+    )
     stated = re.findall(r"^ *(\w+) ?:[^\n]*default: ([^\n]+)$", texts, re.MULTILINE)
     wrong = {
         name: (text, defaults[name]) for name, text in stated if ast.literal_eval(text) != defaults[name]
