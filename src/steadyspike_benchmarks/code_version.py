@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 LENGTH = 10
-PACKAGE = __name__.partition(".")[0]
+PACKAGE = "steadyspike"
 
 
 def settings_key(settings: Any) -> str:

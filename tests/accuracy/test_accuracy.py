@@ -52,12 +52,12 @@ def test_a_change_reaches_compiled_functions_and_is_undone(factor):
 
     constant = Constant("kernels.motion.kernel_correlation", "REACH_SD", "sd", ("cloud",))
     error = next(scenario.error for scenario in SCENARIOS if scenario.name == "cloud: few units")
-    before, function = error(), kernel_correlation.correlate_at_lag
+    before, function = error(), kernel_correlation.correlate_clouds
     with changed(constant, factor) as value:
         assert value == kernel_correlation.REACH_SD == pytest.approx(factor * 3.0)
         assert error() != before
     assert kernel_correlation.REACH_SD == 3.0
-    assert kernel_correlation.correlate_at_lag is function
+    assert kernel_correlation.correlate_clouds is function
     assert error() == before
 
 

@@ -6,8 +6,8 @@ import pytest
 from spikeinterface.core.motion import Motion
 from typer.testing import CliRunner
 
-from steadyspike.cli.app import app
 from steadyspike_benchmarks import estimation, motion_tables
+from steadyspike_benchmarks.cli.app import app
 from steadyspike_benchmarks.code_version import code_key, module_key, settings_key
 from steadyspike_benchmarks.motion import (
     StudyOptions,

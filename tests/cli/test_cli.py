@@ -36,7 +36,7 @@ def corrected_folder(raw_folder, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "command", ["", "demo", "correct", "info", "presets list", "presets show", "benchmark speed"]
+    "command", ["", "demo", "correct", "info", "presets list", "presets show", "run"]
 )
 def test_help_is_there(command):
     result = run(*command.split(), "--help")
