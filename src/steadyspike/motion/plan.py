@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from steadyspike.motion.settings import WindowSettings
+
 # s. Durations of time bins to choose from.
 TIME_BINS_S = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
 # Spikes per time bin and window below which a displacement is mostly guessed.
 SPIKES_PER_BIN = 2.0
-# um. Distance of the windows where there are spikes enough.
-WINDOW_STEP_UM = 200.0
 # Windows are farther apart where there would be more than these.
 MAX_WINDOWS = 40
 # Spikes per second and window below which there are fewer windows.
@@ -29,8 +29,9 @@ class Plan:
 def plan_estimation(extent_um, peaks_per_s, rigid=False):
     """Choose windows and time bins.
 
-    Windows are 200 um apart, farther on probes so long that there would be more than 40, or where a window would see
-    less than one spike per second. Time bins take 1 s, longer where a window would see fewer than 2 spikes.
+    Windows are 200 um apart, as those of SpikeInterface's `estimate_motion`, farther on probes so long that there would
+    be more than 40, or where a window would see less than one spike per second. Time bins take 1 s, longer where a
+    window would see fewer than 2 spikes.
 
     Parameters
     ----------
@@ -45,7 +46,8 @@ def plan_estimation(extent_um, peaks_per_s, rigid=False):
     -------
     plan : Plan
     """
-    step_um = max(WINDOW_STEP_UM, extent_um / MAX_WINDOWS)
+    usual_um = WindowSettings.model_fields["win_step_um"].default
+    step_um = max(usual_um, extent_um / MAX_WINDOWS)
     most_windows = max(int(peaks_per_s / WINDOW_RATE_HZ), 1)
     step_um = max(step_um, extent_um / max(most_windows - 1, 0.5))
     # a window at each end and every step between

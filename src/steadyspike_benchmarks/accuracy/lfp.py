@@ -96,7 +96,9 @@ SCENARIOS = [
     _scenario("noise", dict(noise=1.0)),
     _scenario("pairs", {}, refine_iterations=0),
     _scenario("jumps", dict(motion_of=jumps, noise=0.3)),
-    _scenario("loud contacts", dict(loud=6, noise=0.2)),
+    _scenario(
+        "loud contacts", dict(loud=2, noise=0.2, durations_s=(2.0, 2.0), offsets_um=(0.0, 90.0), num_rows=48)
+    ),
     _scenario(
         "stretch",
         dict(num_rows=64, stretch=1.2, durations_s=(3.0,)),

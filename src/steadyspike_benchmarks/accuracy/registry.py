@@ -58,7 +58,6 @@ _TUNED: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
         {
             "TIME_BINS_S": "s",
             "SPIKES_PER_BIN": "spikes",
-            "WINDOW_STEP_UM": "um",
             "WINDOW_RATE_HZ": "Hz",
         },
     ),
@@ -152,7 +151,7 @@ _COST = "a limit of time or memory"
 _FINE = "fine enough that a finer one changes nothing"
 _GUARD = "keeps a division or a matrix from failing"
 _UPSTREAM = "SpikeInterface's own"
-_DESCENT = "where descents start: tests/kernels/test_monopolar.py holds the minimum to an oracle"
+_DESCENT = "where descents start, and when again: tests/kernels/test_monopolar.py fails at a third; 3 times is as good"
 _FORMAT = "of a file or of units"
 _LAYOUT = "what can be told at all, from geometry"
 # Numbers that are not tuned, and why.

@@ -19,7 +19,7 @@ BEND_GAIN = 5.0
 # 1. Of the differences between windows in the estimate so far, which hold noise, so much counts as real.
 TYPICAL_SHARE = 0.7
 # um per time bin. Along the probe steps change like lines: so far may one bend off a line from window to window.
-CURVE_UM = 0.05
+CURVE_UM = 0.1
 # Time bins over which differences between windows are compared: over one alone they are noise.
 BEND_LAG = 5
 # Standard deviations beyond which a step counts as a jump, which the prior lets go.

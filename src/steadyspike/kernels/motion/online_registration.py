@@ -31,7 +31,7 @@ LEAST_WARMUP_SPIKES = 200
 # and goes on up to this many times its length.
 LONGEST_WARMUP = 10
 # Spikes. Time bins of the warm-up with fewer for each knot are joined to wider ones.
-LEAST_SPIKES = 5.0
+LEAST_SPIKES = 3.0
 # um, um, and standard deviations of the prediction on top of the first: how far around it measurements look.
 LEAST_REACH_UM = 5.0
 MOST_REACH_UM = 15.0
