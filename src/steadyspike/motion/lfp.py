@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 from steadyspike.core.settings import parameter, parameter_of
 from steadyspike.kernels.motion import lfp_covariance, lfp_registration, registration
 from steadyspike.motion.periods import check_periods, inside_periods
-from steadyspike.motion.problem import TimeBins, build_problem
+from steadyspike.motion.problem import TimeBins, as_motion, build_problem
 from steadyspike.motion.settings import MotionEstimator, PairSettings
 
 # Samples x channels that are read at once.
@@ -71,10 +71,10 @@ class SteadyDecentralizedLfpRegistration(MotionEstimator):
     wide windows: 800 um and more. Traces are read in chunks; what is NaN or infinite counts as zero, and contacts at
     one depth are averaged.
 
-    With ``extra_outputs=True`` it tells "temporal_hist_bin_edges", "window_centers", "trust" and "displacement_sd_um"
-    of shape (num_times, num_windows). Trust is the mean squared correlation of the bin's pairs, counted less where
-    they disagree with the estimate: 0 where nothing is seen, towards 1 where motion explains all changes. The standard
-    deviation follows from the scatter of the pairs; it is infinite where nothing was measured.
+    With ``extra_outputs=True`` it tells "temporal_hist_bin_edges", "window_centers", "explained" and
+    "displacement_sd_um" of shape (num_times, num_windows). "explained" is the mean squared correlation of the bin's
+    pairs, counted less where they disagree with the estimate: 0 where nothing is seen, towards 1 where motion explains
+    all changes. The standard deviation follows from the scatter of the pairs; it is infinite where nothing was measured.
 
     References
     ----------
@@ -124,7 +124,7 @@ class SteadyDecentralizedLfpRegistration(MotionEstimator):
         )
         # the matrices are small: threads of BLAS would mostly wait for one another
         with threadpool_limits(1):
-            displacement, deviation_um, trust = _estimate(
+            displacement, deviation_um, explained = _estimate(
                 problem,
                 lfp_registration.make_profiles(values, depths_um),
                 steered,
@@ -135,17 +135,12 @@ class SteadyDecentralizedLfpRegistration(MotionEstimator):
         displacement = displacement - registration.reference_of(displacement, settings.reference_displacement)
         if registration.range_of_um(displacement).max() < settings.negligible_um:
             displacement = np.zeros_like(displacement)
-        if extra is not None:
-            edges_s = problem.times.edges_s
-            extra["temporal_hist_bin_edges"] = edges_s[0] if len(edges_s) == 1 else edges_s
-            extra["window_centers"] = problem.centers_um
-            extra["trust"] = trust
-            extra["displacement_sd_um"] = deviation_um
-        return problem.motion(displacement - np.median(displacement))
+        result = registration.Registration(displacement - np.median(displacement), deviation_um, explained)
+        return as_motion(problem, result, extra)
 
 
 def _estimate(problem, profiles, settings, refine_iterations, bin_s, max_segment_displacement_um):
-    """Displacement, its standard deviation, and trust, each of shape (num_times, num_windows)."""
+    """Displacement, its standard deviation, and what motion explains, each of shape (num_times, num_windows)."""
     edges, centers_um = problem.times.segment_edges, problem.centers_um
     pairs = lfp_registration.register_profiles(
         profiles, centers_um, problem.windows_of, edges, settings, problem.progress
@@ -160,7 +155,9 @@ def _estimate(problem, profiles, settings, refine_iterations, bin_s, max_segment
         refine_iterations,
         problem.progress,
     )
-    trust, precision_of_pairs = lfp_registration.trust_and_precision(pairs, displacement, edges, settings)
+    explained, precision_of_pairs = lfp_registration.explained_and_precision(
+        pairs, displacement, edges, settings
+    )
     precision = precision_of_pairs if refine_iterations == 0 else precision
     displacement = lfp_covariance.smoothed(displacement, precision, edges)
     if edges.size > 2:
@@ -171,7 +168,7 @@ def _estimate(problem, profiles, settings, refine_iterations, bin_s, max_segment
             part = displacement[start:stop]
             displacement[start:stop] = part - np.median(part, axis=0) + offsets[segment]
     deviation_um = np.where(precision > 0, 1.0 / np.sqrt(np.maximum(precision, 1e-12)), np.inf)
-    return displacement, deviation_um, trust
+    return displacement, deviation_um, explained
 
 
 def _sample_bins(recording, samples_per_bin):

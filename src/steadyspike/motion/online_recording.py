@@ -8,11 +8,11 @@ from steadyspike.kernels.motion.online_registration import OnlineRegistration, O
 from steadyspike.kernels.motion.registration import Registration
 from steadyspike.motion.problem import as_motion
 
-FIELDS = ("displacement", "deviation_um", "trust")
+FIELDS = ("displacement", "deviation_um", "explained")
 
 
 class KnownBins:
-    """Displacement, standard deviation and trust of the time bins of a segment, in an array that grows by doubling."""
+    """Displacement, standard deviation and `explained` of a segment's time bins, in an array that grows by doubling."""
 
     def __init__(self, num_windows):
         self.size = 0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from steadyspike.core.arguments import refuse
+from steadyspike.core.plain import plain_json
 from steadyspike.core.settings import parameter, takes
 from steadyspike.kernels.channels.waveform_loss import waveform_losses
 from steadyspike.motion.held_out_evidence import Evidence, MotionSpikes, gather_spikes, weigh_evidence
@@ -99,9 +100,8 @@ class MotionTrust:
 
     def to_dict(self) -> dict[str, Any]:
         """Give all fields as plain numbers, strings and lists, ready for JSON; what is not finite is None."""
-        plain = {key: _plain(value) for key, value in asdict(replace(self, trust=[])).items()}
-        plain["trust"] = [part.tolist() for part in self.trust]
-        return plain
+        found: dict[str, Any] = plain_json(asdict(self))
+        return found
 
     def __repr__(self) -> str:
         return (
@@ -207,16 +207,7 @@ def motion_trust(
     without, left, rigid_left = _losses(contacts, motion.dim, spikes, evidence)
     numbers: dict[str, Any] = dict(
         displacement_um=span,
-        gain=evidence.gain,
-        gain_error=evidence.gain_error,
-        rigid_gain=evidence.rigid_gain,
-        rigid_gain_error=evidence.rigid_gain_error,
-        rigid_advantage=evidence.rigid_advantage,
-        rigid_advantage_error=evidence.rigid_advantage_error,
-        fitted_parameters=evidence.fitted,
-        rigid_fitted_parameters=evidence.rigid_fitted,
-        scale=evidence.scale,
-        error_um=evidence.error_um,
+        **{name: value for name, value in vars(evidence).items() if name in MotionTrust.__annotations__},
         loss_without=without,
         loss_with=left,
         rigid_loss_with=rigid_left,
@@ -226,7 +217,7 @@ def motion_trust(
     extent = float(np.ptp(contacts[:, motion.dim]))
     verdict, reason = _judge(numbers, evidence, extent, spikes)
     ends = np.cumsum([part.shape[0] for part in motion.displacement])
-    trust = np.split(evidence.trust, ends[:-1])
+    trust = np.split(evidence.explained, ends[:-1])
     return MotionTrust(verdict=verdict, reason=reason, trust=trust, **numbers)
 
 
@@ -367,9 +358,3 @@ def percent(share: float) -> str:
     if not np.isfinite(share):
         return "?"
     return "< 0.01 %" if share < 1e-4 else f"{100 * share:.2g} %"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value

@@ -276,8 +276,8 @@ def _pairs(
     return shifts, correlations
 
 
-def trust_and_precision(pairs, displacement, segment_edges, settings):
-    """Trust in each time bin and window, and the precision of its displacement, from its pairs.
+def explained_and_precision(pairs, displacement, segment_edges, settings):
+    """What motion explains in each time bin and window, and the precision of its displacement, from its pairs.
 
     Parameters
     ----------
@@ -292,7 +292,7 @@ def trust_and_precision(pairs, displacement, segment_edges, settings):
 
     Returns
     -------
-    trust : ndarray of float64, shape (num_times, num_windows)
+    explained : ndarray of float64, shape (num_times, num_windows)
         Mean over the pairs of a time bin of the squared correlation, counted less where the pair's shift disagrees
         with the estimate (by much more than most do).
     precision : ndarray of float64, shape (num_times, num_windows)

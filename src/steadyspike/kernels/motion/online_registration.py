@@ -120,8 +120,7 @@ class OnlineRegistration:
         Returns
         -------
         registration : Registration
-            Displacement, standard deviation and trust of shape (num_bins, num_knots) of the bins that are now known:
-            none in warm-up, all of it when it ends, and then one.
+            Of shape (num_bins, num_knots), of the bins that are now known: none in warm-up, all of it when it ends, and then one.
         """
         spikes = self._one_bin(depths_um, amplitudes, groups)
         if self.waiting is None:
@@ -248,7 +247,7 @@ class OnlineRegistration:
             _silent,
         )
         wide = np.arange(num_bins) // width
-        return Registration(found.displacement[wide], found.deviation_um[wide], found.trust[wide])
+        return Registration(found.displacement[wide], found.deviation_um[wide], found.explained[wide])
 
     def _find_segment(self, bins):
         """Place the filter where the first time bins of a segment, taken as one, fit the template."""
@@ -278,7 +277,7 @@ class OnlineRegistration:
     # -- one time bin
 
     def _track(self, spikes):
-        """Displacement, standard deviation and trust of the next time bin; its spikes join the template."""
+        """Displacement, standard deviation and `explained` of the next time bin; its spikes join the template."""
         layout = self._layout(spikes)
         if spikes.depths_um.size == 0:
             self.filter.predict()
@@ -288,14 +287,14 @@ class OnlineRegistration:
         accepted = self._follow(layout, density)
         curves, counts = self._curves(layout, self.filter.position, density, 1)
         gain = np.maximum(curves[0, :, 1], 0.0) / (counts[0] + registration.PSEUDO_SPIKES)
-        trust = -np.expm1(-2.0 * gain)
+        explained = -np.expm1(-2.0 * gain)
         if accepted:
             whole = float(curves[0, :, 1].sum()) / spikes.depths_um.size
             kept = 0.5 ** (1.0 / self.settings.half_life_bins)
             self.usual_gain = kept * self.usual_gain + (1.0 - kept) * whole
             self.template *= kept
             self._count(layout, self.filter.position, 1.0)
-        return self.filter.position, self.filter.deviation_um, trust
+        return self.filter.position, self.filter.deviation_um, explained
 
     def _follow(self, layout, density):
         """Go one bin on with the filter; returns whether its spikes were accepted."""

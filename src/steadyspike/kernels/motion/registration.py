@@ -44,7 +44,6 @@ REACH_UM = 12.0
 TEMPLATE_UM = 1.0
 # Amplitude bins of the raster for pairs.
 NUM_PAIR_MARKS = 2
-REFERENCES = ("midrange", "mean", "median")
 
 
 @dataclass(frozen=True)
@@ -141,11 +140,14 @@ class PairwiseRegistration:
 
 @dataclass(frozen=True)
 class Registration:
-    """Displacement (um), its standard deviation (um) and trust in it, each of shape (num_times, num_windows)."""
+    """Displacement (um), its standard deviation (um) and what it explains, each of shape (num_times, num_windows).
+
+    `explained` is the generalized coefficient of determination (pseudo-R2) of the bin's spikes, ``1 - exp(-2 gain)``.
+    """
 
     displacement: np.ndarray
     deviation_um: np.ndarray
-    trust: np.ndarray
+    explained: np.ndarray
 
 
 def register_pairs(spikes, depths_um, windows, segment_edges, settings, progress, keep_raster=False):
@@ -283,7 +285,7 @@ def refine(spikes, knots_um, depth_range_um, starts, segment_edges, settings, pr
     displacement = best.displacement - np.median(best.displacement)
     if range_of_um(displacement).max() < settings.negligible_um:
         displacement = np.zeros_like(displacement)
-    return Registration(displacement, deviation_um, measured.trust)
+    return Registration(displacement, deviation_um, measured.explained)
 
 
 def range_of_um(displacement):
@@ -341,11 +343,11 @@ def reference_of(displacement, reference):
 
 @dataclass(frozen=True)
 class _Measured:
-    """Extra shift (um), its precision (1/um^2) and trust of each time bin at each knot; gain per spike in nats."""
+    """Shift (um), its precision (1/um^2) and `explained` of each time bin at each knot; gain per spike in nats."""
 
     shifts: np.ndarray
     precision: np.ndarray
-    trust: np.ndarray
+    explained: np.ndarray
     gain_per_spike: float
 
 
@@ -397,9 +399,9 @@ class _Template:
             curves, template_registration.prior_precision(self.reach)
         )
         gain = np.maximum(curves[:, :, self.reach], 0.0) / (counts + PSEUDO_SPIKES)
-        trust = np.where(precision > 0, -np.expm1(-2.0 * gain), 0.0)
+        explained = np.where(precision > 0, -np.expm1(-2.0 * gain), 0.0)
         total = float(curves[:, :, self.reach].sum()) / max(float(counts.sum()), 1.0)
-        return _Measured(shifts * step_um, precision / step_um**2, trust, total)
+        return _Measured(shifts * step_um, precision / step_um**2, explained, total)
 
 
 def _template_span(span_bins, num_spikes, num_times):
