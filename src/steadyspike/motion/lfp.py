@@ -74,7 +74,8 @@ class SteadyDecentralizedLfpRegistration(MotionEstimator):
     With ``extra_outputs=True`` it tells "temporal_hist_bin_edges", "window_centers", "explained" and
     "displacement_sd_um" of shape (num_times, num_windows). "explained" is the mean squared correlation of the bin's
     pairs, counted less where they disagree with the estimate: 0 where nothing is seen, towards 1 where motion explains
-    all changes. The standard deviation follows from the scatter of the pairs; it is infinite where nothing was measured.
+    all changes. The standard deviation follows from the scatter of the pairs; it is infinite where nothing was
+    measured.
 
     References
     ----------
@@ -185,28 +186,11 @@ def _sample_bins(recording, samples_per_bin):
 
 
 def read_profiles(recording, direction, samples_per_bin, times, periods=None):
-    """Read the potential as a profile over depth for each time bin, in chunks.
+    """Read the potential as a profile over depth for each time bin of `samples_per_bin` samples, in chunks.
 
-    Parameters
-    ----------
-    recording : BaseRecording
-        The local field potential.
-    direction : "x" | "y" | "z"
-        Direction of depth.
-    samples_per_bin : int
-        Samples that are averaged.
-    times : TimeBins
-        Time bins of that many samples.
-    periods : None, sequence or ndarray
-        Periods that are set to zero (see `steadyspike.motion.periods.check_periods`).
-
-    Returns
-    -------
-    values : ndarray of float32, shape (num_times, num_depths)
-        Contacts at one depth averaged; each depth minus its median over time, where that is larger than the
-        typical robust standard deviation, divided by `contact_gains`.
-    depths_um : ndarray of float64, shape (num_depths,)
-        Depths at which the potential varies, increasing.
+    Contacts at one depth are averaged; each depth loses its median over time, where that is larger than the typical
+    robust standard deviation, and is divided by `contact_gains`; periods (see `check_periods`) are set to zero. Returns
+    values of float32, (num_times, num_depths), and the increasing depths at which the potential varies.
     """
     positions_um = recording.get_channel_locations()[:, "xyz".index(direction)]
     depths_um, row_of_channel = np.unique(positions_um.round(3), return_inverse=True)
@@ -245,18 +229,8 @@ def read_profiles(recording, direction, samples_per_bin, times, periods=None):
 def contact_gains(scale):
     """What to divide each depth by: the typical scale of all, and more for depths that are far louder than others.
 
-    The power of the tissue's sources moves with the tissue and is kept; a contact that is more than five times as loud
-    as those around is noisy, or has another gain.
-
-    Parameters
-    ----------
-    scale : ndarray of float, shape (num_depths,)
-        Robust standard deviation of each depth.
-
-    Returns
-    -------
-    gains : ndarray of float32, shape (num_depths,)
-        Larger than 0.
+    `scale` is the robust standard deviation of each depth. The power of the tissue's sources moves with the tissue and
+    is kept; a contact that is more than five times as loud as those around is noisy, or has another gain.
     """
     from scipy.ndimage import median_filter
 

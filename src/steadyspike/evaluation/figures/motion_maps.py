@@ -90,30 +90,7 @@ def draw_map(
     colours: str = style.MOTION_MAP,
     lowest: float | None = None,
 ) -> ScalarMappable:
-    """Draw `values` on the bins of a motion as a heat map.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-        Where to draw.
-    motion : Motion
-        Gives temporal and spatial bins.
-    values : ndarray, shape (num_times, num_windows)
-        What to draw.
-    limit : float
-        Value of the last colour.
-    segment_index : int, default: 0
-        Which segment's bins.
-    colours : str
-        Name of a matplotlib colour map.
-    lowest : float or None, default: None
-        Value of the first colour. None: minus `limit`.
-
-    Returns
-    -------
-    image : matplotlib.cm.ScalarMappable
-        For a colour bar.
-    """
+    """Draw values (num_times, num_windows) on the bins of a motion, from `lowest` (None: minus `limit`) to `limit`."""
     times, depths = motion.temporal_bins_s[segment_index], motion.spatial_bins_um
     image = axes.pcolormesh(
         _edges(times),

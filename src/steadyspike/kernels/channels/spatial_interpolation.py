@@ -32,18 +32,7 @@ NUGGET = 1e-6
 
 
 def bin_edges(centers) -> np.ndarray:
-    """Edges of time bins: halfway between neighbouring centers, and the first and last center themselves.
-
-    Parameters
-    ----------
-    centers : array (num_bins,)
-        Increasing times in s.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64, shape (num_bins + 1,).
-    """
+    """Edges of time bins: halfway between neighbouring centers, and the first and last center themselves."""
     centers = np.asarray(centers, dtype="float64")
     return np.concatenate([centers[:1], 0.5 * (centers[1:] + centers[:-1]), centers[-1:]])
 
@@ -99,17 +88,7 @@ def suitable_sigma(positions) -> float:
 
 
 def distance_to_nearest(positions: np.ndarray) -> np.ndarray:
-    """Distance of each position to its nearest neighbour; infinite for one alone.
-
-    Parameters
-    ----------
-    positions : ndarray of float64, shape (num_positions, num_dimensions)
-        In um.
-
-    Returns
-    -------
-    distances : ndarray of float64, shape (num_positions,)
-    """
+    """Distance of each position, (num_positions, num_dimensions), to its nearest neighbour; infinite for one alone."""
     from scipy.spatial import KDTree
 
     return KDTree(positions).query(positions, k=2)[0][:, 1]

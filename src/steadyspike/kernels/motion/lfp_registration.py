@@ -163,14 +163,8 @@ def move_back(coefficients, first_um, pitch_um, displacement, knots_um, grid_um,
 class PairRegistration:
     """What pairs of profiles tell, all but the lags of shape (..., num_times, num_windows).
 
-    Parameters
-    ----------
-    displacement : ndarray of float64
-        In um; with a mean of zero in every segment.
-    moved_by : ndarray of float64
-        Displacement that was taken out of the profiles for the last round.
-    lags, shifts, correlations : ndarray
-        The last round's pairs: shifts in um, what `moved_by` leaves.
+    The displacement (um) has a mean of zero in every segment. Lags, shifts (um) and correlations are those of the last
+    round's pairs, whose profiles `moved_by` was taken out of.
     """
 
     displacement: np.ndarray
@@ -187,16 +181,7 @@ def register_profiles(profiles, knots_um, windows_of, segment_edges, settings, p
     ----------
     profiles : Profiles
         Profiles of all time bins; all zero where a time bin is to be left out.
-    knots_um : ndarray of float64, shape (num_windows,)
-        Centers of the windows.
-    windows_of : callable
-        ``windows_of(depths_um)`` gives the weight of each depth in each window, shape (num_windows, num_depths).
-    segment_edges : ndarray of int64, shape (num_segments + 1,)
-        First time bin of each segment, and the end of the last.
-    settings : LfpSettings
-        The settings.
-    progress : callable
-        ``progress(iterable, label)``.
+    knots_um, windows_of, segment_edges, settings, progress : see `steadyspike.kernels.motion`
 
     Returns
     -------
@@ -285,10 +270,7 @@ def explained_and_precision(pairs, displacement, segment_edges, settings):
         The pairs.
     displacement : ndarray of float64, shape (num_times, num_windows)
         The estimate in um, perhaps another than that of the pairs.
-    segment_edges : ndarray of int64, shape (num_segments + 1,)
-        First time bin of each segment, and the end of the last.
-    settings : LfpSettings
-        The settings.
+    segment_edges, settings : see `steadyspike.kernels.motion`
 
     Returns
     -------

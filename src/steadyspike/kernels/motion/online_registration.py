@@ -77,16 +77,13 @@ class OnlineRegistration:
 
     Parameters
     ----------
-    knots_um : ndarray of float64, shape (num_knots,)
-        Depths at which the displacement is estimated; it is linear in between.
     depths_um : ndarray of float64, shape (num_depths,)
         Centers of depth bins, `settings.warmup.bin_um` apart, that cover the probe.
     windows : ndarray of float64, shape (num_knots, num_depths)
         Weight of each depth bin in each knot's window, for the warm-up.
-    settings : OnlineSettings
-        The settings.
     num_groups : int, default: 1
         Number of groups of spikes (see `registration.Spikes`).
+    knots_um, settings : see `steadyspike.kernels.motion`
     """
 
     def __init__(self, knots_um, depths_um, windows, settings, num_groups=1):
@@ -120,7 +117,8 @@ class OnlineRegistration:
         Returns
         -------
         registration : Registration
-            Of shape (num_bins, num_knots), of the bins that are now known: none in warm-up, all of it when it ends, and then one.
+            Of shape (num_bins, num_knots), of the bins that are now known: none in warm-up, all of it when it ends, and
+            then one.
         """
         spikes = self._one_bin(depths_um, amplitudes, groups)
         if self.waiting is None:

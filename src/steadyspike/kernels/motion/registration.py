@@ -155,20 +155,15 @@ def register_pairs(spikes, depths_um, windows, segment_edges, settings, progress
 
     Parameters
     ----------
-    spikes : Spikes
-        The spikes.
     depths_um : ndarray of float64, shape (num_depths,)
         Centers of the raster's depth bins, `settings.bin_um` apart.
     windows : ndarray of float64, shape (num_windows, num_depths)
         Weight of each depth bin in each window.
     segment_edges : ndarray of int64, shape (num_segments + 1,)
         First time bin of each segment, and the end of the last. Only time bins of one segment are paired.
-    settings : RegistrationSettings
-        The settings.
-    progress : callable
-        ``progress(iterable, label)`` gives the iterable back, perhaps showing how far it is.
     keep_raster : bool, default: False
         Whether the result holds the raster, the largest array of all, summed over its marks.
+    spikes, settings, progress : see `steadyspike.kernels.motion`
 
     Returns
     -------
@@ -228,14 +223,7 @@ def _smooth_raster(spikes, depths_um, segment_edges, settings):
 def first_estimates(displacement):
     """Where to start `refine`: from pairs in each window, from no motion, and from pairs on the whole probe.
 
-    Parameters
-    ----------
-    displacement : ndarray of float64, shape (num_times, num_windows + 1)
-        Of `register_pairs`, where the last window is the whole probe.
-
-    Returns
-    -------
-    starts : list of ndarray of float64, shape (num_times, num_windows)
+    `displacement` is that of `register_pairs`, where the last window is the whole probe.
     """
     displacement, together = np.split(displacement, [-1], axis=1)
     starts = [displacement, np.zeros_like(displacement)]
@@ -249,21 +237,10 @@ def refine(spikes, knots_um, depth_range_um, starts, segment_edges, settings, pr
 
     Parameters
     ----------
-    spikes : Spikes
-        The spikes.
-    knots_um : ndarray of float64, shape (num_windows,)
-        Depths at which the displacement is estimated; it is linear in between.
-    depth_range_um : tuple of float
-        Lowest and highest depth of spikes that the template covers, before correction.
     starts : list of ndarray of float64, shape (num_times, num_windows)
         Where to start, in um. Within about `REACH_UM` of the answer, one would do; of several, the one that is
         best after the first round goes on (see `_best_start`).
-    segment_edges : ndarray of int64, shape (num_segments + 1,)
-        First time bin of each segment, and the end of the last.
-    settings : RegistrationSettings
-        The settings.
-    progress : callable
-        As in `register_pairs`.
+    spikes, knots_um, depth_range_um, segment_edges, settings, progress : see `steadyspike.kernels.motion`
 
     Returns
     -------

@@ -149,14 +149,9 @@ def enforce_radial_decrease(features, channels, neighbours, counts, locations, s
     ----------
     features : np.ndarray
         Shape (num_spikes, max_neighbours), float64; changed in place.
-    channels : np.ndarray
-        Main channel of each spike, shape (num_spikes,).
-    neighbours, counts : np.ndarray
-        As `neighbour_lists` returns them (nearest first).
-    locations : np.ndarray
-        Contact positions, shape (num_channels, 2), in um.
     shells : np.ndarray
         As `shell_radii` returns them.
+    channels, neighbours, counts, locations : see `steadyspike.kernels.spikes`
     """
     channels = checked_channels(channels, features.shape[0], counts)
     locations = np.ascontiguousarray(locations, dtype=np.float64)

@@ -30,19 +30,16 @@ def locate_on_grid(waveforms, channels, columns, locations, prototype, grids, pe
     waveforms : np.ndarray
         Shape (num_spikes, num_samples, num_columns); float32, float64 and int16 are read in place, others
         are converted to float32 first.
-    channels : np.ndarray
-        Main channel of each spike, shape (num_spikes,).
     columns : np.ndarray
         Columns of `waveforms` that belong to ``grids.contacts``, of the same shape; ``grids.contacts`` itself
         when the waveforms are dense. A contact with a negative column is silent.
-    locations : np.ndarray
-        Contact positions, shape (num_channels, 2), in um.
     prototype : np.ndarray
         Expected waveform, shape (num_samples,).
     grids : LocalGrids
         As `steadyspike.kernels.spikes.local_grids.build_local_grids` returns it.
     percentile : float, default: 5.0
         Percentage of the best fits that count, 0 (the best alone) to 100 (all that are not negative).
+    channels, locations : see `steadyspike.kernels.spikes`
 
     Returns
     -------

@@ -20,19 +20,9 @@ WIDEST_GAP = 2
 
 
 def crossing_levels(thresholds, dtype):
-    """Levels that a sample reaches if it crosses a threshold, in the type of the traces.
+    """Levels that a sample reaches if it crosses a threshold, in the type of the traces, one of `DTYPES`.
 
-    Parameters
-    ----------
-    thresholds : np.ndarray
-        Of each channel, shape (num_channels,), float.
-    dtype : np.dtype
-        One of `DTYPES`.
-
-    Returns
-    -------
-    lows, highs : np.ndarray
-        Shape (num_channels,): ``v <= -threshold`` implies ``v <= low``, ``v >= threshold`` implies ``v >= high``.
+    For each channel, ``v <= -threshold`` implies ``v <= low``, and ``v >= threshold`` implies ``v >= high``.
     """
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
