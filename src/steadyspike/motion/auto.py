@@ -104,22 +104,7 @@ def plan_for(recording, num_peaks, windows):
 
 
 def as_decentralized(plan, windows, settings):
-    """Give windows and parameters of `steady_decentralized` as planned.
-
-    Parameters
-    ----------
-    plan : Plan
-        As `plan_estimation` makes it.
-    windows : WindowSettings
-        As they were asked for.
-    settings : AutoSettings
-        As they were asked for.
-
-    Returns
-    -------
-    windows : WindowSettings
-    settings : DecentralizedSettings
-    """
+    """Give windows and parameters of `steady_decentralized` as planned, from those that were asked for."""
     planned = WindowSettings.of(
         direction=windows.direction,
         rigid=plan.rigid,

@@ -121,25 +121,9 @@ class Problem:
 
 
 def check_layout(name, recording, direction):
-    """Refuse layouts on which no motion along the direction can be seen, and give the contacts' positions along it.
+    """Give the contacts' positions along a direction; refuse layouts on which no motion along it can be seen.
 
-    Parameters
-    ----------
-    name : str
-        Who asks, for errors.
-    recording : BaseRecording
-        With a probe.
-    direction : "x" | "y" | "z"
-        Direction of the motion.
-
-    Returns
-    -------
-    depths_um : ndarray, shape (num_channels,)
-
-    Raises
-    ------
-    ValueError
-        If all contacts lie at one place along the direction, or none has a neighbour (Utah arrays).
+    These are contacts that all lie at one place along it, and those of which none has a neighbour (Utah arrays).
     """
     positions = recording.get_channel_locations(axes="xyz" if recording.is_probe_3d() else "xy")
     dimension = "xyz".index(direction)
@@ -177,24 +161,8 @@ def build_problem(
 ):
     """Gather what an estimator works on.
 
-    Parameters
-    ----------
-    recording : BaseRecording
-        The recording.
-    peaks, peak_locations : ndarray, shape (num_peaks,), or None
-        As SpikeInterface finds them; None: no spikes.
-    windows : WindowSettings
-        Direction and windows.
-    settings : DepthSettings
-        With `hist_margin_um` and `periods`, and `bin_s` unless `times` are given.
-    times : TimeBins or None, default: None
-        Time bins; None: of `bin_s`.
-    verbose, progress_bar : bool, default: False
-        Print the size of the problem, and show progress.
-
-    Returns
-    -------
-    problem : Problem
+    Without `times`, time bins are those of ``settings.bin_s``; without peaks there are no spikes. `verbose` prints the
+    size of the problem.
     """
     name, direction = settings.part, windows.direction
     periods = check_periods(name, settings.periods, recording)

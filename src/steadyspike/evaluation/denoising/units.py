@@ -253,7 +253,7 @@ class NoiseSamples:
 
 
 def quiet_times(times: np.ndarray, units: Sequence[UnitEvents], away: int, num_channels: int) -> np.ndarray:
-    """Tell where no unit nearby fires, (num_times, num_channels): `away` samples or more from all that have the channel."""
+    """Tell where no unit nearby fires, (num_times, num_channels): `away` samples or more from all that see it."""
     quiet = np.ones((times.size, num_channels), bool)
     for unit in units:
         near = distance_to_events(times, unit.spikes) < away

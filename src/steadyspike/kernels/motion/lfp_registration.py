@@ -62,12 +62,8 @@ class LfpSettings:
 class Profiles:
     """Depth profiles as cubic splines.
 
-    Parameters
-    ----------
-    coefficients : ndarray of float32, shape (num_times, num_rows)
-        Of the cubic B-splines on an even grid of depths, as `scipy.ndimage.spline_filter1d` gives them.
-    first_um, pitch_um : float
-        First depth of that grid, and its step.
+    `coefficients` (num_times, num_rows) are those of the cubic B-splines on an even grid of depths from `first_um` in
+    steps of `pitch_um`, as `scipy.ndimage.spline_filter1d` gives them.
     """
 
     coefficients: np.ndarray
@@ -81,19 +77,10 @@ class Profiles:
 
 
 def make_profiles(values, depths_um):
-    """Splines of profiles that are known at some depths.
+    """Splines of profiles (num_times, num_rows), finite and known at increasing depths.
 
-    Parameters
-    ----------
-    values : ndarray of float32, shape (num_times, num_rows)
-        Finite; overwritten where the depths are even already.
-    depths_um : ndarray of float64, shape (num_rows,)
-        Increasing.
-
-    Returns
-    -------
-    Profiles
-        On the same depths where they are even, else on an even grid of their median step, linear in between.
+    On the same depths where they are even, and then in the same memory, else on an even grid of their median step,
+    linear in between.
     """
     from scipy.ndimage import spline_filter1d
 

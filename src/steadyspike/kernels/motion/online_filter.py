@@ -154,7 +154,7 @@ class MotionFilter:
         self.bank.predict()
 
     def innovation(self, target, precision):
-        """What measurements at the knots (um), with precisions in 1/um^2 (0: none), say beyond the prediction, by modes.
+        """What measurements at the knots (um), with precisions (1/um^2, 0: none), say beyond the prediction, by modes.
 
         Returns the weighted least squares of the modes, in um, and the variance from the measurements' noise alone.
         """

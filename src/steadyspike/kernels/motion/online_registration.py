@@ -49,17 +49,9 @@ SMOOTH_SHARE = 2.0
 class OnlineSettings:
     """Numbers that steer `OnlineRegistration`; lengths in um, times in time bins.
 
-    Parameters
-    ----------
-    warmup_bins : int
-        Time bins that are registered together at the start, at least 2.
-    half_life_bins : float
-        Time bins with spikes after which a spike counts half in the template.
-    max_segment_displacement_um : float
-        Largest displacement between two segments.
-    warmup : RegistrationSettings
-        How the first bins are registered; the template is laid out as there, and `max_displacement_um` is the farthest
-        jump that is looked for.
+    `warmup_bins`, at least 2, are registered together at the start, as `warmup` says; the template is laid out as
+    there, and its `max_displacement_um` is the farthest jump that is looked for. A spike counts half in the template
+    after `half_life_bins` with spikes. `max_segment_displacement_um` is the largest displacement between two segments.
     """
 
     warmup_bins: int = 60
@@ -103,22 +95,10 @@ class OnlineRegistration:
         self.waiting: list[Spikes] | None = []
 
     def update(self, depths_um, amplitudes, groups=None):
-        """Register the spikes of the next time bin.
+        """Register the spikes of the next time bin, of any number; without groups, all are in group 0.
 
-        Parameters
-        ----------
-        depths_um : ndarray of float32, shape (num_spikes,)
-            Depth of each spike in um, finite; any number of spikes, 0 too.
-        amplitudes : ndarray of float32, shape (num_spikes,)
-            Amplitude of each spike.
-        groups : ndarray of int32 or None
-            Group of each spike; None: all in group 0.
-
-        Returns
-        -------
-        registration : Registration
-            Of shape (num_bins, num_knots), of the bins that are now known: none in warm-up, all of it when it ends, and
-            then one.
+        Returns a `Registration` of shape (num_bins, num_knots) of the bins that are now known: none in warm-up, all of
+        it when it ends, and then one.
         """
         spikes = self._one_bin(depths_um, amplitudes, groups)
         if self.waiting is None:

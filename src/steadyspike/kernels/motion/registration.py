@@ -172,7 +172,9 @@ def register_pairs(spikes, depths_um, windows, segment_edges, settings, progress
     """
     segments = list(pairwise(segment_edges))
     num_times = int(segment_edges[-1])
-    image = _smooth_raster(spikes, depths_um, segment_edges, settings)
+    # groups tell units apart as well as amplitudes do, at the same cost
+    num_marks = NUM_PAIR_MARKS if spikes.num_groups == 1 else 1
+    image = raster.smooth_raster(spikes, depths_um, segment_edges, num_marks, settings)
     block_edges, weights = pairwise_shift.window_blocks(windows)
     max_shift = int(np.clip(settings.max_displacement_um / settings.bin_um, 1, max(depths_um.size // 2, 1)))
     lags = pairwise_shift.lag_schedule(int(np.diff(segment_edges).max()), settings.horizon_bins)
@@ -199,25 +201,6 @@ def register_pairs(spikes, depths_um, windows, segment_edges, settings, progress
     )
     pairwise_shift.center_segments(displacement, segment_edges)
     return PairwiseRegistration(displacement, summed, lags, shifts, correlations)
-
-
-def _smooth_raster(spikes, depths_um, segment_edges, settings):
-    from scipy.ndimage import gaussian_filter1d
-
-    # groups tell units apart as well as amplitudes do, at the same cost
-    num_marks = NUM_PAIR_MARKS if spikes.num_groups == 1 else 1
-    marks = spikes.marks(num_marks)
-    shape = (int(segment_edges[-1]), depths_um.size, num_marks * spikes.num_groups)
-    image = raster.spike_raster(
-        spikes.time_bins, spikes.depths_um, marks, depths_um[0], settings.bin_um, shape
-    )
-    for start, stop in pairwise(segment_edges):
-        part = image[start:stop]
-        for axis, sigma in ((1, settings.depth_smooth_um / settings.bin_um), (0, settings.time_smooth_bins)):
-            if sigma > 0:
-                gaussian_filter1d(part, sigma, axis=axis, mode="constant", output=part)
-    # the square root gives bins with many and with few spikes noise of the same size
-    return np.sqrt(image, out=image)
 
 
 def first_estimates(displacement):

@@ -55,24 +55,11 @@ def segment_densities(spikes, knots_um, displacement, segment_edges, depth_range
 
 
 def best_shift(first, second, max_shift):
-    r"""Shift of `second` against `first` over all depths, and the correlation there.
+    r"""Shift, in depth bins, of `second` against `first` over all depths, and the correlation there, from 0 to 1.
 
-    Maximizes :math:`\sum_{y,m} a(y, m)\, b(y + s, m) / (|a|\,|b|)`: of two shifts that fit alike, the one with the
-    larger overlap wins.
-
-    Parameters
-    ----------
-    first, second : ndarray of float32, shape (num_depths, num_marks)
-        Densities.
-    max_shift : int
-        Largest shift, in depth bins.
-
-    Returns
-    -------
-    shift : float
-        In depth bins, refined by a parabola; 0 where one density is empty.
-    correlation : float
-        Between 0 and 1.
+    Maximizes :math:`\sum_{y,m} a(y, m)\, b(y + s, m) / (|a|\,|b|)` for densities of shape (num_depths, num_marks) up to
+    `max_shift`, with a parabola: of two shifts that fit alike, the one with the larger overlap wins. 0 where one is
+    empty.
     """
     from scipy.signal import correlate
 

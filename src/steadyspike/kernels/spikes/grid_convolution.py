@@ -5,7 +5,7 @@ import math
 import numba
 import numpy as np
 
-from steadyspike.kernels.spikes.contact_features import checked_channels
+from steadyspike.kernels.spikes.contact_features import checked_channels, in_kernel_dtype
 
 # among so few fits a rank is found by partition
 FEW = 48
@@ -52,9 +52,7 @@ def locate_on_grid(waveforms, channels, columns, locations, prototype, grids, pe
         For a `prototype` of another length than the waveforms, columns or main channels that do not exist, or
         a `percentile` outside 0 to 100.
     """
-    waveforms = np.asarray(waveforms)
-    if waveforms.dtype not in (np.float32, np.float64, np.int16):
-        waveforms = waveforms.astype(np.float32)
+    waveforms = in_kernel_dtype(waveforms)
     num_spikes, num_samples, num_columns = waveforms.shape
     channels = checked_channels(channels, num_spikes, grids.grid_index)
     prototype = np.ascontiguousarray(prototype, dtype=np.float64)
