@@ -60,6 +60,8 @@ def test_extra_outputs_describe_the_estimate():
     )
     shape = motion.displacement[0].shape
     assert extra["explained"].shape == shape
+    # as 0.1.0 called it
+    assert extra["trust"] is extra["explained"]
     assert extra["displacement_sd_um"].shape == shape
     assert np.all((extra["explained"] >= 0) & (extra["explained"] <= 1))
     assert extra["explained"][22:, -1].max() < extra["explained"][:18, -1].min()

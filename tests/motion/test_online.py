@@ -122,6 +122,8 @@ def test_estimates_are_out_as_soon_as_a_bin_is_over_and_never_change():
         np.testing.assert_array_equal(motion.displacement[0][second], estimate.displacement_um)
         assert np.all(estimate.sd_um > 0)
         assert np.all(estimate.explained > 0.3)
+        with pytest.warns(DeprecationWarning, match="is now explained"):
+            assert estimate.trust is estimate.explained
     latest = estimator.latest
     np.testing.assert_allclose(
         estimator.displacement_at(motion.spatial_bins_um), latest.displacement_um, atol=1e-12

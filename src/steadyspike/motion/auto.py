@@ -116,7 +116,7 @@ def as_decentralized(plan, windows, settings):
 
 
 def _is_a_guess(trust):
-    """Whether nobody can tell, and not even a hint speaks for the motion."""
+    """Whether the spikes cannot tell, and not even a hint speaks for the motion."""
     return trust.verdict == "cannot tell" and (trust.num_spikes < MIN_SPIKES or not trust.gain > 0)
 
 

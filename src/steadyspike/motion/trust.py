@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from spikeinterface.core.motion import Motion
 
 VERDICTS = ("correct", "correct rigidly", "do not correct", "cannot tell")
-# Spikes, and time bins, without which nobody can tell.
+# Spikes, and time bins, below which there is no verdict.
 MIN_SPIKES = 300
 MIN_TIMES = 4
 # Standard errors beyond which a gain counts as there, and one motion as better than another. No estimate of still
@@ -48,11 +48,12 @@ class MotionTrust:
     Attributes
     ----------
     verdict : {"correct", "correct rigidly", "do not correct", "cannot tell"}
-        What the numbers below say. Nobody has to obey.
+        What the numbers below say: advice, which nothing enforces.
     reason : str
         Why, in a sentence with the numbers that decided.
     trust : list of ndarray, one per segment, each of shape (num_times, num_windows)
-        How well the motion explains held-out spikes on each of its bins: ``1 - exp(-2 gain)``, with the gain per spike
+        How much of the held-out spikes the motion explains on each of its bins: the generalized coefficient of
+        determination (pseudo-R2), ``1 - exp(-2 gain)``, with the gain per spike
         in log density over spikes of unknown depth; 0 where there are no spikes, towards 1 where they fit.
     displacement_um : float
         Range of the displacement relative to its median at each depth, 2nd to 98th percentile over times and windows.
@@ -166,7 +167,7 @@ def motion_trust(
     recording : BaseRecording
         The recording, of one or several segments; gives times and contact positions. No traces are read.
     motion : Motion
-        The motion to judge, with one segment for each of the recording's, by whatever estimator.
+        The motion to judge, with one segment for each of the recording's, of any estimator.
     peaks : ndarray, shape (num_peaks,)
         Peaks of `detect_peaks`, with "sample_index", "amplitude" and "segment_index".
     peak_locations : ndarray, shape (num_peaks,)

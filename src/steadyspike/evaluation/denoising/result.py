@@ -115,7 +115,7 @@ class DenoisingEvaluation:
         return self.to_markdown()
 
     def to_markdown(self) -> str:
-        """Write the tables as Markdown; measures that nobody has are left out."""
+        """Write the tables as Markdown; measures that no method has are left out."""
         methods = list(self.summary["method"])
         rows = []
         for column in (*LOSS_COLUMNS, *ERROR_COLUMNS, "noise_reduction", "num_units", *MEDIANS):
