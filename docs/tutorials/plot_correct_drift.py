@@ -100,7 +100,7 @@ plt.show()
 # How far to trust it
 # -------------------
 # Your own recordings come without a truth. With ``extra_outputs=True`` the estimator says how far each time bin
-# can be trusted, at each depth: the standard deviation of the bin's own measurement, and ``trust``, which is 0
+# can be trusted, at each depth: the standard deviation of the bin's own measurement, and ``explained``, which is 0
 # where there are no spikes and falls where the spikes do not fit the rest of the recording. To see it fall, the
 # same spikes are used again with their depths shuffled in the last ten seconds.
 
@@ -109,7 +109,7 @@ late = np.flatnonzero(times > 20.0)
 peak_locations[late] = np.random.default_rng(0).permutation(peak_locations[late])
 parameters = motion_info["parameters"]["estimate_motion_kwargs"]
 _, extra = estimate_motion(recording, peaks, peak_locations, extra_outputs=True, **parameters)
-for name, unit in (("trust", ""), ("displacement_sd_um", " um")):
+for name, unit in (("explained", ""), ("displacement_sd_um", " um")):
     first, last = np.median(extra[name][:20]), np.median(extra[name][20:])
     print(f"{name}: {first:.2f}{unit} in the first 20 s, {last:.2f}{unit} in the last 10 s")
 

@@ -271,7 +271,7 @@ def estimation(**parameters: Any) -> Callable[[Material], Callable[[], Any]]:
     def prepare(material: Material) -> Callable[[], Any]:
         from spikeinterface.sortingcomponents.motion import estimate_motion
 
-        from steadyspike.simulation.peaks import simulate_peaks
+        from steadyspike_benchmarks.simulated_peaks import simulate_peaks
 
         duration_s = ESTIMATION_S * min(1.0, ESTIMATION_CHANNELS / material.num_channels)
         rate_hz = PEAKS_PER_CHANNEL_AND_S * material.num_channels

@@ -18,7 +18,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from steadyspike.evaluation.denoising.result import plain_json
+from steadyspike.core.plain import plain_json
 from steadyspike.simulation.noisy import SIZES
 from steadyspike_benchmarks.code_version import module_key, settings_key
 from steadyspike_benchmarks.denoising_data import NoisyCase, train_ridge, training_cases

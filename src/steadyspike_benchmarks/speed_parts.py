@@ -210,7 +210,7 @@ def estimate_pair(data: Data) -> Pair:
     """Non-rigid decentralized registration of simulated peaks, `ESTIMATION_S` long."""
     from spikeinterface.sortingcomponents.motion import estimate_motion
 
-    from steadyspike.simulation.peaks import simulate_peaks
+    from steadyspike_benchmarks.simulated_peaks import simulate_peaks
 
     def estimate(method: str, peaks_of: Any) -> Any:
         return estimate_motion(

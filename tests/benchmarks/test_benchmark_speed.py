@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from steadyspike.simulation.peaks import simulate_peaks
 from steadyspike_benchmarks import accelerated_parts, speed, speed_parts
 from steadyspike_benchmarks.objective import monopolar_objective
+from steadyspike_benchmarks.simulated_peaks import simulate_peaks
 from steadyspike_benchmarks.speed_parts import Data, Pair
 
 TINY = dict(calls=(), channels=(16,), dtypes=("float32",), duration_s=2.0, whole_duration_s=None, repeats=1)

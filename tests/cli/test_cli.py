@@ -64,11 +64,11 @@ def test_correct_writes_what_help_says(corrected_folder):
     assert names == ["figures", "motion_info", "recording", "recording.json", "steadyspike.json"]
     figures = sorted(path.name for path in (corrected_folder / "figures").iterdir())
     assert figures == [
+        "explained.png",
         "motion_map.png",
         "peaks_on_probe.png",
         "raster.png",
         "run_times.png",
-        "trust.png",
         "verdict.png",
     ]
     verdict = json.loads((corrected_folder / "motion_info" / "verdict.json").read_text())
@@ -240,7 +240,7 @@ def test_several_segments_are_corrected_together(two_segments, tmp_path):
     corrected = si.load(output / "recording.json")
     assert corrected.get_num_samples(1) == 110_000
     assert corrected.get_traces(segment_index=1, end_frame=100).shape == (100, 24)
-    for name in ("raster", "motion_map", "peaks_on_probe", "trust"):
+    for name in ("raster", "motion_map", "peaks_on_probe", "explained"):
         for segment in (0, 1):
             assert (output / "figures" / f"{name}_segment{segment}.png").is_file()
 

@@ -95,12 +95,19 @@ def test_motion_map_lays_truth_and_estimate_over_each_other():
 def test_map_has_time_across_and_depth_upwards():
     motion = make_info()["motion"]
     values = np.arange(30.0).reshape(10, 3)
-    axes = report.plot_trust_map(motion, values / 30).axes[0]
+    axes = report.plot_explained_map(motion, values / 30).axes[0]
     mesh = axes.collections[0]
     assert np.asarray(mesh.get_array()).shape == (3, 10)
     assert mesh.get_clim() == (0.0, 1.0)
     assert axes.get_xlim() == (0.0, 10.0)
     assert axes.get_ylim() == (-35.0, 175.0)
+
+
+def test_the_old_name_of_the_map_warns():
+    with pytest.warns(DeprecationWarning, match="plot_explained_map"):
+        assert report.plot_trust_map is report.plot_explained_map
+    with pytest.raises(AttributeError, match="plot_nothing"):
+        report.plot_nothing  # noqa: B018
 
 
 def test_single_bin_has_a_width():

@@ -55,7 +55,7 @@ def test_figure_tells_the_verdict_and_its_reason(verdict):
 def test_map_holds_the_trust_of_its_segment(segment_index):
     trust = make_trust()
     figure = plot_motion_trust(trust, make_motion(), segment_index=segment_index)
-    axes = next(axes for axes in figure.axes if axes.get_title(loc="left") == "Trust in it")
+    axes = next(axes for axes in figure.axes if axes.get_title(loc="left") == "Held-out spikes explained")
     np.testing.assert_allclose(axes.collections[0].get_array(), trust.trust[segment_index].T)
 
 

@@ -34,7 +34,7 @@ def run(bins, online=None):
     found = [online.update(*spikes) for spikes in bins] + [online.flush()]
     return [
         np.concatenate([getattr(part, name) for part in found])
-        for name in ("displacement", "deviation_um", "trust")
+        for name in ("displacement", "deviation_um", "explained")
     ]
 
 

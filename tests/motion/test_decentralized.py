@@ -59,10 +59,12 @@ def test_extra_outputs_describe_the_estimate():
         empty_recording(30.0), peaks, locations, method="steady_decentralized", extra_outputs=True
     )
     shape = motion.displacement[0].shape
-    assert extra["trust"].shape == shape
+    assert extra["explained"].shape == shape
+    # as 0.1.0 called it
+    assert extra["trust"] is extra["explained"]
     assert extra["displacement_sd_um"].shape == shape
-    assert np.all((extra["trust"] >= 0) & (extra["trust"] <= 1))
-    assert extra["trust"][22:, -1].max() < extra["trust"][:18, -1].min()
+    assert np.all((extra["explained"] >= 0) & (extra["explained"] <= 1))
+    assert extra["explained"][22:, -1].max() < extra["explained"][:18, -1].min()
     assert extra["displacement_sd_um"][22:, -1].min() > extra["displacement_sd_um"][:18, -1].max()
     assert extra["motion_histogram"].shape[0] == shape[0] == extra["temporal_hist_bin_edges"].size - 1
     assert extra["motion_histogram"].shape[1] == extra["spatial_hist_bin_edges"].size - 1
@@ -84,7 +86,7 @@ def test_hardly_any_peak_gives_no_motion(num_peaks, duration_s):
     )
     assert np.all(np.isfinite(motion.displacement[0]))
     np.testing.assert_allclose(motion.displacement[0], 0, atol=1e-4)
-    assert np.all(np.isfinite(extra["trust"]))
+    assert np.all(np.isfinite(extra["explained"]))
 
 
 def test_peaks_without_location_are_left_out():

@@ -93,9 +93,9 @@ def test_silence_is_trusted_less(method):
     motion, extra = estimate_motion(
         empty_recording(30.0), peaks[~silent], locations[~silent], method=method, extra_outputs=True
     )
-    assert extra["trust"].shape == extra["displacement_sd_um"].shape == motion.displacement[0].shape
-    assert np.all((extra["trust"] >= 0) & (extra["trust"] <= 1))
-    assert extra["trust"][22:, -1].max() < extra["trust"][:18, -1].min()
+    assert extra["explained"].shape == extra["displacement_sd_um"].shape == motion.displacement[0].shape
+    assert np.all((extra["explained"] >= 0) & (extra["explained"] <= 1))
+    assert extra["explained"][22:, -1].max() < extra["explained"][:18, -1].min()
 
 
 @pytest.mark.parametrize("num_peaks", [0, 1, 2])
@@ -110,7 +110,7 @@ def test_hardly_any_peak_gives_no_motion(method, num_peaks, duration_s):
         extra_outputs=True,
     )
     np.testing.assert_allclose(motion.displacement[0], 0, atol=1e-4)
-    assert np.all(np.isfinite(extra["trust"]))
+    assert np.all(np.isfinite(extra["explained"]))
 
 
 def test_peaks_without_location_are_left_out_and_nothing_is_changed(method):

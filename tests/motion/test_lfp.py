@@ -65,11 +65,11 @@ def test_pulsation_and_drift_are_found():
     assert mean_error(motion, truths) < 2.0
     pairs = estimate_motion(recording, method=METHOD, rigid=True, refine_iterations=0)
     assert mean_error(motion, truths) < 0.5 * mean_error(pairs, truths)
-    assert extra["trust"].shape == extra["displacement_sd_um"].shape == (2000, 1)
-    assert np.all((extra["trust"] >= 0) & (extra["trust"] <= 1))
+    assert extra["explained"].shape == extra["displacement_sd_um"].shape == (2000, 1)
+    assert np.all((extra["explained"] >= 0) & (extra["explained"] <= 1))
     noisy, _ = simulated_lfp(noise=1.0)
     _, less = estimate_motion(noisy, method=METHOD, rigid=True, extra_outputs=True)
-    assert np.median(less["trust"]) < 0.5 * np.median(extra["trust"])
+    assert np.median(less["explained"]) < 0.5 * np.median(extra["explained"])
     assert np.median(extra["displacement_sd_um"]) < 5.0
 
 
@@ -112,7 +112,7 @@ def test_periods_are_left_out_and_bridged():
     )
     assert mean_error(motion, truths) < 2.0
     assert np.all(np.isinf(extra["displacement_sd_um"][755:845]))
-    assert extra["trust"][755:845].max() == 0
+    assert extra["explained"][755:845].max() == 0
 
 
 def test_bins_average_samples_and_times_start_where_the_recording_does():
@@ -167,7 +167,7 @@ def test_next_to_nothing_gives_no_motion(samples, value):
     recording.set_probe(probe)
     motion, extra = estimate_motion(recording, method=METHOD, rigid=True, extra_outputs=True)
     np.testing.assert_array_equal(motion.displacement[0], np.zeros((samples, 1)))
-    assert not extra["trust"].any()
+    assert not extra["explained"].any()
 
 
 def test_still_tissue_moves_little():

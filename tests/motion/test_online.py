@@ -56,8 +56,8 @@ def test_online_is_near_offline_and_the_truth():
     assert mean_error(online, in_segments(slow)) < mean_error(offline, in_segments(slow)) + 0.15
     shape = online.displacement[0].shape
     assert shape == offline.displacement[0].shape
-    assert extra["trust"].shape == extra["displacement_sd_um"].shape == shape
-    assert np.all((extra["trust"] >= 0) & (extra["trust"] <= 1))
+    assert extra["explained"].shape == extra["displacement_sd_um"].shape == shape
+    assert np.all((extra["explained"] >= 0) & (extra["explained"] <= 1))
     assert extra["temporal_hist_bin_edges"].size == shape[0] + 1
 
 
@@ -80,7 +80,7 @@ def test_a_gap_is_bridged_and_a_change_of_rates_is_no_drift():
     )
     assert error_after(motion, slow, 20.0).mean() < 0.5
     assert np.all(extra["displacement_sd_um"][49] > 1.5 * extra["displacement_sd_um"][43])
-    assert not extra["trust"][45:50].any()
+    assert not extra["explained"][45:50].any()
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000, 10**6])
@@ -121,7 +121,9 @@ def test_estimates_are_out_as_soon_as_a_bin_is_over_and_never_change():
     for second, estimate in seen.items():
         np.testing.assert_array_equal(motion.displacement[0][second], estimate.displacement_um)
         assert np.all(estimate.sd_um > 0)
-        assert np.all(estimate.trust > 0.3)
+        assert np.all(estimate.explained > 0.3)
+        with pytest.warns(DeprecationWarning, match="is now explained"):
+            assert estimate.trust is estimate.explained
     latest = estimator.latest
     np.testing.assert_allclose(
         estimator.displacement_at(motion.spatial_bins_um), latest.displacement_um, atol=1e-12
@@ -163,7 +165,7 @@ def test_segments_go_on_with_the_template_of_the_one_before():
     recording = segmented_recording(durations)
     motion, extra = estimate_motion(recording, peaks, locations, extra_outputs=True, **ONLINE)
     assert [part.shape[0] for part in motion.displacement] == [40, 30, 50]
-    assert extra["trust"].shape[0] == 120
+    assert extra["explained"].shape[0] == 120
     assert mean_error(motion, far_apart) < 0.6
     estimator = OnlineMotionEstimator(recording, **STREAM)
     for segment, duration_s in enumerate(durations):

@@ -43,7 +43,7 @@ def test_rigid_estimate_over_segments():
         extra_outputs=True,
     )
     assert mean_error(motion, rigid) < 0.4
-    assert extra["trust"].shape == (60, 1)
+    assert extra["explained"].shape == (60, 1)
     assert [edges.size for edges in extra["temporal_hist_bin_edges"]] == [31, 31]
 
 

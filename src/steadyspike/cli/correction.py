@@ -111,7 +111,7 @@ def _correct(recording: BaseRecording, request: Request, work: Path, folder: Pat
             periods=periods,
             job_kwargs=request.job_kwargs,
         )
-        trust, verdict = extra.get("trust"), extra["motion_trust"]
+        trust, verdict = extra.get("explained"), extra["motion_trust"]
         corrected = _interpolate(recording, info["motion"], request)
         files = _save_motion(info, trust, folder)
         (folder / "motion_info" / "verdict.json").write_text(json.dumps(verdict.to_dict(), indent=1))
@@ -119,7 +119,7 @@ def _correct(recording: BaseRecording, request: Request, work: Path, folder: Pat
         if request.figures:
             from steadyspike.evaluation.figures import save_figures
 
-            save_figures(info, recording, folder / "figures", trust=trust, verdict=verdict)
+            save_figures(info, recording, folder / "figures", explained=trust, verdict=verdict)
             files.append("figures/")
     displacement = info["motion"].displacement
     return Correction(

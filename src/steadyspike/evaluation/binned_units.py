@@ -52,26 +52,9 @@ def bin_units(
 ) -> BinnedUnits:
     """Bin spikes over the time that a motion covers.
 
-    Parameters
-    ----------
-    times_s, units, segments : ndarray, shape (num_spikes,)
-        Time in s, number of the unit, segment.
-    amplitudes : ndarray, shape (num_spikes,), or None
-        Of any sign.
-    depths_um : ndarray, shape (num_units,), or None
-        Depth of each unit. None: each moves as the mean over the windows.
-    num_units : int
-        Number of units.
-    motion : Motion
-        As `checked_motion` returns it.
-    bin_s : float
-        Width of a bin in s; what is left over at the end of a segment is not used.
-    min_spikes : int
-        Bins with fewer spikes of a unit have no amplitude.
-
-    Returns
-    -------
-    binned : BinnedUnits
+    Spikes have a time in s, the number of their unit, and a segment; amplitudes, of any sign, may be None. Without
+    `depths_um` of the units, each moves as the mean over the windows. What is left over at the end of a segment, of
+    bins of `bin_s`, is not used. Bins with fewer than `min_spikes` spikes of a unit have no amplitude.
     """
     edges = [_edges(centres, bin_s) for centres in motion.temporal_bins_s]
     starts = np.concatenate([[0], np.cumsum([edge.size - 1 for edge in edges])])

@@ -104,22 +104,7 @@ def plan_for(recording, num_peaks, windows):
 
 
 def as_decentralized(plan, windows, settings):
-    """Give windows and parameters of `steady_decentralized` as planned.
-
-    Parameters
-    ----------
-    plan : Plan
-        As `plan_estimation` makes it.
-    windows : WindowSettings
-        As they were asked for.
-    settings : AutoSettings
-        As they were asked for.
-
-    Returns
-    -------
-    windows : WindowSettings
-    settings : DecentralizedSettings
-    """
+    """Give windows and parameters of `steady_decentralized` as planned, from those that were asked for."""
     planned = WindowSettings.of(
         direction=windows.direction,
         rigid=plan.rigid,
@@ -131,7 +116,7 @@ def as_decentralized(plan, windows, settings):
 
 
 def _is_a_guess(trust):
-    """Whether nobody can tell, and not even a hint speaks for the motion."""
+    """Whether the spikes cannot tell, and not even a hint speaks for the motion."""
     return trust.verdict == "cannot tell" and (trust.num_spikes < MIN_SPIKES or not trust.gain > 0)
 
 

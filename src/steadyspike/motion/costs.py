@@ -20,18 +20,10 @@ MB = 1e6
 
 @dataclass(frozen=True)
 class Costs:
-    """What one of each costs.
+    """What one peak, cell, product and pair of a registration cost.
 
-    Attributes
-    ----------
-    base_mb : float
-        Memory of a process that has imported everything, in MB.
-    bytes_per_peak, bytes_per_cell, bytes_per_pair : float
-        Memory, peaks and locations among it.
-    seconds_per_peak, seconds_per_product, seconds_per_pair : float
-        Time of one round of registration of a peak, of one product of a correlation, of one pair in the solver.
-    calibration_s : float
-        What `calibrate` gave when these times were measured.
+    `base_mb` is the memory of a process that has imported everything, in MB; a peak costs `seconds_per_peak` in each
+    round. `calibration_s` is what `calibrate` gave when these times were measured.
     """
 
     base_mb: float
@@ -63,12 +55,8 @@ MEASURED = {
 class ProblemSize:
     """Numbers of what a registration works on.
 
-    Attributes
-    ----------
-    num_peaks, num_times, num_depths, num_windows, num_lags, num_shifts : int
-        Peaks, time bins, depth bins, windows, lags at which time bins are compared, and shifts of each comparison.
-    num_rounds : int
-        Rounds of registration; the costs count those from other starts in.
+    Time bins are compared at `num_lags` lags and `num_shifts` shifts each; of rounds the costs count those from other
+    starts in.
     """
 
     num_peaks: int
@@ -160,23 +148,7 @@ def size_in_words(megabytes: float) -> str:
 def problem_size(
     recording: BaseRecording, num_peaks: int, windows: WindowSettings, settings: Any
 ) -> ProblemSize:
-    """Give the size of the registration of `steady_decentralized`.
-
-    Parameters
-    ----------
-    recording : BaseRecording
-        Gives durations and contacts.
-    num_peaks : int
-        Number of peaks.
-    windows : WindowSettings
-        Direction and windows.
-    settings : DecentralizedSettings
-        Parameters of the estimator.
-
-    Returns
-    -------
-    size : ProblemSize
-    """
+    """Give the size of the registration of `steady_decentralized`."""
     from steadyspike.kernels.motion.pairwise_shift import lag_schedule
     from steadyspike.motion.problem import time_bins, windows_on
 

@@ -8,8 +8,8 @@ from pydantic import model_validator
 from steadyspike.core.settings import parameter
 from steadyspike.kernels.motion import iterative_template, registration
 from steadyspike.motion.online_recording import check_warmup, register_online
-from steadyspike.motion.problem import build_problem, finish
-from steadyspike.motion.settings import MotionEstimator, PairSettings
+from steadyspike.motion.problem import PeakEstimator, finish
+from steadyspike.motion.settings import PairSettings
 
 # s. Units come and go over hours: spikes count in full this far away in the density that a time bin is registered to.
 TEMPLATE_SPAN_S = 3600.0
@@ -53,7 +53,7 @@ class DecentralizedSettings(PairSettings):
         return self
 
 
-class SteadyDecentralizedRegistration(MotionEstimator):
+class SteadyDecentralizedRegistration(PeakEstimator):
     """Decentralized registration whose memory and time grow linearly with duration.
 
     Pairs of time bins are correlated at a schedule of lags instead of all with all, in each window and on the whole
@@ -65,10 +65,11 @@ class SteadyDecentralizedRegistration(MotionEstimator):
 
     With ``extra_outputs=True`` it tells "motion_histogram" (num_times, num_depths), "temporal_hist_bin_edges",
     "spatial_hist_bin_edges", "non_rigid_windows" (num_windows, num_depths), "window_centers", "pairwise" (a dict of
-    "lags_s", and of "displacement_um" and "correlation" of shape (num_lags, num_times, num_windows)), "trust" and
-    "displacement_sd_um" (num_times, num_windows). Trust is the generalized coefficient of determination of the bin's
-    peaks, 1 - exp(-2 gain), with the gain in log-likelihood per peak over peaks of unknown depth: 0 where there are
-    none, towards 1 where they fit the density of all peaks. The standard deviation follows from the curvature of the
+    "lags_s", and of "displacement_um" and "correlation" of shape (num_lags, num_times, num_windows)), "explained"
+    and "displacement_sd_um" (num_times, num_windows). "explained" is the generalized coefficient of determination
+    (pseudo-R2) of the bin's peaks, 1 - exp(-2 gain), with the gain in log-likelihood per peak over peaks of unknown
+    depth: 0 where there are none, towards 1 where they fit the density of all peaks; "trust" is the same array under
+    the name that it had in 0.1.0, for one release. The standard deviation follows from the curvature of the
     likelihood; it is infinite where nothing was measured.
 
     References
@@ -81,33 +82,15 @@ class SteadyDecentralizedRegistration(MotionEstimator):
     settings_class = DecentralizedSettings
 
     @classmethod
-    def estimate(
-        cls,
-        recording,
-        peaks,
-        peak_locations,
-        windows,
-        settings,
-        *,
-        verbose=False,
-        progress_bar=False,
-        extra=None,
-    ):
+    def solve(cls, problem, settings, extra):
         """Estimate the motion; see `run`."""
-        problem = build_problem(
-            recording,
-            peaks,
-            peak_locations,
-            windows,
-            settings,
-            verbose=verbose,
-            progress_bar=progress_bar,
-        )
-        if verbose:
+        if problem.verbose:
             from steadyspike.motion.costs import estimation_in_words
 
             num_peaks = problem.spikes.depths_um.size
-            print(f"{cls.name}: {estimation_in_words(recording, num_peaks, windows, settings)}")
+            print(
+                f"{cls.name}: {estimation_in_words(problem.recording, num_peaks, problem.windows, settings)}"
+            )
         bin_s, bin_um = settings.bin_s, settings.bin_um
         steered = settings.registration(
             bin_um=bin_um,

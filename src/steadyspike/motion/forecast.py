@@ -151,10 +151,13 @@ def forecast_motion(
         For a rate or changes that cannot work.
     """
     from spikeinterface.core.job_tools import fix_job_kwargs
+    from spikeinterface.preprocessing import get_motion_parameters_preset
 
     from steadyspike.peaks import on_disk
 
-    estimation = _estimation_parameters(preset, estimate_motion_kwargs or {})
+    estimation = get_motion_parameters_preset(preset)["estimate_motion_kwargs"] | (
+        estimate_motion_kwargs or {}
+    )
     arguments = declared(estimation)
     peaks_per_s = settings.peaks_per_s
     duration_s = float(recording.get_total_duration())
@@ -215,12 +218,6 @@ def _as_decentralized(
     if not isinstance(settings, AutoSettings):
         return windows, settings
     return as_decentralized(plan_for(recording, num_peaks, windows), windows, settings)
-
-
-def _estimation_parameters(preset: str, changes: dict[str, Any]) -> dict[str, Any]:
-    from spikeinterface.preprocessing import get_motion_parameters_preset
-
-    return {**get_motion_parameters_preset(preset)["estimate_motion_kwargs"], **changes}
 
 
 def _sample_peaks(

@@ -15,25 +15,9 @@ SAME_BIN = 1e-6
 
 
 def checked_motion(part: str, motion: Any, name: str = "motion") -> Motion:
-    """Return a float64 copy of a motion whose arrays fit each other.
+    """Return a float64 copy of a motion whose arrays fit each other; `part` takes it under this `name`.
 
-    Parameters
-    ----------
-    part : str
-        Who asks, for errors.
-    motion : Motion
-        What to check.
-    name : str, default: "motion"
-        What the caller calls it.
-
-    Returns
-    -------
-    motion : Motion
-
-    Raises
-    ------
-    ValueError
-        If it is no Motion, has no bins, bins out of order, or values that are not finite.
+    Refuses what is no Motion, has no bins, bins out of order, or values that are not finite.
     """
     if not isinstance(motion, Motion):
         refuse(name, motion, "a spikeinterface.core.motion.Motion (see load_motion for files)", part)
@@ -53,22 +37,7 @@ def checked_motion(part: str, motion: Any, name: str = "motion") -> Motion:
 def displacement_on(
     motion: Motion, temporal_bins_s: Sequence[np.ndarray], spatial_bins_um: np.ndarray
 ) -> list[np.ndarray]:
-    """Evaluate a motion on a grid of times and depths, held outside its bins.
-
-    Parameters
-    ----------
-    motion : Motion
-        As `checked_motion` returns it.
-    temporal_bins_s : sequence of ndarray
-        For each segment the times in s.
-    spatial_bins_um : ndarray, shape (num_depths,)
-        Depths in um.
-
-    Returns
-    -------
-    displacement : list of ndarray, shape (num_times, num_depths)
-        In um.
-    """
+    """Read a motion off on each segment's times and on depths, (num_times, num_depths), held outside its bins."""
     depths = np.asarray(spatial_bins_um, dtype="float64")
     return [
         motion.get_displacement_at_time_and_depth(times, depths, segment_index=segment, grid=True).T

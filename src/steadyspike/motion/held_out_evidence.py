@@ -12,6 +12,7 @@ from steadyspike.kernels.motion.raster import amplitude_marks
 from steadyspike.kernels.motion.registration import PSEUDO_SPIKES
 from steadyspike.kernels.motion.template_registration import knot_weights
 from steadyspike.kernels.spikes.lattice import lattice_of, undo_lattice
+from steadyspike.motion.periods import inside_periods
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
@@ -97,13 +98,13 @@ class Evidence:
     rigid_gain_error: float
     rigid_advantage: float
     rigid_advantage_error: float
-    fitted: float
-    rigid_fitted: float
+    fitted_parameters: float
+    rigid_fitted_parameters: float
     promised: float
     scale: float
     error_um: float
     rigid_error_um: float
-    trust: np.ndarray
+    explained: np.ndarray
 
 
 def gather_spikes(
@@ -124,7 +125,7 @@ def gather_spikes(
     for segment in range(motion.num_segments):
         own = segments == segment
         times[own] = recording.sample_index_to_time(peaks["sample_index"][usable[own]], segment_index=segment)
-    inside = ~_left_out(segments, times, periods)
+    inside = ~inside_periods(times, segments, periods)
     num_spikes = int(inside.sum())
     chosen = np.flatnonzero(inside)
     if num_spikes > MAX_SPIKES:
@@ -138,7 +139,7 @@ def gather_spikes(
     displacement = np.concatenate(motion.displacement).astype("float64")
     all_times = np.concatenate(motion.temporal_bins_s)
     all_segments = np.repeat(np.arange(motion.num_segments), np.diff(starts))
-    judged = ~_left_out(all_segments, all_times, periods)
+    judged = ~inside_periods(all_times, all_segments, periods)
     before, after_weight = np.zeros(times.size, dtype="int64"), np.zeros(times.size)
     for segment, bins in enumerate(motion.temporal_bins_s):
         own = segments == segment
@@ -191,13 +192,6 @@ def _without_lattice(depths_um: np.ndarray, contacts_um: np.ndarray, dim: int) -
     if period_um is None:
         return depths_um
     return undo_lattice(depths_um, float(contacts_um[:, dim].min()), period_um, num_rows)
-
-
-def _left_out(segments, times_s, periods) -> np.ndarray:
-    out = np.zeros(times_s.size, dtype=bool)
-    for segment, start_s, stop_s in periods:
-        out |= (segments == segment) & (times_s >= start_s) & (times_s <= stop_s)
-    return out
 
 
 def _between(times_s, bins_s):
@@ -260,13 +254,13 @@ def weigh_evidence(spikes: MotionSpikes, depth_range_um: tuple[float, float]) ->
         rigid_gain_error=rigid_gain_error,
         rigid_advantage=advantage,
         rigid_advantage_error=advantage_error,
-        fitted=fitted,
-        rigid_fitted=rigid_fitted,
+        fitted_parameters=fitted,
+        rigid_fitted_parameters=rigid_fitted,
         promised=0.5 * float(np.minimum(info * np.square(moved_um), 1.0).mean()),
         scale=1.0 + _still_moving(spikes, _slope(around), info),
         error_um=float(np.sqrt(noise + _unexplained(spikes, _slope(around), blocks, info))),
         rigid_error_um=float(np.sqrt(rigid_noise + rigid_unexplained)),
-        trust=_trust(spikes, around[1]),
+        explained=_explained(spikes, around[1]),
     )
 
 
@@ -297,7 +291,7 @@ def _num_blocks(num_spikes: int) -> int:
     return int(np.clip(num_spikes // MIN_SPIKES_PER_CELL, 1, MAX_BLOCKS))
 
 
-def _trust(spikes: MotionSpikes, gains: np.ndarray) -> np.ndarray:
+def _explained(spikes: MotionSpikes, gains: np.ndarray) -> np.ndarray:
     place = (spikes.time_bins, spikes.lower, spikes.upper_weight, spikes.displacement.shape)
     scale = spikes.num_spikes / spikes.depths_um.size
     total = scale * held_out.sums_by_knot(gains, *place)

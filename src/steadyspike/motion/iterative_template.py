@@ -4,8 +4,8 @@ import numpy as np
 
 from steadyspike.core.settings import parameter
 from steadyspike.kernels.motion import iterative_template
-from steadyspike.motion.problem import build_problem, finish
-from steadyspike.motion.settings import MotionEstimator, RefinedSettings
+from steadyspike.motion.problem import PeakEstimator, finish
+from steadyspike.motion.settings import RefinedSettings
 
 
 class IterativeTemplateSettings(RefinedSettings):
@@ -26,7 +26,7 @@ class IterativeTemplateSettings(RefinedSettings):
     )
 
 
-class SteadyIterativeTemplateRegistration(MotionEstimator):
+class SteadyIterativeTemplateRegistration(PeakEstimator):
     """Registration of every time bin to the average of all aligned ones, over any range of drift.
 
     Kilosort 2.5's idea: time bins are aligned to a template over depth and amplitude as wholes, the template is
@@ -37,8 +37,8 @@ class SteadyIterativeTemplateRegistration(MotionEstimator):
     `max_displacement_um` limits a time bin against its neighbour and against the template so far, not the whole drift.
 
     With ``extra_outputs=True`` it tells "temporal_hist_bin_edges", "window_centers", "template_displacement_um" (before
-    refinement), "trust" and "displacement_sd_um", these three of shape (num_times, num_windows). Trust and standard
-    deviation are those of `steady_decentralized`.
+    refinement), "explained" and "displacement_sd_um", these three of shape (num_times, num_windows). The last two
+    are those of `steady_decentralized`.
 
     References
     ----------
@@ -50,28 +50,8 @@ class SteadyIterativeTemplateRegistration(MotionEstimator):
     settings_class = IterativeTemplateSettings
 
     @classmethod
-    def estimate(
-        cls,
-        recording,
-        peaks,
-        peak_locations,
-        windows,
-        settings,
-        *,
-        verbose=False,
-        progress_bar=False,
-        extra=None,
-    ):
+    def solve(cls, problem, settings, extra):
         """Estimate the motion; see `run`."""
-        problem = build_problem(
-            recording,
-            peaks,
-            peak_locations,
-            windows,
-            settings,
-            verbose=verbose,
-            progress_bar=progress_bar,
-        )
         displacement = iterative_template.register_to_template(
             problem.spikes,
             problem.centers_um,

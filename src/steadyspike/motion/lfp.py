@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 from steadyspike.core.settings import parameter, parameter_of
 from steadyspike.kernels.motion import lfp_covariance, lfp_registration, registration
 from steadyspike.motion.periods import check_periods, inside_periods
-from steadyspike.motion.problem import TimeBins, build_problem
+from steadyspike.motion.problem import TimeBins, as_motion, build_problem
 from steadyspike.motion.settings import MotionEstimator, PairSettings
 
 # Samples x channels that are read at once.
@@ -71,10 +71,11 @@ class SteadyDecentralizedLfpRegistration(MotionEstimator):
     wide windows: 800 um and more. Traces are read in chunks; what is NaN or infinite counts as zero, and contacts at
     one depth are averaged.
 
-    With ``extra_outputs=True`` it tells "temporal_hist_bin_edges", "window_centers", "trust" and "displacement_sd_um"
-    of shape (num_times, num_windows). Trust is the mean squared correlation of the bin's pairs, counted less where
-    they disagree with the estimate: 0 where nothing is seen, towards 1 where motion explains all changes. The standard
-    deviation follows from the scatter of the pairs; it is infinite where nothing was measured.
+    With ``extra_outputs=True`` it tells "temporal_hist_bin_edges", "window_centers", "explained" and
+    "displacement_sd_um" of shape (num_times, num_windows). "explained" is the mean squared correlation of the bin's
+    pairs, counted less where they disagree with the estimate: 0 where nothing is seen, towards 1 where motion explains
+    all changes. The standard deviation follows from the scatter of the pairs; it is infinite where nothing was
+    measured.
 
     References
     ----------
@@ -124,7 +125,7 @@ class SteadyDecentralizedLfpRegistration(MotionEstimator):
         )
         # the matrices are small: threads of BLAS would mostly wait for one another
         with threadpool_limits(1):
-            displacement, deviation_um, trust = _estimate(
+            displacement, deviation_um, explained = _estimate(
                 problem,
                 lfp_registration.make_profiles(values, depths_um),
                 steered,
@@ -135,17 +136,12 @@ class SteadyDecentralizedLfpRegistration(MotionEstimator):
         displacement = displacement - registration.reference_of(displacement, settings.reference_displacement)
         if registration.range_of_um(displacement).max() < settings.negligible_um:
             displacement = np.zeros_like(displacement)
-        if extra is not None:
-            edges_s = problem.times.edges_s
-            extra["temporal_hist_bin_edges"] = edges_s[0] if len(edges_s) == 1 else edges_s
-            extra["window_centers"] = problem.centers_um
-            extra["trust"] = trust
-            extra["displacement_sd_um"] = deviation_um
-        return problem.motion(displacement - np.median(displacement))
+        result = registration.Registration(displacement - np.median(displacement), deviation_um, explained)
+        return as_motion(problem, result, extra)
 
 
 def _estimate(problem, profiles, settings, refine_iterations, bin_s, max_segment_displacement_um):
-    """Displacement, its standard deviation, and trust, each of shape (num_times, num_windows)."""
+    """Displacement, its standard deviation, and what motion explains, each of shape (num_times, num_windows)."""
     edges, centers_um = problem.times.segment_edges, problem.centers_um
     pairs = lfp_registration.register_profiles(
         profiles, centers_um, problem.windows_of, edges, settings, problem.progress
@@ -160,7 +156,9 @@ def _estimate(problem, profiles, settings, refine_iterations, bin_s, max_segment
         refine_iterations,
         problem.progress,
     )
-    trust, precision_of_pairs = lfp_registration.trust_and_precision(pairs, displacement, edges, settings)
+    explained, precision_of_pairs = lfp_registration.explained_and_precision(
+        pairs, displacement, edges, settings
+    )
     precision = precision_of_pairs if refine_iterations == 0 else precision
     displacement = lfp_covariance.smoothed(displacement, precision, edges)
     if edges.size > 2:
@@ -171,7 +169,7 @@ def _estimate(problem, profiles, settings, refine_iterations, bin_s, max_segment
             part = displacement[start:stop]
             displacement[start:stop] = part - np.median(part, axis=0) + offsets[segment]
     deviation_um = np.where(precision > 0, 1.0 / np.sqrt(np.maximum(precision, 1e-12)), np.inf)
-    return displacement, deviation_um, trust
+    return displacement, deviation_um, explained
 
 
 def _sample_bins(recording, samples_per_bin):
@@ -188,28 +186,11 @@ def _sample_bins(recording, samples_per_bin):
 
 
 def read_profiles(recording, direction, samples_per_bin, times, periods=None):
-    """Read the potential as a profile over depth for each time bin, in chunks.
+    """Read the potential as a profile over depth for each time bin of `samples_per_bin` samples, in chunks.
 
-    Parameters
-    ----------
-    recording : BaseRecording
-        The local field potential.
-    direction : "x" | "y" | "z"
-        Direction of depth.
-    samples_per_bin : int
-        Samples that are averaged.
-    times : TimeBins
-        Time bins of that many samples.
-    periods : None, sequence or ndarray
-        Periods that are set to zero (see `steadyspike.motion.periods.check_periods`).
-
-    Returns
-    -------
-    values : ndarray of float32, shape (num_times, num_depths)
-        Contacts at one depth averaged; each depth minus its median over time, where that is larger than the
-        typical robust standard deviation, divided by `contact_gains`.
-    depths_um : ndarray of float64, shape (num_depths,)
-        Depths at which the potential varies, increasing.
+    Contacts at one depth are averaged; each depth loses its median over time, where that is larger than the typical
+    robust standard deviation, and is divided by `contact_gains`; periods (see `check_periods`) are set to zero. Returns
+    values of float32, (num_times, num_depths), and the increasing depths at which the potential varies.
     """
     positions_um = recording.get_channel_locations()[:, "xyz".index(direction)]
     depths_um, row_of_channel = np.unique(positions_um.round(3), return_inverse=True)
@@ -248,18 +229,8 @@ def read_profiles(recording, direction, samples_per_bin, times, periods=None):
 def contact_gains(scale):
     """What to divide each depth by: the typical scale of all, and more for depths that are far louder than others.
 
-    The power of the tissue's sources moves with the tissue and is kept; a contact that is more than five times as loud
-    as those around is noisy, or has another gain.
-
-    Parameters
-    ----------
-    scale : ndarray of float, shape (num_depths,)
-        Robust standard deviation of each depth.
-
-    Returns
-    -------
-    gains : ndarray of float32, shape (num_depths,)
-        Larger than 0.
+    `scale` is the robust standard deviation of each depth. The power of the tissue's sources moves with the tissue and
+    is kept; a contact that is more than five times as loud as those around is noisy, or has another gain.
     """
     from scipy.ndimage import median_filter
 

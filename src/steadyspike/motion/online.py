@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -14,6 +15,7 @@ from spikeinterface.core.motion import Motion
 
 from steadyspike.core.arguments import refuse
 from steadyspike.core.aside import written_aside
+from steadyspike.core.moved import LAST_RELEASE
 from steadyspike.core.probe_layout import shank_of_channels
 from steadyspike.core.settings import document, parameter, takes
 from steadyspike.kernels.motion.online_registration import OnlineRegistration
@@ -43,14 +45,22 @@ class OnlineEstimate:
         In um: corrected depth = depth - displacement.
     sd_um : ndarray, shape (num_windows,)
         Its standard deviation in um; it grows while there are no spikes.
-    trust : ndarray, shape (num_windows,)
-        From 0, no spikes or none that fit, towards 1, as in `steady_decentralized`.
+    explained : ndarray, shape (num_windows,)
+        The generalized coefficient of determination (pseudo-R2) of the bin's spikes: from 0, no spikes or none that
+        fit, towards 1, as in `steady_decentralized`.
     """
 
     time_s: float
     displacement_um: np.ndarray
     sd_um: np.ndarray
-    trust: np.ndarray
+    explained: np.ndarray
+
+    @property
+    def trust(self) -> np.ndarray:
+        """What `explained` was called in 0.1.0."""
+        text = f"OnlineEstimate.trust is now explained; the old name works up to steadyspike {LAST_RELEASE}"
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        return self.explained
 
 
 class OnlineEstimatorSettings(WindowSettings, DepthSettings):

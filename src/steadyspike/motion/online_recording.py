@@ -8,11 +8,11 @@ from steadyspike.kernels.motion.online_registration import OnlineRegistration, O
 from steadyspike.kernels.motion.registration import Registration
 from steadyspike.motion.problem import as_motion
 
-FIELDS = ("displacement", "deviation_um", "trust")
+FIELDS = ("displacement", "deviation_um", "explained")
 
 
 class KnownBins:
-    """Displacement, standard deviation and trust of the time bins of a segment, in an array that grows by doubling."""
+    """Displacement, standard deviation and `explained` of a segment's time bins, in an array that grows by doubling."""
 
     def __init__(self, num_windows):
         self.size = 0
@@ -53,20 +53,7 @@ def online_settings(warmup, bin_s, warmup_s, half_life_s):
 def register_online(problem, settings, bin_s, warmup_s, extra, half_life_s=600.0):
     """Register a recording as if it were running: each time bin from spikes up to it only, but for warm-ups.
 
-    Parameters
-    ----------
-    problem : problem.Problem
-        What is to be estimated.
-    settings : registration.RegistrationSettings
-        How the warm-up is registered.
-    bin_s, warmup_s, half_life_s : float
-        As in `OnlineMotionEstimator`, in s.
-    extra : dict or None
-        Filled as by `problem.finish`.
-
-    Returns
-    -------
-    motion : Motion
+    `settings` register the warm-up; `extra` is filled as by `problem.finish`.
     """
     spikes = problem.spikes
     depth_bins = problem.depth_bins(settings.bin_um)

@@ -77,23 +77,8 @@ def _in_seconds(name, periods, recording):
 
 
 def inside_periods(times_s, segment_index, periods):
-    """Whether each time of a segment lies in a period.
-
-    Parameters
-    ----------
-    times_s : ndarray of float64, shape (num_times,)
-        In s.
-    segment_index : int
-        The segment.
-    periods : ndarray, shape (num_periods, 3)
-        As `check_periods` returns them.
-
-    Returns
-    -------
-    inside : ndarray of bool, shape (num_times,)
-    """
+    """Whether each time (in s) of a segment, or each of its own segment, lies in one of `check_periods`' periods."""
     inside = np.zeros(times_s.size, dtype=bool)
     for segment, start_s, stop_s in periods:
-        if segment == segment_index:
-            inside |= (times_s >= start_s) & (times_s <= stop_s)
+        inside |= (segment_index == segment) & (times_s >= start_s) & (times_s <= stop_s)
     return inside

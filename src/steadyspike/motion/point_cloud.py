@@ -4,8 +4,8 @@ import numpy as np
 
 from steadyspike.core.settings import parameter
 from steadyspike.kernels.motion import kernel_correlation, point_cloud
-from steadyspike.motion.problem import build_problem, finish
-from steadyspike.motion.settings import MotionEstimator, PairSettings
+from steadyspike.motion.problem import PeakEstimator, finish
+from steadyspike.motion.settings import PairSettings
 
 
 class PointCloudSettings(PairSettings):
@@ -45,7 +45,7 @@ class PointCloudSettings(PairSettings):
     )
 
 
-class SteadyPointCloudRegistration(MotionEstimator):
+class SteadyPointCloudRegistration(PeakEstimator):
     """Registration of localized spikes as points: depth, amplitude and place across the probe.
 
     Pairs of time bins at a schedule of lags are registered by the kernel correlation of their spikes, without depth
@@ -57,8 +57,9 @@ class SteadyPointCloudRegistration(MotionEstimator):
     Peaks whose location along the direction is NaN or infinite are left out.
 
     With ``extra_outputs=True`` it tells "temporal_hist_bin_edges", "window_centers", "merged_bins" (how many time bins
-    were put together for the pairs), "pairs_displacement_um" (before refinement), "trust" and "displacement_sd_um",
-    these three of shape (num_times, num_windows). Trust and standard deviation are those of `steady_decentralized`.
+    were put together for the pairs), "pairs_displacement_um" (before refinement), "explained" and
+    "displacement_sd_um", these three of shape (num_times, num_windows). The last two are those of
+    `steady_decentralized`.
 
     References
     ----------
@@ -69,33 +70,13 @@ class SteadyPointCloudRegistration(MotionEstimator):
     settings_class = PointCloudSettings
 
     @classmethod
-    def estimate(
-        cls,
-        recording,
-        peaks,
-        peak_locations,
-        windows,
-        settings,
-        *,
-        verbose=False,
-        progress_bar=False,
-        extra=None,
-    ):
+    def solve(cls, problem, settings, extra):
         """Estimate the motion; see `run`."""
-        problem = build_problem(
-            recording,
-            peaks,
-            peak_locations,
-            windows,
-            settings,
-            verbose=verbose,
-            progress_bar=progress_bar,
-        )
         amplitudes = np.abs(problem.spikes.amplitudes)
         columns = [np.log(amplitudes, out=np.full(amplitudes.shape, np.nan), where=amplitudes > 0)]
-        across = "y" if windows.direction == "x" else "x"
-        if settings.use_position and across in peak_locations.dtype.names:
-            columns.append(peak_locations[across][problem.order])
+        across = "y" if problem.windows.direction == "x" else "x"
+        if settings.use_position and across in problem.peak_locations.dtype.names:
+            columns.append(problem.peak_locations[across][problem.order])
         pairs = point_cloud.register_clouds(
             problem.spikes,
             point_cloud.scaled_features(columns, settings.feature_kernel, problem.spikes.groups),

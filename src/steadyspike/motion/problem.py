@@ -15,7 +15,7 @@ from steadyspike.core.probe_layout import shank_of_channels
 from steadyspike.kernels.channels.spatial_interpolation import distance_to_nearest
 from steadyspike.kernels.motion import registration, segment_offsets
 from steadyspike.motion.periods import check_periods, inside_periods
-from steadyspike.motion.settings import WindowSettings
+from steadyspike.motion.settings import MotionEstimator, WindowSettings
 
 # Spikes are seen this far around; contacts farther apart never see one unit move from one to the next.
 MAX_PITCH_UM = 200.0
@@ -73,8 +73,12 @@ class Problem:
 
     Attributes
     ----------
-    name : str
-        Name of the estimator.
+    recording : BaseRecording
+        The recording.
+    peak_locations : ndarray, shape (num_peaks,), or None
+        Of all peaks.
+    windows : WindowSettings
+        Direction and windows.
     times : TimeBins
         Time bins.
     spikes : registration.Spikes
@@ -87,20 +91,22 @@ class Problem:
         Centers of the windows.
     depth_range_um : tuple of float
         Lowest and highest depth that is looked at.
-    direction : str
-        Direction of the motion.
+    verbose : bool
+        Whether to say what is done.
     progress : callable
         ``progress(iterable, label)``.
     """
 
-    name: str
+    recording: Any
+    peak_locations: np.ndarray | None
+    windows: WindowSettings
     times: TimeBins
     spikes: registration.Spikes
     order: Any
     windows_of: Callable[[np.ndarray], np.ndarray]
     centers_um: np.ndarray
     depth_range_um: tuple[float, float]
-    direction: str
+    verbose: bool
     progress: Callable[..., Any]
 
     def depth_bins(self, bin_um: float) -> np.ndarray:
@@ -110,31 +116,14 @@ class Problem:
 
     def motion(self, displacement: np.ndarray) -> Motion:
         """Make a motion of a displacement of shape (num_times, num_windows)."""
-        return Motion(
-            self.times.split(displacement), self.times.centers_s, self.centers_um, direction=self.direction
-        )
+        parts, direction = self.times.split(displacement), self.windows.direction
+        return Motion(parts, self.times.centers_s, self.centers_um, direction=direction)
 
 
 def check_layout(name, recording, direction):
-    """Refuse layouts on which no motion along the direction can be seen, and give the contacts' positions along it.
+    """Give the contacts' positions along a direction; refuse layouts on which no motion along it can be seen.
 
-    Parameters
-    ----------
-    name : str
-        Who asks, for errors.
-    recording : BaseRecording
-        With a probe.
-    direction : "x" | "y" | "z"
-        Direction of the motion.
-
-    Returns
-    -------
-    depths_um : ndarray, shape (num_channels,)
-
-    Raises
-    ------
-    ValueError
-        If all contacts lie at one place along the direction, or none has a neighbour (Utah arrays).
+    These are contacts that all lie at one place along it, and those of which none has a neighbour (Utah arrays).
     """
     positions = recording.get_channel_locations(axes="xyz" if recording.is_probe_3d() else "xy")
     dimension = "xyz".index(direction)
@@ -172,24 +161,8 @@ def build_problem(
 ):
     """Gather what an estimator works on.
 
-    Parameters
-    ----------
-    recording : BaseRecording
-        The recording.
-    peaks, peak_locations : ndarray, shape (num_peaks,), or None
-        As SpikeInterface finds them; None: no spikes.
-    windows : WindowSettings
-        Direction and windows.
-    settings : DepthSettings
-        With `hist_margin_um` and `periods`, and `bin_s` unless `times` are given.
-    times : TimeBins or None, default: None
-        Time bins; None: of `bin_s`.
-    verbose, progress_bar : bool, default: False
-        Print the size of the problem, and show progress.
-
-    Returns
-    -------
-    problem : Problem
+    Without `times`, time bins are those of ``settings.bin_s``; without peaks there are no spikes. `verbose` prints the
+    size of the problem.
     """
     name, direction = settings.part, windows.direction
     periods = check_periods(name, settings.periods, recording)
@@ -212,14 +185,16 @@ def build_problem(
         return tqdm(iterable, desc=label, disable=not progress_bar)
 
     return Problem(
-        name,
+        recording,
+        peak_locations,
+        windows,
         times,
         spikes,
         order,
         lambda depths_um: window(depths_um)[0],
         centers_um,
         depth_range_um,
-        direction,
+        verbose,
         progress,
     )
 
@@ -254,8 +229,36 @@ def _select_spikes(recording, peaks, peak_locations, direction, times, periods):
     return registration.Spikes(bins[order], depths_um[order], amplitudes, groups), order
 
 
+class PeakEstimator(MotionEstimator):
+    """An estimator that works on the peaks only; a subclass estimates in `solve`."""
+
+    @classmethod
+    def estimate(
+        cls,
+        recording,
+        peaks,
+        peak_locations,
+        windows,
+        settings,
+        *,
+        verbose=False,
+        progress_bar=False,
+        extra=None,
+    ):
+        """Estimate the motion; see `run`."""
+        shown = dict(verbose=verbose, progress_bar=progress_bar)
+        return cls.solve(
+            build_problem(recording, peaks, peak_locations, windows, settings, **shown), settings, extra
+        )
+
+    @classmethod
+    def solve(cls, problem: Problem, settings: Any, extra: dict[str, Any] | None) -> Motion:
+        """Estimate the motion of a problem; see `run`."""
+        raise NotImplementedError
+
+
 def finish(problem, starts, settings, extra=None):
-    """From first estimates within each segment to the motion: join the segments, refine, measure the trust.
+    """From first estimates within each segment to the motion: join the segments, refine, measure what it explains.
 
     Parameters
     ----------
@@ -264,11 +267,11 @@ def finish(problem, starts, settings, extra=None):
     starts : list of ndarray of float64, shape (num_times, num_windows)
         First estimates in um, of any offset in each segment.
     settings : registration.RegistrationSettings
-        How to refine; with ``refine_iterations=0`` the first of `starts` is the result and trust is measured only.
+        How to refine; with ``refine_iterations=0`` the first of `starts` is the result and is only measured.
     extra : dict or None
         Filled, where given, with "temporal_hist_bin_edges" (of all segments, a list where there are several),
-        "window_centers", "trust" and "displacement_sd_um" of shape (num_times, num_windows), segments one after
-        the other.
+        "window_centers", "explained" and "displacement_sd_um" of shape (num_times, num_windows), segments one
+        after the other; "trust", as 0.1.0 called it, is "explained" again.
 
     Returns
     -------
@@ -304,6 +307,6 @@ def as_motion(problem, result, extra):
         edges_s = problem.times.edges_s
         extra["temporal_hist_bin_edges"] = edges_s[0] if len(edges_s) == 1 else edges_s
         extra["window_centers"] = problem.centers_um
-        extra["trust"] = result.trust
+        extra["explained"] = extra["trust"] = result.explained
         extra["displacement_sd_um"] = result.deviation_um
     return problem.motion(result.displacement)

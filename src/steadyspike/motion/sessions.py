@@ -35,8 +35,8 @@ class SessionMotions:
     peaks, peak_locations : ndarray, shape (num_peaks,)
         Peaks of all sessions; "segment_index" counts through all segments.
     extra : dict, or list of dict
-        What the estimator tells besides: "trust" and "displacement_sd_um" of shape (num_times, num_windows), segments
-        one after the other, and more (see the estimator); with ``shanks="separate"`` one for each shank.
+        What the estimator tells besides: "explained" and "displacement_sd_um" of shape (num_times, num_windows),
+        segments one after the other, and more (see the estimator); with ``shanks="separate"`` one for each shank.
     interpolate_motion_kwargs : dict
         How the preset corrects.
     """

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from steadyspike.core.arguments import refuse
+from steadyspike.core.plain import plain_json
 from steadyspike.core.settings import parameter, takes
 from steadyspike.kernels.channels.waveform_loss import waveform_losses
 from steadyspike.motion.held_out_evidence import Evidence, MotionSpikes, gather_spikes, weigh_evidence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from spikeinterface.core.motion import Motion
 
 VERDICTS = ("correct", "correct rigidly", "do not correct", "cannot tell")
-# Spikes, and time bins, without which nobody can tell.
+# Spikes, and time bins, below which there is no verdict.
 MIN_SPIKES = 300
 MIN_TIMES = 4
 # Standard errors beyond which a gain counts as there, and one motion as better than another. No estimate of still
@@ -47,11 +48,12 @@ class MotionTrust:
     Attributes
     ----------
     verdict : {"correct", "correct rigidly", "do not correct", "cannot tell"}
-        What the numbers below say. Nobody has to obey.
+        What the numbers below say: advice, which nothing enforces.
     reason : str
         Why, in a sentence with the numbers that decided.
     trust : list of ndarray, one per segment, each of shape (num_times, num_windows)
-        How well the motion explains held-out spikes on each of its bins: ``1 - exp(-2 gain)``, with the gain per spike
+        How much of the held-out spikes the motion explains on each of its bins: the generalized coefficient of
+        determination (pseudo-R2), ``1 - exp(-2 gain)``, with the gain per spike
         in log density over spikes of unknown depth; 0 where there are no spikes, towards 1 where they fit.
     displacement_um : float
         Range of the displacement relative to its median at each depth, 2nd to 98th percentile over times and windows.
@@ -99,9 +101,8 @@ class MotionTrust:
 
     def to_dict(self) -> dict[str, Any]:
         """Give all fields as plain numbers, strings and lists, ready for JSON; what is not finite is None."""
-        plain = {key: _plain(value) for key, value in asdict(replace(self, trust=[])).items()}
-        plain["trust"] = [part.tolist() for part in self.trust]
-        return plain
+        found: dict[str, Any] = plain_json(asdict(self))
+        return found
 
     def __repr__(self) -> str:
         return (
@@ -166,7 +167,7 @@ def motion_trust(
     recording : BaseRecording
         The recording, of one or several segments; gives times and contact positions. No traces are read.
     motion : Motion
-        The motion to judge, with one segment for each of the recording's, by whatever estimator.
+        The motion to judge, with one segment for each of the recording's, of any estimator.
     peaks : ndarray, shape (num_peaks,)
         Peaks of `detect_peaks`, with "sample_index", "amplitude" and "segment_index".
     peak_locations : ndarray, shape (num_peaks,)
@@ -207,16 +208,7 @@ def motion_trust(
     without, left, rigid_left = _losses(contacts, motion.dim, spikes, evidence)
     numbers: dict[str, Any] = dict(
         displacement_um=span,
-        gain=evidence.gain,
-        gain_error=evidence.gain_error,
-        rigid_gain=evidence.rigid_gain,
-        rigid_gain_error=evidence.rigid_gain_error,
-        rigid_advantage=evidence.rigid_advantage,
-        rigid_advantage_error=evidence.rigid_advantage_error,
-        fitted_parameters=evidence.fitted,
-        rigid_fitted_parameters=evidence.rigid_fitted,
-        scale=evidence.scale,
-        error_um=evidence.error_um,
+        **{name: value for name, value in vars(evidence).items() if name in MotionTrust.__annotations__},
         loss_without=without,
         loss_with=left,
         rigid_loss_with=rigid_left,
@@ -226,7 +218,7 @@ def motion_trust(
     extent = float(np.ptp(contacts[:, motion.dim]))
     verdict, reason = _judge(numbers, evidence, extent, spikes)
     ends = np.cumsum([part.shape[0] for part in motion.displacement])
-    trust = np.split(evidence.trust, ends[:-1])
+    trust = np.split(evidence.explained, ends[:-1])
     return MotionTrust(verdict=verdict, reason=reason, trust=trust, **numbers)
 
 
@@ -367,9 +359,3 @@ def percent(share: float) -> str:
     if not np.isfinite(share):
         return "?"
     return "< 0.01 %" if share < 1e-4 else f"{100 * share:.2g} %"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
+
+from steadyspike.networks.sizes import whole_sizes
 
 
 class WaveformAutoencoder(nn.Module):
@@ -26,13 +26,9 @@ class WaveformAutoencoder(nn.Module):
         self, num_samples: int = 42, num_channels: int = 1, hidden: int = 21, latent: int = 3
     ) -> None:
         super().__init__()
-        self.sizes: dict[str, Any] = {
-            **{"num_samples": num_samples, "num_channels": num_channels},
-            **{"hidden": hidden, "latent": latent},
-        }
-        for name, value in self.sizes.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name}={value!r} cannot be; allowed: whole numbers, 1 or more")
+        self.sizes = whole_sizes(
+            num_samples=num_samples, num_channels=num_channels, hidden=hidden, latent=latent
+        )
         inputs = num_samples * num_channels
         self.encoder = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, latent))
         self.decoder = nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, inputs))

@@ -7,11 +7,11 @@ number of samples and channels. `WaveformDiscriminant` is ours.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from steadyspike.networks.sizes import whole_sizes
 
 DROPOUT = 0.5
 
@@ -35,11 +35,9 @@ class WaveformCNN(nn.Module):
         self, num_samples: int = 42, num_channels: int = 1, features: int = 8, hidden: int = 32
     ) -> None:
         super().__init__()
-        self.sizes: dict[str, Any] = {
-            **{"num_samples": num_samples, "num_channels": num_channels},
-            **{"features": features, "hidden": hidden},
-        }
-        _check_sizes(self.sizes)
+        self.sizes = whole_sizes(
+            num_samples=num_samples, num_channels=num_channels, features=features, hidden=hidden
+        )
         pooled = ((num_samples - 4) // 2 - 4) // 2
         if pooled < 1:
             raise ValueError(f"num_samples={num_samples} is too short for {self.name!r}; allowed: 16 or more")
@@ -78,11 +76,9 @@ class WaveformGRU(nn.Module):
         self, num_samples: int = 42, num_channels: int = 1, features: int = 16, hidden: int = 32
     ) -> None:
         super().__init__()
-        self.sizes: dict[str, Any] = {
-            **{"num_samples": num_samples, "num_channels": num_channels},
-            **{"features": features, "hidden": hidden},
-        }
-        _check_sizes(self.sizes)
+        self.sizes = whole_sizes(
+            num_samples=num_samples, num_channels=num_channels, features=features, hidden=hidden
+        )
         self.gru1 = nn.GRU(num_channels, features, batch_first=True)
         self.gru2 = nn.GRU(features, 2 * features, batch_first=True)
         self.fc1 = nn.Linear(2 * features, hidden)
@@ -116,10 +112,7 @@ class WaveformDiscriminant(nn.Module):
 
     def __init__(self, num_samples: int = 42, num_channels: int = 1, components: int = 12) -> None:
         super().__init__()
-        self.sizes: dict[str, Any] = {
-            **{"num_samples": num_samples, "num_channels": num_channels, "components": components}
-        }
-        _check_sizes(self.sizes)
+        self.sizes = whole_sizes(num_samples=num_samples, num_channels=num_channels, components=components)
         inputs = num_samples * num_channels
         if components > inputs:
             raise ValueError(f"components={components} cannot be; allowed: 1 to {inputs}, the inputs")
@@ -181,9 +174,3 @@ def _moments(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     mean = share @ values
     centred = values - mean
     return mean, (centred * share[:, None]).T @ centred
-
-
-def _check_sizes(sizes: dict[str, Any]) -> None:
-    for name, value in sizes.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name}={value!r} cannot be; allowed: whole numbers, 1 or more")

@@ -19,15 +19,7 @@ def num_parameters(network: nn.Module) -> int:
 
 
 def multiply_adds_per_frame(network: nn.Module, rows: int, columns: int) -> int:
-    """Multiply-adds that one more predicted frame takes, counted without computing anything.
-
-    Parameters
-    ----------
-    network : nn.Module
-        One of `steadyspike.networks`.
-    rows, columns : int
-        Of the image.
-    """
+    """Multiply-adds that one more predicted frame takes, counted without computing anything."""
     bare = copy.deepcopy(network).to("meta")
     before, after = network.context  # type: ignore[misc]
     counted = []
@@ -39,23 +31,10 @@ def multiply_adds_per_frame(network: nn.Module, rows: int, columns: int) -> int:
 
 
 def bytes_needed(network: nn.Module, rows: int, columns: int, images: int = 1) -> tuple[float, float]:
-    """Estimate the memory that a forward pass in float32 takes beyond the weights.
+    """Estimate the memory that a forward pass of some images in float32 takes beyond the weights.
 
-    Parameters
-    ----------
-    network : nn.Module
-        One of `steadyspike.networks`, on any device.
-    rows, columns : int
-        Of an image.
-    images : int, default: 1
-        Predicted at once.
-
-    Returns
-    -------
-    fixed : float
-        Bytes that any call takes.
-    per_frame : float
-        Bytes for each predicted frame: ten times input and output of the largest layer.
+    Returns the bytes that any call takes, and those for each predicted frame: ten times input and output of the largest
+    layer.
     """
     # a copy, as other threads may be using the network
     network = copy.deepcopy(network)

@@ -15,6 +15,7 @@ from steadyspike.networks.detector import (
     resample_filters,
     resampled_window,
 )
+from steadyspike.networks.sizes import kernel_arrays
 
 LEAST_SCALE = 1.0
 """A spike's waveforms are divided by the largest deflection on its own contact, or by this many noise levels."""
@@ -112,7 +113,7 @@ class LocalWaveformDenoiser(nn.Module):
             *(merge[2 * f + 1 : 2 * f + 1 + h], merge[2 * f + 1 + h :], self.merge.bias),
             *(self.shape.weight.T, self.shape.bias),
         )
-        arrays = [np.ascontiguousarray(one.detach().cpu().numpy().astype("float32")) for one in tensors]
+        arrays = kernel_arrays(tensors)
         before = self.sizes["samples_before"]
         arrays[0] = resample_filters(arrays[0], before, rate_ratio)
         # the shapes keep their height, where filters keep their sum
@@ -172,4 +173,4 @@ class YassDenoiser(nn.Module):
         second: Any = self.conv2[0]
         last = self.out.weight.T.reshape(second.weight.shape[0], -1, self.num_samples)
         tensors = (first.weight[:, 0], first.bias, second.weight, second.bias, last, self.out.bias)
-        return tuple(np.ascontiguousarray(one.detach().cpu().numpy().astype("float32")) for one in tensors)
+        return tuple(kernel_arrays(tensors))

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from steadyspike.networks.sizes import kernel_arrays
+
 SPATIAL_SCALE_UM = 50.0
 SPATIAL_HIDDEN = 16
 SOFT_LIMIT = 20.0
@@ -98,24 +100,13 @@ class LocalSpikeDetector(nn.Module):
             (filters, hidden each) and bias; dense layer (spatial * hidden + filters, dense) and bias; output (dense,)
             and bias (1,). Float32, C order.
         """
-
-        def array(values: Tensor) -> np.ndarray:
-            return np.ascontiguousarray(values.detach().cpu().numpy().astype("float32"))
-
-        count = self.sizes["filters"]
-        temporal = resample_filters(array(self.temporal.weight.T), self.sizes["samples_before"], rate_ratio)
-        pair = self.pair.weight.T
-        return (
-            temporal,
-            array(self.temporal.bias),
-            array(pair[:count]),
-            array(pair[count:]),
-            array(self.pair.bias),
-            array(self.dense.weight.T),
-            array(self.dense.bias),
-            array(self.out.weight[0]),
-            array(self.out.bias),
+        count, pair = self.sizes["filters"], self.pair.weight.T
+        tensors = (
+            *(self.temporal.weight.T, self.temporal.bias, pair[:count], pair[count:], self.pair.bias),
+            *(self.dense.weight.T, self.dense.bias, self.out.weight[0], self.out.bias),
         )
+        temporal, *others = kernel_arrays(tensors)
+        return (resample_filters(temporal, self.sizes["samples_before"], rate_ratio), *others)
 
     def window(self, rate_ratio: float = 1.0) -> tuple[int, int]:
         """Samples before and after the candidate's at another sampling frequency."""
@@ -194,4 +185,4 @@ class YassDetector(nn.Module):
             *(second.weight[:, :, 0, 0].T, second.bias),
             *(out, self.out.bias),
         )
-        return tuple(np.ascontiguousarray(one.detach().cpu().numpy().astype("float32")) for one in tensors)
+        return tuple(kernel_arrays(tensors))

@@ -48,16 +48,7 @@ class UnitFolding(nn.Module):
         self.register_buffer("own", torch.tensor(self.own_contact), persistent=False)
 
     def fold(self, image: Tensor) -> Tensor:
-        """Fold images.
-
-        Parameters
-        ----------
-        image : Tensor, shape (batch, time, rows, columns)
-
-        Returns
-        -------
-        folded : Tensor, shape (batch * strips, inputs, time, units)
-        """
+        """Fold images (batch, time, rows, columns) to (batch * strips, inputs, time, units)."""
         time, rows, columns = image.shape[1:]
         missing = -columns % self.unit_columns
         image = functional.pad(image, (self.halo, missing + self.halo, 0, -rows % self.unit_rows))
@@ -70,18 +61,7 @@ class UnitFolding(nn.Module):
         return cells.index_select(1, self.slots_in)
 
     def unfold(self, folded: Tensor, rows: int, columns: int) -> Tensor:
-        """Put outputs back to their cells; cells without a contact are 0.
-
-        Parameters
-        ----------
-        folded : Tensor, shape (batch * strips, outputs, time, units)
-        rows, columns : int
-            Shape of the grid.
-
-        Returns
-        -------
-        image : Tensor, shape (batch, time, rows, columns)
-        """
+        """Put outputs (batch * strips, outputs, time, units) back to images of some rows and columns; elsewhere 0."""
         strips = -(-columns // self.unit_columns)
         cells = folded.new_zeros(
             (folded.shape[0], self.unit_rows * self.unit_columns, *folded.shape[2:])
@@ -91,18 +71,9 @@ class UnitFolding(nn.Module):
         return cells.flatten(4, 5).flatten(2, 3)[:, :, :rows, :columns]
 
     def fold_mask(self, mask: Tensor | None, image: Tensor) -> Tensor:
-        """Fold the mask of live contacts.
+        """Fold the mask of live contacts, (rows, columns) or (batch, rows, columns), to (strips, inputs, 1, units).
 
-        Parameters
-        ----------
-        mask : Tensor or None, shape (rows, columns) or (batch, rows, columns)
-            1 where there is a live contact; None: everywhere in the image.
-        image : Tensor, shape (batch, time, rows, columns)
-            Tells shape, type and device.
-
-        Returns
-        -------
-        folded : Tensor, shape (batch * strips or strips, inputs, 1, units)
+        None: everywhere in the image, which tells shape, type and device.
         """
         if mask is None:
             mask = image.new_ones(image.shape[2:])

@@ -8,17 +8,7 @@ from steadyspike.networks.folding import Unit, UnitFolding
 
 
 class LinearTaps(nn.Module):
-    """Weighted sum of the samples before and after an omission gap, of a unit and its neighbours.
-
-    Parameters
-    ----------
-    inputs, outputs : int
-        Contacts in a unit that are read and predicted.
-    taps : int
-        Samples on each side.
-    reach : int
-        Units on each side along the probe.
-    """
+    """Weighted sum of `taps` samples before and after an omission gap, of a unit and `reach` on each side."""
 
     def __init__(self, inputs: int, outputs: int, taps: int, reach: int = 1) -> None:
         super().__init__()
@@ -121,14 +111,9 @@ class RidgeFit:
         self.num_rows = 0
 
     def add(self, image: Tensor, mask: Tensor | None = None) -> None:
-        """Take in a chunk of traces.
+        """Take in a chunk of traces with context, (batch, time, rows, columns).
 
-        Parameters
-        ----------
-        image : Tensor, shape (batch, time, rows, columns)
-            With context, as for the network.
-        mask : Tensor or None, shape (rows, columns) or (batch, rows, columns)
-            Live contacts. Units with a dead one are predicted, but nothing is learnt from them.
+        Units with a contact that is dead by the mask are predicted, but nothing is learnt from them.
         """
         folding, (before, after) = self.network.folding, self.network.context
         folded = folding.fold(image)

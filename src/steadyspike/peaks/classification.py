@@ -259,17 +259,9 @@ def check_order(part: str, peaks: np.ndarray) -> None:
 def cut_waveforms(
     traces: np.ndarray, samples: np.ndarray, channels: np.ndarray | None, nbefore: int, nafter: int
 ) -> np.ndarray:
-    """Cut waveforms (num_peaks, nbefore + nafter, num_channels) out of traces.
+    """Cut waveforms (num_peaks, nbefore + nafter, num_channels) out of traces, which reach beyond all of them.
 
-    Parameters
-    ----------
-    traces : ndarray, shape (num_samples, num_channels)
-    samples : ndarray of int, shape (num_peaks,)
-        Of the peaks; they reach nowhere beyond the traces.
-    channels : ndarray of int or None, shape (num_peaks, num_channels of a waveform)
-        Of each peak; None: all.
-    nbefore, nafter : int
-        Samples before the peak, and from it on.
+    Those of each peak are cut on its row of `channels` (None: all).
     """
     rows = samples[:, np.newaxis] + np.arange(-nbefore, nafter)
     if channels is None:

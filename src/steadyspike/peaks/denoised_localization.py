@@ -3,24 +3,16 @@
 from typing import Any, Literal
 
 import numpy as np
-from spikeinterface.core.node_pipeline import (
-    ExtractDenseWaveforms,
-    ExtractSparseWaveforms,
-    PipelineNode,
-    WaveformsNode,
-    find_parent_of_type,
-)
-from spikeinterface.postprocessing.unit_locations import dtype_localize_by_method
-from spikeinterface.sortingcomponents.peak_localization.base import LocalizeBase
+from spikeinterface.core.node_pipeline import ExtractDenseWaveforms, ExtractSparseWaveforms
 
-from steadyspike.core.arguments import finite_locations
 from steadyspike.core.settings import Settings, document, parameter_of, takes
 from steadyspike.kernels.spikes.contact_features import neighbour_columns, waveform_features
 from steadyspike.kernels.spikes.denoise_waveforms import gather_waveforms, select_waveforms
 from steadyspike.kernels.spikes.monopolar import solve_monopolar
 from steadyspike.library.models.find import pin_model
 from steadyspike.library.models.spike_denoisers import SpikeDenoiser
-from steadyspike.peaks.localization import LARGEST_FLOAT32, MonopolarSettings
+from steadyspike.peaks.localization import MonopolarSettings
+from steadyspike.peaks.node import LocalizeSteady
 from steadyspike.peaks.waveforms import (
     DenoiserSettings,
     check_window,
@@ -43,7 +35,7 @@ class DenoisedMonopolarSettings(Settings):
 
 
 @document
-class LocalizeSteadyDenoisedMonopolar(LocalizeBase):
+class LocalizeSteadyDenoisedMonopolar(LocalizeSteady):
     """Localize peaks as point sources after a network has taken the noise out of their waveforms.
 
     Noise makes every contact's waveform larger, those that saw nothing of the spike most of all, and pulls a fit to
@@ -84,19 +76,11 @@ class LocalizeSteadyDenoisedMonopolar(LocalizeBase):
 
     @takes(DenoisedMonopolarSettings)
     def __init__(self, recording, parents, return_output=True, settings=None):
-        parent = find_parent_of_type(parents, WaveformsNode)
-        if parent is None:
-            raise TypeError(f"{self.name} needs a {WaveformsNode.__name__} among its parents")
-        model = pin_model(settings.model)
-        locations = finite_locations(recording, self.name)
-        noise_levels = noise_levels_for(recording, settings)
-        PipelineNode.__init__(self, recording, return_output=return_output, parents=parents)
-        self.recording = recording
-        self.contact_locations = locations
+        parent = self._begin(recording, parents, return_output, "monopolar_triangulation")
+        model, noise_levels = pin_model(settings.model), noise_levels_for(recording, settings)
         self.max_distance_um = settings.max_distance_um
         self.feature = settings.feature
         self._kwargs.update(settings.saved(model=model, noise_levels=noise_levels))
-        self._dtype = np.dtype(dtype_localize_by_method["monopolar_triangulation"])
         self.denoiser = SpikeDenoiser(
             find_denoiser(model),
             self.contact_locations,
@@ -106,7 +90,8 @@ class LocalizeSteadyDenoisedMonopolar(LocalizeBase):
         )
         self._read_parent(parent)
         self._choose_fitted(settings.radius_um)
-        self._compile(recording.get_dtype())
+        window = 1 if self.reads_traces else self.first + self.denoiser.num_samples
+        self._compile(window, len(self.contact_locations))
 
     def _read_parent(self, parent):
         """Note whether the traces are read, or else where the window and the contacts are in the waveforms."""
@@ -125,13 +110,6 @@ class LocalizeSteadyDenoisedMonopolar(LocalizeBase):
         self.fitted = np.minimum(inside.sum(axis=1), counts).astype(np.int64)
         self.in_order = np.where(neighbours >= 0, np.arange(neighbours.shape[1]), -1)
 
-    def _compile(self, dtype):
-        """Compile (or load) the kernels once, before SpikeInterface starts workers that would each do so."""
-        no_peaks = np.zeros(0, dtype=[("sample_index", "int64"), ("channel_index", "int64")])
-        num_channels = len(self.contact_locations)
-        window = 1 if self.reads_traces else self.first + self.denoiser.num_samples
-        self.compute(np.zeros((1, num_channels), dtype), no_peaks, np.zeros((0, window, num_channels), dtype))
-
     def get_margin(self):
         """Samples that are read beyond each end of a chunk."""
         return max(self.denoiser.samples_before, self.denoiser.samples_after) if self.reads_traces else 0
@@ -139,20 +117,7 @@ class LocalizeSteadyDenoisedMonopolar(LocalizeBase):
     def compute(self, traces, peaks, waveforms):
         """Localize the peaks of one chunk.
 
-        Parameters
-        ----------
-        traces : np.ndarray
-            Shape (num_samples, num_channels).
-        peaks : np.ndarray
-            The peaks; the fields "sample_index" and "channel_index" are read.
-        waveforms : np.ndarray
-            Shape (num_peaks, num_samples, num_channels), or the sparse layout of the parent; read if the parent
-            changes waveforms.
-
-        Returns
-        -------
-        np.ndarray
-            One row per peak with the fields x, y, z (um) and alpha.
+        `waveforms` are read if the parent changes waveforms. Fields of the output: x, y, z (um) and alpha.
         """
         denoiser, channels = self.denoiser, peaks["channel_index"]
         if self.reads_traces:
@@ -176,8 +141,4 @@ class LocalizeSteadyDenoisedMonopolar(LocalizeBase):
         solved = solve_monopolar(
             sizes, channels, denoiser.neighbours, self.fitted, self.contact_locations, self.max_distance_um
         )
-        np.minimum(solved, LARGEST_FLOAT32, out=solved)
-        locations = np.empty(channels.size, dtype=self._dtype)
-        for column, field in enumerate(self._dtype.names or ()):
-            locations[field] = solved[:, column]
-        return locations
+        return self._located(solved)

@@ -108,23 +108,7 @@ class DetectSteadyNeural(PeakDetector):
         return self.finder.margin
 
     def compute(self, traces, start_frame, end_frame, segment_index, max_margin):
-        """Detect the spikes of one chunk.
-
-        Parameters
-        ----------
-        traces : np.ndarray
-            Shape (num_samples, num_channels), with the margin at both ends.
-        start_frame, end_frame, max_margin : int
-            Not used; the pipeline hands them to every detector.
-        segment_index : int
-            Of the chunk.
-
-        Returns
-        -------
-        tuple of np.ndarray
-            The peaks, ordered by sample and then channel; "sample_index" counts from the start of `traces`, and
-            "amplitude" is the trace there.
-        """
+        """Detect the spikes of one chunk: peaks ordered by sample, from the start of `traces`, and then channel."""
         found = self.finder.find(traces)
         peaks = np.zeros(found.samples.size, dtype=self.get_dtype())
         peaks["sample_index"] = found.samples

@@ -6,16 +6,13 @@ from typing import Any, Literal
 
 import numpy as np
 from pydantic import field_validator
-from spikeinterface.core.node_pipeline import PipelineNode, WaveformsNode, find_parent_of_type
 from spikeinterface.postprocessing.localization_tools import get_convolution_weights
-from spikeinterface.postprocessing.unit_locations import dtype_localize_by_method
-from spikeinterface.sortingcomponents.peak_localization.base import LocalizeBase
 
-from steadyspike.core.arguments import finite_locations
 from steadyspike.core.settings import Settings, document, parameter, takes
 from steadyspike.kernels.spikes.contact_features import neighbour_columns
 from steadyspike.kernels.spikes.grid_convolution import locate_on_grid
 from steadyspike.kernels.spikes.local_grids import build_local_grids
+from steadyspike.peaks.node import LocalizeSteady
 
 WEIGHT_DEFAULTS = {
     name: parameter.default
@@ -115,7 +112,7 @@ class GridConvolutionSettings(Settings):
 
 
 @document
-class LocalizeSteadyGridConvolution(LocalizeBase):
+class LocalizeSteadyGridConvolution(LocalizeSteady):
     """Localize peaks by comparison with templates on a grid, all peaks of a chunk in one compiled call.
 
     The method, the weights and the results are those of SpikeInterface's "grid_convolution". Each contact's
@@ -155,19 +152,11 @@ class LocalizeSteadyGridConvolution(LocalizeBase):
     @takes(GridConvolutionSettings)
     def __init__(self, recording, parents, return_output=True, settings=None):
         weighting = ConvolutionWeights.of(**settings.weight_method).arguments()
-        locations = finite_locations(recording, self.name)
-        # not LocalizeBase.__init__: it keeps two channels x channels matrices that nothing here needs
-        PipelineNode.__init__(self, recording, return_output=return_output, parents=parents)
-        self.recording = recording
-        self.contact_locations = locations
+        parent = self._begin(recording, parents, return_output, "grid_convolution")
         self.radius_um = settings.radius_um
         self.percentile = settings.percentile
         self._kwargs.update(settings.saved())
-        self._dtype = np.dtype(dtype_localize_by_method["grid_convolution"])
-        waveforms_node = find_parent_of_type(self.parents, WaveformsNode)
-        if waveforms_node is None:
-            raise TypeError(f"{self.name} needs a {WaveformsNode.__name__} among its parents")
-        self.prototype = self._make_prototype(waveforms_node, settings)
+        self.prototype = self._make_prototype(parent, settings)
         num_channels = len(self.contact_locations)
         self.grids = build_local_grids(
             self.contact_locations,
@@ -177,8 +166,8 @@ class LocalizeSteadyGridConvolution(LocalizeBase):
             settings.margin_um,
             reach_um=settings.radius_um + _template_reach_um(weighting, settings.radius_um, num_channels),
         )
-        self.columns = neighbour_columns(self.grids.contacts, waveforms_node.neighbours_mask)
-        self._compile(recording.get_dtype())
+        self.columns = neighbour_columns(self.grids.contacts, parent.neighbours_mask)
+        self._compile(self.prototype.size, int(self.columns.max(initial=-1)) + 1)
 
     def _make_prototype(self, waveforms_node, settings):
         nbefore, nafter = waveforms_node.nbefore, waveforms_node.nafter
@@ -194,29 +183,11 @@ class LocalizeSteadyGridConvolution(LocalizeBase):
             )
         return given
 
-    def _compile(self, dtype):
-        """Compile (or load) the kernel once, before SpikeInterface starts workers that would each do so."""
-        no_peaks = np.zeros(0, dtype=[("channel_index", "int64")])
-        num_columns = int(self.columns.max(initial=-1)) + 1
-        self.compute(None, no_peaks, np.zeros((0, self.prototype.size, num_columns), dtype=dtype))
-
     def compute(self, traces, peaks, waveforms):
         """Localize the peaks of one chunk.
 
-        Parameters
-        ----------
-        traces : np.ndarray
-            Not used; the pipeline hands it to every node.
-        peaks : np.ndarray
-            The peaks; the field "channel_index" is read.
-        waveforms : np.ndarray
-            Shape (num_peaks, num_samples, num_channels), or the sparse layout of the parent.
-
-        Returns
-        -------
-        np.ndarray
-            One row per peak with the fields x, y, z (um). With the weights "gaussian_2d", z is the mean
-            standard deviation of the templates.
+        Fields of the output: x, y, z (um). With the weights "gaussian_2d", z is the mean standard deviation of the
+        templates.
         """
         located = locate_on_grid(
             waveforms,
@@ -227,10 +198,7 @@ class LocalizeSteadyGridConvolution(LocalizeBase):
             self.grids,
             self.percentile,
         )
-        locations = np.empty(len(located), dtype=self._dtype)
-        for column, field in enumerate(self._dtype.names or ()):
-            locations[field] = located[:, column]
-        return locations
+        return self._located(located)
 
 
 def _with_sparsity(weighting, num_channels):

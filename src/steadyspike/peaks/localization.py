@@ -2,12 +2,7 @@
 
 from typing import Literal
 
-import numpy as np
-from spikeinterface.core.node_pipeline import PipelineNode, WaveformsNode, find_parent_of_type
-from spikeinterface.postprocessing.unit_locations import dtype_localize_by_method
-from spikeinterface.sortingcomponents.peak_localization.base import LocalizeBase
-
-from steadyspike.core.arguments import finite_locations, refuse
+from steadyspike.core.arguments import refuse
 from steadyspike.core.settings import Settings, document, parameter, takes
 from steadyspike.kernels.spikes.contact_features import (
     enforce_radial_decrease,
@@ -17,8 +12,7 @@ from steadyspike.kernels.spikes.contact_features import (
     waveform_features,
 )
 from steadyspike.kernels.spikes.monopolar import solve_monopolar
-
-LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+from steadyspike.peaks.node import LocalizeSteady
 
 
 class MonopolarSettings(Settings):
@@ -53,7 +47,7 @@ class MonopolarSettings(Settings):
 
 
 @document
-class LocalizeSteadyMonopolar(LocalizeBase):
+class LocalizeSteadyMonopolar(LocalizeSteady):
     """Localize peaks as point sources, all peaks of a chunk in one compiled call.
 
     The model and the objective are those of SpikeInterface's "monopolar_triangulation" with its optimizer
@@ -91,59 +85,29 @@ class LocalizeSteadyMonopolar(LocalizeBase):
 
     @takes(MonopolarSettings)
     def __init__(self, recording, parents, return_output=True, settings=None):
-        locations = finite_locations(recording, self.name)
-        # not LocalizeBase.__init__: it keeps two channels x channels matrices, 225 MB for 5,000 contacts,
-        # that would travel to each worker; the neighbour lists replace them
-        PipelineNode.__init__(self, recording, return_output=return_output, parents=parents)
-        self.recording = recording
-        self.contact_locations = locations
+        goodness = [("goodness_of_fit", "float32")] * settings.return_goodness_of_fit
+        parent = self._begin(recording, parents, return_output, "monopolar_triangulation", goodness)
         self.radius_um = settings.radius_um
         self.max_distance_um = settings.max_distance_um
         self.enforce_decrease = settings.enforce_decrease
         self.feature = settings.feature
         self.return_goodness_of_fit = settings.return_goodness_of_fit
         self._kwargs.update(settings.saved())
-        fields = list(dtype_localize_by_method["monopolar_triangulation"])
-        self._dtype = np.dtype(fields + [("goodness_of_fit", "float32")] * settings.return_goodness_of_fit)
-        self._read_waveform_layout()
-        self.shells = shell_radii(self.contact_locations) if settings.enforce_decrease else None
-        self._compile(recording.get_dtype())
-
-    def _read_waveform_layout(self):
-        """Note where each neighbour stands in the waveforms, dense or sparse, that the parent hands over."""
-        waveforms_node = find_parent_of_type(self.parents, WaveformsNode)
-        if waveforms_node is None:
-            raise TypeError(f"{self.name} needs a {WaveformsNode.__name__} among its parents")
-        if self.feature == "peak_voltage" and waveforms_node.nafter < 1:
+        if self.feature == "peak_voltage" and parent.nafter < 1:
             allowed = "'ptp' or 'energy', as ms_after is too short for a sample at the peak"
             refuse("feature", self.feature, allowed, self.name)
-        self.nbefore = waveforms_node.nbefore
-        sparse = waveforms_node.neighbours_mask
+        self.nbefore = parent.nbefore
+        sparse = parent.neighbours_mask
         self.neighbours, self.counts = neighbour_lists(self.contact_locations, self.radius_um, sparse)
+        # where each neighbour stands in the waveforms, dense or sparse, that the parent hands over
         self.columns = neighbour_columns(self.neighbours, sparse)
-
-    def _compile(self, dtype):
-        """Compile (or load) the kernels once, before SpikeInterface starts workers that would each do so."""
-        no_peaks = np.zeros(0, dtype=[("channel_index", "int64")])
-        num_columns = max(int(self.columns.max(initial=-1)) + 1, 1)
-        self.compute(None, no_peaks, np.zeros((0, self.nbefore + 1, num_columns), dtype=dtype))
+        self.shells = shell_radii(self.contact_locations) if settings.enforce_decrease else None
+        self._compile(self.nbefore + 1, max(int(self.columns.max(initial=-1)) + 1, 1))
 
     def compute(self, traces, peaks, waveforms):
         """Localize the peaks of one chunk.
 
-        Parameters
-        ----------
-        traces : np.ndarray
-            Not used; the pipeline hands it to every node.
-        peaks : np.ndarray
-            The peaks; the field "channel_index" is read.
-        waveforms : np.ndarray
-            Shape (num_peaks, num_samples, num_channels), or the sparse layout of the parent.
-
-        Returns
-        -------
-        np.ndarray
-            One row per peak with the fields x, y, z (um), alpha and, if asked for, goodness_of_fit.
+        Fields of the output: x, y, z (um), alpha and, if asked for, goodness_of_fit.
         """
         channels = peaks["channel_index"]
         features = waveform_features(
@@ -152,9 +116,4 @@ class LocalizeSteadyMonopolar(LocalizeBase):
         layout = (channels, self.neighbours, self.counts, self.contact_locations)
         if self.enforce_decrease:
             enforce_radial_decrease(features, *layout, self.shells)
-        solved = solve_monopolar(features, *layout, self.max_distance_um)
-        np.minimum(solved, LARGEST_FLOAT32, out=solved)
-        locations = np.empty(channels.size, dtype=self._dtype)
-        for column, field in enumerate(self._dtype.names or ()):
-            locations[field] = solved[:, column]
-        return locations
+        return self._located(solve_monopolar(features, *layout, self.max_distance_um))

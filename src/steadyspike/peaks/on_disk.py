@@ -164,17 +164,7 @@ def peak_parameters(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Give the parameters of detection and localization of a motion preset, with changes.
 
-    Parameters
-    ----------
-    preset : str
-        A motion preset, or the path of one.
-    detect_kwargs, localize_peaks_kwargs : dict
-        Changes; where they name another method, nothing of the preset's step is left.
-
-    Returns
-    -------
-    detect, localize : dict
-        Each with "method".
+    Where these name another method, nothing of the preset's step is left.
 
     Raises
     ------
@@ -204,23 +194,10 @@ def peak_parameters(
 def divide_into_blocks(
     recording: BaseRecording, block_s: float, job_kwargs: dict[str, Any]
 ) -> tuple[list[list[Slice]], int]:
-    """Divide a recording into blocks of chunks; a block lies in one segment.
+    """Divide a recording into blocks of chunks (segment, first frame, end), and give the frames in a chunk.
 
-    Parameters
-    ----------
-    recording : BaseRecording
-        The recording.
-    block_s : float
-        Largest duration of a block, unless a chunk is longer.
-    job_kwargs : dict
-        Job arguments, complete; they tell the size of the chunks.
-
-    Returns
-    -------
-    blocks : list of list of tuple
-        Of each block the chunks: segment, first frame, end.
-    chunk_size : int
-        Frames in a chunk.
+    A block lies in one segment and takes at most `block_s`, unless a chunk, whose size the job arguments tell, is
+    longer.
     """
     sizes = {key: value for key, value in job_kwargs.items() if key.startswith(("chunk_", "total_"))}
     chunk_size = ensure_chunk_size(recording, n_jobs=job_kwargs["n_jobs"], **sizes)
@@ -237,21 +214,9 @@ def divide_into_blocks(
 def peak_nodes(
     recording: BaseRecording, detect: dict[str, Any], localize: dict[str, Any], noise_levels: np.ndarray
 ) -> list[PipelineNode]:
-    """Build the nodes of SpikeInterface's pipeline as `compute_motion` does.
+    """Build the nodes of SpikeInterface's pipeline as `compute_motion` does, from what `peak_parameters` gives.
 
-    Parameters
-    ----------
-    recording : BaseRecording
-        The recording.
-    detect, localize : dict
-        As `peak_parameters` gives them.
-    noise_levels : ndarray, shape (num_channels,)
-        In the unit of the traces.
-
-    Returns
-    -------
-    nodes : list of PipelineNode
-        The first and the last give output: peaks and their locations.
+    The first and the last give output: peaks and their locations.
     """
     from spikeinterface.sortingcomponents.peak_detection import detect_peak_methods
     from spikeinterface.sortingcomponents.peak_localization import peak_localization_methods

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from spikeinterface.core.node_pipeline import WaveformsNode, find_parent_of_type
+from spikeinterface.core.node_pipeline import WaveformsNode
 
 from steadyspike.core.arguments import finite_locations
 from steadyspike.core.settings import Settings, document, parameter, takes
@@ -11,6 +11,7 @@ from steadyspike.kernels.spikes.contact_features import neighbour_columns
 from steadyspike.kernels.spikes.denoise_waveforms import select_waveforms
 from steadyspike.library.models.find import pin_model
 from steadyspike.library.models.spike_denoisers import SpikeDenoiser, seeded_noise_levels
+from steadyspike.peaks.node import waveforms_parent
 
 
 class DenoiserSettings(Settings):
@@ -83,9 +84,7 @@ class DenoiseWaveforms(WaveformsNode):
 
     @takes(DenoiserSettings)
     def __init__(self, recording, parents, settings, return_output=False):
-        parent = find_parent_of_type(parents, WaveformsNode)
-        if parent is None:
-            raise TypeError(f"{type(self).__name__} needs a {WaveformsNode.__name__} among its parents")
+        parent = waveforms_parent(parents, type(self).__name__)
         model = pin_model(settings.model)
         locations = finite_locations(recording, settings.part)
         noise_levels = noise_levels_for(recording, settings)
@@ -108,22 +107,7 @@ class DenoiseWaveforms(WaveformsNode):
         self.compute(None, no_peaks, np.zeros((0, parent.nbefore + parent.nafter, 1), recording.get_dtype()))
 
     def compute(self, traces, peaks, waveforms):
-        """Denoise the waveforms of one chunk.
-
-        Parameters
-        ----------
-        traces : np.ndarray
-            Not used; the pipeline hands it to every node.
-        peaks : np.ndarray
-            The peaks; the field "channel_index" is read.
-        waveforms : np.ndarray
-            Shape (num_peaks, num_samples, num_columns), dense or in the sparse layout of the parent.
-
-        Returns
-        -------
-        np.ndarray
-            Shape (num_peaks, nbefore + nafter, num_columns), float32.
-        """
+        """Denoise the waveforms of one chunk; float32, (num_peaks, nbefore + nafter, columns of the parent)."""
         channels = peaks["channel_index"]
         near = select_waveforms(
             waveforms,

@@ -13,15 +13,11 @@ has only predicted.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from spikeinterface.core import BaseRecording, BaseRecordingSegment
 
-from steadyspike.simulation.noise import _mixing_matrix
-
-if TYPE_CHECKING:
-    from probeinterface import Probe
+from steadyspike.simulation.noise import NoiseRecording, NoiseSegment, mixing_matrix
 
 BLOCK_FRAMES = 1000
 WARM_UP_S = 0.02
@@ -31,7 +27,7 @@ SHARES = (0.45, 0.45, 0.1)
 """Of the variance: electronic, tissue, common."""
 
 
-class ColouredNoiseRecording(BaseRecording):
+class ColouredNoiseRecording(NoiseRecording):
     """Gaussian noise with the spectra and correlations that the module describes.
 
     White noise comes in blocks, each seeded by `seed` and its number, and filters start early enough: any read gives
@@ -65,42 +61,23 @@ class ColouredNoiseRecording(BaseRecording):
         shares: tuple[float, float, float] = SHARES,
         seed: int = 0,
     ):
-        locations = np.asarray(channel_locations, dtype=float)
-        levels = np.asarray(noise_levels, dtype=float)
-        if locations.ndim != 2 or levels.shape != locations.shape[:1]:
-            raise ValueError(
-                f"noise_levels of shape {levels.shape} does not fit channel_locations {locations.shape}"
-            )
-        if not (levels > 0).all():
-            raise ValueError(f"noise_levels={levels} must be above 0")
-        if not spatial_decay_um > 0:
-            raise ValueError(f"spatial_decay_um={spatial_decay_um} must be above 0")
         if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1.0) > 1e-6:
             raise ValueError(f"shares={shares} must be three numbers, none negative, whose sum is 1")
         if not sampling_frequency > 2 * TISSUE_HZ:
             raise ValueError(f"sampling_frequency={sampling_frequency} must be above {2 * TISSUE_HZ:g}")
-        BaseRecording.__init__(self, sampling_frequency, list(range(levels.size)), np.dtype("float32"))
-        mixing = _mixing_matrix(locations, np.ones(levels.size), spatial_decay_um)
+        locations, levels = self._begin(
+            channel_locations, noise_levels, num_samples, sampling_frequency, spatial_decay_um, seed
+        )
+        if not (levels > 0).all():
+            raise ValueError(f"noise_levels={levels} must be above 0")
+        mixing = mixing_matrix(locations, np.ones(levels.size), spatial_decay_um)
         self.add_recording_segment(
             ColouredNoiseSegment(int(num_samples), sampling_frequency, mixing, levels, shares, int(seed))
         )
-        self._kwargs = dict(
-            channel_locations=locations.tolist(),
-            noise_levels=levels.tolist(),
-            num_samples=int(num_samples),
-            sampling_frequency=float(sampling_frequency),
-            spatial_decay_um=float(spatial_decay_um),
-            shares=[float(share) for share in shares],
-            seed=int(seed),
-        )
-
-    @property
-    def probe(self) -> Probe:
-        """The attached probe, under the name that `generate_drifting_recording` looks for."""
-        return self.get_probe()
+        self._kwargs["shares"] = [float(share) for share in shares]
 
 
-class ColouredNoiseSegment(BaseRecordingSegment):
+class ColouredNoiseSegment(NoiseSegment):
     """One segment of `ColouredNoiseRecording`."""
 
     def __init__(
@@ -112,50 +89,29 @@ class ColouredNoiseSegment(BaseRecordingSegment):
         shares: tuple[float, float, float],
         seed: int,
     ):
-        BaseRecordingSegment.__init__(self, sampling_frequency=sampling_frequency)
-        self.num_samples = num_samples
+        NoiseSegment.__init__(self, num_samples, sampling_frequency, seed)
         self.mixing = mixing
         self.levels = levels.astype("float32")
-        self.seed = seed
         self.warm_up = round(WARM_UP_S * sampling_frequency)
         self.filters = _unit_filters(sampling_frequency)
         self.roots = np.sqrt(shares).astype("float32")
 
-    def get_num_samples(self) -> int:
-        """Return the number of samples."""
-        return self.num_samples
-
-    def get_traces(
-        self,
-        start_frame: int | None = None,
-        end_frame: int | None = None,
-        channel_indices: Any = None,
-    ) -> np.ndarray:
+    def noise(self, start: int, stop: int) -> np.ndarray:
         """Return noise of shape (num_samples, num_channels)."""
         from scipy.signal import lfilter
 
-        start = 0 if start_frame is None else start_frame
-        stop = self.num_samples if end_frame is None else end_frame
-        if stop <= start:
-            return np.empty((0, self.levels.size), "float32")[:, _all_if_none(channel_indices)]
-        white, tissue, common = self._white(start, stop + self.warm_up)
-        parts = ((white, self.filters[0]), (tissue @ self.mixing, self.filters[1]), (common, self.filters[2]))
         traces = np.zeros((stop - start, self.levels.size), "float32")
-        for root, (values, (above, below)) in zip(self.roots, parts, strict=True):
+        if stop == start:
+            return traces
+        channels = self.levels.size
+        drawn = np.empty((stop + self.warm_up - start, 2 * channels + 1), dtype="float32")
+        for rows, white in self.white(start, stop + self.warm_up, 2 * channels + 1, BLOCK_FRAMES):
+            drawn[rows] = white
+        parts = (drawn[:, :channels], drawn[:, channels:-1] @ self.mixing, drawn[:, -1:])
+        for root, values, (above, below) in zip(self.roots, parts, self.filters, strict=True):
             traces += root * lfilter(above, below, values, axis=0)[self.warm_up :]
         traces *= self.levels
-        return traces[:, _all_if_none(channel_indices)]
-
-    def _white(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Draw the three parts' white noise, block by block from the beginning of each."""
-        channels = self.levels.size
-        drawn = np.empty((stop - start, 2 * channels + 1), dtype="float32")
-        for block in range(start // BLOCK_FRAMES, -(-stop // BLOCK_FRAMES)):
-            first, last = max(start, block * BLOCK_FRAMES), min(stop, (block + 1) * BLOCK_FRAMES)
-            rng = np.random.default_rng((self.seed, block))
-            rows = rng.standard_normal((last - block * BLOCK_FRAMES, 2 * channels + 1), dtype="float32")
-            drawn[first - start : last - start] = rows[first - block * BLOCK_FRAMES :]
-        return drawn[:, :channels], drawn[:, channels:-1], drawn[:, -1:]
+        return traces
 
 
 def _unit_filters(sampling_frequency: float) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -175,7 +131,3 @@ def _unit_filters(sampling_frequency: float) -> list[tuple[np.ndarray, np.ndarra
         # of float32, as the noise: the filters then compute in it
         filters.append((above.astype("float32"), below.astype("float32")))
     return filters
-
-
-def _all_if_none(channel_indices: Any) -> Any:
-    return slice(None) if channel_indices is None else channel_indices

@@ -22,9 +22,6 @@ from steadyspike.simulation.scenarios import (
 )
 
 if TYPE_CHECKING:
-    from spikeinterface import BaseRecording
-
-if TYPE_CHECKING:
     from probeinterface import Probe
     from spikeinterface import BaseRecording, BaseSorting
 

@@ -83,23 +83,9 @@ def find_scenario(scenario: str) -> DriftScenario:
 
 
 def displacement_curve(drift: DriftScenario, amplitude_um: float, duration_s: float, seed: int) -> np.ndarray:
-    """Make the displacement over time where the depth factor is 1.
+    """Make the displacement in um, within half the amplitude, where the depth factor is 1.
 
-    Parameters
-    ----------
-    drift : DriftScenario
-        Names the curve.
-    amplitude_um : float
-        Largest distance between two displacements, in um.
-    duration_s : float
-        In s.
-    seed : int
-        Of what is random in the curve.
-
-    Returns
-    -------
-    displacement : ndarray, shape (num_times,)
-        In um, within half the amplitude, at `DISPLACEMENT_SAMPLING_FREQUENCY`.
+    It is sampled at `DISPLACEMENT_SAMPLING_FREQUENCY`.
     """
     num_times = int(np.ceil(DISPLACEMENT_SAMPLING_FREQUENCY * duration_s))
     if drift.curve is None or amplitude_um == 0:

@@ -24,28 +24,14 @@ def draw_spike_trains(
     firing_rates: tuple[float, float],
     seed: int,
 ) -> tuple[BaseSorting, np.ndarray | None]:
-    """Draw Poisson spike trains with a refractory period of 4 ms.
+    """Draw Poisson spike trains, one for each depth, with a refractory period of 4 ms.
 
-    Parameters
-    ----------
-    firing : {"steady", "bursts", "changing"}
-        Constant rates; bursts of 2 s on average with pauses of 10 s on average, at six times the rate, whose spikes
-        are lower the sooner they follow each other; or units that start, stop, pause, rise or fall at random times,
-        on top of a wave of activity that travels along the probe. Mean rates are about the same.
-    depths_um : ndarray, shape (num_units,)
-        Resting depths.
-    duration_s, sampling_frequency : float
-        In s and Hz.
-    firing_rates : tuple of float
-        Range of the units' mean rates in Hz.
-    seed : int
-        Not negative.
+    `firing` is "steady": constant rates; "bursts" of 2 s on average with pauses of 10 s on average, at six times the
+    rate, whose spikes are lower the sooner they follow each other; or "changing": units that start, stop, pause, rise
+    or fall at random times, on top of a wave of activity that travels along the probe. Mean rates, drawn from
+    `firing_rates` in Hz, are about the same.
 
-    Returns
-    -------
-    sorting : BaseSorting
-    amplitude_factor : ndarray, shape (num_spikes,), or None
-        Factor on each spike's template, in the order of the spike vector; None: 1.
+    Returns the sorting, and the factor on each spike's template, in the order of the spike vector (None: 1).
     """
     from spikeinterface.core import NumpySorting
     from spikeinterface.core.generate import generate_sorting

@@ -264,7 +264,7 @@ def trust_error(make: MakePeaks) -> float:
         _, extra = estimate(_made(make, seed), "steady_decentralized", extra_outputs=True)
         counts = np.arange(100)
         noise = np.isin(counts, NOISE_S)
-        values.append(extra["trust"][noise].mean() + 1.0 - extra["trust"][~noise].mean())
+        values.append(extra["explained"][noise].mean() + 1.0 - extra["explained"][~noise].mean())
     return float(np.mean(values))
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steadyspike.core.arguments import checked_count, checked_number, refuse
-from steadyspike.evaluation.denoising.inputs import Inputs, Settings
+from steadyspike.core.settings import takes
+from steadyspike.evaluation.denoising.inputs import EvaluationSettings, Inputs
 from steadyspike.evaluation.denoising.methods import cautions_of, check_models, named_models
 from steadyspike.evaluation.denoising.run import Evaluation
 from steadyspike.library.models.provenance import ModelUseWarning
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from steadyspike.evaluation.denoising.result import DenoisingEvaluation
 
 
+@takes(EvaluationSettings)
 def evaluate_deepinterpolation(
     recording: BaseRecording,
     model: Any,
@@ -29,21 +30,8 @@ def evaluate_deepinterpolation(
     start_s: float | None = None,
     end_s: float | None = None,
     duration_s: float | None = None,
-    ms_before: float = 1.0,
-    ms_after: float = 2.0,
-    radius_um: float = 100.0,
-    quiet_ms: float = 3.0,
-    spike_threshold: float = 2.0,
-    min_spikes: int = 20,
-    snr_classes: tuple[float, float] = (5.0, 10.0),
-    num_noise_times: int = 500,
-    device: str = "auto",
-    precision: str = "float32",
-    memory_limit_mb: float | None = None,
-    num_threads: int = 1,
+    settings: EvaluationSettings,
     bad_channel_ids: Sequence[Any] | None = None,
-    chunk_s: float = 1.0,
-    seed: int = 0,
     progress_bar: bool = True,
 ) -> DenoisingEvaluation:
     r"""Measure how well models denoise a recording, beside linear interpolation and no denoising.
@@ -95,28 +83,9 @@ def evaluate_deepinterpolation(
         What is evaluated, in s on the time line of all segments one after another. All None: the last 60 s, or the last
         half of a recording that is shorter than 120 s. Where the model was trained on this recording, give what was
         held out; a `ModelUseWarning`, which is among the notes of the result too, tells where it was not.
-    ms_before, ms_after : float, default: 1.0, 2.0
-        Extent of a waveform in ms, above 0.
-    radius_um : float, default: 100.0
-        A waveform is measured on the channels within this distance of :math:`c^*`; 0 or more.
-    quiet_ms : float, default: 3.0
-        Distance in ms from spikes at which there is only noise, 0 or more.
-    spike_threshold : float, default: 2.0
-        Where `clean` is within spikes, in units of noise; above 0.
-    min_spikes : int, default: 20
-        Units with fewer spikes have NaN for all measures; 4 or more.
-    snr_classes : tuple of float, default: (5.0, 10.0)
-        Units are small below the first and large from the second, by ``|R(t*, c*)|`` over the noise of the recording.
-    num_noise_times : int, default: 500
-        Random times for each unit, 2 or more.
-    device, precision, memory_limit_mb, num_threads
-        As `deepinterpolate` takes them.
+    {settings}
     bad_channel_ids : sequence or None, default: None
         Channels that are neither denoised nor evaluated. Those without a signal never are.
-    chunk_s : float, default: 1.0
-        Traces are read in chunks of so many s, above 0. It changes nothing but memory and time.
-    seed : int, default: 0
-        Of all random times, 0 or more.
     progress_bar : bool, default: True
         Whether to show one.
 
@@ -141,47 +110,15 @@ def evaluate_deepinterpolation(
     and count as the median elsewhere.
     """
     from steadyspike.library.models.inference import resolve_device
-    from steadyspike.preprocessing.deepinterpolation import DeepInterpolateSettings, bad_channels
+    from steadyspike.preprocessing.deepinterpolation import bad_channels
 
-    settings = Settings(
-        ms_before=checked_number("ms_before", ms_before),
-        ms_after=checked_number("ms_after", ms_after),
-        radius_um=checked_number("radius_um", radius_um, zero_allowed=True),
-        quiet_ms=checked_number("quiet_ms", quiet_ms, zero_allowed=True),
-        spike_threshold=checked_number("spike_threshold", spike_threshold),
-        min_spikes=_at_least("min_spikes", min_spikes, 4),
-        snr_classes=_checked_classes(snr_classes),
-        num_noise_times=_at_least("num_noise_times", num_noise_times, 2),
-        chunk_s=checked_number("chunk_s", chunk_s),
-        seed=_at_least("seed", seed, 0),
-    )
-    node = dict(device=device, precision=precision, memory_limit_mb=memory_limit_mb, num_threads=num_threads)
-    DeepInterpolateSettings.of(**node)
-    resolve_device(device)
+    resolve_device(settings.device)
     inputs = Inputs.checked(recording, sorting, clean, (start_s, end_s, duration_s))
     bad = bad_channels(recording, bad_channel_ids)
     with tempfile.TemporaryDirectory(prefix="steadyspike-evaluation-") as folder:
         sources = check_models(named_models(model), recording, bad, Path(folder))
         cautions = tuple(cautions_of(sources, inputs))
         for caution in cautions:
-            warnings.warn(caution, ModelUseWarning, stacklevel=2)
-        run = Evaluation(inputs, sources, settings, node, bad, Path(folder), bool(progress_bar), cautions)
+            warnings.warn(caution, ModelUseWarning, stacklevel=3)
+        run = Evaluation(inputs, sources, settings, bad, Path(folder), bool(progress_bar), cautions)
         return run.run()
-
-
-def _at_least(name: str, value: Any, least: int) -> int:
-    if least == 0 and value == 0 and not isinstance(value, bool):
-        return 0
-    if checked_count(name, value) < least:
-        refuse(name, value, f"a whole number >= {least}")
-    return int(value)
-
-
-def _checked_classes(snr_classes: Any) -> tuple[float, float]:
-    try:
-        low, high = (checked_number("snr_classes", value) for value in snr_classes)
-    except (TypeError, ValueError):
-        low, high = 1.0, 0.0
-    if low > high:
-        refuse("snr_classes", snr_classes, "two numbers above 0, the second not below the first")
-    return low, high

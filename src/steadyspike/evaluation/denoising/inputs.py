@@ -3,28 +3,64 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
+
+from pydantic import model_validator
 
 from steadyspike.core.arguments import contact_positions, refuse
+from steadyspike.core.settings import Settings, parameter, parameter_of
 from steadyspike.core.stretches import Stretch, TimeRange, split_time
+from steadyspike.preprocessing.deepinterpolation import DeepInterpolateSettings
 
 DEFAULT_S, GAP_S = 60.0, 0.1
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Arguments of `evaluate_deepinterpolation`, checked."""
+class EvaluationSettings(Settings):
+    """Parameters of `evaluate_deepinterpolation`."""
 
-    ms_before: float
-    ms_after: float
-    radius_um: float
-    quiet_ms: float
-    spike_threshold: float
-    min_spikes: int
-    snr_classes: tuple[float, float]
-    num_noise_times: int
-    chunk_s: float
-    seed: int
+    part = "evaluate_deepinterpolation"
+
+    ms_before: float = parameter(1.0, "Extent of a waveform before its spike", unit="ms", gt=0)
+    ms_after: float = parameter(2.0, "Its extent from the spike on", unit="ms", gt=0)
+    radius_um: float = parameter(
+        100.0, "A waveform is measured on the channels within this distance of :math:`c^*`", unit="um", ge=0
+    )
+    quiet_ms: float = parameter(3.0, "Distance from spikes at which there is only noise", unit="ms", ge=0)
+    spike_threshold: float = parameter(2.0, "Where `clean` is within spikes, in units of noise", gt=0)
+    min_spikes: int = parameter(20, "Units with fewer spikes have NaN for all measures", ge=4)
+    snr_classes: tuple[float, float] = parameter(
+        (5.0, 10.0),
+        """Units are small below the first and large from the second, by ``|R(t*, c*)|`` over the noise of the
+        recording""",
+        gt=0,
+        type_doc="(float, float)",
+        allowed="two numbers above 0, the second not below the first",
+    )
+    num_noise_times: int = parameter(500, "Random times for each unit", ge=2)
+    device: str = parameter_of(DeepInterpolateSettings, "device")
+    precision: Literal["float32", "half"] = parameter_of(DeepInterpolateSettings, "precision")
+    memory_limit_mb: float | None = parameter_of(DeepInterpolateSettings, "memory_limit_mb")
+    num_threads: int = parameter_of(DeepInterpolateSettings, "num_threads")
+    chunk_s: float = parameter(
+        1.0,
+        "Traces are read in chunks of this length. It changes nothing but memory and time",
+        unit="s",
+        gt=0,
+    )
+    seed: int = parameter(0, "Of all random times", ge=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.snr_classes[0] > self.snr_classes[1]:
+            self.refuse("snr_classes", self.allowed("snr_classes"))
+        return self
+
+    @property
+    def node(self) -> dict[str, Any]:
+        """How `deepinterpolate` computes."""
+        return {
+            name: getattr(self, name) for name in ("device", "precision", "memory_limit_mb", "num_threads")
+        }
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,15 +26,7 @@ LINEAR_TAPS, LINEAR_ROWS, LINEAR_WINDOW = 10, 200_000, 256
 
 @dataclass(frozen=True, eq=False)
 class LinearFit:
-    """The ridge interpolator and what it was fitted on.
-
-    Parameters
-    ----------
-    folder : Path or None
-        Model folder; None: none could be fitted.
-    note : str
-        What a reader of the result has to know; may be empty.
-    """
+    """Model folder of the ridge interpolator (None: none could be fitted), and what readers of the result must know."""
 
     folder: Path | None
     note: str = ""
@@ -82,20 +74,9 @@ def _name_of(model: Any, number: int) -> str:
 
 
 def check_models(models: Mapping[str, Any], recording: Any, bad: np.ndarray, folder: Path) -> dict[str, Any]:
-    """Find the files of all models and refuse those that do not fit, before any data is read.
+    """Find the sources of `named_models` and refuse those that do not fit, before any data is read.
 
-    Parameters
-    ----------
-    models : mapping
-        As `named_models` returns them.
-    recording : BaseRecording
-    bad : ndarray of bool, shape (num_channels,)
-    folder : Path
-        Where models go that are in memory only.
-
-    Returns
-    -------
-    sources : dict of ModelSource
+    Models that are in memory only go to `folder`.
     """
     sources = {}
     for number, (name, model) in enumerate(models.items()):
@@ -136,23 +117,10 @@ def fit_linear(
     folder: Path,
     seed: int,
 ) -> LinearFit:
-    """Fit the ridge interpolator and save it as a model folder.
+    """Fit the ridge interpolator on some stretches of a recording, and save it in `folder`.
 
-    Parameters
-    ----------
-    recording : BaseRecording
-    stretches : sequence of Stretch
-        To fit it on.
-    omission : int
-        Hidden samples on each side.
-    taps : int
-        Samples seen on each side, 10 at most.
-    normalization : tuple of ndarray
-        Center and scale of each channel; channels without a scale are dead.
-    folder : Path
-        To save it in.
-    seed : int
-        Of the windows that are read.
+    It sees `taps` samples, 10 at most, beyond the `omission` hidden ones on each side. `normalization` is center and
+    scale of each channel; channels without a scale are dead.
     """
     from steadyspike.core.probe_layout import layout_of
     from steadyspike.library.models.deepinterpolation import config_of

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from steadyspike.core.aside import folder_aside, refuse_existing
+from steadyspike.core.plain import plain_json
 from steadyspike.evaluation.denoising.tables import (
     ERROR_COLUMNS,
     LOSS_COLUMNS,
@@ -114,7 +115,7 @@ class DenoisingEvaluation:
         return self.to_markdown()
 
     def to_markdown(self) -> str:
-        """Write the tables as Markdown; measures that nobody has are left out."""
+        """Write the tables as Markdown; measures that no method has are left out."""
         methods = list(self.summary["method"])
         rows = []
         for column in (*LOSS_COLUMNS, *ERROR_COLUMNS, "noise_reduction", "num_units", *MEDIANS):
@@ -222,16 +223,3 @@ def _shown(column: str, value: float) -> str:
     if "amplitude_bias" in column:
         return f"{100 * value:.1f} %"
     return f"{value:.4f}" if abs(value) < 1 else f"{value:.3f}"
-
-
-def plain_json(value: Any) -> Any:
-    """Make a value one that JSON can hold; what is not finite becomes null."""
-    if isinstance(value, Mapping):
-        return {str(name): plain_json(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_json(one) for one in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value if isinstance(value, str | int | float | bool | None) else str(value)

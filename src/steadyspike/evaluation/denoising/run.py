@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from steadyspike.core.arguments import contact_positions
 from steadyspike.core.normalization import measure_normalization
+from steadyspike.evaluation.denoising.chunks import Chunk, read_chunk
 from steadyspike.evaluation.denoising.errors import CleanErrors, TraceLosses
-from steadyspike.evaluation.denoising.inputs import Inputs, Settings
+from steadyspike.evaluation.denoising.inputs import EvaluationSettings, Inputs
 from steadyspike.evaluation.denoising.methods import CENTER, LINEAR, RAW, fit_linear, sides_of
 from steadyspike.evaluation.denoising.result import DenoisingEvaluation, Excerpt
 from steadyspike.evaluation.denoising.tables import size_table, summary_table, unit_table
@@ -35,27 +36,6 @@ NOISE_SAMPLES, LEAST_QUIET = 10_000, 100
 EXCERPT_MS = 25.0
 
 
-class Chunk(NamedTuple):
-    """Traces around samples `start` to `stop` of a segment, read from `low` on; `origin` is the segment's position."""
-
-    segment: int
-    start: int
-    stop: int
-    low: int
-    high: int
-    origin: int
-
-    @property
-    def core(self) -> slice:
-        """What is not margin."""
-        return slice(self.start - self.low, self.stop - self.low)
-
-    @property
-    def place(self) -> tuple[int, int, int]:
-        """Positions of the first sample, of the start and of the stop."""
-        return self.origin + self.low, self.origin + self.start, self.origin + self.stop
-
-
 @dataclass(eq=False)
 class Gathered:
     """What is gathered of one method."""
@@ -72,8 +52,7 @@ class Evaluation:
 
     inputs: Inputs
     sources: Mapping[str, Any]
-    settings: Settings
-    node: Mapping[str, Any]
+    settings: EvaluationSettings
     bad: np.ndarray
     folder: Path
     progress_bar: bool
@@ -146,12 +125,14 @@ class Evaluation:
                 recording,
                 linear.folder,
                 bad_channel_ids=bad_ids,
-                **{"center": center, "scale": scale, **self.node},
+                **{"center": center, "scale": scale, **self.settings.node},
             )
         # the notes of the evaluation tell it
         with warnings.catch_warnings(action="ignore", category=ModelUseWarning):
             for name, source in self.sources.items():
-                methods[name] = deepinterpolate(recording, source.saved, bad_channel_ids=bad_ids, **self.node)
+                methods[name] = deepinterpolate(
+                    recording, source.saved, bad_channel_ids=bad_ids, **self.settings.node
+                )
         return methods, notes
 
     def _units(self, rng: np.random.Generator) -> tuple[list[UnitEvents], list[np.ndarray]]:
@@ -243,17 +224,17 @@ class Evaluation:
         center, scale = self.normalization
         live = scale > 0
         noise = scale[live].astype("float32")
-        raw = self._read(methods[RAW], chunk, center)
+        raw = read_chunk(methods[RAW], chunk, center)
         wanted = raw[chunk.core, live] / noise
         clean = within = None
         if self.inputs.clean is not None:
-            clean = self._read(self.inputs.clean, chunk, self.clean_center)[chunk.core, live] / noise
+            clean = read_chunk(self.inputs.clean, chunk, self.clean_center)[chunk.core, live] / noise
             within = np.abs(clean) > self.settings.spike_threshold
             # what is no number in the recording is no method's error
             clean[~np.isfinite(wanted)] = np.nan
         for name, method in methods.items():
             part = gathered[name]
-            traces = raw if name == RAW else self._read(method, chunk, center)
+            traces = raw if name == RAW else read_chunk(method, chunk, center)
             got = traces[chunk.core, live] / noise
             if name != RAW:
                 part.losses.add(got - wanted)
@@ -262,18 +243,6 @@ class Evaluation:
             if part.units is not None and part.noise is not None:
                 part.noise.add(traces, *chunk.place)
                 part.units.add(np.where(np.isfinite(traces) & live, traces, 0), *chunk.place)
-
-    @staticmethod
-    def _read(recording: Any, chunk: Chunk, center: np.ndarray) -> np.ndarray:
-        """Traces less their center; zeros where there is no recording."""
-        if recording is None:
-            return np.zeros((chunk.high - chunk.low, center.size), "float32")
-        traces = recording.get_traces(chunk.segment, chunk.low, chunk.high)
-        # float32 holds all integers of 16 bits; others lose digits unless the center is taken off first
-        short = traces.dtype == "float32" or (traces.dtype.kind in "iu" and traces.dtype.itemsize <= 2)
-        return np.subtract(traces, center.astype("float32") if short else center).astype(
-            "float32", copy=False
-        )
 
     def _result(
         self,
@@ -382,10 +351,10 @@ class Evaluation:
         chunk = Chunk(segment, low, high, low, high, 0)
         center, scale = self.normalization
         traces = {
-            name: self._read(method, chunk, center) for name, method in methods.items() if method is not None
+            name: read_chunk(method, chunk, center) for name, method in methods.items() if method is not None
         }
         if self.inputs.clean is not None:
-            traces = {"clean": self._read(self.inputs.clean, chunk, self.clean_center), **traces}
+            traces = {"clean": read_chunk(self.inputs.clean, chunk, self.clean_center), **traces}
         return Excerpt(traces, segment, low / self.rate, self.rate, scale, channel)
 
     def _described(self, methods: Mapping[str, Any]) -> dict[str, Any]:
@@ -410,8 +379,7 @@ class Evaluation:
             "num_segments": len(self.lengths),
             "sorting": self.inputs.sorting is not None,
             "clean": self.inputs.clean is not None,
-            **asdict(self.settings),
-            **self.node,
+            **self.settings.values(),
             "bad_channel_ids": [str(one) for one in recording.channel_ids[self.bad]],
             "versions": versions(),
         }

@@ -50,25 +50,9 @@ class UnitEvents:
 def draw_noise_times(
     rng: np.random.Generator, spikes: np.ndarray, first: int, spans: np.ndarray, away: int, number: int
 ) -> np.ndarray:
-    """Draw times away from the spikes of a unit.
+    """Draw times from spans, sorted, at least `away` samples from the sorted spikes of a unit and not before `first`.
 
-    Parameters
-    ----------
-    rng : Generator
-    spikes : ndarray of int64, sorted
-        All spikes of the unit.
-    first : int
-        Earliest time.
-    spans : ndarray of int64, shape (num_spans, 2)
-        Starts and ends of what may be drawn from, in order.
-    away : int
-        Samples to the nearest spike, at least.
-    number : int
-        Of times, at most; fewer where the unit fires so often that 4 times as many draws do not hold them.
-
-    Returns
-    -------
-    times : ndarray of int64, sorted
+    At most `number`; fewer where the unit fires so often that 4 times as many draws do not hold them.
     """
     spans = np.maximum(spans, first)
     lengths = spans[:, 1] - spans[:, 0]
@@ -187,19 +171,10 @@ def _between(events: np.ndarray, start: int, stop: int) -> np.ndarray:
 
 
 def d_prime(spikes: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    r"""Difference of two means over the pooled standard deviation.
+    r"""Difference of two means over the pooled standard deviation, :math:`d' = (m_1 - m_0) / \sqrt{(v_1 + v_0) / 2}`.
 
-    .. math:: d' = (m_1 - m_0) / \sqrt{(v_1 + v_0) / 2}
-
-    Parameters
-    ----------
-    spikes, noise : ndarray of float64, shape (..., 3)
-        Number, sum and sum of squares of the scores.
-
-    Returns
-    -------
-    d_prime : ndarray of float64, shape (...)
-        NaN where there are fewer than 2 scores, or no score varies.
+    Of number, sum and sum of squares of the scores, shape (..., 3). NaN where there are fewer than 2 scores, or no
+    score varies.
     """
     means, variances = [], []
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -264,12 +239,7 @@ class NoiseSamples:
     def noise(self, quiet: np.ndarray, least: int) -> np.ndarray:
         """Robust standard deviation of each channel, 1.4826 times the median absolute deviation.
 
-        Parameters
-        ----------
-        quiet : ndarray of bool, shape (num_times, num_channels)
-            What counts.
-        least : int
-            NaN where fewer values count.
+        Of the values that are `quiet` (num_times, num_channels); NaN where fewer than `least` count.
         """
         from scipy.stats import median_abs_deviation
 
@@ -283,20 +253,7 @@ class NoiseSamples:
 
 
 def quiet_times(times: np.ndarray, units: Sequence[UnitEvents], away: int, num_channels: int) -> np.ndarray:
-    """Tell where no unit nearby fires.
-
-    Parameters
-    ----------
-    times : ndarray of int64, sorted
-    units : sequence of UnitEvents
-    away : int
-        Samples to the nearest spike of any unit that has the channel, at least.
-    num_channels : int
-
-    Returns
-    -------
-    quiet : ndarray of bool, shape (num_times, num_channels)
-    """
+    """Tell where no unit nearby fires, (num_times, num_channels): `away` samples or more from all that see it."""
     quiet = np.ones((times.size, num_channels), bool)
     for unit in units:
         near = distance_to_events(times, unit.spikes) < away

@@ -1,5 +1,9 @@
 """Figures of a motion correction or of denoising: each function returns a matplotlib figure."""
 
+import warnings
+from typing import Any
+
+from steadyspike.core.moved import LAST_RELEASE
 from steadyspike.evaluation.figures.denoising import (
     plot_denoised_templates,
     plot_denoised_traces,
@@ -7,7 +11,7 @@ from steadyspike.evaluation.figures.denoising import (
 )
 from steadyspike.evaluation.figures.drift_metrics import plot_drift_metrics
 from steadyspike.evaluation.figures.motion_comparison import plot_motion_comparison
-from steadyspike.evaluation.figures.motion_maps import plot_motion_map, plot_trust_map
+from steadyspike.evaluation.figures.motion_maps import plot_explained_map, plot_motion_map
 from steadyspike.evaluation.figures.overview import plot_overview
 from steadyspike.evaluation.figures.probe import plot_peaks_on_probe
 from steadyspike.evaluation.figures.raster import plot_raster
@@ -20,6 +24,7 @@ __all__ = [
     "plot_denoised_traces",
     "plot_denoising_evaluation",
     "plot_drift_metrics",
+    "plot_explained_map",
     "plot_motion_comparison",
     "plot_motion_map",
     "plot_motion_trust",
@@ -27,6 +32,14 @@ __all__ = [
     "plot_peaks_on_probe",
     "plot_raster",
     "plot_run_times",
-    "plot_trust_map",
     "save_figures",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Find the function by the name that it had in 0.1.0."""
+    if name != "plot_trust_map":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    text = f"plot_trust_map is now plot_explained_map; the old name works up to steadyspike {LAST_RELEASE}"
+    warnings.warn(text, DeprecationWarning, stacklevel=2)
+    return plot_explained_map

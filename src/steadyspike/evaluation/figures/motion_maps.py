@@ -1,4 +1,4 @@
-"""Maps of the estimated displacement, of its trust and of its error, over time and depth."""
+"""Maps of the estimated displacement, of what it explains and of its error, over time and depth."""
 
 from __future__ import annotations
 
@@ -54,15 +54,16 @@ def plot_motion_map(motion: Motion, *, truth: Motion | None = None, segment_inde
     return figure
 
 
-def plot_trust_map(motion: Motion, trust: np.ndarray, *, segment_index: int = 0) -> Figure:
-    """Draw how far each estimate can be trusted, over time and depth.
+def plot_explained_map(motion: Motion, explained: np.ndarray, *, segment_index: int = 0) -> Figure:
+    """Draw how much of the spikes each estimate explains, over time and depth.
 
     Parameters
     ----------
     motion : Motion
         The estimate; gives the bins.
-    trust : ndarray, shape (num_times, num_windows)
-        0 (a guess) to 1 (as sure as can be).
+    explained : ndarray, shape (num_times, num_windows)
+        ``extra["explained"]`` of an estimator: the generalized coefficient of determination (pseudo-R2) of the bin's
+        spikes, 0 to 1.
     segment_index : int, default: 0
         Which segment to draw.
 
@@ -73,9 +74,9 @@ def plot_trust_map(motion: Motion, trust: np.ndarray, *, segment_index: int = 0)
     with style.settings():
         figure = style.new_figure(6.3, 3.6)
         axes = figure.subplots()
-        image = draw_map(axes, motion, trust, 1.0, segment_index, colours="viridis", lowest=0.0)
-        axes.set_title("Trust in the estimated motion")
-        figure.colorbar(image, ax=axes, label="trust", pad=0.02)
+        image = draw_map(axes, motion, explained, 1.0, segment_index, colours="viridis", lowest=0.0)
+        axes.set_title("Spikes explained by the estimated motion")
+        figure.colorbar(image, ax=axes, label="explained (pseudo-R²)", pad=0.02)
     return figure
 
 
@@ -89,30 +90,7 @@ def draw_map(
     colours: str = style.MOTION_MAP,
     lowest: float | None = None,
 ) -> ScalarMappable:
-    """Draw `values` on the bins of a motion as a heat map.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-        Where to draw.
-    motion : Motion
-        Gives temporal and spatial bins.
-    values : ndarray, shape (num_times, num_windows)
-        What to draw.
-    limit : float
-        Value of the last colour.
-    segment_index : int, default: 0
-        Which segment's bins.
-    colours : str
-        Name of a matplotlib colour map.
-    lowest : float or None, default: None
-        Value of the first colour. None: minus `limit`.
-
-    Returns
-    -------
-    image : matplotlib.cm.ScalarMappable
-        For a colour bar.
-    """
+    """Draw values (num_times, num_windows) on the bins of a motion, from `lowest` (None: minus `limit`) to `limit`."""
     times, depths = motion.temporal_bins_s[segment_index], motion.spatial_bins_um
     image = axes.pcolormesh(
         _edges(times),

@@ -54,21 +54,7 @@ def plot_raster(motion_info: dict[str, Any], recording: BaseRecording, *, segmen
 def depths_before_after(
     motion_info: dict[str, Any], recording: BaseRecording, segment_index: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give the depths of one segment's peaks, in um, as seen and with the motion taken out.
-
-    Parameters
-    ----------
-    motion_info : dict
-        With "peaks", "peak_locations" and "motion".
-    recording : BaseRecording
-        The recording in which the peaks were found.
-    segment_index : int, default: 0
-        Which segment.
-
-    Returns
-    -------
-    before, after : ndarray, shape (num_peaks,)
-    """
+    """Give the depths of one segment's peaks, in um, as seen and with the motion taken out."""
     from spikeinterface.sortingcomponents.motion import correct_motion_on_peaks
 
     peaks, locations, motion = (motion_info[key] for key in ("peaks", "peak_locations", "motion"))
@@ -87,19 +73,7 @@ def draw_raster(
     depth_limits_um: tuple[float, float],
     size: float = 1.3,
 ) -> None:
-    """Scatter peaks over time and depth; darker is larger.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-        Where to draw.
-    times_s, depths_um, amplitudes : ndarray, shape (num_peaks,)
-        In s, um and any unit. At most `MAX_PEAKS` of them are drawn, evenly picked.
-    depth_limits_um : tuple of float
-        Range of the depth axis; peaks outside are left out.
-    size : float, default: 1.3
-        Area of a point, in square points.
-    """
+    """Scatter peaks over time (s) and depth (um), at most `MAX_PEAKS`, evenly picked; darker is larger."""
     inside = (depths_um >= depth_limits_um[0]) & (depths_um <= depth_limits_um[1])
     times_s, depths_um, sizes = times_s[inside], depths_um[inside], np.abs(amplitudes[inside])
     if sizes.size > MAX_PEAKS:
@@ -129,18 +103,9 @@ def draw_raster(
 def draw_displacement_lines(
     axes: Axes, motion: Motion, segment_index: int = 0, colour: str = style.STEADY
 ) -> None:
-    """Draw one line per spatial window, at the window's depth plus its displacement.
+    """Draw one line per spatial window, at the window's depth plus its displacement, on a raster.
 
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-        A raster; its depth limits say where to draw the lines of a rigid motion.
-    motion : Motion
-        The estimate.
-    segment_index : int, default: 0
-        Which segment.
-    colour : str
-        Of the lines.
+    The raster's depth limits say where to draw the lines of a rigid motion.
     """
     displacement = motion.displacement[segment_index]
     depths = motion.spatial_bins_um

@@ -35,15 +35,7 @@ def plot_run_times(times_s: Mapping[str, Mapping[str, float]]) -> Figure:
 
 
 def draw_run_times(axes: Axes, times_s: Mapping[str, Mapping[str, float]]) -> None:
-    """Draw the bars of `plot_run_times` on given axes; the first run is on top.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-        Where to draw.
-    times_s : mapping of str to mapping of str to float
-        For each run the seconds of each step.
-    """
+    """Draw the bars of `plot_run_times` on given axes; the first run is on top."""
     runs = list(times_s)[::-1]
     steps = list(dict.fromkeys(step for run in times_s.values() for step in run))
     starts = [0.0] * len(runs)

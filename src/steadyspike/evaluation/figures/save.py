@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from steadyspike.evaluation.figures.motion_maps import plot_motion_map, plot_trust_map
+from steadyspike.evaluation.figures.motion_maps import plot_explained_map, plot_motion_map
 from steadyspike.evaluation.figures.probe import plot_peaks_on_probe
 from steadyspike.evaluation.figures.raster import plot_raster
 from steadyspike.evaluation.figures.run_times import plot_run_times
@@ -27,7 +27,7 @@ def save_figures(
     recording: BaseRecording,
     folder: str | Path,
     *,
-    trust: np.ndarray | None = None,
+    explained: np.ndarray | None = None,
     verdict: MotionTrust | None = None,
 ) -> list[Path]:
     """Draw a correction and write it as PNG files.
@@ -40,17 +40,16 @@ def save_figures(
         The recording in which the peaks were found.
     folder : str or Path
         Where to write; made if it is not there.
-    trust : ndarray or None, default: None
-        Trust in the motion, 0 to 1, of the shape of its displacement; segments one after the other.
-
+    explained : ndarray or None, default: None
+        ``extra["explained"]`` of the estimator, of the shape of the displacement; segments one after the other.
     verdict : MotionTrust or None, default: None
         As `steadyspike.motion_trust` gives it.
 
     Returns
     -------
     files : list of Path
-        raster.png, motion_map.png, peaks_on_probe.png, run_times.png and, where known, trust.png and verdict.png; of
-        several segments one set each, as raster_segment0.png.
+        raster.png, motion_map.png, peaks_on_probe.png, run_times.png and, where known, explained.png and verdict.png;
+        of several segments one set each, as raster_segment0.png.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,9 +67,9 @@ def save_figures(
             "motion_map": plot_motion_map(motion, **which),
             "peaks_on_probe": plot_peaks_on_probe(motion_info, recording, **which),
         }
-        if trust is not None:
-            own_trust = trust[first : first + len(displacement)]
-            figures["trust"] = plot_trust_map(motion, own_trust, **which)
+        if explained is not None:
+            own = explained[first : first + len(displacement)]
+            figures["explained"] = plot_explained_map(motion, own, **which)
         first += len(displacement)
         files += [_save(figure, folder / f"{name}{suffix}.png") for name, figure in figures.items()]
     return files

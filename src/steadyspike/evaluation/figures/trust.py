@@ -34,7 +34,7 @@ def plot_motion_trust(trust: MotionTrust, motion: Motion | None = None, *, segme
     trust : MotionTrust
         Of `motion_trust`.
     motion : Motion or None, default: None
-        The motion that was judged: gives times and depths to the map of trust, and is drawn beside it. None: the map
+        The motion that was judged: gives times and depths to the map, and is drawn beside it. None: the map
         has numbers of bins on its axes.
     segment_index : int, default: 0
         Which segment's maps to draw.
@@ -84,8 +84,8 @@ def _draw_maps(figure: Any, trust: MotionTrust, motion: Motion | None, segment_i
         )
         image = draw_map(axes, motion, values, 1.0, segment_index, colours="viridis", lowest=0.0)
         style.quiet_second_axis(axes)
-    axes.set_title("Trust in it")
-    figure.colorbar(image, ax=axes, label="trust", location="bottom", shrink=0.8)
+    axes.set_title("Held-out spikes explained")
+    figure.colorbar(image, ax=axes, label="explained (pseudo-R²)", location="bottom", shrink=0.8)
 
 
 def draw_gains(axes: Axes, trust: MotionTrust) -> None:

@@ -51,13 +51,8 @@ class BandWeights(NamedTuple):
 def drop_small(weights, dropped_fraction=DROPPED_FRACTION) -> np.ndarray:
     """Set the smallest weights of each row to 0, in place, and return the weights.
 
-    Parameters
-    ----------
-    weights : array (num_targets, num_sources)
-        Finite weights.
-    dropped_fraction : float, default: 1e-6
-        The dropped weights of a row sum, in absolute value, to at most this fraction of 1 or of the row's
-        absolute sum, whichever is smaller.
+    Those that are dropped sum, in absolute value, to at most this fraction of 1 or of the row's absolute sum, whichever
+    is smaller.
     """
     magnitudes = np.abs(weights)
     ascending = np.sort(magnitudes, axis=1)
@@ -80,13 +75,7 @@ def narrow_order(positions) -> np.ndarray | None:
 
 
 def order_of_pattern(near) -> np.ndarray | None:
-    """Order of channels that brings those close together that are related; None if they are well ordered already.
-
-    Parameters
-    ----------
-    near : array of bool (num_channels, num_channels)
-        Which channels are related; symmetric.
-    """
+    """Order of channels that brings those together that are `near`; None if they are well ordered already."""
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import reverse_cuthill_mckee
 
@@ -99,18 +88,9 @@ def order_of_pattern(near) -> np.ndarray | None:
 
 
 def band_weights(weights, targets, order, dtype) -> BandWeights:
-    """Bring weights into blocks.
+    """Bring weights (num_targets, num_channels), whose rows belong to the channels `targets`, into blocks.
 
-    Parameters
-    ----------
-    weights : array (num_targets, num_channels)
-        With zeros where there is nothing to add.
-    targets : array of int (num_targets,)
-        Channel of each row.
-    order : array of int (num_channels,) or None
-        As returned by `narrow_order`.
-    dtype : dtype
-        float32 or float64.
+    `order` is that of `narrow_order`, `dtype` float32 or float64.
     """
     lanes = num_lanes(dtype)
     row_order = np.arange(len(targets)) if order is None else np.argsort(np.argsort(order)[targets])

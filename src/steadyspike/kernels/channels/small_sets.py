@@ -27,17 +27,9 @@ BLOCK = 64
 
 @functools.cache
 def median_network(size):
-    """Comparators that bring the middle one or two of `size` values to their sorted places.
+    """Comparators that bring the middle one or two of `size` values to their sorted places, (num_comparators, 2).
 
-    Parameters
-    ----------
-    size : int
-        Number of values, at least 1.
-
-    Returns
-    -------
-    comparators : array of int64, (num_comparators, 2)
-        In order: the smaller of the values at two places goes to the first, the larger to the second.
+    In order: the smaller of the values at two places goes to the first, the larger to the second.
     """
     needed = {(size - 1) // 2, size // 2}
     kept = []

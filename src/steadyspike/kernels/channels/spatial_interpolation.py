@@ -32,36 +32,15 @@ NUGGET = 1e-6
 
 
 def bin_edges(centers) -> np.ndarray:
-    """Edges of time bins: halfway between neighbouring centers, and the first and last center themselves.
-
-    Parameters
-    ----------
-    centers : array (num_bins,)
-        Increasing times in s.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64, shape (num_bins + 1,).
-    """
+    """Edges of time bins: halfway between neighbouring centers, and the first and last center themselves."""
     centers = np.asarray(centers, dtype="float64")
     return np.concatenate([centers[:1], 0.5 * (centers[1:] + centers[:-1]), centers[-1:]])
 
 
 def bin_runs(times, edges) -> list[tuple[int, int, int]]:
-    """Find the runs of samples that fall into one time bin.
+    """Find the runs of samples, (start, end, bin) in their order, that fall into one time bin.
 
-    Parameters
-    ----------
-    times : array (num_samples,)
-        Sample times in s.
-    edges : array (num_bins + 1,)
-        Bin `b` holds `edges[b] <= time < edges[b + 1]`; times outside belong to the first or last bin.
-
-    Returns
-    -------
-    list of (start, end, bin)
-        In order of samples; empty without samples.
+    Bin `b` holds `edges[b] <= time < edges[b + 1]`; times outside belong to the first or last bin.
     """
     if len(times) == 0:
         return []
@@ -87,11 +66,6 @@ def suitable_sigma(positions) -> float:
 
     Of lengths from 15 to 120 um these lose least of the footprint of a monopolar source moved by up to 15 um
     (`waveform_loss`): 0.07 % of the energy on Neuropixels 2.0, 0.6 % on 1.0, 2.3 % on contacts 50 um apart.
-
-    Parameters
-    ----------
-    positions : array (num_channels, num_dimensions)
-        In um.
     """
     if len(positions) < 2:
         return 20.0
@@ -99,17 +73,7 @@ def suitable_sigma(positions) -> float:
 
 
 def distance_to_nearest(positions: np.ndarray) -> np.ndarray:
-    """Distance of each position to its nearest neighbour; infinite for one alone.
-
-    Parameters
-    ----------
-    positions : ndarray of float64, shape (num_positions, num_dimensions)
-        In um.
-
-    Returns
-    -------
-    distances : ndarray of float64, shape (num_positions,)
-    """
+    """Distance of each position, (num_positions, num_dimensions), to its nearest neighbour; infinite for one alone."""
     from scipy.spatial import KDTree
 
     return KDTree(positions).query(positions, k=2)[0][:, 1]
@@ -123,21 +87,10 @@ def distances_between(positions, other_positions) -> np.ndarray:
 
 
 def covariance(positions, other_positions, sigma_um, p) -> np.ndarray:
-    """Covariance of the traces at two sets of positions, `exp(-(distance / sigma_um) ** p)`.
+    """Covariance of the traces at two sets of positions (number, num_dimensions), `exp(-(distance / sigma_um) ** p)`.
 
-    Parameters
-    ----------
-    positions, other_positions : array (num_positions, num_dimensions)
-        In um.
-    sigma_um : float or sequence of float
-        Length scale. With one value per dimension: `exp(-sum_d (|difference_d| / sigma_um[d]) ** p)`.
-    p : float
-        Exponent: 1 exponential, 2 Gaussian.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (num_positions, num_other_positions).
+    With one length scale per dimension: `exp(-sum_d (|difference_d| / sigma_um[d]) ** p)`. The exponent 1 is
+    exponential, 2 Gaussian.
     """
     if np.isscalar(sigma_um):
         return np.exp(-((distances_between(positions, other_positions) / sigma_um) ** p))

@@ -28,18 +28,7 @@ RADIUS_UM = 100.0
 def footprints(contacts_um, sources_um, distances_um):
     r"""Amplitudes of monopolar sources at the contacts, :math:`1 / \sqrt{|c - s|^2 + h^2}`.
 
-    Parameters
-    ----------
-    contacts_um : ndarray, shape (num_contacts, 2)
-        In um.
-    sources_um : ndarray, shape (num_sources, 2)
-        Sources, projected on the plane of the contacts, in um.
-    distances_um : ndarray, shape (num_sources,)
-        Distance of each source from that plane in um, above 0.
-
-    Returns
-    -------
-    amplitudes : ndarray of float64, shape (num_sources, num_contacts)
+    Contacts and sources (on the plane of the contacts) are of shape (number, 2), distances h above 0, all in um.
     """
     squared = np.square(sources_um[:, None, :] - contacts_um[None, :, :]).sum(axis=2)
     return 1.0 / np.sqrt(squared + np.square(distances_um)[:, None])
@@ -55,17 +44,7 @@ def middle_contacts(contacts_um, dim):
 def typical_sources(contacts_um, dim):
     """Sources over the probe: a grid of depths, the columns of contacts, and several distances.
 
-    Parameters
-    ----------
-    contacts_um : ndarray, shape (num_contacts, 2)
-        In um.
-    dim : int
-        The dimension of the motion.
-
-    Returns
-    -------
-    sources_um : ndarray of float64, shape (num_sources, 2)
-    distances_um : ndarray of float64, shape (num_sources,)
+    Returns places on the plane of the contacts, (num_sources, 2), and distances from it, (num_sources,), in um.
     """
     depths = contacts_um[:, dim]
     margin = min(MARGIN_UM, 0.25 * np.ptp(depths))

@@ -26,20 +26,9 @@ _kept = threading.local()
 
 
 def scratch(size, dtype):
-    """Uninitialised memory that belongs to the calling thread until it asks for memory again.
+    """Uninitialised memory, of `size` values, that belongs to the calling thread until it asks for memory again.
 
     Up to `MOST_KEPT_BYTES` are kept for the next call.
-
-    Parameters
-    ----------
-    size : int
-        Number of values.
-    dtype : dtype or str
-        Their type.
-
-    Returns
-    -------
-    memory : array, (size,)
     """
     dtype = np.dtype(dtype)
     num_bytes = size * dtype.itemsize
@@ -93,16 +82,7 @@ class _Lent:
 def result(shape, dtype):
     """Give an uninitialised array to be returned, in the memory of an earlier one that is no longer referenced.
 
-    Parameters
-    ----------
-    shape : tuple of int
-    dtype : dtype or str
-        A type of numbers.
-
-    Returns
-    -------
-    array : array
-        C-contiguous and writeable. It does not own its memory, which is kept when the last view of it is gone.
+    It is C-contiguous and writeable, and does not own its memory, which is kept when the last view of it is gone.
     """
     num_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if not FEWEST_KEPT_BYTES <= num_bytes <= MOST_KEPT_BYTES:

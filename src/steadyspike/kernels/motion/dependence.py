@@ -129,20 +129,7 @@ def p_value(statistics) -> float:
 
 
 def nearest_neighbours(points, rng) -> np.ndarray:
-    """Index of the nearest other point of each point; among equally near ones a random one.
-
-    Parameters
-    ----------
-    points : array (num_points, num_dimensions)
-        Finite; at least 2.
-    rng : numpy.random.Generator
-        Picks among equally near ones.
-
-    Returns
-    -------
-    numpy.ndarray
-        int64, shape (num_points,).
-    """
+    """Index of the nearest other one of at least two points, (num_points, num_dimensions); of equally near ones any."""
     from scipy.spatial import cKDTree
 
     places, place, counts = np.unique(points, axis=0, return_inverse=True, return_counts=True)

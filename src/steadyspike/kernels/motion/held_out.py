@@ -106,20 +106,7 @@ def information(gains, shift_um):
 def sums_by_knot(values, time_bins, lower, upper_weight, shape):
     """Sum values of spikes over time bins and knots, each shared between the two knots around it.
 
-    Parameters
-    ----------
-    values : ndarray of float, shape (num_spikes,)
-        What to sum.
-    time_bins, lower : ndarray of int, shape (num_spikes,)
-        Time bin, and knot below each spike (see `template_registration.knot_weights`).
-    upper_weight : ndarray of float, shape (num_spikes,)
-        Weight of the knot above.
-    shape : tuple of int
-        ``(num_times, num_knots)``.
-
-    Returns
-    -------
-    sums : ndarray of float64, shape (num_times, num_knots)
+    `lower` and `upper_weight` are those of `template_registration.knot_weights`; `shape` is (num_times, num_knots).
     """
     num_times, num_knots = shape
     upper = np.minimum(lower + 1, num_knots - 1)
@@ -171,22 +158,8 @@ def fitted_parameters(displacement, precision):
 def error_over_time(values, blocks, num_blocks):
     """Standard error of a sum of values of spikes, from how much successive blocks of time differ.
 
-    A drift that comes and goes makes a gain that comes and goes; differences of neighbouring blocks leave that out
-    and keep what is chance.
-
-    Parameters
-    ----------
-    values : ndarray of float, shape (num_spikes,)
-        What is summed.
-    blocks : ndarray of int, shape (num_spikes,)
-        Block of each spike, in order of time.
-    num_blocks : int
-        Number of blocks.
-
-    Returns
-    -------
-    error : float
-        0 with fewer than two blocks.
+    A drift that comes and goes makes a gain that comes and goes; differences of neighbouring blocks leave that out and
+    keep what is chance. `blocks` numbers the block of each spike; 0 with fewer than two blocks.
     """
     sums = np.bincount(blocks, weights=values, minlength=num_blocks)
     return float(np.sqrt(0.5 * num_blocks * np.square(np.diff(sums)).mean())) if num_blocks > 1 else 0.0
@@ -195,18 +168,8 @@ def error_over_time(values, blocks, num_blocks):
 def error_over_groups(values, groups):
     """Standard error of a sum of values of spikes that come in groups, such as the spikes of one unit.
 
-    Parameters
-    ----------
-    values : ndarray of float, shape (num_spikes,)
-        What is summed.
-    groups : ndarray of int, shape (num_spikes,)
-        Group of each spike, from 0.
-
-    Returns
-    -------
-    error : float
-        Square root of the summed squares of how far each group's sum is from what its number of spikes would give;
-        infinite with fewer than two groups.
+    Square root of the summed squares of how far each group's sum is from what its number of spikes would give; infinite
+    with fewer than two groups.
     """
     counts = np.bincount(groups)
     present = counts > 0

@@ -95,28 +95,11 @@ def align_outwards(
 ):
     """Align each time bin of a segment to those between it and the middle, one after the other.
 
-    Parameters
-    ----------
-    first_spikes : ndarray of int64, shape (num_times + 1,)
-        First spike of each time bin, and the number of all.
-    positions : ndarray of float64, shape (num_spikes,)
-        Depths in steps of the template's grid.
-    marks : ndarray of int32, shape (num_spikes,)
-        Mark of each spike.
-    num_marks, num_points : int
-        Size of the template.
-    reach : int
-        Farthest that a time bin is moved against its neighbour, in steps.
-    kernel : ndarray of float64, shape (odd,)
-        Smoothing of the template over depth, of sum 1.
-    start, stop : int
-        First time bin of the segment, and the one after its last.
-    memory : float
-        Time bins after which the template has forgotten all but 1/e.
-    outliers : float
-        Share of the template that is spread evenly, so that a spike far from all others pulls little.
-    displacement : ndarray of float64, shape (num_times,)
-        Filled between `start` and `stop`, in steps; 0 in the middle. A time bin without spikes takes its neighbour's.
+    Spikes, in the order of time, have `positions` in steps of the template's grid (num_marks, num_points) and `marks`;
+    `first_spikes` (num_times + 1,) are the first of each time bin. A time bin is moved by at most `reach` steps against
+    its neighbour; the template, smoothed by `kernel` over depth, forgets all but 1/e in `memory` time bins; the share
+    `outliers` of it is spread evenly, so that a spike far from all others pulls little. `displacement` (num_times,) is
+    filled between `start` and `stop`, in steps; 0 in the middle. A time bin without spikes takes its neighbour's.
     """
     middle = (start + stop) // 2
     curve = np.zeros(2 * reach + 1)
@@ -252,20 +235,9 @@ def register_to_template(spikes, knots_um, windows, depth_range_um, segment_edge
 
     Parameters
     ----------
-    spikes : registration.Spikes
-        The spikes.
-    knots_um : ndarray of float64, shape (num_windows,)
-        Centers of the windows.
-    windows : ndarray of float64, shape (num_windows, num_windows)
-        Weight of each center in each window.
-    depth_range_um : tuple of float
-        Lowest and highest depth of the spikes that are used.
     segment_edges : ndarray of int64, shape (num_segments + 1,)
         First time bin of each segment, and the end of the last. Each segment has its own template.
-    settings : TemplateSettings
-        The settings.
-    progress : callable
-        ``progress(iterable, label)``.
+    spikes, knots_um, windows, depth_range_um, settings, progress : see `steadyspike.kernels.motion`
 
     Returns
     -------

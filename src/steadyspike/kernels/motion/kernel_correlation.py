@@ -37,20 +37,15 @@ def add_differences(
 
     Parameters
     ----------
-    depths_um : ndarray of float32, shape (num_spikes,)
-        Depths, increasing in each cloud.
-    features : ndarray of float32, shape (num_spikes, num_features)
-        Features, scaled so that their kernel has a standard deviation of one.
-    lower, upper_weight : ndarray, shape (num_spikes,)
-        Knots around each spike (see `template_registration.knot_weights`).
+    depths_um, features, lower, upper_weight : ndarray, shape (num_spikes,), features (num_spikes, num_features)
+        Depths, increasing in each cloud; features, in units of their kernel's standard deviation; and the knots around
+        each spike (see `template_registration.knot_weights`).
     first_spikes : ndarray of int64, shape (num_clouds + 1,)
         First spike of each cloud.
     first, second : int
         The two clouds.
-    limit_um : float
-        Larger differences are not looked at.
-    step_um : float
-        Step of the grid of differences.
+    limit_um, step_um : float
+        Larger differences are not looked at; step of their grid.
     differences : ndarray of float32, shape (num_knots, 2 * reach + 1)
         Set: what the pairs of each knot add up to, for the differences ``-reach ... reach`` in steps, second minus
         first. Each pair is shared between its two nearest differences and the knots of its first spike; `limit_um` is
@@ -99,23 +94,9 @@ def _moments(values, place, sigma):
 def best_place(values, sigma, low, high, kernel, stride):
     """Place and height of the largest Gaussian-smoothed value: on a coarse grid, then by Newton's method.
 
-    Parameters
-    ----------
-    values : ndarray of float, shape (num_places,)
-        At least 0.
-    sigma : float
-        Standard deviation of the Gaussian.
-    low, high : int
-        First and last place that is allowed.
-    kernel : ndarray of float32, shape (odd,)
-        The Gaussian on whole places, of height 1.
-    stride : int
-        Step of the coarse grid, at most `sigma`.
-
-    Returns
-    -------
-    place, height : float
-        Of equal ones, the most central; the center and 0 where there are no values.
+    `values` are at least 0, `kernel` is the Gaussian of standard deviation `sigma` on whole places, of height 1, and
+    `stride`, the step of the coarse grid, at most `sigma`. Only places from `low` to `high` are allowed; of equal ones
+    the most central is taken, and the center with a height of 0 where there are no values.
     """
     half = kernel.size // 2
     center = values.size // 2

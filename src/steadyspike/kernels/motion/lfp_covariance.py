@@ -38,14 +38,8 @@ LEAST_ROWS = 4
 class TissueModel:
     """Covariance of the potential between depths of the tissue, in few factors.
 
-    Parameters
-    ----------
-    depths_um : ndarray of float64, shape (num_depths,)
-        Increasing.
-    factors : ndarray of float64, shape (num_depths, rank)
-        The covariance is their product with their transpose.
-    noise : float
-        Variance of the noise on each contact, larger than 0.
+    The covariance of the increasing `depths_um` is the product of `factors` (num_depths, rank) with their transpose;
+    `noise` is the variance of the noise on each contact, larger than 0.
     """
 
     depths_um: np.ndarray
@@ -56,23 +50,9 @@ class TissueModel:
 def tissue_covariance(profiles, displacement, knots_um, bins):
     """Covariance between depths after a displacement is taken out.
 
-    Parameters
-    ----------
-    profiles : lfp_registration.Profiles
-        Profiles of all time bins.
-    displacement : ndarray of float64, shape (num_bins, num_knots)
-        In um, of each time bin that is taken.
-    knots_um : ndarray of float64, shape (num_knots,)
-        Depths between which it is linear.
-    bins : ndarray of int64, shape (num_bins,)
-        Time bins to take.
-
-    Returns
-    -------
-    covariance : ndarray of float64, shape (num_rows, num_rows)
-        Mean of products over the time bins in which both depths are seen.
-    seen : ndarray of float64, shape (num_rows,)
-        Share of the time bins in which each depth is seen.
+    `displacement` (num_bins, num_knots) is that of the time bins `bins`, linear between the knots. Returns the mean of
+    products over the time bins in which both depths are seen, (num_rows, num_rows), and the share of the time bins in
+    which each depth is seen.
     """
     num_rows = profiles.coefficients.shape[1]
     products, counts = np.zeros((num_rows, num_rows)), np.zeros((num_rows, num_rows))
@@ -106,18 +86,8 @@ def _moved(profiles, displacement, knots_um, bins):
 def tissue_model(covariance, depths_um):
     """Split a covariance into few factors and noise.
 
-    Parameters
-    ----------
-    covariance : ndarray of float64, shape (num_depths, num_depths)
-        Symmetric.
-    depths_um : ndarray of float64, shape (num_depths,)
-        Its depths.
-
-    Returns
-    -------
-    TissueModel
-        The noise is the median eigenvalue (more where that is next to nothing); eigenvalues clearly above it make
-        the factors.
+    The noise is the median eigenvalue (more where that is next to nothing); eigenvalues clearly above it make the
+    factors.
     """
     values, vectors = np.linalg.eigh(covariance)
     noise = max(float(np.median(values)), NOISE_FLOOR * float(values[-1]), 1e-12)
@@ -182,19 +152,10 @@ def log_likelihood_curves(values, depths_um, model, shifts_um):
 
 
 def curve_maxima(curves, shifts_um):
-    """Place of the maximum of each curve, by a parabola, and the curvature there.
+    """Place of the maximum of each curve over evenly spaced shifts, by a parabola, and the curvature there.
 
-    Parameters
-    ----------
-    curves : ndarray of float, shape (num_times, num_shifts)
-        Log-likelihoods.
-    shifts_um : ndarray of float64, shape (num_shifts,)
-        Evenly spaced.
-
-    Returns
-    -------
-    best_um, precision : ndarray of float64, shape (num_times,)
-        The precision, in 1/um^2, is 0 where the maximum is at an end, or the curve is flat.
+    Curves are log-likelihoods, (num_times, num_shifts). The curvature is a precision, in 1/um^2; 0 where the maximum is
+    at an end, or the curve is flat.
     """
     step_um = shifts_um[1] - shifts_um[0]
     best = curves.argmax(axis=1)
@@ -213,22 +174,13 @@ def refine_displacement(profiles, knots_um, windows_of, starts, segment_edges, b
 
     Parameters
     ----------
-    profiles : lfp_registration.Profiles
-        Profiles of all time bins.
-    knots_um : ndarray of float64, shape (num_windows,)
-        Centers of the windows; the displacement is linear in between.
-    windows_of : callable
-        ``windows_of(depths_um)`` gives the weight of each depth in each window, shape (num_windows, num_depths).
     starts : list of ndarray of float64, shape (num_times, num_windows)
         Where to start, in um. After the first round the likeliest is kept, in each segment.
-    segment_edges : ndarray of int64, shape (num_segments + 1,)
-        First time bin of each segment, and the end of the last.
     bin_s : float
         Duration of a time bin.
     num_rounds : int
         Number of rounds; 0 returns the first start.
-    progress : callable
-        ``progress(iterable, label)``.
+    profiles, knots_um, windows_of, segment_edges, progress : see `steadyspike.kernels.motion`
 
     Returns
     -------
@@ -317,16 +269,11 @@ def segment_offsets(profiles, displacement, knots_um, segment_edges, max_displac
 
     Parameters
     ----------
-    profiles : lfp_registration.Profiles
-        Profiles of all time bins, each depth on its own scale.
     displacement : ndarray of float64, shape (num_times, num_windows)
         In um, known within each segment.
-    knots_um : ndarray of float64, shape (num_windows,)
-        Depths between which it is linear.
-    segment_edges : ndarray of int64, shape (num_segments + 1,)
-        First time bin of each segment, and the end of the last.
     max_displacement_um : float
         Largest displacement between two segments.
+    profiles, knots_um, segment_edges : see `steadyspike.kernels.motion`
 
     Returns
     -------
@@ -357,21 +304,10 @@ def segment_offsets(profiles, displacement, knots_um, segment_edges, max_displac
 
 
 def covariance_shift(first, second, reach):
-    """Shift along the diagonal at which two covariances correlate best.
+    """Shift along the diagonal at which two covariances (num_rows, num_rows) correlate best, and the correlation there.
 
-    Parameters
-    ----------
-    first, second : ndarray of float64, shape (num_rows, num_rows)
-        Covariances.
-    reach : float
-        Largest shift, in rows. At least half of the rows overlap.
-
-    Returns
-    -------
-    shift : float
-        How many rows `second` lies beyond `first`, by a parabola.
-    correlation : float
-        There; 0 where one of them is empty.
+    At most `reach` rows, so that half of the rows overlap; by a parabola. A correlation of 0 where one of them is
+    empty.
     """
     num_rows = first.shape[0]
     limit = int(min(reach, num_rows // 2))

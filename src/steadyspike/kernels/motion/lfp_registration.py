@@ -62,12 +62,8 @@ class LfpSettings:
 class Profiles:
     """Depth profiles as cubic splines.
 
-    Parameters
-    ----------
-    coefficients : ndarray of float32, shape (num_times, num_rows)
-        Of the cubic B-splines on an even grid of depths, as `scipy.ndimage.spline_filter1d` gives them.
-    first_um, pitch_um : float
-        First depth of that grid, and its step.
+    `coefficients` (num_times, num_rows) are those of the cubic B-splines on an even grid of depths from `first_um` in
+    steps of `pitch_um`, as `scipy.ndimage.spline_filter1d` gives them.
     """
 
     coefficients: np.ndarray
@@ -81,19 +77,10 @@ class Profiles:
 
 
 def make_profiles(values, depths_um):
-    """Splines of profiles that are known at some depths.
+    """Splines of profiles (num_times, num_rows), finite and known at increasing depths.
 
-    Parameters
-    ----------
-    values : ndarray of float32, shape (num_times, num_rows)
-        Finite; overwritten where the depths are even already.
-    depths_um : ndarray of float64, shape (num_rows,)
-        Increasing.
-
-    Returns
-    -------
-    Profiles
-        On the same depths where they are even, else on an even grid of their median step, linear in between.
+    On the same depths where they are even, and then in the same memory, else on an even grid of their median step,
+    linear in between.
     """
     from scipy.ndimage import spline_filter1d
 
@@ -163,14 +150,8 @@ def move_back(coefficients, first_um, pitch_um, displacement, knots_um, grid_um,
 class PairRegistration:
     """What pairs of profiles tell, all but the lags of shape (..., num_times, num_windows).
 
-    Parameters
-    ----------
-    displacement : ndarray of float64
-        In um; with a mean of zero in every segment.
-    moved_by : ndarray of float64
-        Displacement that was taken out of the profiles for the last round.
-    lags, shifts, correlations : ndarray
-        The last round's pairs: shifts in um, what `moved_by` leaves.
+    The displacement (um) has a mean of zero in every segment. Lags, shifts (um) and correlations are those of the last
+    round's pairs, whose profiles `moved_by` was taken out of.
     """
 
     displacement: np.ndarray
@@ -187,16 +168,7 @@ def register_profiles(profiles, knots_um, windows_of, segment_edges, settings, p
     ----------
     profiles : Profiles
         Profiles of all time bins; all zero where a time bin is to be left out.
-    knots_um : ndarray of float64, shape (num_windows,)
-        Centers of the windows.
-    windows_of : callable
-        ``windows_of(depths_um)`` gives the weight of each depth in each window, shape (num_windows, num_depths).
-    segment_edges : ndarray of int64, shape (num_segments + 1,)
-        First time bin of each segment, and the end of the last.
-    settings : LfpSettings
-        The settings.
-    progress : callable
-        ``progress(iterable, label)``.
+    knots_um, windows_of, segment_edges, settings, progress : see `steadyspike.kernels.motion`
 
     Returns
     -------
@@ -276,8 +248,8 @@ def _pairs(
     return shifts, correlations
 
 
-def trust_and_precision(pairs, displacement, segment_edges, settings):
-    """Trust in each time bin and window, and the precision of its displacement, from its pairs.
+def explained_and_precision(pairs, displacement, segment_edges, settings):
+    """What motion explains in each time bin and window, and the precision of its displacement, from its pairs.
 
     Parameters
     ----------
@@ -285,14 +257,11 @@ def trust_and_precision(pairs, displacement, segment_edges, settings):
         The pairs.
     displacement : ndarray of float64, shape (num_times, num_windows)
         The estimate in um, perhaps another than that of the pairs.
-    segment_edges : ndarray of int64, shape (num_segments + 1,)
-        First time bin of each segment, and the end of the last.
-    settings : LfpSettings
-        The settings.
+    segment_edges, settings : see `steadyspike.kernels.motion`
 
     Returns
     -------
-    trust : ndarray of float64, shape (num_times, num_windows)
+    explained : ndarray of float64, shape (num_times, num_windows)
         Mean over the pairs of a time bin of the squared correlation, counted less where the pair's shift disagrees
         with the estimate (by much more than most do).
     precision : ndarray of float64, shape (num_times, num_windows)

@@ -33,13 +33,7 @@ UNMEASURED = 1e-6
 
 
 class ModeBank:
-    """Scalar filters of every mode with a grid of fadings, steps and noise, weighed by how well they predict.
-
-    Parameters
-    ----------
-    num_modes : int
-        Number of modes.
-    """
+    """Scalar filters of every mode with a grid of fadings, steps and noise, weighed by how well they predict."""
 
     def __init__(self, num_modes):
         self.fading, self.step_um, self.noise = np.array(list(product(FADINGS, STEPS_UM, NOISE_FACTORS))).T
@@ -91,12 +85,7 @@ class ModeBank:
 
 
 def polynomial_modes(num_knots):
-    """Orthogonal polynomials over the knots, at most `NUM_MODES`, each with a mean square of 1.
-
-    Returns
-    -------
-    modes : ndarray of float64, shape (num_knots, num_modes)
-    """
+    """Orthogonal polynomials over the knots, at most `NUM_MODES`, each with a mean square of 1; (num_knots, modes)."""
     num_modes = min(num_knots, NUM_MODES)
     places = np.linspace(-1.0, 1.0, num_knots) if num_knots > 1 else np.zeros(1)
     orthogonal, triangle = np.linalg.qr(np.vander(places, num_modes, increasing=True))
@@ -104,13 +93,7 @@ def polynomial_modes(num_knots):
 
 
 class MotionFilter:
-    """Displacement and velocity at the knots, with their covariance.
-
-    Parameters
-    ----------
-    num_knots : int
-        Number of knots, at least 1.
-    """
+    """Displacement and velocity at the knots, at least 1, with their covariance."""
 
     # what a saved filter consists of
     STATE = ("position", "velocity", "covariance")
@@ -171,17 +154,9 @@ class MotionFilter:
         self.bank.predict()
 
     def innovation(self, target, precision):
-        """What the measurements say beyond the prediction, by modes.
+        """What measurements at the knots (um), with precisions (1/um^2, 0: none), say beyond the prediction, by modes.
 
-        Parameters
-        ----------
-        target, precision : ndarray of float64, shape (num_knots,)
-            Measured displacement (um) and its precision (1/um^2), 0 where nothing was measured.
-
-        Returns
-        -------
-        innovation, variance : ndarray of float64, shape (num_modes,)
-            Weighted least squares of the modes, in um, and the variance from the measurements' noise alone.
+        Returns the weighted least squares of the modes, in um, and the variance from the measurements' noise alone.
         """
         weighted = self.modes * precision[:, None]
         normal = weighted.T @ self.modes + UNMEASURED * np.eye(self.modes.shape[1])

@@ -49,17 +49,9 @@ SMOOTH_SHARE = 2.0
 class OnlineSettings:
     """Numbers that steer `OnlineRegistration`; lengths in um, times in time bins.
 
-    Parameters
-    ----------
-    warmup_bins : int
-        Time bins that are registered together at the start, at least 2.
-    half_life_bins : float
-        Time bins with spikes after which a spike counts half in the template.
-    max_segment_displacement_um : float
-        Largest displacement between two segments.
-    warmup : RegistrationSettings
-        How the first bins are registered; the template is laid out as there, and `max_displacement_um` is the farthest
-        jump that is looked for.
+    `warmup_bins`, at least 2, are registered together at the start, as `warmup` says; the template is laid out as
+    there, and its `max_displacement_um` is the farthest jump that is looked for. A spike counts half in the template
+    after `half_life_bins` with spikes. `max_segment_displacement_um` is the largest displacement between two segments.
     """
 
     warmup_bins: int = 60
@@ -77,16 +69,13 @@ class OnlineRegistration:
 
     Parameters
     ----------
-    knots_um : ndarray of float64, shape (num_knots,)
-        Depths at which the displacement is estimated; it is linear in between.
     depths_um : ndarray of float64, shape (num_depths,)
         Centers of depth bins, `settings.warmup.bin_um` apart, that cover the probe.
     windows : ndarray of float64, shape (num_knots, num_depths)
         Weight of each depth bin in each knot's window, for the warm-up.
-    settings : OnlineSettings
-        The settings.
     num_groups : int, default: 1
         Number of groups of spikes (see `registration.Spikes`).
+    knots_um, settings : see `steadyspike.kernels.motion`
     """
 
     def __init__(self, knots_um, depths_um, windows, settings, num_groups=1):
@@ -106,22 +95,10 @@ class OnlineRegistration:
         self.waiting: list[Spikes] | None = []
 
     def update(self, depths_um, amplitudes, groups=None):
-        """Register the spikes of the next time bin.
+        """Register the spikes of the next time bin, of any number; without groups, all are in group 0.
 
-        Parameters
-        ----------
-        depths_um : ndarray of float32, shape (num_spikes,)
-            Depth of each spike in um, finite; any number of spikes, 0 too.
-        amplitudes : ndarray of float32, shape (num_spikes,)
-            Amplitude of each spike.
-        groups : ndarray of int32 or None
-            Group of each spike; None: all in group 0.
-
-        Returns
-        -------
-        registration : Registration
-            Displacement, standard deviation and trust of shape (num_bins, num_knots) of the bins that are now known:
-            none in warm-up, all of it when it ends, and then one.
+        Returns a `Registration` of shape (num_bins, num_knots) of the bins that are now known: none in warm-up, all of
+        it when it ends, and then one.
         """
         spikes = self._one_bin(depths_um, amplitudes, groups)
         if self.waiting is None:
@@ -248,7 +225,7 @@ class OnlineRegistration:
             _silent,
         )
         wide = np.arange(num_bins) // width
-        return Registration(found.displacement[wide], found.deviation_um[wide], found.trust[wide])
+        return Registration(found.displacement[wide], found.deviation_um[wide], found.explained[wide])
 
     def _find_segment(self, bins):
         """Place the filter where the first time bins of a segment, taken as one, fit the template."""
@@ -278,7 +255,7 @@ class OnlineRegistration:
     # -- one time bin
 
     def _track(self, spikes):
-        """Displacement, standard deviation and trust of the next time bin; its spikes join the template."""
+        """Displacement, standard deviation and `explained` of the next time bin; its spikes join the template."""
         layout = self._layout(spikes)
         if spikes.depths_um.size == 0:
             self.filter.predict()
@@ -288,14 +265,14 @@ class OnlineRegistration:
         accepted = self._follow(layout, density)
         curves, counts = self._curves(layout, self.filter.position, density, 1)
         gain = np.maximum(curves[0, :, 1], 0.0) / (counts[0] + registration.PSEUDO_SPIKES)
-        trust = -np.expm1(-2.0 * gain)
+        explained = -np.expm1(-2.0 * gain)
         if accepted:
             whole = float(curves[0, :, 1].sum()) / spikes.depths_um.size
             kept = 0.5 ** (1.0 / self.settings.half_life_bins)
             self.usual_gain = kept * self.usual_gain + (1.0 - kept) * whole
             self.template *= kept
             self._count(layout, self.filter.position, 1.0)
-        return self.filter.position, self.filter.deviation_um, trust
+        return self.filter.position, self.filter.deviation_um, explained
 
     def _follow(self, layout, density):
         """Go one bin on with the filter; returns whether its spikes were accepted."""

@@ -22,21 +22,10 @@ PRODUCTS, FIRST_SQUARES, SECOND_SQUARES, COUNTS, FIRST_SUMS, SECOND_SUMS = range
 
 
 def lag_schedule(num_times, horizon):
-    """Lags, in time bins, at which pairs of time bins are compared.
+    """Lags, increasing and in time bins, at which pairs of time bins are compared.
 
-    All lags up to 8, then each 1.3 times the one before, up to the horizon.
-
-    Parameters
-    ----------
-    num_times : int
-        Number of time bins.
-    horizon : int
-        Largest lag, in time bins.
-
-    Returns
-    -------
-    lags : ndarray of int64, shape (num_lags,)
-        Increasing lags, each smaller than `num_times`; empty when there are fewer than two time bins.
+    All lags up to 8, then each 1.3 times the one before, up to the horizon and below `num_times`; none with fewer than
+    two time bins.
     """
     longest = min(horizon, num_times - 1)
     lags = list(range(1, min(NUM_DENSE_LAGS, longest) + 1))
@@ -49,21 +38,9 @@ def lag_schedule(num_times, horizon):
 
 
 def window_blocks(windows, num_blocks=64):
-    """Cut depth into blocks, and give each window one weight per block.
+    """Cut depth into blocks, and give each window, (num_windows, num_depths), its mean weight in each block.
 
-    Parameters
-    ----------
-    windows : ndarray of float64, shape (num_windows, num_depths)
-        Weight of each depth bin in each window.
-    num_blocks : int, default: 64
-        Number of blocks, where there are that many depth bins.
-
-    Returns
-    -------
-    block_edges : ndarray of int64, shape (num_blocks + 1,)
-        First depth bin of each block, and the end of the last.
-    weights : ndarray of float64, shape (num_windows, num_blocks)
-        Mean weight of each block.
+    Returns the first depth bin of each block with the end of the last, and the weights (num_windows, num_blocks).
     """
     num_depths = windows.shape[1]
     block_edges = np.unique(np.linspace(0, num_depths, min(num_blocks, num_depths) + 1).astype("int64"))

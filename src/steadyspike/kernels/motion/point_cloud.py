@@ -103,21 +103,9 @@ def scaled_features(columns, kernel, groups=None):
 
 
 def merged_bins(time_bins, num_times, num_windows, spikes_per_window):
-    """How many time bins to put together so that a window sees enough spikes.
+    """How many time bins, up to a tenth of all, to put together so that a window sees enough spikes.
 
-    Parameters
-    ----------
-    time_bins : ndarray of int, shape (num_spikes,)
-        Time bin of each spike.
-    num_times, num_windows : int
-        Number of time bins, and of windows.
-    spikes_per_window : float
-        How many spikes the median time bin, where it holds any, must have for each window.
-
-    Returns
-    -------
-    merged : int
-        Between 1 and a tenth of the time bins.
+    The median time bin, where it holds any, must have `spikes_per_window` spikes for each window.
     """
     counts = np.bincount(time_bins, minlength=num_times)
     counts = counts[counts > 0]
@@ -177,22 +165,11 @@ def register_clouds(spikes, features, knots_um, windows, depth_range_um, segment
 
     Parameters
     ----------
-    spikes : registration.Spikes
-        The spikes.
     features : ndarray of float32, shape (num_spikes, num_features)
         As `scaled_features` returns them.
-    knots_um : ndarray of float64, shape (num_windows,)
-        Centers of the windows.
-    windows : ndarray of float64, shape (num_windows, num_windows)
-        Weight of each center in each window.
-    depth_range_um : tuple of float
-        Lowest and highest depth of the spikes that are used.
     segment_edges : ndarray of int64, shape (num_segments + 1,)
         First time bin of each segment, and the end of the last. Only time bins of one segment are paired.
-    settings : CloudSettings
-        The settings.
-    progress : callable
-        ``progress(iterable, label)``.
+    spikes, knots_um, windows, depth_range_um, settings, progress : see `steadyspike.kernels.motion`
 
     Returns
     -------

@@ -1,5 +1,7 @@
 """Histograms of spikes over time, depth and amplitude: the images that registration works on."""
 
+from itertools import pairwise
+
 import numba
 import numpy as np
 
@@ -48,6 +50,22 @@ def spike_raster(time_bins, depths_um, marks, first_depth_um, bin_um, shape):
     return raster
 
 
+def smooth_raster(spikes, depths_um, segment_edges, num_marks, settings):
+    """Square root of the spikes' raster (see `spike_raster`), smoothed over time and depth within each segment."""
+    from scipy.ndimage import gaussian_filter1d
+
+    marks = spikes.marks(num_marks)
+    shape = (int(segment_edges[-1]), depths_um.size, num_marks * spikes.num_groups)
+    image = spike_raster(spikes.time_bins, spikes.depths_um, marks, depths_um[0], settings.bin_um, shape)
+    for start, stop in pairwise(segment_edges):
+        part = image[start:stop]
+        for axis, sigma in ((1, settings.depth_smooth_um / settings.bin_um), (0, settings.time_smooth_bins)):
+            if sigma > 0:
+                gaussian_filter1d(part, sigma, axis=axis, mode="constant", output=part)
+    # the square root gives bins with many and with few spikes noise of the same size
+    return np.sqrt(image, out=image)
+
+
 def amplitude_marks(amplitudes, num_marks, limits=None):
     """Sort spikes into bins of equal width in the logarithm of the absolute amplitude.
 
@@ -81,18 +99,7 @@ def amplitude_marks(amplitudes, num_marks, limits=None):
 
 
 def amplitude_limits(amplitudes):
-    """Logarithms of the 1st and the 99th percentile of the absolute amplitudes, for `amplitude_marks`.
-
-    Parameters
-    ----------
-    amplitudes : ndarray of float, shape (num_spikes,)
-        Amplitude of each spike, in any unit and of either sign.
-
-    Returns
-    -------
-    low, high : float
-        0 and 0 where no amplitude is usable.
-    """
+    """Logarithms of the 1st and the 99th percentile of the absolute amplitudes; both 0 where none is usable."""
     place, _ = _log_amplitudes(amplitudes)
     return _percentiles(place) if place.size else (0.0, 0.0)
 

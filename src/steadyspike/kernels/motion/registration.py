@@ -44,7 +44,6 @@ REACH_UM = 12.0
 TEMPLATE_UM = 1.0
 # Amplitude bins of the raster for pairs.
 NUM_PAIR_MARKS = 2
-REFERENCES = ("midrange", "mean", "median")
 
 
 @dataclass(frozen=True)
@@ -141,11 +140,14 @@ class PairwiseRegistration:
 
 @dataclass(frozen=True)
 class Registration:
-    """Displacement (um), its standard deviation (um) and trust in it, each of shape (num_times, num_windows)."""
+    """Displacement (um), its standard deviation (um) and what it explains, each of shape (num_times, num_windows).
+
+    `explained` is the generalized coefficient of determination (pseudo-R2) of the bin's spikes, ``1 - exp(-2 gain)``.
+    """
 
     displacement: np.ndarray
     deviation_um: np.ndarray
-    trust: np.ndarray
+    explained: np.ndarray
 
 
 def register_pairs(spikes, depths_um, windows, segment_edges, settings, progress, keep_raster=False):
@@ -153,20 +155,15 @@ def register_pairs(spikes, depths_um, windows, segment_edges, settings, progress
 
     Parameters
     ----------
-    spikes : Spikes
-        The spikes.
     depths_um : ndarray of float64, shape (num_depths,)
         Centers of the raster's depth bins, `settings.bin_um` apart.
     windows : ndarray of float64, shape (num_windows, num_depths)
         Weight of each depth bin in each window.
     segment_edges : ndarray of int64, shape (num_segments + 1,)
         First time bin of each segment, and the end of the last. Only time bins of one segment are paired.
-    settings : RegistrationSettings
-        The settings.
-    progress : callable
-        ``progress(iterable, label)`` gives the iterable back, perhaps showing how far it is.
     keep_raster : bool, default: False
         Whether the result holds the raster, the largest array of all, summed over its marks.
+    spikes, settings, progress : see `steadyspike.kernels.motion`
 
     Returns
     -------
@@ -175,7 +172,9 @@ def register_pairs(spikes, depths_um, windows, segment_edges, settings, progress
     """
     segments = list(pairwise(segment_edges))
     num_times = int(segment_edges[-1])
-    image = _smooth_raster(spikes, depths_um, segment_edges, settings)
+    # groups tell units apart as well as amplitudes do, at the same cost
+    num_marks = NUM_PAIR_MARKS if spikes.num_groups == 1 else 1
+    image = raster.smooth_raster(spikes, depths_um, segment_edges, num_marks, settings)
     block_edges, weights = pairwise_shift.window_blocks(windows)
     max_shift = int(np.clip(settings.max_displacement_um / settings.bin_um, 1, max(depths_um.size // 2, 1)))
     lags = pairwise_shift.lag_schedule(int(np.diff(segment_edges).max()), settings.horizon_bins)
@@ -204,36 +203,10 @@ def register_pairs(spikes, depths_um, windows, segment_edges, settings, progress
     return PairwiseRegistration(displacement, summed, lags, shifts, correlations)
 
 
-def _smooth_raster(spikes, depths_um, segment_edges, settings):
-    from scipy.ndimage import gaussian_filter1d
-
-    # groups tell units apart as well as amplitudes do, at the same cost
-    num_marks = NUM_PAIR_MARKS if spikes.num_groups == 1 else 1
-    marks = spikes.marks(num_marks)
-    shape = (int(segment_edges[-1]), depths_um.size, num_marks * spikes.num_groups)
-    image = raster.spike_raster(
-        spikes.time_bins, spikes.depths_um, marks, depths_um[0], settings.bin_um, shape
-    )
-    for start, stop in pairwise(segment_edges):
-        part = image[start:stop]
-        for axis, sigma in ((1, settings.depth_smooth_um / settings.bin_um), (0, settings.time_smooth_bins)):
-            if sigma > 0:
-                gaussian_filter1d(part, sigma, axis=axis, mode="constant", output=part)
-    # the square root gives bins with many and with few spikes noise of the same size
-    return np.sqrt(image, out=image)
-
-
 def first_estimates(displacement):
     """Where to start `refine`: from pairs in each window, from no motion, and from pairs on the whole probe.
 
-    Parameters
-    ----------
-    displacement : ndarray of float64, shape (num_times, num_windows + 1)
-        Of `register_pairs`, where the last window is the whole probe.
-
-    Returns
-    -------
-    starts : list of ndarray of float64, shape (num_times, num_windows)
+    `displacement` is that of `register_pairs`, where the last window is the whole probe.
     """
     displacement, together = np.split(displacement, [-1], axis=1)
     starts = [displacement, np.zeros_like(displacement)]
@@ -247,21 +220,10 @@ def refine(spikes, knots_um, depth_range_um, starts, segment_edges, settings, pr
 
     Parameters
     ----------
-    spikes : Spikes
-        The spikes.
-    knots_um : ndarray of float64, shape (num_windows,)
-        Depths at which the displacement is estimated; it is linear in between.
-    depth_range_um : tuple of float
-        Lowest and highest depth of spikes that the template covers, before correction.
     starts : list of ndarray of float64, shape (num_times, num_windows)
         Where to start, in um. Within about `REACH_UM` of the answer, one would do; of several, the one that is
         best after the first round goes on (see `_best_start`).
-    segment_edges : ndarray of int64, shape (num_segments + 1,)
-        First time bin of each segment, and the end of the last.
-    settings : RegistrationSettings
-        The settings.
-    progress : callable
-        As in `register_pairs`.
+    spikes, knots_um, depth_range_um, segment_edges, settings, progress : see `steadyspike.kernels.motion`
 
     Returns
     -------
@@ -283,7 +245,7 @@ def refine(spikes, knots_um, depth_range_um, starts, segment_edges, settings, pr
     displacement = best.displacement - np.median(best.displacement)
     if range_of_um(displacement).max() < settings.negligible_um:
         displacement = np.zeros_like(displacement)
-    return Registration(displacement, deviation_um, measured.trust)
+    return Registration(displacement, deviation_um, measured.explained)
 
 
 def range_of_um(displacement):
@@ -341,11 +303,11 @@ def reference_of(displacement, reference):
 
 @dataclass(frozen=True)
 class _Measured:
-    """Extra shift (um), its precision (1/um^2) and trust of each time bin at each knot; gain per spike in nats."""
+    """Shift (um), its precision (1/um^2) and `explained` of each time bin at each knot; gain per spike in nats."""
 
     shifts: np.ndarray
     precision: np.ndarray
-    trust: np.ndarray
+    explained: np.ndarray
     gain_per_spike: float
 
 
@@ -397,9 +359,9 @@ class _Template:
             curves, template_registration.prior_precision(self.reach)
         )
         gain = np.maximum(curves[:, :, self.reach], 0.0) / (counts + PSEUDO_SPIKES)
-        trust = np.where(precision > 0, -np.expm1(-2.0 * gain), 0.0)
+        explained = np.where(precision > 0, -np.expm1(-2.0 * gain), 0.0)
         total = float(curves[:, :, self.reach].sum()) / max(float(counts.sum()), 1.0)
-        return _Measured(shifts * step_um, precision / step_um**2, trust, total)
+        return _Measured(shifts * step_um, precision / step_um**2, explained, total)
 
 
 def _template_span(span_bins, num_spikes, num_times):

@@ -21,25 +21,10 @@ NUM_MARKS = 5
 
 
 def segment_densities(spikes, knots_um, displacement, segment_edges, depth_range_um):
-    """Square root of the rate of corrected spikes of each segment, over depth and amplitude.
+    """Square root of the rate of corrected spikes of each segment, (num_segments, num_depths, num_marks) of float32.
 
-    Parameters
-    ----------
-    spikes : Spikes
-        Spikes of all segments (see `registration.Spikes`).
-    knots_um : ndarray of float64, shape (num_windows,)
-        Depths between which the displacement is linear.
-    displacement : ndarray of float64, shape (num_times, num_windows)
-        In um.
-    segment_edges : ndarray of int64, shape (num_segments + 1,)
-        First time bin of each segment, and the end of the last.
-    depth_range_um : tuple of float
-        Lowest and highest corrected depth.
-
-    Returns
-    -------
-    densities : ndarray of float32, shape (num_segments, num_depths, num_marks)
-        Depth bins are `STEP_UM` apart; marks are `NUM_MARKS` amplitude bins of each group.
+    Depth bins are `STEP_UM` apart and span `depth_range_um`, of corrected depths; marks are `NUM_MARKS` amplitude bins
+    of each group. Other arguments are those of `register_segments`.
     """
     from scipy.ndimage import gaussian_filter1d
 
@@ -70,24 +55,11 @@ def segment_densities(spikes, knots_um, displacement, segment_edges, depth_range
 
 
 def best_shift(first, second, max_shift):
-    r"""Shift of `second` against `first` over all depths, and the correlation there.
+    r"""Shift, in depth bins, of `second` against `first` over all depths, and the correlation there, from 0 to 1.
 
-    Maximizes :math:`\sum_{y,m} a(y, m)\, b(y + s, m) / (|a|\,|b|)`: of two shifts that fit alike, the one with the
-    larger overlap wins.
-
-    Parameters
-    ----------
-    first, second : ndarray of float32, shape (num_depths, num_marks)
-        Densities.
-    max_shift : int
-        Largest shift, in depth bins.
-
-    Returns
-    -------
-    shift : float
-        In depth bins, refined by a parabola; 0 where one density is empty.
-    correlation : float
-        Between 0 and 1.
+    Maximizes :math:`\sum_{y,m} a(y, m)\, b(y + s, m) / (|a|\,|b|)` for densities of shape (num_depths, num_marks) up to
+    `max_shift`, with a parabola: of two shifts that fit alike, the one with the larger overlap wins. 0 where one is
+    empty.
     """
     from scipy.signal import correlate
 
@@ -161,20 +133,11 @@ def register_segments(
 
     Parameters
     ----------
-    spikes : Spikes
-        Spikes of all segments.
-    knots_um : ndarray of float64, shape (num_windows,)
-        Depths between which the displacement is linear.
-    windows_of : callable
-        ``windows_of(depths_um)`` gives the weight of each depth in each window, shape (num_windows, num_depths).
-    depth_range_um : tuple of float
-        Lowest and highest depth of spikes.
     displacement : ndarray of float64, shape (num_times, num_windows)
         In um; of any offset in each segment.
-    segment_edges : ndarray of int64, shape (num_segments + 1,)
-        First time bin of each segment, and the end of the last.
     max_displacement_um : float
         Largest displacement between two segments.
+    spikes, knots_um, windows_of, depth_range_um, segment_edges : see `steadyspike.kernels.motion`
 
     Returns
     -------

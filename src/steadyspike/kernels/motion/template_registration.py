@@ -19,19 +19,8 @@ PRIOR_DEVIATIONS = 2.0
 def knot_weights(depths_um, knots_um):
     """Place of each spike between the knots of a piecewise-linear displacement.
 
-    Parameters
-    ----------
-    depths_um : ndarray of float32, shape (num_spikes,)
-        Depths, in um.
-    knots_um : ndarray of float64, shape (num_knots,)
-        Increasing depths of the knots, in um.
-
-    Returns
-    -------
-    lower : ndarray of int32, shape (num_spikes,)
-        The knot below each spike; the first (or last but one) for spikes beyond the knots.
-    upper_weight : ndarray of float32, shape (num_spikes,)
-        Weight of the knot above, in [0, 1]; the knot below weighs the rest.
+    Returns the knot below each spike (int32; the first, or last but one, for spikes beyond the knots), and the weight
+    of the knot above (float32, in [0, 1]); the knot below weighs the rest.
     """
     if knots_um.size == 1:
         return np.zeros(depths_um.size, dtype="int32"), np.zeros(depths_um.size, dtype="float32")

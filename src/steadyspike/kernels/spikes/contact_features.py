@@ -40,11 +40,16 @@ def neighbour_lists(locations, radius_um, allowed=None):
         inside = distances <= radius_um
         inside = np.flatnonzero(inside if allowed is None else inside & allowed[channel])
         near.append(inside[np.argsort(distances[inside], kind="stable")])
-    counts = np.array([inside.size for inside in near], dtype=np.int64)
-    neighbours = np.full((len(near), counts.max(initial=1)), -1, dtype=np.int64)
-    for row, inside in zip(neighbours, near, strict=True):
-        row[: inside.size] = inside
-    return neighbours, counts
+    return padded_rows(near)
+
+
+def padded_rows(lists):
+    """Lists of indices as rows, padded with -1 to the length of the longest, and their lengths; int64."""
+    counts = np.array([one.size for one in lists], dtype=np.int64)
+    rows = np.full((len(lists), counts.max(initial=1)), -1, dtype=np.int64)
+    for row, one in zip(rows, lists, strict=True):
+        row[: one.size] = one
+    return rows, counts
 
 
 def neighbour_columns(neighbours, sparse):
@@ -107,9 +112,7 @@ def waveform_features(waveforms, channels, columns, counts, feature="ptp", peak_
     """
     if feature not in FEATURES:
         raise ValueError(f"feature is {feature!r}; allowed are {', '.join(FEATURES)}")
-    waveforms = np.asarray(waveforms)
-    if waveforms.dtype not in (np.float32, np.float64, np.int16):
-        waveforms = waveforms.astype(np.float32)
+    waveforms = in_kernel_dtype(waveforms)
     _, num_samples, num_columns = waveforms.shape
     channels = checked_channels(channels, waveforms.shape[0], counts)
     if columns.max(initial=-1) >= num_columns:
@@ -149,42 +152,25 @@ def enforce_radial_decrease(features, channels, neighbours, counts, locations, s
     ----------
     features : np.ndarray
         Shape (num_spikes, max_neighbours), float64; changed in place.
-    channels : np.ndarray
-        Main channel of each spike, shape (num_spikes,).
-    neighbours, counts : np.ndarray
-        As `neighbour_lists` returns them (nearest first).
-    locations : np.ndarray
-        Contact positions, shape (num_channels, 2), in um.
     shells : np.ndarray
         As `shell_radii` returns them.
+    channels, neighbours, counts, locations : see `steadyspike.kernels.spikes`
     """
     channels = checked_channels(channels, features.shape[0], counts)
     locations = np.ascontiguousarray(locations, dtype=np.float64)
     _enforce_decrease(features, channels, neighbours, counts, locations, shells)
 
 
+def in_kernel_dtype(waveforms):
+    """Waveforms as they are in float32, float64 and int16, others in float32."""
+    waveforms = np.asarray(waveforms)
+    return (
+        waveforms if waveforms.dtype in (np.float32, np.float64, np.int16) else waveforms.astype(np.float32)
+    )
+
+
 def checked_channels(channels, num_spikes, counts):
-    """Convert main channels to int64; refuse what does not fit the number of spikes or of channels.
-
-    Parameters
-    ----------
-    channels : np.ndarray
-        Main channel of each spike, shape (num_spikes,).
-    num_spikes : int
-        How many spikes there are.
-    counts : np.ndarray
-        Anything with one entry per channel.
-
-    Returns
-    -------
-    np.ndarray
-        The channels, int64.
-
-    Raises
-    ------
-    ValueError
-        For another shape, or a channel that does not exist.
-    """
+    """Convert main channels to int64; refuse what does not fit the number of spikes, or of entries in `counts`."""
     channels = np.ascontiguousarray(channels, dtype=np.int64)
     if channels.shape != (num_spikes,):
         raise ValueError(f"channels has shape {channels.shape}; allowed is ({num_spikes},), one per spike")

@@ -105,16 +105,11 @@ def denoise_local(waveforms, channels, neighbours, counts, scales, weights, arra
     ----------
     waveforms : np.ndarray
         Shape (num_spikes, num_samples, max_neighbours), as `gather_waveforms` returns them: the own contact first.
-    channels : np.ndarray
-        Main channel of each spike, shape (num_spikes,).
-    neighbours, counts : np.ndarray
-        As `contact_features.neighbour_lists` returns them.
-    scales : np.ndarray
-        Factor on each channel, shape (num_channels,): one over its noise level; 0 leaves a channel out.
     weights : np.ndarray
         Spatial weights of the neighbours, shape (num_channels, max_neighbours, spatial), float32.
     arrays : tuple of np.ndarray
         As `LocalWaveformDenoiser.arrays` returns them.
+    channels, neighbours, counts, scales : see `steadyspike.kernels.spikes`
 
     Returns
     -------

@@ -5,7 +5,7 @@ import math
 import numba
 import numpy as np
 
-from steadyspike.kernels.spikes.contact_features import checked_channels
+from steadyspike.kernels.spikes.contact_features import checked_channels, in_kernel_dtype
 
 # among so few fits a rank is found by partition
 FEW = 48
@@ -30,19 +30,16 @@ def locate_on_grid(waveforms, channels, columns, locations, prototype, grids, pe
     waveforms : np.ndarray
         Shape (num_spikes, num_samples, num_columns); float32, float64 and int16 are read in place, others
         are converted to float32 first.
-    channels : np.ndarray
-        Main channel of each spike, shape (num_spikes,).
     columns : np.ndarray
         Columns of `waveforms` that belong to ``grids.contacts``, of the same shape; ``grids.contacts`` itself
         when the waveforms are dense. A contact with a negative column is silent.
-    locations : np.ndarray
-        Contact positions, shape (num_channels, 2), in um.
     prototype : np.ndarray
         Expected waveform, shape (num_samples,).
     grids : LocalGrids
         As `steadyspike.kernels.spikes.local_grids.build_local_grids` returns it.
     percentile : float, default: 5.0
         Percentage of the best fits that count, 0 (the best alone) to 100 (all that are not negative).
+    channels, locations : see `steadyspike.kernels.spikes`
 
     Returns
     -------
@@ -55,9 +52,7 @@ def locate_on_grid(waveforms, channels, columns, locations, prototype, grids, pe
         For a `prototype` of another length than the waveforms, columns or main channels that do not exist, or
         a `percentile` outside 0 to 100.
     """
-    waveforms = np.asarray(waveforms)
-    if waveforms.dtype not in (np.float32, np.float64, np.int16):
-        waveforms = waveforms.astype(np.float32)
+    waveforms = in_kernel_dtype(waveforms)
     num_spikes, num_samples, num_columns = waveforms.shape
     channels = checked_channels(channels, num_spikes, grids.grid_index)
     prototype = np.ascontiguousarray(prototype, dtype=np.float64)

@@ -83,6 +83,6 @@ def undo_lattice(depths_um, first_um, period_um, num_rows=1):
         coefficient = sums.sum() / places.size
         excess = np.abs(sums - coefficient * counts) ** 2
         variance = excess.sum() / places.size**2 * num_periods / (num_periods - 1)
-        trusted = max(0.0, 1.0 - variance / max(abs(coefficient) ** 2, 1e-12))
-        moved += trusted * (coefficient * wave).imag / k
+        reliable = max(0.0, 1.0 - variance / max(abs(coefficient) ** 2, 1e-12))
+        moved += reliable * (coefficient * wave).imag / k
     return depths_um + moved * period_um / np.pi

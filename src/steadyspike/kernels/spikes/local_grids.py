@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from steadyspike.kernels.spikes.contact_features import SAME_DISTANCE_UM
+from steadyspike.kernels.spikes.contact_features import SAME_DISTANCE_UM, padded_rows
 
 # positions that agree to this many decimals (in um) make the same surroundings
 DECIMALS = 3
@@ -173,9 +173,7 @@ def _pack(grid_index, contacts, blocks):
     sizes = np.array([(block.shape[0], block.shape[2]) for block in weights], dtype=np.int64)
     lengths = [(block.size, block.shape[0], block.shape[2]) for block in weights]
     starts = np.cumsum(np.array([(0, 0, 0), *lengths[:-1]], dtype=np.int64), axis=0)
-    padded = np.full((len(contacts), sizes[:, 0].max()), -1, dtype=np.int64)
-    for row, rows in zip(padded, contacts, strict=True):
-        row[: rows.size] = rows
+    padded, _ = padded_rows(contacts)
     spans = np.concatenate([_spans(block) for block in weights])
     offsets = np.ascontiguousarray(np.concatenate([offsets for _, _, offsets, _ in blocks]).T)
     flat = np.concatenate([block.ravel() for block in weights])

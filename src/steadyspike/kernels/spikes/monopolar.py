@@ -63,14 +63,9 @@ def solve_monopolar(features, channels, neighbours, counts, locations, max_dista
     ----------
     features : np.ndarray
         Shape (num_spikes, max_neighbours), float64, not negative.
-    channels : np.ndarray
-        Main channel of each spike, shape (num_spikes,).
-    neighbours, counts : np.ndarray
-        As `contact_features.neighbour_lists` returns them.
-    locations : np.ndarray
-        Contact positions, shape (num_channels, 2), in um, finite.
     max_distance_um : float, default: 150.0
         Half width of the box, in um; at least 1.
+    channels, neighbours, counts, locations : see `steadyspike.kernels.spikes`
 
     Returns
     -------

@@ -75,10 +75,7 @@ def sources_are_determined(neighbours, counts, locations):
 
     Parameters
     ----------
-    neighbours, counts : np.ndarray
-        As `contact_features.neighbour_lists` returns them.
-    locations : np.ndarray
-        Contact positions, shape (num_channels, 2), in um, finite.
+    neighbours, counts, locations : see `steadyspike.kernels.spikes`
 
     Returns
     -------

@@ -19,16 +19,13 @@ def find_candidates(traces, scales, neighbours, counts, *, sweep, threshold, sig
     ----------
     traces : np.ndarray
         Shape (num_samples, num_channels); converted to float32.
-    scales : np.ndarray
-        Factor on each channel, shape (num_channels,): one over its noise level; 0 leaves a channel out.
-    neighbours, counts : np.ndarray
-        As `contact_features.neighbour_lists` returns them.
     sweep : int
         In samples, at least 1. Nothing is found nearer than this to the first and the last sample.
     threshold : float
         Above 0, in noise levels.
     sign : {-1, 0, 1}, default: -1
         Troughs, both, or peaks.
+    scales, neighbours, counts : see `steadyspike.kernels.spikes`
 
     Returns
     -------

@@ -16,18 +16,15 @@ def spike_logits(traces, scales, samples, channels, neighbours, counts, weights,
     ----------
     traces : np.ndarray
         Shape (num_samples, num_channels). Samples that are not finite count as 0.
-    scales : np.ndarray
-        Factor on each channel, shape (num_channels,): one over its noise level.
     samples, channels : np.ndarray
         The candidates, shape (num,), int64; with `before` samples before each, and the rest of the window after it.
-    neighbours, counts : np.ndarray
-        As `contact_features.neighbour_lists` returns them, each contact first in its own row.
     weights : np.ndarray
         Spatial weights of the neighbours, shape (num_channels, max_neighbours, spatial), float32.
     before : int
         Samples of the window before the candidate's.
     arrays : tuple of np.ndarray
         As `LocalSpikeDetector.arrays` returns them.
+    scales, neighbours, counts : see `steadyspike.kernels.spikes`
 
     Returns
     -------

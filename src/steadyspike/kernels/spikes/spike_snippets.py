@@ -10,31 +10,15 @@ import math
 import numba
 import numpy as np
 
+from steadyspike.kernels.spikes.contact_features import padded_rows
+
 FEATURES = ("ptp", "energy", "peak_voltage", "mean")
 DTYPES = tuple(map(np.dtype, ("float32", "float64", "int16", "int32", "uint16")))
 
 
 def masked_lists(mask):
-    """List the true entries of each row of a mask.
-
-    Parameters
-    ----------
-    mask : np.ndarray
-        Boolean, shape (num_channels, num_channels).
-
-    Returns
-    -------
-    neighbours : np.ndarray
-        Shape (num_channels, most in a row), int64, padded with -1.
-    counts : np.ndarray
-        Shape (num_channels,), int64.
-    """
-    counts = np.count_nonzero(mask, axis=1).astype(np.int64)
-    neighbours = np.full((len(mask), max(int(counts.max(initial=0)), 1)), -1, dtype=np.int64)
-    for row, listed in zip(neighbours, mask, strict=True):
-        inside = np.flatnonzero(listed)
-        row[: inside.size] = inside
-    return neighbours, counts
+    """List the true entries of each row of a mask: neighbours and counts, as `contact_features.neighbour_lists`."""
+    return padded_rows([np.flatnonzero(row) for row in mask])
 
 
 def snippet_features(flat, stride, starts, channels, neighbours, counts, num_samples, feature, peak_index=0):
@@ -149,28 +133,9 @@ def _block_sum(values, start, size):
     return total
 
 
-def center_sums(features, channels, neighbours, counts, locations):
-    """Sums that a center of mass is made of.
-
-    Parameters
-    ----------
-    features : np.ndarray
-        As `snippet_features` returns them.
-    channels, neighbours, counts : np.ndarray
-        As there.
-    locations : np.ndarray
-        Contact positions, shape (num_channels, 2), float64.
-
-    Returns
-    -------
-    np.ndarray
-        Shape (num_spikes, 3), float64: sum of features times x, times y, and of the features.
-    """
-    return _center_sums(features, channels, neighbours, counts, locations)
-
-
 @numba.njit(nogil=True, cache=True)
-def _center_sums(features, channels, neighbours, counts, locations):
+def center_sums(features, channels, neighbours, counts, locations):
+    """Sums for a center of mass: of the features of `snippet_features` times x, times y, and of the features."""
     out = np.zeros((features.shape[0], 3))
     for i in range(features.shape[0]):
         main = channels[i]
@@ -182,21 +147,13 @@ def _center_sums(features, channels, neighbours, counts, locations):
     return out
 
 
+@numba.njit(nogil=True, cache=True)
 def copy_neighbours(flat, stride, starts, channels, neighbours, counts, out):
     """Copy the samples of each spike on the neighbours of its main channel; the rest of `out` stays as it is.
 
-    Parameters
-    ----------
-    flat, stride, starts, channels, neighbours, counts : np.ndarray, int
-        As for `snippet_features`.
-    out : np.ndarray
-        Shape (num_spikes, num_samples, at least most neighbours), of the type of `flat`.
+    Arguments are those of `snippet_features`; `out` has the shape (num_spikes, num_samples, at least most neighbours)
+    and the type of `flat`.
     """
-    _copy_neighbours(flat, stride, starts, channels, neighbours, counts, out)
-
-
-@numba.njit(nogil=True, cache=True)
-def _copy_neighbours(flat, stride, starts, channels, neighbours, counts, out):
     for i in range(starts.size):
         main = channels[i]
         for s in range(out.shape[1]):
@@ -205,6 +162,7 @@ def _copy_neighbours(flat, stride, starts, channels, neighbours, counts, out):
                 out[i, s, k] = flat[start + neighbours[main, k]]
 
 
+@numba.njit(nogil=True, cache=True)
 def main_values(flat, stride, samples, channels, neighbours, counts, sign):
     """Channel that is largest at each spike, among the neighbours of its main channel, and the value there.
 
@@ -220,11 +178,6 @@ def main_values(flat, stride, samples, channels, neighbours, counts, sign):
         Whether the smallest value counts, the largest absolute one, or the largest. NaN counts before all, and of
         equal ones the first.
     """
-    _main_values(flat, stride, samples, channels, neighbours, counts, sign)
-
-
-@numba.njit(nogil=True, cache=True)
-def _main_values(flat, stride, samples, channels, neighbours, counts, sign):
     for i in range(samples.size):
         main = channels[i]
         row = samples[i] * stride

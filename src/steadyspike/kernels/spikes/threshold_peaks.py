@@ -20,19 +20,9 @@ WIDEST_GAP = 2
 
 
 def crossing_levels(thresholds, dtype):
-    """Levels that a sample reaches if it crosses a threshold, in the type of the traces.
+    """Levels that a sample reaches if it crosses a threshold, in the type of the traces, one of `DTYPES`.
 
-    Parameters
-    ----------
-    thresholds : np.ndarray
-        Of each channel, shape (num_channels,), float.
-    dtype : np.dtype
-        One of `DTYPES`.
-
-    Returns
-    -------
-    lows, highs : np.ndarray
-        Shape (num_channels,): ``v <= -threshold`` implies ``v <= low``, ``v >= threshold`` implies ``v >= high``.
+    For each channel, ``v <= -threshold`` implies ``v <= low``, and ``v >= threshold`` implies ``v >= high``.
     """
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
@@ -209,32 +199,16 @@ def _is_extremum(flat, at, stride, threshold, troughs, peaks, sweep, strict):
     return False
 
 
-def relative_sizes(values, channels, thresholds):
-    """Size of each extremum in units of its channel's threshold.
-
-    Parameters
-    ----------
-    values, channels : np.ndarray
-        As `find_extrema` returns them.
-    thresholds : np.ndarray
-        Of each channel, shape (num_channels,), float.
-
-    Returns
-    -------
-    np.ndarray
-        Shape (num_extrema,), float64.
-    """
-    return _relative_sizes(values, channels, thresholds)
-
-
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _relative_sizes(values, channels, thresholds):
+def relative_sizes(values, channels, thresholds):
+    """Size of each extremum of `find_extrema` in units of its channel's threshold, float64."""
     sizes = np.empty(values.size)
     for i in range(values.size):
         sizes[i] = abs(values[i]) / thresholds[channels[i]]
     return sizes
 
 
+@numba.njit(nogil=True, cache=True)
 def largest_around(samples, channels, sizes, neighbours, counts, sweep, first, last):
     """Find the extrema that no other exceeds, among those of neighbouring channels at most `sweep` samples away.
 
@@ -259,11 +233,6 @@ def largest_around(samples, channels, sizes, neighbours, counts, sweep, first, l
     np.ndarray
         Their places, ascending, int64.
     """
-    return _largest_around(samples, channels, sizes, neighbours, counts, sweep, first, last)
-
-
-@numba.njit(nogil=True, cache=True)
-def _largest_around(samples, channels, sizes, neighbours, counts, sweep, first, last):
     if first >= last:
         return np.empty(0, np.int64)
     begin, end = first, last

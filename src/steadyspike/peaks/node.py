@@ -1,0 +1,51 @@
+"""What our localizers share: the start of a node, its waveforms, and its output."""
+
+import numpy as np
+from spikeinterface.core.node_pipeline import PipelineNode, WaveformsNode, find_parent_of_type
+from spikeinterface.postprocessing.unit_locations import dtype_localize_by_method
+from spikeinterface.sortingcomponents.peak_localization.base import LocalizeBase
+
+from steadyspike.core.arguments import finite_locations
+
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+
+
+def waveforms_parent(parents, name):
+    """Return the last node with waveforms among the parents; `name` asks for it."""
+    parent = find_parent_of_type(parents, WaveformsNode)
+    if parent is None:
+        raise TypeError(f"{name} needs a {WaveformsNode.__name__} among its parents")
+    return parent
+
+
+class LocalizeSteady(LocalizeBase):
+    """A localizer that solves all peaks of a chunk in one compiled call.
+
+    A subclass begins its constructor with `_begin`, ends it with `_compile`, and gives what it solved to `_located`.
+    """
+
+    def _begin(self, recording, parents, return_output, method, more_fields=()):
+        """Start the node, whose output is that of SpikeInterface's `method`; return the parent with waveforms."""
+        locations = finite_locations(recording, self.name)
+        parent = waveforms_parent(parents, self.name)
+        # not LocalizeBase.__init__: it keeps two channels x channels matrices, 225 MB for 5,000 contacts, that would
+        # travel to each worker
+        PipelineNode.__init__(self, recording, return_output=return_output, parents=parents)
+        self.recording = recording
+        self.contact_locations = locations
+        self._dtype = np.dtype([*dtype_localize_by_method[method], *more_fields])
+        return parent
+
+    def _compile(self, num_samples, num_columns):
+        """Compile (or load) the kernels once, before SpikeInterface starts workers that would each do so."""
+        dtype = self.recording.get_dtype()
+        no_peaks = np.zeros(0, dtype=[("sample_index", "int64"), ("channel_index", "int64")])
+        traces = np.zeros((1, len(self.contact_locations)), dtype)
+        self.compute(traces, no_peaks, np.zeros((0, num_samples, num_columns), dtype))
+
+    def _located(self, solved):
+        """Give what was solved, shape (num_peaks, at least as many as fields), as the node's output."""
+        locations = np.empty(len(solved), dtype=self._dtype)
+        for column, field in enumerate(self._dtype.names or ()):
+            locations[field] = np.minimum(solved[:, column], LARGEST_FLOAT32)
+        return locations
