@@ -59,14 +59,7 @@ def list_command(
         from steadyspike.cli import sharing
         from steadyspike.library.models.config import KINDS
 
-        if kind is not None and kind not in KINDS:
-            raise UsageError(f"--kind {kind} is not known; allowed: {', '.join(KINDS)}")
-        if search and not hub:
-            raise UsageError("--search is for --hub")
-        if hub:
-            sharing.print_tables(sharing.found_table("model", kind, search))
-        else:
-            sharing.print_tables(bundled_table(kind), sharing.downloaded_table("model", kind))
+        sharing.print_list("model", KINDS, kind, hub, search, bundled_table)
 
 
 @app.command()

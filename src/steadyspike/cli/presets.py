@@ -38,15 +38,9 @@ def list_command(kind: Kind = None, hub: OnHub = False, search: Words = None, de
     """List presets: bundled and downloaded ones, or those on the Hugging Face Hub."""
     with clear_errors(debug):
         from steadyspike.cli import sharing
+        from steadyspike.library.presets.files import KINDS
 
-        if kind not in (None, "motion", "preprocessing"):
-            raise UsageError(f"--kind {kind} is not known; allowed: motion, preprocessing")
-        if search and not hub:
-            raise UsageError("--search is for --hub")
-        if hub:
-            sharing.print_tables(sharing.found_table("preset", kind, search))
-        else:
-            sharing.print_tables(preset_table(kind), sharing.downloaded_table("preset", kind))
+        sharing.print_list("preset", KINDS, kind, hub, search, preset_table)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -142,6 +142,25 @@ def downloaded_table(form: str, kind: str | None = None) -> Table:
         if found is not None and kind in (None, found):
             table.add_row(f"hf:{ref.repo_id}", found, ref.revision, ", ".join(names))
     return table
+
+
+def print_list(
+    form: str,
+    kinds: Collection[str],
+    kind: str | None,
+    hub: bool,
+    words: str | None,
+    bundled: Callable[[str | None], Table],
+) -> None:
+    """Print what is bundled and what was downloaded, or what is on the Hub."""
+    if kind is not None and kind not in kinds:
+        raise UsageError(f"--kind {kind} is not known; allowed: {', '.join(kinds)}")
+    if words and not hub:
+        raise UsageError("--search is for --hub")
+    if hub:
+        print_tables(found_table(form, kind, words))
+    else:
+        print_tables(bundled(kind), downloaded_table(form, kind))
 
 
 def print_tables(*tables: Table) -> None:
