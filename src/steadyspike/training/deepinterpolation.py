@@ -93,7 +93,11 @@ def train_deepinterpolation(
     listed = plans.as_recordings(recordings, "recordings")
     tested = [] if test_recordings is None else plans.as_recordings(test_recordings, "test_recordings")
     plans.as_recordings([*listed, *tested], "[*recordings, *test_recordings]")
-    model = plans.one_model(init_from, existing_model_path)
+    if init_from is not None and existing_model_path is not None:
+        raise ValueError(
+            f"{settings.part}: init_from and existing_model_path mean the same; allowed: one of them"
+        )
+    model = existing_model_path if init_from is None else init_from
     chosen = plans.choose_network([*listed, *tested], model, settings)
     layers = plans.choose_layers(chosen.network, optimizer.train_layers)
     train, test = plans.split(listed, tested, data)
@@ -122,7 +126,7 @@ def train_deepinterpolation(
         devices=settings.devices,
         num_readers=settings.num_readers,
         progress_bar=progress_bar,
-        linear_start=chosen.name == "blindspot" and chosen.start is None,
+        linear_start=chosen.network.name == "blindspot" and chosen.start is None,
     )
     if resume and finished(folder) and not (overwrite and run.work.exists()):
         return run.tidied()

@@ -188,7 +188,9 @@ def fit(
             bar.update()
             if loop.is_evaluated():
                 loop.evaluate()
-                bar.set_postfix_str(f"held-out {task.measure} {_shown(loop.progress.best_loss)}")
+                best = loop.progress.best_loss
+                shown = "not finite" if best is None else f"{best:.4g}"
+                bar.set_postfix_str(f"held-out {task.measure} {shown}")
                 loop.save()
             elif loop.save_is_due():
                 loop.save()
@@ -249,9 +251,8 @@ class _Loop:
         """Whether to stop, and why."""
         progress, settings = self.progress, self.settings
         if self.runtime.any(settings.done(progress) >= 1):
-            progress.stopped = (
-                "steps" if settings.max_steps and progress.step >= settings.max_steps else "time"
-            )
+            out_of_steps = settings.max_steps and progress.step >= settings.max_steps
+            progress.stopped = "steps" if out_of_steps else "time"
         if settings.patience is not None and progress.without_gain >= settings.patience:
             progress.stopped = "patience"
         return bool(progress.stopped)
@@ -335,10 +336,6 @@ def own_random_numbers(seed: int) -> Iterator[None]:
 def copied(network: nn.Module) -> dict[str, Tensor]:
     """Return the weights as they are now, on the CPU."""
     return {name: values.detach().cpu().clone() for name, values in network.state_dict().items()}
-
-
-def _shown(loss: float | None) -> str:
-    return "not finite" if loss is None else f"{loss:.4g}"
 
 
 def _bar(loop: _Loop, shown: bool) -> Any:

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from steadyspike.core.aside import refuse_existing
 from steadyspike.core.environment import versions
 from steadyspike.core.setting_groups import GroupedSettings, group, takes_groups
 from steadyspike.core.settings import parameter
 from steadyspike.kernels.spikes.contact_features import neighbour_lists
 from steadyspike.kernels.spikes.event_pairs import near_pairs
 from steadyspike.kernels.spikes.spike_candidates import find_candidates
+from steadyspike.library.hub.artifact import CONFIG
 from steadyspike.library.models.config import NetworkConfig
 from steadyspike.library.models.spikes import SpikeDetectorConfig, SpikeDetectorModel
 from steadyspike.networks import make_network
@@ -139,8 +141,8 @@ def train_spike_detector(
         If `folder` exists and may not be replaced.
     """
     recordings, sortings = as_lists(recordings, sortings)
-    if folder is not None and Path(folder).exists() and not overwrite:
-        raise FileExistsError(f"{folder} exists already; pass overwrite=True to replace it")
+    if folder is not None:
+        refuse_existing(Path(folder), CONFIG, overwrite, "model folder")
     frequency = float(recordings[0].sampling_frequency)
     before, after = (round(ms * frequency / 1000) for ms in (settings.ms_before, settings.ms_after))
     sizes: dict[str, Any] = dict(samples_before=before, samples_after=after + 1)
@@ -194,15 +196,10 @@ def label_candidates(known: KnownSpikes, config: SpikeDetectorConfig, least_snr:
         return max(round(ms * frequency / 1000), 1)
 
     sizes: Any = config.network.sizes
-    neighbours, counts = neighbour_lists(locations, config.candidate_radius_um)
-    samples, channels, _ = find_candidates(
-        known.traces,
-        np.ones(known.traces.shape[1]),
-        neighbours,
-        counts,
-        sweep=samples_of(config.candidate_ms or 0.0),
-        threshold=config.candidate_threshold,
-    )
+    neighbours = neighbour_lists(locations, config.candidate_radius_um)
+    sweep, threshold = samples_of(config.candidate_ms or 0.0), config.candidate_threshold
+    units = np.ones(known.traces.shape[1])
+    samples, channels, _ = find_candidates(known.traces, units, *neighbours, sweep=sweep, threshold=threshold)
     margin = max(sizes["samples_before"], sizes["samples_after"])
     inside = (samples >= margin) & (samples < len(known.traces) - margin)
     samples, channels = samples[inside], channels[inside]
@@ -210,15 +207,8 @@ def label_candidates(known: KnownSpikes, config: SpikeDetectorConfig, least_snr:
     depths = np.where(own >= 0, known.depths[known.units[own]], 0.0)
     labels = np.where(depths >= least_snr, 1, np.where(depths >= TINY_SNR, -1, 0))
     spikes = np.flatnonzero(labels == 1)
-    _, duplicates = near_pairs(
-        samples[spikes],
-        channels[spikes],
-        samples,
-        channels,
-        locations,
-        samples_of(config.exclude_ms),
-        config.exclude_radius_um,
-    )
+    near = (samples_of(config.exclude_ms), config.exclude_radius_um)
+    _, duplicates = near_pairs(samples[spikes], channels[spikes], samples, channels, locations, *near)
     duplicates = duplicates[labels[duplicates] == 0]
     labels[duplicates] = -1
     num_asked = int((known.depths[known.units] >= least_snr).sum())

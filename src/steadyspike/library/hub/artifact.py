@@ -23,19 +23,8 @@ FIGURE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.png")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_BYTES = {CONFIG: 2_000_000, PRESET: 200_000, CARD: 1_000_000, "figure": 10_000_000}
 RUNS_CODE = (
-    ".bin",
-    ".pt",
-    ".pth",
-    ".pkl",
-    ".pickle",
-    ".joblib",
-    ".ckpt",
-    ".npy",
-    ".npz",
-    ".h5",
-    ".keras",
-    ".py",
-)
+    ".bin", ".pt", ".pth", ".pkl", ".pickle", ".joblib", ".ckpt", ".npy", ".npz", ".h5", ".keras", ".py",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

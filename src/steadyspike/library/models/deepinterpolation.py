@@ -157,14 +157,10 @@ class DeepInterpolationModel(SavedModel):
 
     Parameters
     ----------
-    network : nn.Module
-        In evaluation mode.
+    network, card, folder
+        As of `SavedModel`.
     config : ModelConfig
         What it was trained for.
-    card : str
-        The model card, Markdown; empty if there is none.
-    folder : Path or None
-        Where it was loaded from.
     """
 
     config: ModelConfig

@@ -17,40 +17,14 @@ MAX_CONFIG_BYTES = 10_000_000
 NUM_CONVOLUTIONS = 10
 # layers that only compute: no code of the file's own, no access to anything outside
 KNOWN_LAYERS = (
-    *("InputLayer", "Conv2D", "Conv2DTranspose", "SeparableConv2D", "DepthwiseConv2D", "Dense"),
-    *(
-        "MaxPooling2D",
-        "AveragePooling2D",
-        "UpSampling2D",
-        "ZeroPadding2D",
-        "Cropping2D",
-        "Reshape",
-        "Permute",
-    ),
-    *("Concatenate", "Add", "Subtract", "Multiply", "Average", "Maximum", "Activation", "ReLU", "LeakyReLU"),
-    *(
-        "ELU",
-        "PReLU",
-        "BatchNormalization",
-        "LayerNormalization",
-        "Dropout",
-        "SpatialDropout2D",
-        "GaussianNoise",
-    ),
-)
+    "InputLayer", "Conv2D", "Conv2DTranspose", "SeparableConv2D", "DepthwiseConv2D", "Dense", "MaxPooling2D",
+    "AveragePooling2D", "UpSampling2D", "ZeroPadding2D", "Cropping2D", "Reshape", "Permute", "Concatenate", "Add",
+    "Subtract", "Multiply", "Average", "Maximum", "Activation", "ReLU", "LeakyReLU", "ELU", "PReLU",
+    "BatchNormalization", "LayerNormalization", "Dropout", "SpatialDropout2D", "GaussianNoise",
+)  # fmt: skip
 ACTIVATIONS = (
-    "linear",
-    "relu",
-    "elu",
-    "selu",
-    "tanh",
-    "sigmoid",
-    "softplus",
-    "swish",
-    "silu",
-    "gelu",
-    "leaky_relu",
-)
+    "linear", "relu", "elu", "selu", "tanh", "sigmoid", "softplus", "swish", "silu", "gelu", "leaky_relu",
+)  # fmt: skip
 # what decides about a layer's output, and Keras' defaults where a file leaves it out
 DECIDING: dict[str, dict[str, Any]] = {
     "InputLayer": {"batch_shape": None},
@@ -102,12 +76,10 @@ class Layer:
         """Return the JSON of Keras 2 for the model that ends here."""
         layers = []
         for layer in self.walk():
-            settings = {"name": layer.name, **{key: _plain(value) for key, value in layer.settings}}
+            settings = {"name": layer.name, **dict(layer.settings)}
             if layer.kind == "InputLayer":
-                settings = {
-                    "name": layer.name,
-                    **{"batch_input_shape": settings["batch_shape"], "dtype": "float32", "sparse": False},
-                }
+                shape = settings.pop("batch_shape")
+                settings |= {"batch_input_shape": shape, "dtype": "float32", "sparse": False}
             inbound = [[[one.name, 0, 0, {}] for one in layer.inputs]] if layer.inputs else []
             own = {"name": layer.name, "config": settings, "inbound_nodes": inbound}
             layers.append({"class_name": layer.kind, **own})
@@ -310,10 +282,6 @@ def _settings(kind: str, config: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
 
 def _frozen(value: Any) -> Any:
     return tuple(_frozen(one) for one in value) if isinstance(value, list | tuple) else value
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def open_legacy(file: str | Path) -> h5py.File:
