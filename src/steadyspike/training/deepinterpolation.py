@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steadyspike.core.setting_groups import takes_groups
+from steadyspike.core.settings import takes
 from steadyspike.training.settings import DeepInterpolationTraining
 
 if TYPE_CHECKING:
     from steadyspike.library.models.deepinterpolation import DeepInterpolationModel
 
 
-@takes_groups(DeepInterpolationTraining)
+@takes(DeepInterpolationTraining)
 def train_deepinterpolation(
     recordings: Any,
     folder: str | Path,

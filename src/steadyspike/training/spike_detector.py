@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from steadyspike.core.aside import refuse_existing
 from steadyspike.core.environment import versions
-from steadyspike.core.setting_groups import GroupedSettings, group, takes_groups
-from steadyspike.core.settings import parameter
+from steadyspike.core.setting_groups import GroupedSettings, group
+from steadyspike.core.settings import parameter, takes
 from steadyspike.kernels.spikes.contact_features import neighbour_lists
 from steadyspike.kernels.spikes.event_pairs import near_pairs
 from steadyspike.kernels.spikes.spike_candidates import find_candidates
@@ -91,7 +91,7 @@ class SpikeDetectorTraining(GroupedSettings):
     data_license: DataLicense = DATA_LICENSE
 
 
-@takes_groups(SpikeDetectorTraining)
+@takes(SpikeDetectorTraining)
 def train_spike_detector(
     recordings: BaseRecording | list[BaseRecording],
     sortings: BaseSorting | list[BaseSorting],

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from steadyspike.core.aside import refuse_existing
 from steadyspike.core.environment import versions
-from steadyspike.core.setting_groups import GroupedSettings, group, takes_groups
-from steadyspike.core.settings import parameter, parameter_of
+from steadyspike.core.setting_groups import GroupedSettings, group
+from steadyspike.core.settings import parameter, parameter_of, takes
 from steadyspike.kernels.spikes.contact_features import neighbour_lists
 from steadyspike.library.hub.artifact import CONFIG
 from steadyspike.library.models.config import NetworkConfig
@@ -67,7 +67,7 @@ class WaveformDenoiserTraining(GroupedSettings):
     data_license: DataLicense = DATA_LICENSE
 
 
-@takes_groups(WaveformDenoiserTraining)
+@takes(WaveformDenoiserTraining)
 def train_waveform_denoiser(
     recordings: BaseRecording | list[BaseRecording],
     sortings: BaseSorting | list[BaseSorting] | None = None,
