@@ -16,7 +16,9 @@ SEED = parameter(0, "Of the first weights and of all that is drawn", ge=0)
 
 
 License = Annotated[str, AfterValidator(check_license)]
-DataLicense = License | None
+DataLicense = Annotated[
+    str | None, AfterValidator(lambda name: None if name is None else check_license(name))
+]
 LICENSE_NAME = parameter("unknown", "Licence of the weights, for the model card", allowed=LICENSE_ALLOWED)
 DATA_LICENSE = parameter(
     None,
