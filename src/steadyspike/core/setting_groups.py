@@ -66,7 +66,6 @@ class Group(Settings):
         return {name: value for name, value in self.values().items() if name in self.model_fields_set}
 
     def __repr_args__(self) -> Any:
-        """Show what was given."""
         return list(self.given().items())
 
     @classmethod

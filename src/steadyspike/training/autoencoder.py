@@ -148,7 +148,6 @@ class _Reconstruction(Epochs):
         self.train, self.test = train, test
 
     def values(self) -> Tensor:
-        """Return the waveforms."""
         return self.train
 
     def loss(self, network: Any, batch: tuple[Tensor, Tensor]) -> StepLoss:

@@ -258,7 +258,6 @@ class _Loop:
         return bool(progress.stopped)
 
     def step(self, batch: Any) -> None:
-        """Take one step."""
         rate = self.settings.rate(self.progress)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -273,7 +272,6 @@ class _Loop:
         self._tick()
 
     def is_evaluated(self) -> bool:
-        """Whether it is time to evaluate."""
         every = self.settings.evaluate_every
         return every is not None and (self.finished() or self.progress.step % every == 0)
 
@@ -310,7 +308,6 @@ class _Loop:
         return self.folder is not None and time.monotonic() - self.saved_at > CHECKPOINT_EVERY_S
 
     def save(self) -> None:
-        """Write a checkpoint."""
         if self.folder is None:
             return
         self.progress.loss_sum, self.progress.loss_count = self.running.tolist()

@@ -272,7 +272,6 @@ class _Source:
         self.train, self.held_out = known_labels[early], known_labels[~early]
 
     def draw(self, number: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw candidates to train on."""
         return self.train[rng.integers(self.train.size, size=number)]
 
     def logits(self, network: Any, index: np.ndarray) -> Tensor:
@@ -285,7 +284,6 @@ class _Source:
         return network(torch.from_numpy(waveforms), self.around.weights(network, channels))
 
     def labels(self, index: np.ndarray) -> Tensor:
-        """Return which candidates are spikes."""
         return torch.from_numpy(self.labelled.labels[index].astype("float32"))
 
 

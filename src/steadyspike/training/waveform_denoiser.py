@@ -209,7 +209,6 @@ class _Source:
         self.detected_on, _ = neighbour_lists(locations, DETECTION_UM)
 
     def draw(self, number: int, rng: np.random.Generator) -> Spikes | None:
-        """Draw spikes to train on."""
         return self.drawn(self.train, number, rng)
 
     def drawn(self, units: np.ndarray, number: int, rng: np.random.Generator) -> Spikes | None:

@@ -126,7 +126,6 @@ class _Preset(_Strict, Shareable):
         load_preset(folder / PRESET)
 
     def _rows(self) -> list[tuple[str, str, dict[str, Any]]]:
-        """List the steps with their methods and parameters."""
         raise NotImplementedError
 
     def _problems(self) -> Iterator[preset_checks.Problem]:
