@@ -154,8 +154,8 @@ def correct(
         say(f"[bold]motion[/bold]      {preset}")
         with job_defaults(**jobs):
             work = work_folder(output)
-            told = estimation.forecast(preprocessed, work, preset, overrides, jobs)
-        say(f"[bold]forecast[/bold]    {told}")
+            expected = estimation.forecast(preprocessed, work, preset, overrides, jobs)
+        say(f"[bold]forecast[/bold]    {expected}")
         request = correction.Request(
             source=recording,
             output=output,

@@ -39,8 +39,8 @@ def check_overrides(preset: str, overrides: Overrides) -> None:
         method = {} if own is None else {"method": own}
         problems = list(check_motion({step: {**method, **changes}}))
         if problems:
-            told = "; ".join(f"{key.replace('_kwargs', '', 1)} {text}" for key, text in problems)
-            raise UsageError(f"--set {told}")
+            listed = "; ".join(f"{key.replace('_kwargs', '', 1)} {text}" for key, text in problems)
+            raise UsageError(f"--set {listed}")
 
 
 def estimation_parameters(preset: str, overrides: Overrides) -> dict[str, Any]:
@@ -79,8 +79,10 @@ def forecast(
     }
     if _selects_peaks(preset, overrides):
         return "not known for a preset that selects peaks"
-    told = forecast_motion(recording, preset=preset, peaks=finished_peaks(work), **arguments, **job_kwargs)
-    return str(told).replace("\n", f"\n{MARGIN}")
+    expected = forecast_motion(
+        recording, preset=preset, peaks=finished_peaks(work), **arguments, **job_kwargs
+    )
+    return str(expected).replace("\n", f"\n{MARGIN}")
 
 
 def _selects_peaks(preset: str, overrides: Overrides) -> bool:

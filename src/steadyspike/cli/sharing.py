@@ -56,7 +56,7 @@ def push(shared: str, repo_id: str, **how: Any) -> None:
     typer.echo(f"page: {pushed.url}")
     if pushed.license is None:
         say(
-            "[yellow]note[/yellow]: the card names no licence, so nobody may use it; push again with --license"
+            "[yellow]note[/yellow]: the card names no licence, so others may not use it; push again with --license"
         )
 
 

@@ -186,7 +186,7 @@ def _layers(given: list[str] | None) -> str | list[str]:
 
 
 def _unfinished(output: Path, overwrite: bool) -> bool:
-    """Whether there is a run to go on with; refuse what would be destroyed."""
+    """Whether there is a run to resume; refuse what would be destroyed."""
     from steadyspike.training.run import SETTINGS, finished
 
     work = output.absolute().with_name(f"{output.absolute().name}.training")

@@ -250,7 +250,7 @@ def registered() -> Registry:
     """
     registry = Registry()
     for part in PARTS:
-        # in a late table it will be as soon as anyone can look
+        # an entry of a late table is made when the table is imported
         late = part.table in LATE_TABLES and not _is_imported(part.table)
         if late or _is_ours(_resolve(part.table).get(part.name)):
             registry.setdefault(part.table, {})[part.name] = part.target

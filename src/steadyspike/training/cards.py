@@ -165,12 +165,12 @@ def _spikes_card(
         "network": f"{config.network.name}, contacts within {config.radius_um:g} um",
         "sampling frequency": f"{config.sampling_frequency:g} Hz",
     }
-    told = ["None held out."]
+    lines = ["None held out."]
     if held_out := notes["held_out"]:
         filled = {name: one.format(**held_out) for name, one in scores.items()}
-        told = [scored.format(**held_out), "", *table(filled)]
+        lines = [scored.format(**held_out), "", *table(filled)]
     data = [str(notes.get("data", "Not stated."))]
-    return _card(config, title, license_name, [about], {**first, **rows}, data, told)
+    return _card(config, title, license_name, [about], {**first, **rows}, data, lines)
 
 
 def _card(

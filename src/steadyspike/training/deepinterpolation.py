@@ -50,7 +50,7 @@ def train_deepinterpolation(
         context and normalization. Both names mean the same.
     {settings}
     resume : bool, default: False
-        Go on from the last checkpoint of the same run, if there is one: on the CPU, the weights are the same to the
+        Resume the same run from its last checkpoint, if there is one: on the CPU, the weights are the same to the
         last bit as of a run that never stopped, unless time ends it. Returns the model if it is finished already.
     overwrite : bool, default: False
         Replace a model folder or an unfinished run.

@@ -158,10 +158,10 @@ def fit(
     folder : Path or None, default: None
         Existing folder for the checkpoint and `log.jsonl`. None: nothing is saved, and an interrupt ends all.
     resume : bool, default: False
-        Go on from the checkpoint in `folder`, if there is one.
+        Resume from the checkpoint in `folder`, if there is one.
     progress_bar : bool, default: False
     spent_s : float, default: 0.0
-        What of the time is used already, when it does not go on from a checkpoint.
+        Time that is used already, unless it resumes from a checkpoint.
 
     Returns
     -------

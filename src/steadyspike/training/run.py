@@ -88,7 +88,7 @@ class Run:
         }
 
     def prepare(self, resume: bool, overwrite: bool) -> bool:
-        """Make the work folder; return whether there is something to go on from.
+        """Make the work folder; return whether there is something to resume.
 
         Raises
         ------
@@ -183,7 +183,7 @@ class Run:
         return DeepInterpolationModel.load(self.folder)
 
     def drop_if_not_begun(self) -> None:
-        """Remove the work folder if there is nothing to go on from."""
+        """Remove the work folder if there is nothing to resume."""
         if not (self.work / CHECKPOINT).is_file():
             shutil.rmtree(self.work, ignore_errors=True)
 

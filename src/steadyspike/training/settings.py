@@ -216,7 +216,7 @@ class StepSettings(Group):
 
 
 class EpochSettings(Group):
-    """How networks of waveforms are fitted: epochs, until the held-out waveforms are no longer told better.
+    """How networks of waveforms are fitted: epochs, until the held-out waveforms are no longer classified better.
 
     Parameters
     ----------

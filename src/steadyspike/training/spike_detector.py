@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MATCH_MS, MATCH_UM = 0.33, 50.0
 """A candidate this near to a true spike may be it."""
 TINY_SNR = 1.0
-"""What is smaller can be seen by nobody, and its candidates are noise."""
+"""Smaller spikes cannot be told from noise; their candidates count as noise."""
 HELD_OUT = 0.1
 WEIGHT_DECAY = 1e-4
 IN_CONFIG = (

@@ -1,6 +1,6 @@
 """Windows of lazy recordings for training: read in the background, normalized, and laid out as images.
 
-What step n trains on depends on the seed and on n alone, so that a run that goes on after a stop sees the same.
+What step n trains on depends on the seed and on n alone, so that a resumed run sees the same.
 """
 
 from __future__ import annotations

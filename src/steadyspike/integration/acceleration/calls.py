@@ -15,7 +15,7 @@ class NotCoveredError(Exception):
 
 
 class NothingToRepairError(NotCoveredError):
-    """A call that SpikeInterface does right by itself."""
+    """A call that SpikeInterface handles correctly."""
 
 
 @dataclass
@@ -95,8 +95,8 @@ class RepairReport(dict[str, Calls]):
     def __repr__(self) -> str:
         lines = [f"repairs are {'on' if self.on else 'off'}; calls in this process:"]
         for name, calls in self.items():
-            told = f": {self.defects[name]}" if name in self.defects else ""
-            lines.append(f"  {name}, {calls.taken} calls repaired{told}")
+            defect = f": {self.defects[name]}" if name in self.defects else ""
+            lines.append(f"  {name}, {calls.taken} calls repaired{defect}")
             for reason, count in calls.fell_back.most_common():
                 lines.append(f"    {count} left to SpikeInterface: {reason}")
         lines += [f"  {name}: left to SpikeInterface: {reason}" for name, reason in self.unavailable.items()]

@@ -82,7 +82,7 @@ def accelerate(
     """
     chosen = _checked_names(names, repairs=False)
     block = Acceleration(_acceleration, Setting(bool(on), chosen, _checked_threads(num_threads)))
-    _acceleration.turn(block)
+    _acceleration.set(block)
     return block
 
 
@@ -134,7 +134,7 @@ def repair(on: bool = True, *, names: Iterable[str] | None = None) -> Repair:
     """
     chosen = _checked_names(names, repairs=True)
     block = Repair(_repairs, Setting(bool(on), chosen))
-    _repairs.turn(block)
+    _repairs.set(block)
     return block
 
 

@@ -2,7 +2,7 @@
 
 An artifact has one of two forms, each with a file that tells its kind: a model folder (`config.json`) and a preset
 (`preset.toml`). Only the files named here are ever read from a repository. Nothing here touches the network or knows
-what a model or a preset is: whoever wants one supplies its `Form`.
+what a model or a preset is: the caller supplies its `Form`.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ def use_section(usage: Usage, repo_id: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text of someone else without what could steer a terminal."""
+    """Return a text from outside without characters that control a terminal."""
     return "".join(
         one for one in text if one in "\n\t" or unicodedata.category(one) not in ("Cc", "Cf", "Co", "Cs")
     )

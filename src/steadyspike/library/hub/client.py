@@ -85,7 +85,7 @@ def fetch(ref: str, *forms: Form, token: str | None = None, offline: bool | None
 
 
 def _newest(api: HfApi, asked: HubReference) -> str | None:
-    """Ask which commit a tag or branch names, and note it; as it was last known where nobody answers."""
+    """Ask which commit a tag or branch names, and note it; without an answer, take the commit that was last known."""
     known = cached_commit(asked)
     try:
         # the client's own way to do both has no limit of time
@@ -275,7 +275,7 @@ def _info(api: HfApi, repo_id: str, revision: str | None) -> ModelInfo:
 
 
 def _check_is_ours(api: HfApi, head: ModelInfo, staged: Staged, private: bool | None) -> None:
-    """Refuse to push over what somebody keeps in the repository, or where others see it by mistake."""
+    """Refuse to push over other content of the repository, or where it would be public by mistake."""
     sizes = {one.rfilename: one.size for one in head.siblings or []}
     for form, (marker, *_) in FILES.items():
         if marker not in sizes:

@@ -60,8 +60,8 @@ class ModelConfig(FolderConfig):
     """What `config.json` holds.
 
     `pre`, `post` and `omission` are in frames: samples seen before and after the gap, and hidden on each side of the
-    predicted one. `context_ms` is what is read before and after it, gap included. `extra` is for notes of whoever
-    made the model; nothing depends on it.
+    predicted one. `context_ms` is what is read before and after it, gap included. `extra` is for the author's
+    notes; nothing depends on it.
     """
 
     kind: Literal["deepinterpolation"] = "deepinterpolation"

@@ -3,7 +3,7 @@
 Names and defaults come from the signatures of the methods themselves, so a preset is held against the installed
 SpikeInterface and not against a copy of its documentation. Values of steadyspike's own methods are held against their
 declarations (`steadyspike.core.settings`); what the signatures of SpikeInterface's cannot say (a radius is positive, a
-direction is x, y or z) is in the tables at the top. Which methods there are is told by `provide`, when they are
+direction is x, y or z) is in the tables at the top. Which methods there are is set by `provide`, when they are
 registered.
 
 Each check yields problems as pairs ``(key, text)`` and raises nothing, so that a user sees all of them.

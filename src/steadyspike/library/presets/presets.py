@@ -336,7 +336,7 @@ def find_preset(ref: str | Path) -> Path:
 
 
 def _content(preset: _Preset) -> dict[str, Any]:
-    """Return what a preset's file holds, in the order in which people read it."""
+    """Return what a preset's file holds, in the order in which it is read."""
     content = preset.model_dump(by_alias=True, mode="python")
     first = {key: content.pop(key) for key in ("schema", "kind", "name", "doc")}
     if "steps" in content:

@@ -52,7 +52,7 @@ def peaks_without_nan(call: RepairedCall) -> Any:
 
 
 class _SegmentsKnown(Motion):
-    """A motion that finds the segment by its time bins where nobody names it."""
+    """A motion that finds the segment by its time bins where it is not named."""
 
     def get_displacement_at_time_and_depth(
         self, times_s: Any, locations_um: Any, segment_index: int | None = None, grid: bool = False
