@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from steadyspike.cli.errors import FAILED, Debug, UsageError, clear_errors
-from steadyspike.cli.sharing import License, Message, OnHub, Private, Reference, Repository, Tag, Words
+from steadyspike.cli.sharing import OnHub, Reference, Repository, Words, takes_push
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -111,15 +111,14 @@ def pull(
 
 
 @app.command()
+@takes_push
 def push(
     preset: Annotated[
         str, typer.Argument(help="The path of a TOML file, or any other reference to a preset.")
     ],
     repository: Repository,
-    tag: Tag = None,
-    private: Private = None,
-    message: Message = None,
-    license_name: License = None,
+    *,
+    how: dict[str, Any],
     debug: Debug = False,
 ) -> None:
     """Share a preset on the Hugging Face Hub. Log in before, with: hf auth login."""
@@ -129,5 +128,4 @@ def push(
 
         with sharing.hub_refusals():
             load_preset(preset)
-        how = dict(tag=tag, private=private, message=message, license_name=license_name)
         sharing.push(preset, repository, **how)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from steadyspike.cli.errors import UsageError, refusals, say
+from steadyspike.cli.options import option, takes_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,19 +22,23 @@ Reference = Annotated[
     str, typer.Argument(help="hf:owner/name, or hf:owner/name@ with a tag, branch or commit.")
 ]
 Repository = Annotated[str, typer.Argument(help="Where to: owner/name. It is made if it does not exist.")]
-Tag = Annotated[str | None, typer.Option("--tag", help="Name for this version, such as v1. Never moved.")]
-Private = Annotated[
-    bool | None,
-    typer.Option(
-        "--private/--public",
-        help="Who sees the repository. Default: as it is; public if it is new.",
-        show_default=False,
-    ),
-]
-Message = Annotated[str | None, typer.Option("--message", help="Of the commit.")]
-License = Annotated[
-    str | None, typer.Option("--license", help="Such as cc-by-4.0. Default: what the card says.")
-]
+takes_push = takes_options(
+    "how",
+    [
+        option("tag", str | None, None, "Name for this version, such as v1. Never moved."),
+        option(
+            *("private", bool | None, None, "Who sees it. Default: as it is; public if it is new."),
+            *("--private/--public",),
+            show_default=False,
+        ),
+        option("message", str | None, None, "Of the commit."),
+        option(
+            "license_name", str | None, None, "Such as cc-by-4.0. Default: what the card says.", "--license"
+        ),
+    ],
+)
+"""Gives a command the options of `push`, whose values its argument `how` holds."""
+
 OnHub = Annotated[bool, typer.Option("--hub", help="Search the Hugging Face Hub instead.")]
 Words = Annotated[str | None, typer.Option("--search", help="With --hub: words of the repository's name.")]
 ARGUMENTS = ("tag", "private", "message")

@@ -32,7 +32,7 @@ from steadyspike.core.settings import settings_of
 from steadyspike.integration import late_import, protocols
 from steadyspike.library.hub.reference import EXAMPLE
 from steadyspike.library.presets import checks as preset_checks
-from steadyspike.library.presets.files import UnknownPresetError, bundled_files, read_toml
+from steadyspike.library.presets.files import PresetError, UnknownPresetError, bundled_files, read_toml
 from steadyspike.motion.estimators import ESTIMATORS
 
 SUPPORTED_SERIES = "0.105"
@@ -209,7 +209,7 @@ class MotionPresetTable(dict[str, Any]):
     ours: frozenset[str] = frozenset()
 
     def __missing__(self, ref: str | Path) -> dict[str, Any]:
-        from steadyspike.library.presets.presets import MotionPreset, PresetError, load_preset
+        from steadyspike.library.presets.presets import MotionPreset, load_preset
 
         if not isinstance(ref, str | Path):
             raise KeyError(ref)

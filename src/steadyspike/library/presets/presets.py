@@ -38,16 +38,6 @@ from steadyspike.library.presets.files import (
     write_toml,
 )
 
-__all__ = [
-    "MotionPreset",
-    "PreprocessingPreset",
-    "PresetError",
-    "UnknownPresetError",
-    "list_presets",
-    "load_preset",
-    "save_preset",
-]
-
 SCHEMA = 1
 TABLES = (
     "detect_kwargs",
