@@ -193,7 +193,8 @@ def _remembered_weights(
 ) -> UpstreamWeights:
     """Make weights; `options` are in the order of `OPTIONS`."""
     located, targets = np.frombuffer(positions).reshape(shape), np.frombuffer(channels, dtype="int64")
-    return UpstreamWeights(located, dimension, method, *options, targets, dtype)
+    arguments: list[Any] = [located, dimension, method, *options, targets, dtype]
+    return UpstreamWeights(*arguments)
 
 
 def _interpolate(
