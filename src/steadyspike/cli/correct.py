@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -59,14 +58,6 @@ goes on from there.
 """
 
 
-class Format(StrEnum):
-    """How the corrected recording is saved."""
-
-    JSON = "json"
-    BINARY = "binary"
-    ZARR = "zarr"
-
-
 correcting = functools.partial(typer.Option, rich_help_panel="Correcting")
 
 
@@ -77,8 +68,9 @@ def correct(
     *,
     how: dict[str, Any],
     save_as: Annotated[
-        Format, writing("--format", "-f", help="Save the traces too, besides the lazy JSON.")
-    ] = Format.JSON,
+        Literal["json", "binary", "zarr"],
+        writing("--format", "-f", help="Save the traces too, besides the lazy JSON."),
+    ] = "json",
     no_figures: Annotated[bool, writing("--no-figures", help="Draw no figures.")] = False,
     relative_paths: Annotated[
         bool,
@@ -162,7 +154,7 @@ def correct(
             preset=preset,
             preprocess=chosen,
             overrides=overrides,
-            save_as=save_as.value,
+            save_as=save_as,
             relative_paths=relative_paths,
             figures=not no_figures,
             overwrite=overwrite,

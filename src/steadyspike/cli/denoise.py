@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -48,13 +47,6 @@ from there.
 """
 
 
-class Format(StrEnum):
-    """How the denoised recording is saved."""
-
-    BINARY = "binary"
-    JSON = "json"
-
-
 @reading.takes_reading
 def denoise(
     recording: reading.RecordingPath,
@@ -68,8 +60,8 @@ def denoise(
     *,
     how: dict[str, Any],
     save_as: Annotated[
-        Format, writing("--format", "-f", help="The traces, or only the lazy recording.")
-    ] = Format.BINARY,
+        Literal["binary", "json"], writing("--format", "-f", help="The traces, or only the lazy recording.")
+    ] = "binary",
     dtype: Annotated[
         str | None, writing("--dtype", help="int16, in the recording's own units. Default: float32.")
     ] = None,
@@ -120,7 +112,7 @@ def denoise(
             model=source.name,
             settings=settings,
             preprocess=chosen,
-            save_as=save_as.value,
+            save_as=save_as,
             overwrite=overwrite,
             restart=restart,
             job_kwargs=jobs,

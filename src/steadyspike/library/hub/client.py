@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from steadyspike.core.environment import own_version
 from steadyspike.library.hub.artifact import (
@@ -167,13 +167,8 @@ def _cached(pinned: HubReference, forms: Sequence[Form]) -> Fetched | None:
     for required in FILES.values():
         files = [cached_file(pinned, name) for name in required]
         if all(path is not None and is_as_announced(path) for path in files):
-            return Fetched(pinned, _folder(files[0]), form_of(required, str(pinned), forms))
+            return Fetched(pinned, cast(Path, files[0]).parent, form_of(required, str(pinned), forms))
     return None
-
-
-def _folder(path: Path | None) -> Path:
-    assert path is not None
-    return path.parent
 
 
 def _partial(pinned: HubReference, wanted: str | None) -> HubError:

@@ -191,7 +191,7 @@ def _graph_from(content: Any, file: str | Path) -> Layer:
             )
         for one in described.values():
             _check_harmless(one, file)
-        graph = _Resolver(described, file).layer(outputs[0], ())
+        graph = _resolved(outputs[0], described, file)
     except (KeyError, TypeError, AttributeError) as error:
         raise KerasFileError(f"{file}: its model_config cannot be understood: {error!r}") from None
     shape = input_shape(graph)
@@ -200,27 +200,23 @@ def _graph_from(content: Any, file: str | Path) -> Layer:
     return graph
 
 
-class _Resolver:
+def _resolved(output: str, described: dict[str, Any], file: str | Path) -> Layer:
     """Follow the layers of a configuration back from the output, each once."""
+    found: dict[str, Layer] = {}
 
-    def __init__(self, described: dict[str, Any], file: str | Path) -> None:
-        self.described = described
-        self.file = file
-        self.found: dict[str, Layer] = {}
-
-    def layer(self, name: str, readers: tuple[str, ...]) -> Layer:
+    def layer(name: str, readers: tuple[str, ...]) -> Layer:
         if name in readers or len(readers) > 500:
-            raise KerasFileError(f"{self.file}: layer {name!r} reads itself")
-        if name not in self.found:
-            one = self.described[name]
+            raise KerasFileError(f"{file}: layer {name!r} reads itself")
+        if name not in found:
+            one = described[name]
             if len(one["inbound_nodes"]) > 1:
-                raise KerasFileError(f"{self.file}: layer {name!r} is used more than once")
-            inputs = tuple(
-                self.layer(source, (*readers, name)) for source in _references(one["inbound_nodes"])
-            )
+                raise KerasFileError(f"{file}: layer {name!r} is used more than once")
+            inputs = tuple(layer(source, (*readers, name)) for source in _references(one["inbound_nodes"]))
             kind = one["class_name"]
-            self.found[name] = Layer(kind, _settings(kind, one["config"]), inputs, name)
-        return self.found[name]
+            found[name] = Layer(kind, _settings(kind, one["config"]), inputs, name)
+        return found[name]
+
+    return layer(output, ())
 
 
 def _references(nodes: Any) -> Iterator[str]:
