@@ -98,6 +98,8 @@ class Run:
             If a run is to be resumed with other settings.
         """
         settings = json.loads(json.dumps(self.settings()))
+        if self.folder.exists() and not overwrite:
+            raise FileExistsError(f"{self.folder} exists already; pass overwrite=True to replace a model")
         refuse_existing(self.folder, CONFIG, overwrite, "model folder, so it is not replaced")
         file = self.work / SETTINGS
         if resume and file.is_file():
