@@ -36,10 +36,10 @@ def corrected_folder(raw_folder, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "command", ["", "demo", "correct", "info", "presets list", "presets show", "run"]
+    "command", ["", "demo", "correct", "info", "presets list", "presets show", "run", "speed"]
 )
 def test_help_is_there(command):
-    result = run(*command.split(), "--help")
+    result = (run_benchmark if command == "speed" else run)(*command.split(), "--help")
     assert result.exit_code == 0
     assert "Usage: " in result.output
 

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 import pytest
 
-from steadyspike.core.setting_groups import Group, GroupedSettings, group, takes_groups
-from steadyspike.core.settings import parameter, parameter_of, settings_of
+from steadyspike.core.setting_groups import Group, GroupedSettings, group
+from steadyspike.core.settings import parameter, parameter_of, settings_of, takes
 
 
 class NetworkSettings(Group):
@@ -37,7 +37,7 @@ class Training(GroupedSettings):
     devices: int = parameter(1, "How many", ge=1)
 
 
-@takes_groups(Training)
+@takes(Training)
 def train(recording, folder=None, *, settings, resume=False):
     """Train.
 

@@ -6,8 +6,9 @@ from training_signals import FAST, recording_of
 from waveform_sets import one_thread, spikes_and_noise  # noqa: F401
 
 import steadyspike
-from steadyspike.library.hub.cards import check_licenses, complete_card, license_of
+from steadyspike.library.hub.cards import complete_card, license_of
 from steadyspike.training import run
+from steadyspike.training.settings import DeepInterpolationTraining
 
 TRAINERS = {
     "train_deepinterpolation": (None, "nowhere"),
@@ -23,7 +24,7 @@ CANNOT_BE = ["", "  ", "two\nlines", "a" * 101, "a | b", "<b>", "\x1b[2J", 3]
 @pytest.mark.parametrize("name", ["license_name", "data_license"])
 def test_what_is_no_short_line_is_refused(name, text):
     with pytest.raises(ValueError, match=f"{name}=.*allowed: one line of up to 100 characters"):
-        check_licenses(**{"license_name": "mit", name: text})
+        DeepInterpolationTraining.of(**{name: text})
 
 
 @pytest.mark.parametrize("trainer", TRAINERS)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+import functools
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from steadyspike.cli import reading
 from steadyspike.cli.errors import Debug, UsageError, clear_errors, say
-from steadyspike.cli.options import ChunkDuration, Jobs, ProgressBar, job_kwargs, parse_settings
-from steadyspike.cli.reading import (
-    ProbeFile,
-    ReaderName,
-    ReaderOption,
-    RecordingPath,
-    Segment,
-    Stream,
-    TrustPickle,
+from steadyspike.cli.options import (
+    ChunkDuration,
+    Jobs,
+    Output,
+    Overwrite,
+    ProgressBar,
+    job_kwargs,
+    parse_settings,
+    writing,
 )
 
 if TYPE_CHECKING:
@@ -57,105 +57,66 @@ beside it whose name ends in .part: after an interrupt, the same command
 goes on from there.
 """
 
-CORRECTING, WRITING = "Correcting", "Writing"
+
+correcting = functools.partial(typer.Option, rich_help_panel="Correcting")
 
 
-class Format(StrEnum):
-    """How the corrected recording is saved."""
-
-    JSON = "json"
-    BINARY = "binary"
-    ZARR = "zarr"
-
-
+@reading.takes_reading
 def correct(
-    recording: RecordingPath,
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="Folder; complete or not at all.", rich_help_panel=WRITING),
-    ],
+    recording: reading.RecordingPath,
+    output: Output,
+    *,
+    how: dict[str, Any],
     save_as: Annotated[
-        Format,
-        typer.Option(
-            "--format", "-f", help="Save the traces too, besides the lazy JSON.", rich_help_panel=WRITING
-        ),
-    ] = Format.JSON,
-    no_figures: Annotated[
-        bool, typer.Option("--no-figures", help="Draw no figures.", rich_help_panel=WRITING)
-    ] = False,
+        Literal["json", "binary", "zarr"],
+        writing("--format", "-f", help="Save the traces too, besides the lazy JSON."),
+    ] = "json",
+    no_figures: Annotated[bool, writing("--no-figures", help="Draw no figures.")] = False,
     relative_paths: Annotated[
         bool,
-        typer.Option(
+        writing(
             "--relative-paths",
             help="Let recording.json and the data be moved together. Load it with "
             "si.load(file, base_folder=True).",
-            rich_help_panel=WRITING,
         ),
     ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite", help="Replace the folder if steadyspike wrote it.", rich_help_panel=WRITING
-        ),
-    ] = False,
+    overwrite: Overwrite = False,
     restart: Annotated[
-        bool,
-        typer.Option(
-            "--restart",
-            help="Find all peaks anew instead of going on with an interrupted run.",
-            rich_help_panel=WRITING,
-        ),
+        bool, writing("--restart", help="Find all peaks anew instead of resuming an interrupted run.")
     ] = False,
     preset: Annotated[
         str,
-        typer.Option(
+        correcting(
             "--preset",
             "-p",
             help="A motion preset of steadyspike or SpikeInterface, a TOML file, or hf:owner/name.",
-            rich_help_panel=CORRECTING,
         ),
     ] = "steady_auto",
     preprocess: Annotated[
         str,
-        typer.Option(
+        correcting(
             "--preprocess",
             help="A preprocessing preset, a TOML file, [bold]none[/bold], or [bold]auto[/bold]: none if the "
             "recording is filtered, what fits its Neuropixels probe, or bandpass and common reference.",
-            rich_help_panel=CORRECTING,
         ),
     ] = "auto",
     leave_out_artifacts: Annotated[
         bool,
-        typer.Option(
+        correcting(
             "--leave-out-artifacts",
             help="Find artifacts with SpikeInterface's detector, and bridge the motion there.",
-            rich_help_panel=CORRECTING,
         ),
     ] = False,
     rigid: Annotated[
         bool | None,
-        typer.Option(
-            "--rigid/--nonrigid",
-            help="Default: as in the preset.",
-            show_default=False,
-            rich_help_panel=CORRECTING,
-        ),
+        correcting("--rigid/--nonrigid", help="Default: as in the preset.", show_default=False),
     ] = None,
     setting: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="STEP.KEY=VALUE",
-            help="Change the preset, as by estimate_motion.bin_s=2.",
-            rich_help_panel=CORRECTING,
+        correcting(
+            "--set", metavar="STEP.KEY=VALUE", help="Change the preset, as by estimate_motion.bin_s=2."
         ),
     ] = None,
-    stream: Stream = None,
-    segment: Segment = None,
-    reader: ReaderName = None,
-    reader_option: ReaderOption = None,
-    probe: ProbeFile = None,
-    trust_pickle: TrustPickle = False,
     n_jobs: Jobs = None,
     chunk_duration: ChunkDuration = "1s",
     progress_bar: ProgressBar = None,
@@ -163,7 +124,7 @@ def correct(
 ) -> None:
     """Estimate and correct the motion of a recording."""
     with clear_errors(debug):
-        from steadyspike.cli import correction, estimation, reading
+        from steadyspike.cli import correction, estimation
         from steadyspike.cli.output import check_output, work_folder
         from steadyspike.core.environment import job_defaults
 
@@ -174,15 +135,7 @@ def correct(
         preset = reading.pin_preset(preset)
         correction.check_preset(preset)
         estimation.check_overrides(preset, overrides)
-        opened = reading.open_recording(
-            recording,
-            reader=reader,
-            stream=stream,
-            reader_options=parse_settings(reader_option or [], "--reader-option"),
-            trust_pickle=trust_pickle,
-            probe=probe,
-            segment=segment,
-        )
+        opened = reading.open_recording(recording, **how)
         estimation.check_segments(opened, preset, overrides)
         reading.check_place([recording], output)
         correction.tell_shanks(opened)
@@ -193,15 +146,15 @@ def correct(
         say(f"[bold]motion[/bold]      {preset}")
         with job_defaults(**jobs):
             work = work_folder(output)
-            told = estimation.forecast(preprocessed, work, preset, overrides, jobs)
-        say(f"[bold]forecast[/bold]    {told}")
+            expected = estimation.forecast(preprocessed, work, preset, overrides, jobs)
+        say(f"[bold]forecast[/bold]    {expected}")
         request = correction.Request(
             source=recording,
             output=output,
             preset=preset,
             preprocess=chosen,
             overrides=overrides,
-            save_as=save_as.value,
+            save_as=save_as,
             relative_paths=relative_paths,
             figures=not no_figures,
             overwrite=overwrite,

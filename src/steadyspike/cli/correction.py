@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from steadyspike.cli.errors import UsageError, say
-from steadyspike.cli.estimation import INTERPOLATION, estimate, find_artifacts, peaks_beside
-from steadyspike.cli.output import new_folder, write_marker
+from steadyspike.cli.estimation import INTERPOLATION, estimate, find_artifacts
+from steadyspike.cli.output import new_folder, work_beside, write_marker
 from steadyspike.core.environment import job_defaults
 
 if TYPE_CHECKING:
@@ -93,7 +93,10 @@ def run(recording: BaseRecording, request: Request) -> Correction:
     -------
     done : Correction
     """
-    with peaks_beside(request.output) as work, new_folder(request.output, request.overwrite) as folder:
+    from steadyspike.peaks.on_disk import finished_blocks, is_peaks_folder
+
+    work_for = work_beside(request.output, is_peaks_folder, finished_blocks, "peaks found so far")
+    with work_for as work, new_folder(request.output, request.overwrite) as folder:
         done = _correct(recording, request, work, folder)
         write_marker(folder, {"command": "correct", "request": asdict(request), "result": asdict(done)})
     return done

@@ -33,8 +33,8 @@ def demo(
 ) -> None:
     """Simulate a drifting recording, correct it, and compare with the truth and with SpikeInterface.
 
-    Takes under three minutes on two cores and needs no internet. Writes the figures that people look at to
-    judge a correction, and demo.png with the most of it in one picture.
+    Takes under three minutes on two cores and needs no internet. Writes the figures by which a correction is
+    judged, and demo.png with the most of it in one picture.
     """
     with clear_errors(debug):
         from steadyspike.cli.demo_run import run_demo

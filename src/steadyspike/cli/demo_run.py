@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
     from spikeinterface import BaseRecording
-    from spikeinterface.core.motion import Motion
 
     from steadyspike.simulation.drift import SimulatedDrift
 
@@ -186,17 +185,11 @@ def comparison_table(runs: dict[str, PresetRun], uncorrected_um: float) -> Table
 
 
 def _error_without_correction(simulated: SimulatedDrift) -> float:
-    from steadyspike.simulation.truth import motion_error
+    from steadyspike.simulation.truth import motion_error, true_motion
 
-    return float(np.abs(motion_error(simulated, _no_motion(simulated))).mean())
-
-
-def _no_motion(simulated: SimulatedDrift) -> Motion:
-    from steadyspike.simulation.truth import true_motion
-
-    motion = true_motion(simulated, np.arange(0.5, simulated.info["duration_s"]), np.array([0.0]))
-    motion.displacement[0][:] = 0.0
-    return motion
+    still = true_motion(simulated, np.arange(0.5, simulated.info["duration_s"]), np.array([0.0]))
+    still.displacement[0][:] = 0.0
+    return float(np.abs(motion_error(simulated, still)).mean())
 
 
 def _draw(folder: Path, runs: dict[str, PresetRun], simulated: SimulatedDrift) -> None:

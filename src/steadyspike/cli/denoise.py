@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from steadyspike.cli import reading
 from steadyspike.cli.errors import Debug, clear_errors, say
 from steadyspike.cli.options import (
     ChunkDuration,
     Device,
     Jobs,
+    Output,
+    Overwrite,
     Precision,
     ProgressBar,
     job_kwargs,
-    parse_settings,
-)
-from steadyspike.cli.reading import (
-    Preprocess,
-    ProbeFile,
-    ReaderName,
-    ReaderOption,
-    RecordingPath,
-    Segment,
-    Stream,
-    TrustPickle,
+    writing,
 )
 
 if TYPE_CHECKING:
@@ -55,53 +46,28 @@ name ends in .part: after an interrupt or a crash, the same command goes on
 from there.
 """
 
-WRITING = "Writing"
 
-
-class Format(StrEnum):
-    """How the denoised recording is saved."""
-
-    BINARY = "binary"
-    JSON = "json"
-
-
+@reading.takes_reading
 def denoise(
-    recording: RecordingPath,
+    recording: reading.RecordingPath,
     model: Annotated[
         str,
         typer.Option(
             "--model", "-m", help="A bundled name, a model folder, hf:owner/name@revision, or a Keras file."
         ),
     ],
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="Folder; complete or not at all.", rich_help_panel=WRITING),
-    ],
+    output: Output,
+    *,
+    how: dict[str, Any],
     save_as: Annotated[
-        Format,
-        typer.Option(
-            "--format", "-f", help="The traces, or only the lazy recording.", rich_help_panel=WRITING
-        ),
-    ] = Format.BINARY,
+        Literal["binary", "json"], writing("--format", "-f", help="The traces, or only the lazy recording.")
+    ] = "binary",
     dtype: Annotated[
-        str | None,
-        typer.Option(
-            "--dtype", help="int16, in the recording's own units. Default: float32.", rich_help_panel=WRITING
-        ),
+        str | None, writing("--dtype", help="int16, in the recording's own units. Default: float32.")
     ] = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite", help="Replace the folder if steadyspike wrote it.", rich_help_panel=WRITING
-        ),
-    ] = False,
+    overwrite: Overwrite = False,
     restart: Annotated[
-        bool,
-        typer.Option(
-            "--restart",
-            help="Begin anew instead of going on with an interrupted run.",
-            rich_help_panel=WRITING,
-        ),
+        bool, writing("--restart", help="Begin anew instead of resuming an interrupted run.")
     ] = False,
     device: Device = "auto",
     precision: Precision = "float32",
@@ -109,13 +75,7 @@ def denoise(
         float | None,
         typer.Option("--memory-limit-mb", help="Of the network, in each worker. Default: 256, GPU 2000."),
     ] = None,
-    preprocess: Preprocess = "auto",
-    stream: Stream = None,
-    segment: Segment = None,
-    reader: ReaderName = None,
-    reader_option: ReaderOption = None,
-    probe: ProbeFile = None,
-    trust_pickle: TrustPickle = False,
+    preprocess: reading.Preprocess = "auto",
     n_jobs: Jobs = None,
     chunk_duration: ChunkDuration = "1s",
     progress_bar: ProgressBar = None,
@@ -127,7 +87,7 @@ def denoise(
     steadyspike train.
     """
     with clear_errors(debug):
-        from steadyspike.cli import denoising, reading
+        from steadyspike.cli import denoising
         from steadyspike.cli.output import check_output
         from steadyspike.core.environment import job_defaults
 
@@ -135,16 +95,7 @@ def denoise(
         settings = dict(device=device, precision=precision, memory_limit_mb=memory_limit_mb, dtype=dtype)
         jobs = job_kwargs(denoising.choose_jobs(n_jobs, device), chunk_duration, progress_bar)
         source = denoising.find_model(model)
-        opened = reading.open_recording(
-            recording,
-            reader=reader,
-            stream=stream,
-            reader_options=parse_settings(reader_option or [], "--reader-option"),
-            trust_pickle=trust_pickle,
-            probe=probe,
-            segment=segment,
-            purpose="denoising",
-        )
+        opened = reading.open_recording(recording, purpose="denoising", **how)
         denoising.check_fit(opened, source, settings)
         reading.check_place([recording], output)
         say(f"[bold]recording[/bold]   {reading.describe(opened)}")
@@ -161,13 +112,12 @@ def denoise(
             model=source.name,
             settings=settings,
             preprocess=chosen,
-            save_as=save_as.value,
+            save_as=save_as,
             overwrite=overwrite,
             restart=restart,
             job_kwargs=jobs,
         )
-        done = denoising.run(preprocessed, source, request)
-        _report(done)
+        _report(denoising.run(preprocessed, source, request))
 
 
 def _report(done: Denoised) -> None:

@@ -102,9 +102,9 @@ def compare_preprocessing(source: ModelSource, chosen: str, steps: list[dict[str
     if not isinstance(trained, dict):
         return False
     if trained.get("steps") != steps:
-        told = escape(str(trained.get("chosen")))
+        before = escape(str(trained.get("chosen")))
         say(
-            f"[yellow]note[/yellow]: the model was trained after another preprocessing ({told}); here it is {chosen}"
+            f"[yellow]note[/yellow]: the model was trained after another preprocessing ({before}); here it is {chosen}"
         )
     return True
 

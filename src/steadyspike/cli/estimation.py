@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from steadyspike.cli.errors import UsageError, say
-from steadyspike.cli.output import other_settings, work_beside
+from steadyspike.cli.output import other_settings
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
@@ -41,8 +39,8 @@ def check_overrides(preset: str, overrides: Overrides) -> None:
         method = {} if own is None else {"method": own}
         problems = list(check_motion({step: {**method, **changes}}))
         if problems:
-            told = "; ".join(f"{key.replace('_kwargs', '', 1)} {text}" for key, text in problems)
-            raise UsageError(f"--set {told}")
+            listed = "; ".join(f"{key.replace('_kwargs', '', 1)} {text}" for key, text in problems)
+            raise UsageError(f"--set {listed}")
 
 
 def estimation_parameters(preset: str, overrides: Overrides) -> dict[str, Any]:
@@ -81,23 +79,16 @@ def forecast(
     }
     if _selects_peaks(preset, overrides):
         return "not known for a preset that selects peaks"
-    told = forecast_motion(recording, preset=preset, peaks=finished_peaks(work), **arguments, **job_kwargs)
-    return str(told).replace("\n", f"\n{MARGIN}")
+    expected = forecast_motion(
+        recording, preset=preset, peaks=finished_peaks(work), **arguments, **job_kwargs
+    )
+    return str(expected).replace("\n", f"\n{MARGIN}")
 
 
 def _selects_peaks(preset: str, overrides: Overrides) -> bool:
     from spikeinterface.preprocessing import get_motion_parameters_preset
 
     return bool(get_motion_parameters_preset(preset)["select_kwargs"] or overrides.get("select_kwargs"))
-
-
-@contextmanager
-def peaks_beside(output: Path) -> Iterator[Path]:
-    """Give the work folder of a correction, which keeps peaks."""
-    from steadyspike.peaks.on_disk import finished_blocks, is_peaks_folder
-
-    with work_beside(output, is_peaks_folder, finished_blocks, "peaks found so far") as work:
-        yield work
 
 
 def estimate(
@@ -136,6 +127,8 @@ def estimate(
     extra : dict
         What the estimator tells besides, among it "motion_trust", the verdict.
     """
+    from spikeinterface.sortingcomponents.motion import estimate_motion
+
     from steadyspike.motion.auto import MotionVerdictWarning
 
     if periods is not None:
@@ -144,7 +137,21 @@ def estimate(
     with warnings.catch_warnings():
         # the verdict is printed at the end
         warnings.simplefilter("ignore", MotionVerdictWarning)
-        info, extra = _estimate(recording, work, preset, overrides, restart, job_kwargs)
+        if _selects_peaks(preset, overrides):
+            info, extra = _estimate_at_once(recording, preset, overrides, job_kwargs)
+        else:
+            info = _peaks_on_disk(recording, work, preset, overrides, restart, job_kwargs)
+            start = time.perf_counter()
+            info["parameters"]["estimate_motion_kwargs"] = estimation_parameters(preset, overrides)
+            info["motion"], extra = estimate_motion(
+                recording,
+                info["peaks"],
+                info["peak_locations"],
+                progress_bar=job_kwargs.get("progress_bar", False),
+                extra_outputs=True,
+                **info["parameters"]["estimate_motion_kwargs"],
+            )
+            info["run_times"]["estimate_motion"] = time.perf_counter() - start
     if "motion_trust" not in extra:
         from steadyspike.motion.trust import motion_trust
 
@@ -164,35 +171,6 @@ def find_artifacts(recording: BaseRecording, job_kwargs: dict[str, Any]) -> np.n
     seconds = samples / recording.get_sampling_frequency()
     say(f"[bold]artifacts[/bold]   {len(periods)} periods, {seconds:.2f} s, are left out")
     return periods
-
-
-def _estimate(
-    recording: BaseRecording,
-    work: Path,
-    preset: str,
-    overrides: Overrides,
-    restart: bool,
-    job_kwargs: dict[str, Any],
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    from spikeinterface.sortingcomponents.motion import estimate_motion
-
-    if _selects_peaks(preset, overrides):
-        return _estimate_at_once(recording, preset, overrides, job_kwargs)
-    info = _peaks_on_disk(recording, work, preset, overrides, restart, job_kwargs)
-    estimation = estimation_parameters(preset, overrides)
-    start = time.perf_counter()
-    motion, extra = estimate_motion(
-        recording,
-        info["peaks"],
-        info["peak_locations"],
-        progress_bar=job_kwargs.get("progress_bar", False),
-        extra_outputs=True,
-        **estimation,
-    )
-    info["motion"] = motion
-    info["run_times"]["estimate_motion"] = time.perf_counter() - start
-    info["parameters"]["estimate_motion_kwargs"] = estimation
-    return info, extra
 
 
 def _peaks_on_disk(

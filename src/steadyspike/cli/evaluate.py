@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from steadyspike.cli import reading
 from steadyspike.cli.errors import Debug, clear_errors, refusals, said_warnings, say
-from steadyspike.cli.options import Device, Precision, ProgressBar, job_kwargs, parse_settings
-from steadyspike.cli.reading import (
-    Preprocess,
-    ProbeFile,
-    ReaderName,
-    ReaderOption,
-    RecordingPath,
-    Segment,
-    Stream,
-    TrustPickle,
-)
+from steadyspike.cli.options import Device, Overwrite, Precision, ProgressBar, job_kwargs, writing
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
@@ -40,13 +32,16 @@ EXAMPLES = """
   figures of measures, traces and templates.
 """
 
-WHAT, WRITING = "What is evaluated", "Writing"
 ARGUMENTS = ("device", "precision", "memory_limit_mb", "min_spikes", "seed", "sorting", "clean", "model")
 RENAMED = {"start_s": "--start", "end_s": "--end", "duration_s": "--duration"}
 
 
+evaluating = functools.partial(typer.Option, rich_help_panel="What is evaluated")
+
+
+@reading.takes_reading
 def evaluate(
-    recording: RecordingPath,
+    recording: reading.RecordingPath,
     model: Annotated[
         list[str],
         typer.Option(
@@ -55,51 +50,28 @@ def evaluate(
             help="A bundled name, a model folder, hf:owner/name, or a Keras file; may be repeated.",
         ),
     ],
+    *,
+    how: dict[str, Any],
     sorting: Annotated[
         Path | None,
-        typer.Option(
-            "--sorting",
-            help="Spikes, best of ground truth: saved by SpikeInterface, or the folder of a Kilosort or Phy.",
-            rich_help_panel=WHAT,
+        evaluating(
+            "--sorting", help="Spikes, best of ground truth: saved by SpikeInterface, or by Kilosort or Phy."
         ),
     ] = None,
-    clean: Annotated[
-        Path | None,
-        typer.Option("--clean", help="The same recording without noise.", rich_help_panel=WHAT),
-    ] = None,
+    clean: Annotated[Path | None, evaluating("--clean", help="The same recording without noise.")] = None,
     start: Annotated[
         float | None,
-        typer.Option(
-            "--start",
-            help="In s. Default: the last 60 s, or the last half if that is shorter.",
-            rich_help_panel=WHAT,
-        ),
+        evaluating("--start", help="In s. Default: the last 60 s, or the last half if that is shorter."),
     ] = None,
-    end: Annotated[float | None, typer.Option("--end", help="In s.", rich_help_panel=WHAT)] = None,
-    duration: Annotated[float | None, typer.Option("--duration", help="In s.", rich_help_panel=WHAT)] = None,
-    min_spikes: Annotated[
-        int, typer.Option("--min-spikes", help="Of a unit that is measured.", rich_help_panel=WHAT)
-    ] = 20,
-    seed: Annotated[int, typer.Option("--seed", help="Of random times.", rich_help_panel=WHAT)] = 0,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Folder; complete or not at all.", rich_help_panel=WRITING),
-    ] = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite", help="Replace the folder if steadyspike wrote it.", rich_help_panel=WRITING
-        ),
-    ] = False,
+    end: Annotated[float | None, evaluating("--end", help="In s.")] = None,
+    duration: Annotated[float | None, evaluating("--duration", help="In s.")] = None,
+    min_spikes: Annotated[int, evaluating("--min-spikes", help="Fewest spikes of a measured unit.")] = 20,
+    seed: Annotated[int, evaluating("--seed", help="Of random times.")] = 0,
+    output: Annotated[Path | None, writing("--output", "-o", help="Folder; complete or not at all.")] = None,
+    overwrite: Overwrite = False,
     device: Device = "auto",
     precision: Precision = "float32",
-    preprocess: Preprocess = "auto",
-    stream: Stream = None,
-    segment: Segment = None,
-    reader: ReaderName = None,
-    reader_option: ReaderOption = None,
-    probe: ProbeFile = None,
-    trust_pickle: TrustPickle = False,
+    preprocess: reading.Preprocess = "auto",
     progress_bar: ProgressBar = None,
     debug: Debug = False,
 ) -> None:
@@ -109,7 +81,7 @@ def evaluate(
     separability of each unit. With --clean: the error against the noise-free traces.
     """
     with clear_errors(debug):
-        from steadyspike.cli import denoising, reading
+        from steadyspike.cli import denoising
         from steadyspike.cli.output import check_output, new_folder, write_marker
         from steadyspike.core.environment import job_defaults
         from steadyspike.evaluation.denoising.evaluate import evaluate_deepinterpolation
@@ -120,14 +92,10 @@ def evaluate(
             reading.check_place([recording, *(path for path in (sorting, clean) if path)], output)
         jobs = job_kwargs(1, "1s", progress_bar)
         sources = [denoising.find_model(one) for one in model]
-        how: dict[str, Any] = dict(
-            **dict(reader=reader, stream=stream, trust_pickle=trust_pickle, segment=segment),
-            reader_options=parse_settings(reader_option or [], "--reader-option"),
-            probe=probe,
-        )
         opened = reading.open_recording(recording, purpose="denoising", **how)
-        noise_free = None if clean is None else _open_clean(clean, opened, trust_pickle, segment)
-        spikes = None if sorting is None else _open_sorting(sorting, opened, trust_pickle, segment)
+        chosen_part = {name: how[name] for name in ("trust_pickle", "segment")}
+        noise_free = None if clean is None else _open_clean(clean, opened, **chosen_part)
+        spikes = None if sorting is None else _open_sorting(sorting, opened, **chosen_part)
         for source in sources:
             denoising.check_fit(opened, source, dict(device=device, precision=precision))
         say(f"[bold]recording[/bold]   {reading.describe(opened)}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from steadyspike.cli.errors import Debug, UsageError, clear_errors
-from steadyspike.cli.sharing import License, Message, OnHub, Private, Reference, Repository, Tag, Words
+from steadyspike.cli.sharing import OnHub, Reference, Repository, Words, takes_push
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -59,14 +59,7 @@ def list_command(
         from steadyspike.cli import sharing
         from steadyspike.library.models.config import KINDS
 
-        if kind is not None and kind not in KINDS:
-            raise UsageError(f"--kind {kind} is not known; allowed: {', '.join(KINDS)}")
-        if search and not hub:
-            raise UsageError("--search is for --hub")
-        if hub:
-            sharing.print_tables(sharing.found_table("model", kind, search))
-        else:
-            sharing.print_tables(bundled_table(kind), sharing.downloaded_table("model", kind))
+        sharing.print_list("model", KINDS, kind, hub, search, bundled_table)
 
 
 @app.command()
@@ -111,13 +104,12 @@ def pull(
 
 
 @app.command()
+@takes_push
 def push(
     model: Annotated[str, typer.Argument(help="A model folder, or any other reference to a model.")],
     repository: Repository,
-    tag: Tag = None,
-    private: Private = None,
-    message: Message = None,
-    license_name: License = None,
+    *,
+    how: dict[str, Any],
     debug: Debug = False,
 ) -> None:
     """Share a model on the Hugging Face Hub. Log in before, with: hf auth login."""
@@ -126,7 +118,6 @@ def push(
 
         if model.endswith(".toml"):
             raise UsageError(f"{model} is a preset; see: steadyspike presets push --help")
-        how = dict(tag=tag, private=private, message=message, license_name=license_name)
         sharing.push(model, repository, **how)
 
 

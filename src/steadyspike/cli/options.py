@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
 
 import typer
 
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
+writing = functools.partial(typer.Option, rich_help_panel="Writing")
+
+Output = Annotated[Path, writing("--output", "-o", help="Folder; complete or not at all.")]
+Overwrite = Annotated[bool, writing("--overwrite", help="Replace the folder if steadyspike wrote it.")]
 Jobs = Annotated[
     int | None,
     typer.Option("--n-jobs", "-j", help="Worker processes; -1: one per core. Default: that, but at most 8."),
@@ -27,7 +33,6 @@ ProgressBar = Annotated[
     bool | None,
     typer.Option("--progress-bar/--no-progress-bar", help="Default: on a terminal only.", show_default=False),
 ]
-
 Device = Annotated[
     str, typer.Option("--device", help="cpu, cuda, cuda:1 or mps. auto: cuda, else mps, else cpu.")
 ]
@@ -83,12 +88,38 @@ def _is_positive(text: str) -> bool:
         return False
 
 
+def option(name: str, kind: Any, default: Any, text: str, flag: str = "", **how: Any) -> inspect.Parameter:
+    """Declare an option with its help for `takes_options`; `how` are further arguments of `typer.Option`."""
+    flag = flag or f"--{name.replace('_', '-')}"
+    annotation = Annotated[kind, typer.Option(flag, help=text, **how)]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def takes_options(argument: str, options: Sequence[inspect.Parameter]) -> Callable[[Command], Command]:
+    """Give a command options in the place of one keyword argument, which holds their values by name."""
+
+    def decorate(command: Command) -> Command:
+        own = inspect.signature(command, eval_str=True)
+
+        @functools.wraps(command)
+        def call(**values: Any) -> None:
+            held = {one.name: values.pop(one.name) for one in options}
+            command(**values, **{argument: held})
+
+        others = [one for one in own.parameters.values() if one.name != argument]
+        parameters = [*(one.replace(kind=one.KEYWORD_ONLY) for one in others), *options]
+        call.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return cast(Command, call)
+
+    return decorate
+
+
 def declared_options(
     settings: type[GroupedSettings],
     options: Mapping[str, tuple[str, str | None]],
     others: Mapping[str, str],
-) -> Callable[[Command], Command]:
-    """Give a command options whose type, default and help are those of declared parameters.
+) -> list[inspect.Parameter]:
+    """Make options whose type, default and help are those of declared parameters.
 
     Parameters
     ----------
@@ -98,35 +129,16 @@ def declared_options(
         By plain keyword: the name of the option, and the panel of the help that it is in.
     others : mapping
         Options of the command that stand for other keywords, by keyword.
-
-    Returns
-    -------
-    decorate : callable
-        For a command with ``**arguments``, which then holds the values by plain keyword.
     """
     fields, defaults = settings.fields(), settings.defaults()
     flags = {**others, **{name: flag for name, (flag, _) in options.items()}}
-
-    def option(name: str, flag: str, panel: str | None) -> inspect.Parameter:
+    declared = []
+    for name, (flag, panel) in options.items():
         kind, choices = _type_of(fields[name].annotation)
-        info = typer.Option(
-            flag,
-            help=_help(fields[name].description or "", flags),
-            metavar="|".join(choices) or None,
-            rich_help_panel=panel,
-        )
         kind = kind if defaults[name] is not None else kind | None
-        keyword_only = inspect.Parameter.KEYWORD_ONLY
-        return inspect.Parameter(name, keyword_only, default=defaults[name], annotation=Annotated[kind, info])
-
-    def decorate(command: Command) -> Command:
-        own = inspect.signature(command, eval_str=True)
-        others = [one for one in own.parameters.values() if one.kind is not one.VAR_KEYWORD]
-        added = [option(name, *where) for name, where in options.items()]
-        command.__signature__ = own.replace(parameters=[*others, *added])  # type: ignore[attr-defined]
-        return command
-
-    return decorate
+        text, shown = _help(fields[name].description or "", flags), "|".join(choices) or None
+        declared.append(option(name, kind, defaults[name], text, flag, rich_help_panel=panel, metavar=shown))
+    return declared
 
 
 def _type_of(annotation: Any) -> tuple[Any, list[str]]:

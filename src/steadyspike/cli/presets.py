@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from steadyspike.cli.errors import FAILED, Debug, UsageError, clear_errors
-from steadyspike.cli.sharing import License, Message, OnHub, Private, Reference, Repository, Tag, Words
+from steadyspike.cli.sharing import OnHub, Reference, Repository, Words, takes_push
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,15 +38,9 @@ def list_command(kind: Kind = None, hub: OnHub = False, search: Words = None, de
     """List presets: bundled and downloaded ones, or those on the Hugging Face Hub."""
     with clear_errors(debug):
         from steadyspike.cli import sharing
+        from steadyspike.library.presets.files import KINDS
 
-        if kind not in (None, "motion", "preprocessing"):
-            raise UsageError(f"--kind {kind} is not known; allowed: motion, preprocessing")
-        if search and not hub:
-            raise UsageError("--search is for --hub")
-        if hub:
-            sharing.print_tables(sharing.found_table("preset", kind, search))
-        else:
-            sharing.print_tables(preset_table(kind), sharing.downloaded_table("preset", kind))
+        sharing.print_list("preset", KINDS, kind, hub, search, preset_table)
 
 
 @app.command()
@@ -117,15 +111,14 @@ def pull(
 
 
 @app.command()
+@takes_push
 def push(
     preset: Annotated[
         str, typer.Argument(help="The path of a TOML file, or any other reference to a preset.")
     ],
     repository: Repository,
-    tag: Tag = None,
-    private: Private = None,
-    message: Message = None,
-    license_name: License = None,
+    *,
+    how: dict[str, Any],
     debug: Debug = False,
 ) -> None:
     """Share a preset on the Hugging Face Hub. Log in before, with: hf auth login."""
@@ -135,5 +128,4 @@ def push(
 
         with sharing.hub_refusals():
             load_preset(preset)
-        how = dict(tag=tag, private=private, message=message, license_name=license_name)
         sharing.push(preset, repository, **how)

@@ -2,51 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from steadyspike.cli.errors import UsageError, say
+from steadyspike.cli.options import option, parse_settings, takes_options
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
 
-READING = "Reading"
-
 RecordingPath = Annotated[
     Path, typer.Argument(help="What SpikeInterface saved, or a file or folder of an acquisition system.")
 ]
-Stream = Annotated[
-    str | None,
-    typer.Option("--stream", help="Name or id, where there are several.", rich_help_panel=READING),
-]
-Segment = Annotated[
-    int | None,
-    typer.Option("--segment", help="Only this one. Default: all, together.", rich_help_panel=READING),
-]
-ReaderName = Annotated[
-    str | None,
-    typer.Option("--reader", help="Format, such as spikeglx. Default: found out.", rich_help_panel=READING),
-]
-ReaderOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--reader-option", metavar="KEY=VALUE", help="Argument of the reader.", rich_help_panel=READING
-    ),
-]
-ProbeFile = Annotated[
-    Path | None,
-    typer.Option("--probe", help="probeinterface JSON, where none is known.", rich_help_panel=READING),
-]
-TrustPickle = Annotated[
-    bool,
-    typer.Option(
-        "--trust-pickle",
-        help="Open a .pkl file. Doing so runs any code inside it.",
-        rich_help_panel=READING,
-    ),
-]
+_reading = functools.partial(option, rich_help_panel="Reading")
+takes_reading = takes_options(
+    "how",
+    [
+        _reading("stream", str | None, None, "Name or id, where there are several."),
+        _reading("segment", int | None, None, "Only this one. Default: all, together."),
+        _reading("reader", str | None, None, "Format, such as spikeglx. Default: recognized."),
+        _reading("reader_option", list[str] | None, None, "Argument of the reader.", metavar="KEY=VALUE"),
+        _reading("probe", Path | None, None, "probeinterface JSON, where none is known."),
+        _reading("trust_pickle", bool, False, "Open a .pkl file. Doing so runs any code inside it."),
+    ],
+)
+"""Gives a command the options of `open_recording`, whose values its argument `how` holds."""
 
 Preprocess = Annotated[
     str,
@@ -66,7 +49,13 @@ FILTERS: list[dict[str, Any]] = [
 
 
 def open_recording(
-    path: Path, *, probe: Path | None, segment: int | None, purpose: str = "motion", **how: Any
+    path: Path,
+    *,
+    probe: Path | None,
+    segment: int | None,
+    reader_option: list[str] | None,
+    purpose: str = "motion",
+    **how: Any,
 ) -> BaseRecording:
     """Open a recording with a probe, or say what is missing.
 
@@ -78,6 +67,8 @@ def open_recording(
         A probeinterface JSON to attach.
     segment : int or None
         Which segment to keep; None: all.
+    reader_option : list of str or None
+        Arguments of the reader, as ``key=value``.
     purpose : str, default: "motion"
         What contact positions are needed for, in words.
     **how
@@ -89,7 +80,8 @@ def open_recording(
     """
     from steadyspike.core.loading import load_recording
 
-    recording = load_recording(path, **how)
+    options = parse_settings(reader_option or [], "--reader-option")
+    recording = load_recording(path, reader_options=options, **how)
     if probe is not None:
         _attach_probe(recording, probe)
     if not recording.has_channel_location():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from steadyspike.cli.errors import UsageError, refusals, say
+from steadyspike.cli.options import option, takes_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,19 +22,23 @@ Reference = Annotated[
     str, typer.Argument(help="hf:owner/name, or hf:owner/name@ with a tag, branch or commit.")
 ]
 Repository = Annotated[str, typer.Argument(help="Where to: owner/name. It is made if it does not exist.")]
-Tag = Annotated[str | None, typer.Option("--tag", help="Name for this version, such as v1. Never moved.")]
-Private = Annotated[
-    bool | None,
-    typer.Option(
-        "--private/--public",
-        help="Who sees the repository. Default: as it is; public if it is new.",
-        show_default=False,
-    ),
-]
-Message = Annotated[str | None, typer.Option("--message", help="Of the commit.")]
-License = Annotated[
-    str | None, typer.Option("--license", help="Such as cc-by-4.0. Default: what the card says.")
-]
+takes_push = takes_options(
+    "how",
+    [
+        option("tag", str | None, None, "Name for this version, such as v1. Never moved."),
+        option(
+            *("private", bool | None, None, "Who sees it. Default: as it is; public if it is new."),
+            *("--private/--public",),
+            show_default=False,
+        ),
+        option("message", str | None, None, "Of the commit."),
+        option(
+            "license_name", str | None, None, "Such as cc-by-4.0. Default: what the card says.", "--license"
+        ),
+    ],
+)
+"""Gives a command the options of `push`, whose values its argument `how` holds."""
+
 OnHub = Annotated[bool, typer.Option("--hub", help="Search the Hugging Face Hub instead.")]
 Words = Annotated[str | None, typer.Option("--search", help="With --hub: words of the repository's name.")]
 ARGUMENTS = ("tag", "private", "message")
@@ -56,7 +61,7 @@ def push(shared: str, repo_id: str, **how: Any) -> None:
     typer.echo(f"page: {pushed.url}")
     if pushed.license is None:
         say(
-            "[yellow]note[/yellow]: the card names no licence, so nobody may use it; push again with --license"
+            "[yellow]note[/yellow]: the card names no licence, so others may not use it; push again with --license"
         )
 
 
@@ -142,6 +147,25 @@ def downloaded_table(form: str, kind: str | None = None) -> Table:
         if found is not None and kind in (None, found):
             table.add_row(f"hf:{ref.repo_id}", found, ref.revision, ", ".join(names))
     return table
+
+
+def print_list(
+    form: str,
+    kinds: Collection[str],
+    kind: str | None,
+    hub: bool,
+    words: str | None,
+    bundled: Callable[[str | None], Table],
+) -> None:
+    """Print what is bundled and what was downloaded, or what is on the Hub."""
+    if kind is not None and kind not in kinds:
+        raise UsageError(f"--kind {kind} is not known; allowed: {', '.join(kinds)}")
+    if words and not hub:
+        raise UsageError("--search is for --hub")
+    if hub:
+        print_tables(found_table(form, kind, words))
+    else:
+        print_tables(bundled(kind), downloaded_table(form, kind))
 
 
 def print_tables(*tables: Table) -> None:

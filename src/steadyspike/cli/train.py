@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from steadyspike.cli import reading
 from steadyspike.cli.errors import Debug, UsageError, clear_errors, refusals, say
 from steadyspike.cli.options import (
     Device,
@@ -18,15 +20,8 @@ from steadyspike.cli.options import (
     job_kwargs,
     parse_duration,
     parse_settings,
-)
-from steadyspike.cli.reading import (
-    Preprocess,
-    ProbeFile,
-    ReaderName,
-    ReaderOption,
-    Segment,
-    Stream,
-    TrustPickle,
+    takes_options,
+    writing,
 )
 from steadyspike.training.settings import DeepInterpolationTraining
 
@@ -94,79 +89,52 @@ OTHERS = {
 """Options that are read in a way of their own."""
 
 
-@declared_options(DeepInterpolationTraining, OPTIONS, OTHERS)
+network = functools.partial(typer.Option, rich_help_panel=NETWORK)
+training = functools.partial(typer.Option, rich_help_panel=TRAINING)
+
+
+@takes_options("arguments", declared_options(DeepInterpolationTraining, OPTIONS, OTHERS))
+@reading.takes_reading
 def train(
     recordings: Annotated[
         list[Path],
         typer.Argument(help="Recordings of one probe type: saved by SpikeInterface, or acquired."),
     ],
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="Model folder; complete or not at all.", rich_help_panel=WRITING),
-    ],
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a model folder.", rich_help_panel=WRITING)
-    ] = False,
+    output: Annotated[Path, writing("--output", "-o", help="Model folder; complete or not at all.")],
+    *,
+    arguments: dict[str, Any],
+    how: dict[str, Any],
+    overwrite: Annotated[bool, writing("--overwrite", help="Replace a model folder.")] = False,
     restart: Annotated[
-        bool,
-        typer.Option(
-            "--restart",
-            help="Begin anew instead of going on with an interrupted run.",
-            rich_help_panel=WRITING,
-        ),
+        bool, writing("--restart", help="Begin anew instead of resuming an interrupted run.")
     ] = False,
     init_from: Annotated[
         str | None,
-        typer.Option(
+        network(
             "--init-from",
             help="Fine-tune this model: a bundled name, a folder or hf:owner/name. It decides on the network.",
-            rich_help_panel=NETWORK,
         ),
     ] = None,
     network_option: Annotated[
         list[str] | None,
-        typer.Option(
-            "--network-option",
-            metavar="KEY=VALUE",
-            help="Argument of the network, as centre=1.",
-            rich_help_panel=NETWORK,
-        ),
+        network("--network-option", metavar="KEY=VALUE", help="Argument of the network, as centre=1."),
     ] = None,
-    max_time: Annotated[
-        str | None,
-        typer.Option("--max-time", help="Time of training, as 30min or 8h.", rich_help_panel=TRAINING),
-    ] = None,
+    max_time: Annotated[str | None, training("--max-time", help="Time of training, as 30min or 8h.")] = None,
     train_layers: Annotated[
         list[str] | None,
-        typer.Option(
-            "--train-layers",
-            help="all (default), last, or patterns of names of parameters.",
-            rich_help_panel=TRAINING,
-        ),
+        training("--train-layers", help="all (default), last, or patterns of names of parameters."),
     ] = None,
     patience: Annotated[
-        int,
-        typer.Option(
-            "--patience",
-            help="Evaluations without a gain before it stops; 0: never.",
-            rich_help_panel=TRAINING,
-        ),
+        int, training("--patience", help="Evaluations without a gain before it stops; 0: never.")
     ] = DeepInterpolationTraining.defaults()["patience"],
     test_recording: Annotated[
         list[Path] | None,
         typer.Option("--test-recording", help="Held out instead.", rich_help_panel=HELD_OUT),
     ] = None,
     device: Device = "auto",
-    preprocess: Preprocess = "auto",
-    stream: Stream = None,
-    segment: Segment = None,
-    reader: ReaderName = None,
-    reader_option: ReaderOption = None,
-    probe: ProbeFile = None,
-    trust_pickle: TrustPickle = False,
+    preprocess: reading.Preprocess = "auto",
     progress_bar: ProgressBar = None,
     debug: Debug = False,
-    **arguments: Any,
 ) -> None:
     """Train a DeepInterpolation model on recordings, or fine-tune one.
 
@@ -186,12 +154,8 @@ def train(
         )
         unfinished = _unfinished(output, overwrite)
         jobs = job_kwargs(1, "1s", progress_bar)
-        reading: dict[str, Any] = dict(
-            **dict(reader=reader, stream=stream, probe=probe, segment=segment, trust_pickle=trust_pickle),
-            reader_options=parse_settings(reader_option or [], "--reader-option"),
-        )
         with job_defaults(**jobs):
-            opened, chosen, applied = _open([*recordings, *(test_recording or [])], preprocess, reading)
+            opened, chosen, applied = _open([*recordings, *(test_recording or [])], preprocess, how)
         say(f"[bold]preprocess[/bold]  {chosen}")
         with _kept(output), refusals(**_words()):
             from steadyspike.training.deepinterpolation import train_deepinterpolation
@@ -222,7 +186,7 @@ def _layers(given: list[str] | None) -> str | list[str]:
 
 
 def _unfinished(output: Path, overwrite: bool) -> bool:
-    """Whether there is a run to go on with; refuse what would be destroyed."""
+    """Whether there is a run to resume; refuse what would be destroyed."""
     from steadyspike.training.run import SETTINGS, finished
 
     work = output.absolute().with_name(f"{output.absolute().name}.training")
@@ -239,12 +203,10 @@ def _open(
     paths: list[Path], preprocess: str, how: dict[str, Any]
 ) -> tuple[list[BaseRecording], str, list[dict[str, Any]]]:
     """Open and preprocess recordings, all by the same steps."""
-    from steadyspike.cli.reading import apply_steps, denoising_steps, describe, open_recording
-
-    opened = [open_recording(path, purpose="denoising", **how) for path in paths]
+    opened = [reading.open_recording(path, purpose="denoising", **how) for path in paths]
     for path, recording in zip(paths, opened, strict=True):
-        say(f"[bold]recording[/bold]   {path.name}: {describe(recording)}")
-    planned = [denoising_steps(recording, preprocess) for recording in opened]
+        say(f"[bold]recording[/bold]   {path.name}: {reading.describe(recording)}")
+    planned = [reading.denoising_steps(recording, preprocess) for recording in opened]
     steps, chosen = planned[0]
     for path, (_, other) in zip(paths, planned, strict=True):
         if other != chosen:
@@ -252,7 +214,7 @@ def _open(
                 f"{paths[0].name} would be preprocessed by {chosen}, {path.name} by {other}; "
                 "name one for all with --preprocess"
             )
-    return [apply_steps(recording, steps) for recording in opened], chosen, steps
+    return [reading.apply_steps(recording, steps) for recording in opened], chosen, steps
 
 
 @contextmanager

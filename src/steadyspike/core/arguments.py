@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Collection
 from numbers import Integral, Real
 from typing import Any, NoReturn
 
@@ -25,12 +24,6 @@ def refuse(name: str, value: Any, allowed: str, part: str | None = None) -> NoRe
     if part is not None:
         raise ValueError(f"{part}: {name}={shown(value)}; allowed: {allowed}")
     raise ValueError(f"{name}={shown(value)} is not possible here; allowed: {allowed}")
-
-
-def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
-    """Refuse a value that is none of the choices."""
-    if not isinstance(value, str) or value not in choices:
-        refuse(name, value, ", ".join(map(repr, choices)))
 
 
 def checked_number(name: str, value: Any, zero_allowed: bool = False) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 from secrets import token_hex
 
 UNFINISHED = ".unfinished-"
-"""Begins the name of what is not complete: after a kill it stays, is nobody's result, and can be deleted."""
+"""Begins the name of what is not complete: it may stay after a kill, and can be deleted."""
 
 
 @contextmanager

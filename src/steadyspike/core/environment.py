@@ -58,7 +58,7 @@ def job_defaults(**job_kwargs: Any) -> Iterator[None]:
     """Make job arguments SpikeInterface's defaults for a while.
 
     `correct_motion` estimates noise levels without passing its job arguments on, and would show a progress
-    bar for them whatever it was told.
+    bar for them in any case.
 
     Parameters
     ----------

@@ -164,12 +164,12 @@ def check_folder(folder: Path, settings: dict[str, Any], overwrite: bool, what: 
     wanted = _with_versions(settings)
     names = [name for name in {**known, **wanted} if known.get(name, ABSENT) != wanted.get(name, ABSENT)]
     if names:
-        told = [
+        listed = [
             f"{name} is {known.get(name, ABSENT)} there and {wanted.get(name, ABSENT)} here" for name in names
         ]
-        more = f"; and {len(told) - MOST_DIFFERENCES} more" if len(told) > MOST_DIFFERENCES else ""
+        more = f"; and {len(listed) - MOST_DIFFERENCES} more" if len(listed) > MOST_DIFFERENCES else ""
         raise OtherSettingsError(
-            f"{folder} holds {what} of other settings: {'; '.join(told[:MOST_DIFFERENCES])}{more}. "
+            f"{folder} holds {what} of other settings: {'; '.join(listed[:MOST_DIFFERENCES])}{more}. "
             "Begin anew with overwrite=True, or choose another folder"
         )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -113,12 +114,8 @@ def load_recording(
         return _read(reader, path, stream, options)
     if options:
         raise LoadingError(f"options for a reader ({', '.join(options)}) need the reader's name too")
-    try:
+    with _told(f"{path} could not be loaded"):
         saved = _load_saved(path, trust_pickle)
-    except LoadingError:
-        raise
-    except Exception as error:
-        raise LoadingError(f"{path} could not be loaded: {type(error).__name__}: {error}") from error
     if saved is not None:
         return _as_recording(saved, path)
     return _guess_and_read(path, stream)
@@ -152,15 +149,11 @@ def load_sorting(path: str | Path, sampling_frequency: float, *, trust_pickle: b
     if not path.exists():
         raise LoadingError(f"{path} does not exist")
     files = [path / name for name in PHY_FILES]
-    try:
+    with _told(f"{path} could not be loaded"):
         if all(file.is_file() for file in files):
             times, labels = (np.load(file, allow_pickle=False).ravel() for file in files)
             return NumpySorting.from_samples_and_labels([times.astype("int64")], [labels], sampling_frequency)
         saved = _load_saved(path, trust_pickle)
-    except LoadingError:
-        raise
-    except Exception as error:
-        raise LoadingError(f"{path} could not be loaded: {type(error).__name__}: {error}") from error
     if isinstance(saved, SortingAnalyzer):
         return saved.sorting
     if not isinstance(saved, BaseSorting):
@@ -177,6 +170,17 @@ def reader_names() -> list[str]:
     from spikeinterface.extractors.extractor_classes import recording_extractor_full_dict
 
     return sorted({*recording_extractor_full_dict, "openephys"} - {"numpy", "binaryfolder"})
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Make a `LoadingError` of any other error."""
+    try:
+        yield
+    except LoadingError:
+        raise
+    except Exception as error:
+        raise LoadingError(f"{what}: {type(error).__name__}: {error}") from error
 
 
 def _as_recording(loaded: Any, path: Path) -> BaseRecording:
@@ -299,13 +303,9 @@ def _read(reader: str, path: Path, stream: str | None, options: dict[str, Any]) 
     if reader == "openephys":
         is_legacy = any(name.suffix == ".continuous" for name in _file_names(path))
         reader = "openephyslegacy" if is_legacy else "openephysbinary"
-    try:
+    with _told(reader):
         chosen = _choose_stream(reader, path, stream)
         return _as_recording(readers[reader](path, **chosen, **options), path)
-    except LoadingError:
-        raise
-    except Exception as error:
-        raise LoadingError(f"{reader}: {type(error).__name__}: {error}") from error
 
 
 def _choose_stream(reader: str, path: Path, stream: str | None) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Old paths of public objects, which work for one release with a `DeprecationWarning`.
 
 A module of `MOVED` no longer exists. Importing it gives a stand-in that finds each name in the first of its new modules
-that has it. The table names modules as text: nothing is imported before somebody asks.
+that has it. The table names modules as text: nothing is imported before it is used.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ MOVED_NAMES = {
 
 
 class _Finder(MetaPathFinder):
-    """Finds the modules of `MOVED`, after everybody else has looked in vain."""
+    """Finds the modules of `MOVED`, after all other finders."""
 
     def find_spec(
         self, fullname: str, path: Any = None, target: ModuleType | None = None

@@ -1,4 +1,4 @@
-"""Write the traces of a recording so that an interrupted run goes on where it stopped.
+"""Write the traces of a recording so that an interrupted run resumes where it stopped.
 
 `write_traces` fills files chunk by chunk in a work folder, and notes which chunks are there. `move_into_folder` makes
 them the binary folder that ``recording.save(format="binary")`` would have written, without copying them.

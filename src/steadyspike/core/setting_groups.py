@@ -13,7 +13,7 @@ A group is settings of its own, and a part declares it as a field::
         optimizer: OptimizerSettings = group(OptimizerSettings, "How weights are fitted")
         devices: int = parameter(1, "How many devices", ge=1)
 
-    @takes_groups(TrainingSettings)
+    @takes(TrainingSettings)
     def train(recording, *, settings): ...
 
 Callers give a group as an object or as a dict, or its parameters one by one, whatever is handier::
@@ -25,20 +25,15 @@ Callers give a group as an object or as a dict, or its parameters one by one, wh
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Callable, Mapping
-from difflib import get_close_matches
-from typing import Any, ClassVar, Self, TypeVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from steadyspike.core.arguments import shown
 from steadyspike.core.settings import Settings, document, parameter
-
-Returned = TypeVar("Returned")
-REST = "parameters"
 
 
 class Group(Settings):
@@ -71,7 +66,6 @@ class Group(Settings):
         return {name: value for name, value in self.values().items() if name in self.model_fields_set}
 
     def __repr_args__(self) -> Any:
-        """Show what was given."""
         return list(self.given().items())
 
     @classmethod
@@ -110,20 +104,17 @@ class GroupedSettings(Settings):
     @classmethod
     def fields(cls) -> dict[str, FieldInfo]:
         """Return all parameters by the keywords that callers may use, those of the groups too."""
-        fields = dict(cls.model_fields)
-        for one in cls.groups().values():
-            fields |= {word: one.model_fields[name] for word, name in one.keywords().items()}
-        return fields
+        groups = cls.groups().values()
+        return dict(cls.model_fields) | {
+            word: one.model_fields[name] for one in groups for word, name in one.keywords().items()
+        }
 
     @classmethod
-    def defaults(cls) -> dict[str, Any]:
-        """Return the defaults by the same keywords."""
-        fields = cls.fields().items()
-        return {
-            name: field.get_default(call_default_factory=True)
-            for name, field in fields
-            if not field.is_required()
-        }
+    def parameters(cls, kind: Any) -> list[inspect.Parameter]:
+        """Return the groups and the other parameters as those of a function."""
+        kinds = {name: f"{one.__name__} | dict" for name, one in cls.groups().items()}
+        shared = super().parameters(kind)
+        return [one.replace(annotation=kinds.get(one.name, one.annotation)) for one in shared]
 
     @classmethod
     def of(cls, **values: Any) -> Self:
@@ -165,12 +156,12 @@ class GroupedSettings(Settings):
     @classmethod
     def _retold(cls, text: str, group_class: type[Group]) -> str:
         """Put the part that was called, and the keywords that its callers know, into the errors of a group."""
-        lines = [line.removeprefix(f"{group_class.part}: ") for line in text.splitlines()]
-        for word, name in group_class.plain.items():
-            lines = [
-                word + line.removeprefix(name) if line.startswith(f"{name}=") else line for line in lines
-            ]
-        return "\n".join(f"{cls.part}: {line}" for line in lines)
+        words = {name: word for word, name in group_class.plain.items()}
+        lines = []
+        for line in text.splitlines():
+            name, equals, value = line.removeprefix(f"{group_class.part}: ").partition("=")
+            lines.append(f"{cls.part}: {words.get(name, name) if equals else name}{equals}{value}")
+        return "\n".join(lines)
 
     @classmethod
     def _described(cls, name: str, indent: int) -> list[str]:
@@ -181,49 +172,3 @@ class GroupedSettings(Settings):
         heading, *text = super()._described(name, indent)
         heading = heading.rsplit(", default: ", 1)[0]
         return [heading, *text, "", groups[name].params_doc(indent + 4), ""]
-
-
-def takes_groups(
-    settings_class: type[GroupedSettings], *, argument: str = "settings"
-) -> Callable[[Callable[..., Returned]], Callable[..., Returned]]:
-    """Let a function take groups, or their parameters one by one, and give it all as one object.
-
-    Parameters
-    ----------
-    settings_class : type
-        The declaration.
-    argument : str, default: "settings"
-        Which keyword of the function holds the object. In the signature that callers see, the groups and parameters
-        stand in its place, and in the docstring in the place of a line ``{settings}``.
-    """
-
-    def decorate(function: Callable[..., Returned]) -> Callable[..., Returned]:
-        own = inspect.signature(function)
-        others = list(own.parameters.values())
-        position = list(own.parameters).index(argument)
-        kinds = {name: f"{one.__name__} | dict" for name, one in settings_class.groups().items()}
-        declared = [
-            one.replace(annotation=kinds.get(one.name, one.annotation))
-            for one in settings_class.parameters(others[position].kind)
-        ]
-        rest = inspect.Parameter(REST, inspect.Parameter.VAR_KEYWORD)
-        known = {*settings_class.model_fields, *settings_class.keywords()}
-
-        @functools.wraps(function)
-        def call(*args: Any, **kwargs: Any) -> Returned:
-            values = {name: kwargs.pop(name) for name in list(kwargs) if name in known}
-            for name in kwargs:
-                if name not in own.parameters:
-                    close = get_close_matches(name, {*known, *own.parameters}, n=1)
-                    hint = f"; did you mean {close[0]}?" if close else ""
-                    raise TypeError(f"{settings_class.part}() takes no argument {name!r}{hint}")
-            return function(*args, **kwargs, **{argument: settings_class.of(**values)})
-
-        call.__signature__ = own.replace(  # type: ignore[attr-defined]
-            parameters=[*others[:position], *declared, *others[position + 1 :], rest]
-        )
-        call.__settings__ = settings_class  # type: ignore[attr-defined]
-        document(call, settings_class)
-        return call
-
-    return decorate

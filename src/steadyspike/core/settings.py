@@ -34,7 +34,7 @@ import operator
 import re
 import textwrap
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any, ClassVar, Literal, NoReturn, Self, TypeVar, Union, cast, get_args, get_origin
 
@@ -53,7 +53,7 @@ from pydantic.fields import FieldInfo
 from steadyspike.core.arguments import refuse, shown
 
 BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
-PLACEHOLDER = "{settings}"
+PLACEHOLDER, REST = "{settings}", "parameters"
 UNCHANGED: Any = object()
 Result = TypeVar("Result")
 Target = TypeVar("Target")
@@ -152,25 +152,22 @@ class Settings(BaseModel):
         return _allowed(cls.model_fields[name])
 
     @classmethod
-    def parameters(cls, kind: Any = inspect.Parameter.POSITIONAL_OR_KEYWORD) -> list[inspect.Parameter]:
-        """Return the parameters as those of a function."""
+    def parameters(cls, kind: Any) -> list[inspect.Parameter]:
+        """Return the parameters as those of a function, of one of the kinds of `inspect.Parameter`."""
         return [
-            inspect.Parameter(
-                name,
-                kind,
-                default=inspect.Parameter.empty
-                if field.is_required()
-                else field.get_default(call_default_factory=True),
-                annotation=field.annotation,
-            )
+            inspect.Parameter(name, kind, default=_default(field), annotation=field.annotation)
             for name, field in cls.model_fields.items()
         ]
 
     @classmethod
+    def fields(cls) -> dict[str, FieldInfo]:
+        """Return the fields by the keywords that callers may use."""
+        return dict(cls.model_fields)
+
+    @classmethod
     def defaults(cls) -> dict[str, Any]:
-        """Return the defaults by name."""
-        empty = inspect.Parameter.empty
-        return {one.name: one.default for one in cls.parameters() if one.default is not empty}
+        """Return the defaults by the same keywords."""
+        return {name: _default(one) for name, one in cls.fields().items() if not one.is_required()}
 
     def to(self, settings_class: type[Other], **changes: Any) -> Other:
         """Make settings of another part: `changes`, then values of the same name from here, then its defaults."""
@@ -185,7 +182,20 @@ class Settings(BaseModel):
     @classmethod
     def _described(cls, name: str, indent: int) -> list[str]:
         """Write the lines of one parameter."""
-        return list(_described(name, cls.model_fields[name], indent))
+        field, spaces = cls.model_fields[name], " " * (indent + 4)
+        extra, default = _extra(field), _default(field)
+        members = sorted(_members(field.annotation), key=lambda one: one is type(None))
+        kind = extra["type_doc"] or " or ".join(_type_name(member) for member in members)
+        if not field.is_required():
+            kind += f', default: "{default}"' if isinstance(default, str) else f", default: {default!r}"
+        # unit and range belong to what is said first: "Lower corner, in Hz; > 0. None makes a lowpass."
+        first, mark, more = re.match(r"(.*?)(\. |; |$)(.*)", (field.description or "").rstrip(".")).groups()  # type: ignore[union-attr]
+        if extra["unit"] and f"in {extra['unit']}" not in first:
+            first += f", in {extra['unit']}"
+        bounds = _bounds_text(extra)
+        text = f"{first}{'; ' if bounds else ''}{bounds}{mark}{more}."
+        lines = textwrap.wrap(text, 116, initial_indent=spaces, subsequent_indent=spaces)
+        return [" " * indent + f"{name} : {kind}", *lines]
 
     def values(self) -> dict[str, Any]:
         """Return the values by name, as they are."""
@@ -217,10 +227,9 @@ class Settings(BaseModel):
     def _within_bounds(cls, value: Any, info: ValidationInfo) -> Any:
         bounds = _extra(cls.model_fields[cast(str, info.field_name)])["bounds"]
         for number in value if isinstance(value, list | tuple | np.ndarray) else (value,):
-            if (
-                isinstance(number, int | float)
-                and not isinstance(number, bool)
-                and not _inside(number, bounds)
+            is_number = isinstance(number, int | float) and not isinstance(number, bool)
+            if is_number and not all(
+                getattr(operator, name)(number, limit) for name, limit in bounds.items()
             ):
                 raise ValueError("out of bounds")
         return value
@@ -255,16 +264,19 @@ def takes(
         The declaration.
     argument : str, default: "settings"
         Which argument of the function holds the object. In the signature that callers see, the parameters stand in its
-        place, by keyword only if it is, and in the docstring in the place of a line ``{settings}``.
+        place, by keyword only if it is, and in the docstring in the place of a line ``{settings}``. Where some are
+        groups (`steadyspike.core.setting_groups`), callers may pass the parameters of these one by one too.
     """
+    grouped = settings_class.fields().keys() - settings_class.model_fields.keys()
 
     def decorate(function: Callable[..., Result]) -> Callable[..., Result]:
         own = inspect.signature(function)
         others = list(own.parameters.values())
         position = list(own.parameters).index(argument)
-        variadic = next((one.name for one in others if one.kind is one.VAR_KEYWORD), "")
+        variadic = next((one.name for one in others if one.kind is one.VAR_KEYWORD), REST)
+        rest = [inspect.Parameter(REST, inspect.Parameter.VAR_KEYWORD)] if grouped else []
         parameters = settings_class.parameters(others[position].kind)
-        signature = own.replace(parameters=[*others[:position], *parameters, *others[position + 1 :]])
+        signature = own.replace(parameters=[*others[:position], *parameters, *others[position + 1 :], *rest])
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Result:
@@ -274,6 +286,12 @@ def takes(
                 raise TypeError(f"{function.__qualname__}: {error}") from None
             values = {name: given.pop(name) for name in settings_class.model_fields if name in given}
             passed_on = given.pop(variadic, {})
+            values |= {name: passed_on.pop(name) for name in grouped if name in passed_on}
+            if rest and passed_on:
+                name, known = next(iter(passed_on)), {*signature.parameters, *grouped} - {REST}
+                close = get_close_matches(name, known, n=1)
+                hint = f"; did you mean {close[0]}?" if close else ""
+                raise TypeError(f"{settings_class.part}() takes no argument {name!r}{hint}")
             return function(**given, **passed_on, **{argument: settings_class.of(**values)})
 
         call.__signature__ = signature  # type: ignore[attr-defined]
@@ -310,17 +328,18 @@ def settings_of(function: Any) -> type[Settings] | None:
     return None
 
 
+def _default(field: FieldInfo) -> Any:
+    return inspect.Parameter.empty if field.is_required() else field.get_default(call_default_factory=True)
+
+
 def _extra(field: FieldInfo) -> dict[str, Any]:
     extra = field.json_schema_extra
-    return (
-        extra
-        if isinstance(extra, dict) and "bounds" in extra
-        else dict(unit=None, bounds={}, type_doc=None, allowed=None)
-    )
+    is_ours = isinstance(extra, dict) and "bounds" in extra
+    return cast(dict, extra) if is_ours else dict(unit=None, bounds={}, type_doc=None, allowed=None)
 
 
-def _inside(number: float, bounds: Mapping[str, float]) -> bool:
-    return all(getattr(operator, name)(number, bound) for name, bound in bounds.items())
+def _bounds_text(extra: Mapping[str, Any]) -> str:
+    return " and ".join(f"{BOUNDS[name]} {bound:g}" for name, bound in extra["bounds"].items())
 
 
 def _plain(value: Any, field: FieldInfo) -> Any:
@@ -352,7 +371,7 @@ def _allowed(field: FieldInfo) -> str:
     extra = _extra(field)
     if extra["allowed"]:
         return str(extra["allowed"])
-    bounds = " and ".join(f"{BOUNDS[name]} {bound:g}" for name, bound in extra["bounds"].items())
+    bounds = _bounds_text(extra)
     limits = f" {bounds}{' ' + extra['unit'] if extra['unit'] else ''}" if bounds else ""
     parts: list[str] = []
     for member in sorted(_members(field.annotation), key=lambda one: one is type(None)):
@@ -376,25 +395,3 @@ def _type_name(annotation: Any) -> str:
     if annotation is type(None):
         return "None"
     return getattr(annotation, "__name__", str(annotation))
-
-
-def _described(name: str, field: FieldInfo, indent: int) -> Iterator[str]:
-    extra = _extra(field)
-    members = sorted(_members(field.annotation), key=lambda one: one is type(None))
-    kind = extra["type_doc"] or " or ".join(_type_name(member) for member in members)
-    default = "" if field.is_required() else f", default: {_default_text(field)}"
-    yield " " * indent + f"{name} : {kind}{default}"
-    # unit and range belong to what is said first: "Lower corner, in Hz; > 0. None makes a lowpass."
-    first, mark, more = re.match(r"(.*?)(\. |; |$)(.*)", (field.description or "").rstrip(".")).groups()  # type: ignore[union-attr]
-    if extra["unit"] and f"in {extra['unit']}" not in first:
-        first += f", in {extra['unit']}"
-    bounds = " and ".join(f"{BOUNDS[bound]} {value:g}" for bound, value in extra["bounds"].items())
-    text = f"{first}{'; ' if bounds else ''}{bounds}{mark}{more}."
-    yield from textwrap.wrap(
-        text, 116, initial_indent=" " * (indent + 4), subsequent_indent=" " * (indent + 4)
-    )
-
-
-def _default_text(field: FieldInfo) -> str:
-    default = field.get_default(call_default_factory=True)
-    return f'"{default}"' if isinstance(default, str) else repr(default)

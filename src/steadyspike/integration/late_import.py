@@ -1,4 +1,4 @@
-"""An action that waits until someone imports a module, so that we need not import it for them."""
+"""An action that runs after a module has been imported by other code, so that we need not import it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class AfterImport(MetaPathFinder):
 
         def exec_module(module: ModuleType) -> None:
             execute(module)
-            # the module is complete, and whoever looks for it by name has to find it
+            # the module is complete, and must be found by its name
             sys.modules.setdefault(fullname, module)
             self.action()
 

@@ -5,7 +5,7 @@ and so does loading a saved recording with one of our nodes, because its class p
 
 Five tables get entries: pipeline steps, the class-to-function table behind them, detection and localization methods,
 and motion estimators. The table of detection methods is in a package whose import loads torch: it gets its entry when
-someone else imports it (`steadyspike.integration.late_import`). Four things in SpikeInterface are wrapped or
+other code imports it (`steadyspike.integration.late_import`). Four things in SpikeInterface are wrapped or
 replaced, because no table exists there:
 
 - the dictionary of motion presets becomes a `MotionPresetTable`, which finds a preset by its file's path too, or on the
@@ -32,7 +32,7 @@ from steadyspike.core.settings import settings_of
 from steadyspike.integration import late_import, protocols
 from steadyspike.library.hub.reference import EXAMPLE
 from steadyspike.library.presets import checks as preset_checks
-from steadyspike.library.presets.files import UnknownPresetError, bundled_files, read_toml
+from steadyspike.library.presets.files import PresetError, UnknownPresetError, bundled_files, read_toml
 from steadyspike.motion.estimators import ESTIMATORS
 
 SUPPORTED_SERIES = "0.105"
@@ -41,7 +41,7 @@ STEPS_TABLE = "spikeinterface.preprocessing.pipeline.pp_names_to_functions"
 CLASSES_TABLE = "spikeinterface.preprocessing.preprocessing_classes.preprocessor_dict"
 DETECTION_TABLE = "spikeinterface.sortingcomponents.peak_detection.method_list.detect_peak_methods"
 LATE_TABLES = (DETECTION_TABLE,)
-"""Tables whose import takes long; nothing is in them before someone else has imported them."""
+"""Tables whose import takes long; nothing is in them before other code has imported them."""
 LOCALIZATION_TABLE = (
     "spikeinterface.sortingcomponents.peak_localization.method_list.peak_localization_methods"
 )
@@ -55,7 +55,6 @@ ESTIMATION_FUNCTIONS = (
     "spikeinterface.sortingcomponents.motion.estimate_motion",
     "spikeinterface.sortingcomponents.motion.motion_estimation.estimate_motion",
 )
-SEVERAL_SEGMENTS = "several segments"
 SEGMENTS_TARGET = "steadyspike.motion.estimators.estimate_motion_of_segments"
 DEFAULTS_FUNCTION = "spikeinterface.preprocessing.motion._get_default_motion_params"
 
@@ -68,7 +67,7 @@ class UnsupportedSpikeInterfaceError(ImportError):
 
 
 class NameTakenError(RuntimeError):
-    """A name that steadyspike registers is held by someone else."""
+    """A name that steadyspike registers is held by other code."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +94,12 @@ def _step(name: str, module: str, function: str, node: str) -> tuple[Part, Part]
     return Part(STEPS_TABLE, name, target), Part(CLASSES_TABLE, node, target)
 
 
+LOCALIZERS = {
+    "steady_auto": "auto_localization.LocalizeSteadyAuto",
+    "steady_monopolar": "localization.LocalizeSteadyMonopolar",
+    "steady_grid_convolution": "grid_localization.LocalizeSteadyGridConvolution",
+    "steady_denoised_monopolar": "denoised_localization.LocalizeSteadyDenoisedMonopolar",
+}
 PARTS: tuple[Part, ...] = (
     *_step("steady_bandpass_filter", "bandpass", "bandpass_filter", "SteadyBandpassFilterRecording"),
     *_step(
@@ -113,18 +118,7 @@ PARTS: tuple[Part, ...] = (
         "SteadyInterpolateMotionByShankRecording",
     ),
     Part(DETECTION_TABLE, "steady_neural", "steadyspike.peaks.detection.DetectSteadyNeural"),
-    Part(LOCALIZATION_TABLE, "steady_auto", "steadyspike.peaks.auto_localization.LocalizeSteadyAuto"),
-    Part(LOCALIZATION_TABLE, "steady_monopolar", "steadyspike.peaks.localization.LocalizeSteadyMonopolar"),
-    Part(
-        LOCALIZATION_TABLE,
-        "steady_grid_convolution",
-        "steadyspike.peaks.grid_localization.LocalizeSteadyGridConvolution",
-    ),
-    Part(
-        LOCALIZATION_TABLE,
-        "steady_denoised_monopolar",
-        "steadyspike.peaks.denoised_localization.LocalizeSteadyDenoisedMonopolar",
-    ),
+    *(Part(LOCALIZATION_TABLE, name, f"steadyspike.peaks.{path}") for name, path in LOCALIZERS.items()),
     *(Part(ESTIMATION_TABLE, name, target) for name, target in ESTIMATORS.items()),
 )
 
@@ -139,44 +133,40 @@ def register() -> None:
     UnsupportedSpikeInterfaceError
         If the installed SpikeInterface is outside the supported series.
     NameTakenError
-        If a name is held by someone else.
+        If a name is held by other code.
     TypeError
         If a part does not have what SpikeInterface expects of it.
     """
     check_spikeinterface_version()
     late = [part for part in PARTS if part.table in LATE_TABLES and not _is_imported(part.table)]
     now = [part for part in PARTS if part not in late]
-    _check(now)
     presets = _preset_table()
     _enter(now)
     for table in {part.table for part in late}:
         own = [part for part in late if part.table == table]
-        late_import.after_import(table.rpartition(".")[0], functools.partial(_check_and_enter, own))
+        late_import.after_import(table.rpartition(".")[0], functools.partial(_enter, own))
     _assign(PRESETS_TABLE, presets)
-    for path in INTERPOLATION_FUNCTIONS:
-        _wrap_once(path, _dispatching)
-    for path in ESTIMATION_FUNCTIONS:
-        _wrap_once(path, _taking_segments)
-    _wrap_once(DEFAULTS_FUNCTION, _knowing_our_defaults)
+    for path, (wrap, _, _) in WRAPPERS.items():
+        _wrap_once(path, wrap)
     _extend_docs(presets)
     preset_checks.provide(METHODS)
 
 
-def _check(parts: Iterable[Part]) -> None:
+def _enter(parts: Iterable[Part]) -> None:
+    """Enter parts, unless one lacks what SpikeInterface expects or its name is held by other code."""
     for part in parts:
         obj = _resolve(part.target)
-        _check_protocol(part, obj)
-        _check_free(part, obj)
-
-
-def _enter(parts: Iterable[Part]) -> None:
+        lacking = LACKING[part.table](part.name, obj)
+        if lacking is not None:
+            raise TypeError(f"{part.target} cannot be {part.name!r} in {part.table}: it lacks {lacking}")
+        holder = _resolve(part.table).get(part.name)
+        if holder is not None and not _is_ours(holder):
+            raise NameTakenError(
+                f"{part.name!r} in {part.table} is held by {_owner(holder)}, and steadyspike needs it for "
+                f"{_owner(obj)}. Both cannot be imported into one process"
+            )
     for part in parts:
         _resolve(part.table)[part.name] = _resolve(part.target)
-
-
-def _check_and_enter(parts: Iterable[Part]) -> None:
-    _check(parts)
-    _enter(parts)
 
 
 def check_spikeinterface_version() -> None:
@@ -194,11 +184,9 @@ def check_spikeinterface_version() -> None:
 
 def _steps() -> dict[str, Any]:
     """Return the steps by name: the class of a node where it declares its parameters, and else its function."""
-    nodes = {name: protocols.node_of(function) for name, function in _resolve(STEPS_TABLE).items()}
-    return {
-        name: nodes[name] if nodes[name] is not None and settings_of(nodes[name]) else function
-        for name, function in _resolve(STEPS_TABLE).items()
-    }
+    functions = _resolve(STEPS_TABLE)
+    nodes = {name: protocols.node_of(function) for name, function in functions.items()}
+    return {name: nodes[name] if settings_of(nodes[name]) else one for name, one in functions.items()}
 
 
 METHODS = preset_checks.Methods(
@@ -221,7 +209,7 @@ class MotionPresetTable(dict[str, Any]):
     ours: frozenset[str] = frozenset()
 
     def __missing__(self, ref: str | Path) -> dict[str, Any]:
-        from steadyspike.library.presets.presets import MotionPreset, PresetError, load_preset
+        from steadyspike.library.presets.presets import MotionPreset, load_preset
 
         if not isinstance(ref, str | Path):
             raise KeyError(ref)
@@ -262,24 +250,18 @@ def registered() -> Registry:
     """
     registry = Registry()
     for part in PARTS:
-        if part.table in LATE_TABLES and not _is_imported(part.table):
-            # it will be there as soon as anyone can look
-            registry.setdefault(part.table, {})[part.name] = part.target
-            continue
-        holder = _resolve(part.table).get(part.name)
-        if holder is not None and _is_ours(holder):
+        # an entry of a late table is made when the table is imported
+        late = part.table in LATE_TABLES and not _is_imported(part.table)
+        if late or _is_ours(_resolve(part.table).get(part.name)):
             registry.setdefault(part.table, {})[part.name] = part.target
     table = _resolve(PRESETS_TABLE)
     files = bundled_files("motion")
     ours = [name for name in getattr(table, "ours", ()) if name in table]
     if ours:
         registry[PRESETS_TABLE] = {name: str(files[name]) for name in sorted(ours)}
-    for path in (*INTERPOLATION_FUNCTIONS, DEFAULTS_FUNCTION):
+    for path, (_, name, target) in WRAPPERS.items():
         if _is_wrapped(_resolve(path)):
-            registry[path] = {INTERPOLATION_METHOD: INTERPOLATION_TARGET}
-    for path in ESTIMATION_FUNCTIONS:
-        if _is_wrapped(_resolve(path)):
-            registry[path] = {SEVERAL_SEGMENTS: SEGMENTS_TARGET}
+            registry[path] = {name: target}
     return registry
 
 
@@ -308,15 +290,6 @@ def _is_ours(obj: Any) -> bool:
     return _owner(obj).split(".")[0] == "steadyspike"
 
 
-def _check_free(part: Part, obj: Any) -> None:
-    holder = _resolve(part.table).get(part.name)
-    if holder is not None and not _is_ours(holder):
-        raise NameTakenError(
-            f"{part.name!r} in {part.table} is held by {_owner(holder)}, and steadyspike needs it for "
-            f"{_owner(obj)}. Both cannot be imported into one process"
-        )
-
-
 LACKING: dict[str, Callable[[str, Any], str | None]] = {
     DETECTION_TABLE: protocols.lacking_as_detector,
     STEPS_TABLE: protocols.lacking_as_step,
@@ -324,12 +297,6 @@ LACKING: dict[str, Callable[[str, Any], str | None]] = {
     LOCALIZATION_TABLE: protocols.lacking_as_localizer,
     ESTIMATION_TABLE: protocols.lacking_as_estimator,
 }
-
-
-def _check_protocol(part: Part, obj: Any) -> None:
-    lacking = LACKING[part.table](part.name, obj)
-    if lacking is not None:
-        raise TypeError(f"{part.target} cannot be {part.name!r} in {part.table}: it lacks {lacking}")
 
 
 def _preset_table() -> MotionPresetTable:
@@ -360,7 +327,7 @@ def _wrap_once(path: str, wrap: Callable[[Callable], Callable]) -> None:
 
 
 def _is_wrapped(function: Any) -> bool:
-    """Whether our wrapper is there, be it under someone else's."""
+    """Whether our wrapper is there, perhaps inside another one."""
     while function is not None:
         if hasattr(function, "_steadyspike_wraps"):
             return True
@@ -400,12 +367,21 @@ def _knowing_our_defaults(original: Callable) -> Callable:
     @functools.wraps(original)
     def _get_default_motion_params() -> dict[str, Any]:
         parameters = original()
-        signature = inspect.signature(_resolve(INTERPOLATION_TARGET))
-        defaults = {k: p.default for k, p in signature.parameters.items() if p.default is not p.empty}
-        parameters["interpolate_motion_kwargs"][INTERPOLATION_METHOD] = defaults
+        declared = settings_of(_steps()[INTERPOLATION_METHOD])
+        parameters["interpolate_motion_kwargs"][INTERPOLATION_METHOD] = (
+            declared.defaults() if declared else {}
+        )
         return parameters
 
     return _get_default_motion_params
+
+
+WRAPPERS: dict[str, tuple[Callable[[Callable], Callable], str, str]] = {
+    **dict.fromkeys(INTERPOLATION_FUNCTIONS, (_dispatching, INTERPOLATION_METHOD, INTERPOLATION_TARGET)),
+    DEFAULTS_FUNCTION: (_knowing_our_defaults, INTERPOLATION_METHOD, INTERPOLATION_TARGET),
+    **dict.fromkeys(ESTIMATION_FUNCTIONS, (_taking_segments, "several segments", SEGMENTS_TARGET)),
+}
+"""Path of a function that is wrapped: how, and what of ours is then called for what."""
 
 
 def _extend_docs(presets: MotionPresetTable) -> None:

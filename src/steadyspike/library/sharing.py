@@ -162,7 +162,7 @@ def opened(shared: Any) -> Shareable:
 
 @dataclass(frozen=True)
 class PresetFile(Shareable):
-    """A preset that is shared as the file that it is: its comments tell why the values are as they are."""
+    """A preset that is shared as its file, with the comments that say why the values were chosen."""
 
     preset: MotionPreset | PreprocessingPreset
     path: Path

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from steadyspike.core.environment import versions
-from steadyspike.core.setting_groups import GroupedSettings, group, takes_groups
-from steadyspike.core.settings import parameter, parameter_of
+from steadyspike.core.setting_groups import GroupedSettings, group
+from steadyspike.core.settings import parameter, parameter_of, takes
 from steadyspike.library.models.config import NetworkConfig
 from steadyspike.library.models.inference import torch_threads
 from steadyspike.library.models.waveforms import (
@@ -69,7 +69,7 @@ class WaveformAutoencoderTraining(GroupedSettings):
     data_license: DataLicense = DATA_LICENSE
 
 
-@takes_groups(WaveformAutoencoderTraining)
+@takes(WaveformAutoencoderTraining)
 def train_waveform_autoencoder(
     waveforms: Any, *, settings: WaveformAutoencoderTraining
 ) -> WaveformAutoencoderModel:
@@ -148,7 +148,6 @@ class _Reconstruction(Epochs):
         self.train, self.test = train, test
 
     def values(self) -> Tensor:
-        """Return the waveforms."""
         return self.train
 
     def loss(self, network: Any, batch: tuple[Tensor, Tensor]) -> StepLoss:

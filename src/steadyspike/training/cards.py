@@ -54,7 +54,7 @@ def interpolation_card(config: ModelConfig, title: str, license_name: str, figur
         "trained": f"{training['steps']} steps in {training['elapsed_s']:.0f} s on {training['device']} "
         f"(best at step {training['best_step']}; stopped by: {training['stopped']})",
     }
-    data = [*_recordings(extra["recordings"])]
+    data = _recordings(extra["recordings"])
     scores = (
         "On held-out time, in noise levels of each channel. The linear interpolation is a ridge",
         "regression fitted on the same windows.",
@@ -72,67 +72,38 @@ def interpolation_card(config: ModelConfig, title: str, license_name: str, figur
 def detector_card(config: SpikeDetectorConfig, license_name: str) -> str:
     """Write the card of a spike detector, from a configuration whose `extra` is as `train_spike_detector` writes it."""
     notes: Any = config.extra
-    held_out = notes["held_out"]
+    about = (
+        "Tells spikes from noise at troughs of filtered traces, by the waveforms on the contacts around them: the "
+        "network behind the peak detection method `steady_neural`."
+    )
     rows = {
-        "network": f"{config.network.name}, contacts within {config.radius_um:g} um",
-        "sampling frequency": f"{config.sampling_frequency:g} Hz",
         "candidates": f"troughs of {config.candidate_threshold:g} noise levels or more",
         "trained": _steps(notes["training"], "candidates"),
         "trained on": f"{notes['num_candidates']:,} candidates, {notes['num_spikes']:,} of them spikes of units of at "
         f"least {notes['least_snr']:g} noise levels",
     }
-    about = (
-        "Tells spikes from noise at troughs of filtered traces, by the waveforms on the contacts around them: the "
-        "network behind the peak detection method `steady_neural`."
-    )
-    scores = {
-        "precision": "{precision:.3f}",
-        "recall": "{recall:.3f}",
-        "cross-entropy": "{cross_entropy:.4f}",
-        "candidates": "{num_candidates:,}",
-    }
     scored = "Candidates in the last tenth of each recording, at a probability of 0.5:"
-    return _card(
-        config,
-        "Spike detector",
-        license_name,
-        [about],
-        rows,
-        [_data(notes)],
-        _scores(scored, scores, held_out),
-    )
+    scores = {"precision": "{precision:.3f}", "recall": "{recall:.3f}"}
+    scores |= {"cross-entropy": "{cross_entropy:.4f}", "candidates": "{num_candidates:,}"}
+    return _spikes_card(config, "Spike detector", license_name, about, rows, scored, scores)
 
 
 def denoiser_card(config: WaveformDenoiserConfig, license_name: str) -> str:
     """Write the card of a denoiser, from a configuration whose `extra` is as `train_waveform_denoiser` writes it."""
     notes: Any = config.extra
-    held_out = notes["held_out"]
-    rows = {
-        "network": f"{config.network.name}, contacts within {config.radius_um:g} um",
-        "sampling frequency": f"{config.sampling_frequency:g} Hz",
-        "window": f"{config.samples_before} samples before the trough, {config.num_samples} in all",
-        "trained": _steps(notes["training"], "spikes"),
-        "trained on": f"templates of {notes['num_units']} units, added to the recordings' own noise",
-    }
     about = (
         "Takes the noise out of a spike's waveforms on the contacts around it: the network behind the localization "
         "method `steady_denoised_monopolar` and the pipeline node `DenoiseWaveforms`."
     )
-    scores = {
-        "mean squared error with noise": "{noisy:.3f}",
-        "denoised": "{denoised:.3f}",
-        "spikes": "{num_spikes:,}",
+    rows = {
+        "window": f"{config.samples_before} samples before the trough, {config.num_samples} in all",
+        "trained": _steps(notes["training"], "spikes"),
+        "trained on": f"templates of {notes['num_units']} units, added to the recordings' own noise",
     }
     scored = "Units that it was not trained on ({num_units}), in squared noise levels:"
-    return _card(
-        config,
-        "Waveform denoiser",
-        license_name,
-        [about],
-        rows,
-        [_data(notes)],
-        _scores(scored, scores, held_out),
-    )
+    scores = {"mean squared error with noise": "{noisy:.3f}", "denoised": "{denoised:.3f}"}
+    scores["spikes"] = "{num_spikes:,}"
+    return _spikes_card(config, "Waveform denoiser", license_name, about, rows, scored, scores)
 
 
 def classifier_card(config: SpikeClassifierConfig, license_name: str) -> str:
@@ -179,6 +150,29 @@ def autoencoder_card(config: WaveformAutoencoderConfig, license_name: str) -> st
     return _card(config, "Autoencoder of waveforms", license_name, [about], rows, data, scores)
 
 
+def _spikes_card(
+    config: SpikeDetectorConfig | WaveformDenoiserConfig,
+    title: str,
+    license_name: str,
+    about: str,
+    rows: Mapping[str, Any],
+    scored: str,
+    scores: Mapping[str, str],
+) -> str:
+    """Write the card of a network of spikes; what was held out is filled into the text and the table of scores."""
+    notes: Any = config.extra
+    first = {
+        "network": f"{config.network.name}, contacts within {config.radius_um:g} um",
+        "sampling frequency": f"{config.sampling_frequency:g} Hz",
+    }
+    lines = ["None held out."]
+    if held_out := notes["held_out"]:
+        filled = {name: one.format(**held_out) for name, one in scores.items()}
+        lines = [scored.format(**held_out), "", *table(filled)]
+    data = [str(notes.get("data", "Not stated."))]
+    return _card(config, title, license_name, [about], {**first, **rows}, data, lines)
+
+
 def _card(
     config: FolderConfig,
     title: str,
@@ -216,21 +210,6 @@ def _of_waveforms(config: WaveformConfig) -> dict[str, Any]:
 
 def _steps(training: Mapping[str, Any], what: str) -> str:
     return f"{training['steps']} steps of {training['batch_size']} {what}, seed {training['seed']}"
-
-
-def _data(notes: Mapping[str, Any]) -> str:
-    return str(notes.get("data", "Not stated."))
-
-
-def _scores(scored: str, scores: Mapping[str, str], held_out: Mapping[str, Any]) -> list[str]:
-    """Fill scores into their texts."""
-    if not held_out:
-        return ["None held out."]
-    return [
-        scored.format(**held_out),
-        "",
-        *table({name: one.format(**held_out) for name, one in scores.items()}),
-    ]
 
 
 def _recordings(recordings: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from steadyspike.core.aside import written_aside
+
 CHECKPOINT = "checkpoint.safetensors"
 
 
@@ -37,7 +39,7 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     progress: Progress,
 ) -> None:
-    """Write the whole state next to its place, then rename it: a kill leaves the one before."""
+    """Write the whole state, or leave the one before."""
     from safetensors.torch import save_file
 
     tensors = {f"network.{name}": values for name, values in network.state_dict().items()}
@@ -49,11 +51,10 @@ def save_checkpoint(
         tensors["random.cuda"] = torch.cuda.get_rng_state()
     # a copy each, as safetensors refuses tensors that share memory
     tensors = {name: values.detach().cpu().contiguous().clone() for name, values in tensors.items()}
-    aside = folder / f".{CHECKPOINT}-{os.getpid()}"
-    save_file(tensors, aside, metadata={"progress": json.dumps(asdict(progress))})
-    with aside.open("rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(aside, folder / CHECKPOINT)
+    with written_aside(folder / CHECKPOINT) as aside:
+        save_file(tensors, aside, metadata={"progress": json.dumps(asdict(progress))})
+        with aside.open("rb+") as file:
+            os.fsync(file.fileno())
 
 
 def read_checkpoint(folder: Path) -> tuple[Progress, dict[str, dict[str, Tensor]]]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steadyspike.core.setting_groups import takes_groups
+from steadyspike.core.settings import takes
 from steadyspike.training.settings import DeepInterpolationTraining
 
 if TYPE_CHECKING:
     from steadyspike.library.models.deepinterpolation import DeepInterpolationModel
 
 
-@takes_groups(DeepInterpolationTraining)
+@takes(DeepInterpolationTraining)
 def train_deepinterpolation(
     recordings: Any,
     folder: str | Path,
@@ -50,7 +50,7 @@ def train_deepinterpolation(
         context and normalization. Both names mean the same.
     {settings}
     resume : bool, default: False
-        Go on from the last checkpoint of the same run, if there is one: on the CPU, the weights are the same to the
+        Resume the same run from its last checkpoint, if there is one: on the CPU, the weights are the same to the
         last bit as of a run that never stopped, unless time ends it. Returns the model if it is finished already.
     overwrite : bool, default: False
         Replace a model folder or an unfinished run.
@@ -93,7 +93,11 @@ def train_deepinterpolation(
     listed = plans.as_recordings(recordings, "recordings")
     tested = [] if test_recordings is None else plans.as_recordings(test_recordings, "test_recordings")
     plans.as_recordings([*listed, *tested], "[*recordings, *test_recordings]")
-    model = plans.one_model(init_from, existing_model_path)
+    if init_from is not None and existing_model_path is not None:
+        raise ValueError(
+            f"{settings.part}: init_from and existing_model_path mean the same; allowed: one of them"
+        )
+    model = existing_model_path if init_from is None else init_from
     chosen = plans.choose_network([*listed, *tested], model, settings)
     layers = plans.choose_layers(chosen.network, optimizer.train_layers)
     train, test = plans.split(listed, tested, data)
@@ -122,7 +126,7 @@ def train_deepinterpolation(
         devices=settings.devices,
         num_readers=settings.num_readers,
         progress_bar=progress_bar,
-        linear_start=chosen.name == "blindspot" and chosen.start is None,
+        linear_start=chosen.network.name == "blindspot" and chosen.start is None,
     )
     if resume and finished(folder) and not (overwrite and run.work.exists()):
         return run.tidied()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
+
+from steadyspike.core.aside import written_aside
 
 LOG, FIGURE = "log.jsonl", "loss.png"
 
@@ -36,14 +37,13 @@ class TrainingLog:
     def cut_after(self, step: int) -> None:
         """Drop what was logged after a step: it will be done again."""
         kept = [json.dumps(line) + "\n" for line in self.lines() if line["step"] <= step]
-        aside = self.path.with_name(f".{LOG}-{os.getpid()}")
-        aside.write_text("".join(kept), encoding="utf-8")
-        os.replace(aside, self.path)
+        with written_aside(self.path) as aside:
+            aside.write_text("".join(kept), encoding="utf-8")
 
 
 def save_loss_figure(
     folder: Path, lines: list[dict[str, Any]], loss: str, baseline: float | None = None
-) -> Path:
+) -> None:
     """Draw the losses over steps into `loss.png`.
 
     Parameters
@@ -56,10 +56,6 @@ def save_loss_figure(
         What it is called.
     baseline : float or None, default: None
         Held-out loss of the linear interpolation.
-
-    Returns
-    -------
-    path : Path
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -76,8 +72,5 @@ def save_loss_figure(
     axes.set_xlabel("step")
     axes.set_ylabel(f"{loss} (in noise levels)")
     axes.legend(frameon=False)
-    path = folder / FIGURE
-    aside = folder / f".{FIGURE}-{os.getpid()}"
-    figure.savefig(aside, format="png", dpi=120)
-    os.replace(aside, path)
-    return path
+    with written_aside(folder / FIGURE) as aside:
+        figure.savefig(aside, format="png", dpi=120)

@@ -158,10 +158,10 @@ def fit(
     folder : Path or None, default: None
         Existing folder for the checkpoint and `log.jsonl`. None: nothing is saved, and an interrupt ends all.
     resume : bool, default: False
-        Go on from the checkpoint in `folder`, if there is one.
+        Resume from the checkpoint in `folder`, if there is one.
     progress_bar : bool, default: False
     spent_s : float, default: 0.0
-        What of the time is used already, when it does not go on from a checkpoint.
+        Time that is used already, unless it resumes from a checkpoint.
 
     Returns
     -------
@@ -188,7 +188,9 @@ def fit(
             bar.update()
             if loop.is_evaluated():
                 loop.evaluate()
-                bar.set_postfix_str(f"held-out {task.measure} {_shown(loop.progress.best_loss)}")
+                best = loop.progress.best_loss
+                shown = "not finite" if best is None else f"{best:.4g}"
+                bar.set_postfix_str(f"held-out {task.measure} {shown}")
                 loop.save()
             elif loop.save_is_due():
                 loop.save()
@@ -249,15 +251,13 @@ class _Loop:
         """Whether to stop, and why."""
         progress, settings = self.progress, self.settings
         if self.runtime.any(settings.done(progress) >= 1):
-            progress.stopped = (
-                "steps" if settings.max_steps and progress.step >= settings.max_steps else "time"
-            )
+            out_of_steps = settings.max_steps and progress.step >= settings.max_steps
+            progress.stopped = "steps" if out_of_steps else "time"
         if settings.patience is not None and progress.without_gain >= settings.patience:
             progress.stopped = "patience"
         return bool(progress.stopped)
 
     def step(self, batch: Any) -> None:
-        """Take one step."""
         rate = self.settings.rate(self.progress)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -272,7 +272,6 @@ class _Loop:
         self._tick()
 
     def is_evaluated(self) -> bool:
-        """Whether it is time to evaluate."""
         every = self.settings.evaluate_every
         return every is not None and (self.finished() or self.progress.step % every == 0)
 
@@ -309,7 +308,6 @@ class _Loop:
         return self.folder is not None and time.monotonic() - self.saved_at > CHECKPOINT_EVERY_S
 
     def save(self) -> None:
-        """Write a checkpoint."""
         if self.folder is None:
             return
         self.progress.loss_sum, self.progress.loss_count = self.running.tolist()
@@ -335,10 +333,6 @@ def own_random_numbers(seed: int) -> Iterator[None]:
 def copied(network: nn.Module) -> dict[str, Tensor]:
     """Return the weights as they are now, on the CPU."""
     return {name: values.detach().cpu().clone() for name, values in network.state_dict().items()}
-
-
-def _shown(loss: float | None) -> str:
-    return "not finite" if loss is None else f"{loss:.4g}"
 
 
 def _bar(loop: _Loop, shown: bool) -> Any:

@@ -130,13 +130,6 @@ def common_type(recordings: Sequence[Any], arrangement: str, name: str) -> Layou
     return types[0]
 
 
-def one_model(init_from: Any, existing_model_path: Any) -> Any:
-    """Return the model to start from; both names mean the same."""
-    if init_from is not None and existing_model_path is not None:
-        raise ValueError(f"{PART}: init_from and existing_model_path mean the same; allowed: one of them")
-    return existing_model_path if init_from is None else init_from
-
-
 @dataclass(frozen=True, eq=False)
 class ChosenNetwork:
     """A network with its first weights; `start` names the model that they are from, which saw `trained_before`."""
@@ -148,14 +141,9 @@ class ChosenNetwork:
     trained_before: Sequence[Any] = ()
 
     @property
-    def name(self) -> str:
-        """Name of the network."""
-        return str(self.network.name)
-
-    @property
     def defaults(self) -> NetworkDefaults:
         """What suits it."""
-        return DEFAULTS[self.name]
+        return DEFAULTS[str(self.network.name)]
 
 
 def choose_network(
@@ -172,11 +160,8 @@ def choose_network(
     """
     if model is not None:
         groups = {word: getattr(settings, name) for word, name in settings.keywords().items()}
-        given = [
-            word
-            for word in DECIDED_BY_MODEL
-            if getattr(groups[word], groups[word].keywords()[word]) is not None
-        ]
+        held = {word: getattr(one, one.keywords()[word]) for word, one in groups.items()}
+        given = [word for word in DECIDED_BY_MODEL if held[word] is not None]
         if given:
             raise ValueError(
                 f"{PART}: {', '.join(given)}; allowed: not with init_from, whose model decides on "

@@ -18,6 +18,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from steadyspike.core.aside import refuse_existing, written_aside
 from steadyspike.core.environment import versions
 from steadyspike.core.probe_layout import ProbeLayout
 from steadyspike.library.hub.artifact import CONFIG
@@ -69,7 +70,6 @@ class Run:
         """What a result depends on, other than how long it trains; to resume, it must be the same."""
         plan = self.plan
         loop = {name: getattr(self.loop, name) for name in IN_SETTINGS}
-        recordings = [*plan.recordings, *plan.test_recordings]
         return {
             "network": plan.network.name,
             "sizes": plan.network.sizes,
@@ -77,12 +77,8 @@ class Run:
             "layout": asdict(plan.layout_type),
             "normalization": plan.normalization,
             "recordings": [
-                [
-                    recording.get_num_channels(),
-                    recording.get_total_samples(),
-                    float(recording.sampling_frequency),
-                ]
-                for recording in recordings
+                [one.get_num_channels(), one.get_total_samples(), float(one.sampling_frequency)]
+                for one in (*plan.recordings, *plan.test_recordings)
             ],
             **{"train": plan.train, "test": plan.test, "test_windows": plan.test_windows},
             **{"chunk_frames": plan.chunk_frames, "batch_size": plan.batch_size, "seed": plan.seed},
@@ -92,7 +88,7 @@ class Run:
         }
 
     def prepare(self, resume: bool, overwrite: bool) -> bool:
-        """Make the work folder; return whether there is something to go on from.
+        """Make the work folder; return whether there is something to resume.
 
         Raises
         ------
@@ -104,10 +100,7 @@ class Run:
         settings = json.loads(json.dumps(self.settings()))
         if self.folder.exists() and not overwrite:
             raise FileExistsError(f"{self.folder} exists already; pass overwrite=True to replace a model")
-        if self.folder.exists() and not finished(self.folder):
-            raise FileExistsError(
-                f"{self.folder} exists already and is no model folder, so it is not replaced"
-            )
+        refuse_existing(self.folder, CONFIG, overwrite, "model folder, so it is not replaced")
         file = self.work / SETTINGS
         if resume and file.is_file():
             saved = json.loads(file.read_text(encoding="utf-8"))
@@ -127,9 +120,8 @@ class Run:
                 )
             shutil.rmtree(self.work)
         self.work.mkdir(parents=True)
-        aside = self.work / f".{SETTINGS}"
-        aside.write_text(json.dumps(settings, indent=1), encoding="utf-8")
-        os.replace(aside, file)
+        with written_aside(file) as aside:
+            aside.write_text(json.dumps(settings, indent=1), encoding="utf-8")
         return False
 
     def carry_out(self, resume: bool) -> None:
@@ -152,7 +144,8 @@ class Run:
         windows = self.plan.windows(sources)
         held_out = self.plan.windows(test_sources, test=True).spread(self.plan.test_windows)
         network = self.plan.network.to(runtime.device)
-        resume, begun = resume and (self.work / CHECKPOINT).is_file(), time.monotonic()
+        begun = time.monotonic()
+        resume = resume and (self.work / CHECKPOINT).is_file()
         if self.linear_start and not resume:
             start_linear(network, _some(windows, sources[0].layout))
         spent_s = time.monotonic() - begun
@@ -192,19 +185,20 @@ class Run:
         return DeepInterpolationModel.load(self.folder)
 
     def drop_if_not_begun(self) -> None:
-        """Remove the work folder if there is nothing to go on from."""
+        """Remove the work folder if there is nothing to resume."""
         if not (self.work / CHECKPOINT).is_file():
             shutil.rmtree(self.work, ignore_errors=True)
 
     def _scores(self, network: Any, sources: list[Source], test_sources: list[Source]) -> dict[str, Any]:
         plan, context = self.plan, network.context
         held_out = plan.windows(test_sources, test=True).spread(plan.test_windows)
-        lattice = [source.rearranged("lattice") for source in sources]
-        flat = plan.windows([source.rearranged("lattice") for source in test_sources], test=True)
-        unit = lattice[0].layout.type.unit
-        windows = plan.windows(lattice)
-        ridge = fit_ridge(unit, context, network.omission, _some(windows, lattice[0].layout))
-        spread = flat.spread(plan.test_windows)
+        lattice, flat = (
+            [source.rearranged("lattice") for source in some] for some in (sources, test_sources)
+        )
+        layout = lattice[0].layout
+        some = _some(plan.windows(lattice), layout)
+        ridge = fit_ridge(layout.type.unit, context, network.omission, some)
+        spread = plan.windows(flat, test=True).spread(plan.test_windows)
         return {
             "this network": score(network, held_out, context, self.device),
             "linear interpolation": score(ridge, spread, context) if ridge else None,
@@ -220,15 +214,11 @@ class Run:
         notes: dict[str, Any],
     ) -> ModelConfig:
         plan = self.plan
-        shared = test_sources is sources
-        described = [
-            _described(source, index, plan.train, plan.test if shared else [])
-            for index, source in enumerate(sources)
-        ]
-        if not shared:
-            described += [
-                _described(source, index, [], plan.test) for index, source in enumerate(test_sources)
-            ]
+        if test_sources is sources:
+            described = [_described(one, index, plan.train, plan.test) for index, one in enumerate(sources)]
+        else:
+            described = [_described(one, index, plan.train, []) for index, one in enumerate(sources)]
+            described += [_described(one, index, [], plan.test) for index, one in enumerate(test_sources)]
         alone = sources[0] if len(sources) == 1 else None
         normalization = Normalization(
             method=cast(Any, plan.normalization),
@@ -238,12 +228,8 @@ class Run:
         )
         training = {
             **notes.pop("training"),
-            **{
-                "loss": self.plan.loss,
-                "focus": plan.focus,
-                "learning_rate": self.loop.learning_rate,
-                "seed": plan.seed,
-            },
+            **{"loss": plan.loss, "focus": plan.focus, "learning_rate": self.loop.learning_rate},
+            **{"seed": plan.seed},
             **{"batch_size": plan.batch_size, "chunk_frames": plan.chunk_frames},
             **{"steps": progress.step, "best_step": progress.best_step, "stopped": progress.stopped},
             **{"elapsed_s": round(progress.elapsed_s, 1), "device": self.device, "devices": self.devices},

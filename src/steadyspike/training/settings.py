@@ -8,26 +8,22 @@ from pydantic import AfterValidator, field_validator, model_validator
 
 from steadyspike.core.setting_groups import Group, GroupedSettings, group
 from steadyspike.core.settings import parameter
-from steadyspike.library.hub.cards import check_licenses
+from steadyspike.library.hub.cards import LICENSE_ALLOWED, check_license
 
 LOSS_ALIASES = {"mean_absolute_error": "mae", "mean_squared_error": "mse"}
 
 SEED = parameter(0, "Of the first weights and of all that is drawn", ge=0)
 
 
-def _one_line(value: str | None) -> str | None:
-    check_licenses("unknown", value)
-    return value
-
-
-License = Annotated[str, AfterValidator(_one_line)]
-DataLicense = Annotated[str | None, AfterValidator(_one_line)]
-ONE_LINE = "one line of up to 100 characters, such as 'cc-by-4.0'"
-LICENSE_NAME = parameter("unknown", "Licence of the weights, for the model card", allowed=ONE_LINE)
+License = Annotated[str, AfterValidator(check_license)]
+DataLicense = Annotated[
+    str | None, AfterValidator(lambda name: None if name is None else check_license(name))
+]
+LICENSE_NAME = parameter("unknown", "Licence of the weights, for the model card", allowed=LICENSE_ALLOWED)
 DATA_LICENSE = parameter(
     None,
     'Licence of what is trained on, such as "cc-by-4.0", for the model card and ``model.config.extra``; None: not told',
-    allowed=ONE_LINE,
+    allowed=LICENSE_ALLOWED,
 )
 
 
@@ -220,7 +216,7 @@ class StepSettings(Group):
 
 
 class EpochSettings(Group):
-    """How networks of waveforms are fitted: epochs, until the held-out waveforms are no longer told better.
+    """How networks of waveforms are fitted: epochs, until the held-out waveforms are no longer classified better.
 
     Parameters
     ----------

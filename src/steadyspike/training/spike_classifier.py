@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from steadyspike.core.setting_groups import takes_groups
+from steadyspike.core.settings import takes
 from steadyspike.training.spike_classifier_settings import NETWORKS, SpikeClassifierTraining
 
 if TYPE_CHECKING:
     from steadyspike.library.models.waveforms import SpikeClassifier
 
 
-@takes_groups(SpikeClassifierTraining)
+@takes(SpikeClassifierTraining)
 def train_spike_classifier(
     waveforms: Any,
     labels: Any,

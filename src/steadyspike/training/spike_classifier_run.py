@@ -52,7 +52,8 @@ class ClassifierRun:
         test = torch.from_numpy(standardize(self.held_out.waveforms, mean, scale))
         # networks this small are slower on several threads
         with own_random_numbers(settings.optimizer.seed), torch_threads(1):
-            found, notes = self._best(train, test)
+            choose = self._fit if self.network == "waveform_discriminant" else self._descend
+            found, notes = choose(train, test)
             log_odds = _log_odds(found, test)
             decided, truth = log_odds, self.held_out.is_spike
             if settings.decide_on == "all":
@@ -63,12 +64,8 @@ class ClassifierRun:
         log_odds = (log_odds + bias) / temperature
         scores = classification_scores(self.held_out.is_spike, log_odds >= threshold, log_odds)
         notes |= {"seed": settings.optimizer.seed, "elapsed_s": round(time.perf_counter() - begun, 2)}
-        notes |= {
-            "decide_on": settings.decide_on,
-            "validation": validation,
-            "noise": settings.noise,
-            "amplitude_jitter": settings.amplitude_jitter,
-        }
+        notes |= {"decide_on": settings.decide_on, "validation": validation}
+        notes |= {"noise": settings.noise, "amplitude_jitter": settings.amplitude_jitter}
         extra: dict[str, Any] = {
             "training": {**notes, "spike_fractions": list(settings.spike_fractions or ()) or None},
             "data": {"training": _counts(self.training), "validation": _counts(self.held_out)},
@@ -94,11 +91,6 @@ class ClassifierRun:
         )
         return SpikeClassifier(found.eval(), config, classifier_card(config, settings.license_name))
 
-    def _best(self, train: np.ndarray, test: Tensor) -> tuple[Any, dict[str, Any]]:
-        if self.network == "waveform_discriminant":
-            return self._fit(train, test)
-        return self._descend(train, test)
-
     def _sizes(self) -> dict[str, Any]:
         shape = self.training.waveforms.shape
         return {"num_samples": shape[1], "num_channels": shape[2]}
@@ -121,15 +113,8 @@ class ClassifierRun:
         settings = self.settings
         rng = np.random.default_rng([settings.optimizer.seed, 1])
         quiet = quiet_noise(train[~self.training.is_spike])
-        drawn = np.concatenate(
-            [
-                rng.choice(
-                    np.flatnonzero(self.training.is_spike == kind),
-                    size=(self.training.is_spike == kind).sum(),
-                )
-                for kind in (False, True)
-            ]
-        )
+        of_kind = [np.flatnonzero(self.training.is_spike == kind) for kind in (False, True)]
+        drawn = np.concatenate([rng.choice(members, size=members.size) for members in of_kind])
         varied = torch.from_numpy(vary(train[drawn], quiet, rng, settings.noise, settings.amplitude_jitter))
         kinds = torch.from_numpy(self.training.is_spike[drawn].astype("int64"))
         weights = torch.from_numpy(self.weights()[drawn])

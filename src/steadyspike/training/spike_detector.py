@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from steadyspike.core.aside import refuse_existing
 from steadyspike.core.environment import versions
-from steadyspike.core.setting_groups import GroupedSettings, group, takes_groups
-from steadyspike.core.settings import parameter
+from steadyspike.core.setting_groups import GroupedSettings, group
+from steadyspike.core.settings import parameter, takes
 from steadyspike.kernels.spikes.contact_features import neighbour_lists
 from steadyspike.kernels.spikes.event_pairs import near_pairs
 from steadyspike.kernels.spikes.spike_candidates import find_candidates
+from steadyspike.library.hub.artifact import CONFIG
 from steadyspike.library.models.config import NetworkConfig
 from steadyspike.library.models.spikes import SpikeDetectorConfig, SpikeDetectorModel
 from steadyspike.networks import make_network
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 MATCH_MS, MATCH_UM = 0.33, 50.0
 """A candidate this near to a true spike may be it."""
 TINY_SNR = 1.0
-"""What is smaller can be seen by nobody, and its candidates are noise."""
+"""Smaller spikes cannot be told from noise; their candidates count as noise."""
 HELD_OUT = 0.1
 WEIGHT_DECAY = 1e-4
 IN_CONFIG = (
@@ -89,7 +91,7 @@ class SpikeDetectorTraining(GroupedSettings):
     data_license: DataLicense = DATA_LICENSE
 
 
-@takes_groups(SpikeDetectorTraining)
+@takes(SpikeDetectorTraining)
 def train_spike_detector(
     recordings: BaseRecording | list[BaseRecording],
     sortings: BaseSorting | list[BaseSorting],
@@ -139,8 +141,8 @@ def train_spike_detector(
         If `folder` exists and may not be replaced.
     """
     recordings, sortings = as_lists(recordings, sortings)
-    if folder is not None and Path(folder).exists() and not overwrite:
-        raise FileExistsError(f"{folder} exists already; pass overwrite=True to replace it")
+    if folder is not None:
+        refuse_existing(Path(folder), CONFIG, overwrite, "model folder")
     frequency = float(recordings[0].sampling_frequency)
     before, after = (round(ms * frequency / 1000) for ms in (settings.ms_before, settings.ms_after))
     sizes: dict[str, Any] = dict(samples_before=before, samples_after=after + 1)
@@ -194,15 +196,10 @@ def label_candidates(known: KnownSpikes, config: SpikeDetectorConfig, least_snr:
         return max(round(ms * frequency / 1000), 1)
 
     sizes: Any = config.network.sizes
-    neighbours, counts = neighbour_lists(locations, config.candidate_radius_um)
-    samples, channels, _ = find_candidates(
-        known.traces,
-        np.ones(known.traces.shape[1]),
-        neighbours,
-        counts,
-        sweep=samples_of(config.candidate_ms or 0.0),
-        threshold=config.candidate_threshold,
-    )
+    neighbours = neighbour_lists(locations, config.candidate_radius_um)
+    sweep, threshold = samples_of(config.candidate_ms or 0.0), config.candidate_threshold
+    units = np.ones(known.traces.shape[1])
+    samples, channels, _ = find_candidates(known.traces, units, *neighbours, sweep=sweep, threshold=threshold)
     margin = max(sizes["samples_before"], sizes["samples_after"])
     inside = (samples >= margin) & (samples < len(known.traces) - margin)
     samples, channels = samples[inside], channels[inside]
@@ -210,15 +207,8 @@ def label_candidates(known: KnownSpikes, config: SpikeDetectorConfig, least_snr:
     depths = np.where(own >= 0, known.depths[known.units[own]], 0.0)
     labels = np.where(depths >= least_snr, 1, np.where(depths >= TINY_SNR, -1, 0))
     spikes = np.flatnonzero(labels == 1)
-    _, duplicates = near_pairs(
-        samples[spikes],
-        channels[spikes],
-        samples,
-        channels,
-        locations,
-        samples_of(config.exclude_ms),
-        config.exclude_radius_um,
-    )
+    near = (samples_of(config.exclude_ms), config.exclude_radius_um)
+    _, duplicates = near_pairs(samples[spikes], channels[spikes], samples, channels, locations, *near)
     duplicates = duplicates[labels[duplicates] == 0]
     labels[duplicates] = -1
     num_asked = int((known.depths[known.units] >= least_snr).sum())
@@ -282,7 +272,6 @@ class _Source:
         self.train, self.held_out = known_labels[early], known_labels[~early]
 
     def draw(self, number: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw candidates to train on."""
         return self.train[rng.integers(self.train.size, size=number)]
 
     def logits(self, network: Any, index: np.ndarray) -> Tensor:
@@ -295,7 +284,6 @@ class _Source:
         return network(torch.from_numpy(waveforms), self.around.weights(network, channels))
 
     def labels(self, index: np.ndarray) -> Tensor:
-        """Return which candidates are spikes."""
         return torch.from_numpy(self.labelled.labels[index].astype("float32"))
 
 

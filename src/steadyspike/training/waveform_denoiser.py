@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from steadyspike.core.aside import refuse_existing
 from steadyspike.core.environment import versions
-from steadyspike.core.setting_groups import GroupedSettings, group, takes_groups
-from steadyspike.core.settings import parameter, parameter_of
+from steadyspike.core.setting_groups import GroupedSettings, group
+from steadyspike.core.settings import parameter, parameter_of, takes
 from steadyspike.kernels.spikes.contact_features import neighbour_lists
+from steadyspike.library.hub.artifact import CONFIG
 from steadyspike.library.models.config import NetworkConfig
 from steadyspike.library.models.spikes import WaveformDenoiserConfig, WaveformDenoiserModel
 from steadyspike.networks import make_network
@@ -65,7 +67,7 @@ class WaveformDenoiserTraining(GroupedSettings):
     data_license: DataLicense = DATA_LICENSE
 
 
-@takes_groups(WaveformDenoiserTraining)
+@takes(WaveformDenoiserTraining)
 def train_waveform_denoiser(
     recordings: BaseRecording | list[BaseRecording],
     sortings: BaseSorting | list[BaseSorting] | None = None,
@@ -115,8 +117,8 @@ def train_waveform_denoiser(
     FileExistsError
         If `folder` exists and may not be replaced.
     """
-    if folder is not None and Path(folder).exists() and not overwrite:
-        raise FileExistsError(f"{folder} exists already; pass overwrite=True to replace it")
+    if folder is not None:
+        refuse_existing(Path(folder), CONFIG, overwrite, "model folder")
     if sortings is None:
         given = recordings if isinstance(recordings, list | tuple) else [recordings]
         sortings = [group_large_spikes(recording, seed=settings.optimizer.seed) for recording in given]
@@ -207,7 +209,6 @@ class _Source:
         self.detected_on, _ = neighbour_lists(locations, DETECTION_UM)
 
     def draw(self, number: int, rng: np.random.Generator) -> Spikes | None:
-        """Draw spikes to train on."""
         return self.drawn(self.train, number, rng)
 
     def drawn(self, units: np.ndarray, number: int, rng: np.random.Generator) -> Spikes | None:

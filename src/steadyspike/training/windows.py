@@ -1,6 +1,6 @@
 """Windows of lazy recordings for training: read in the background, normalized, and laid out as images.
 
-What step n trains on depends on the seed and on n alone, so that a run that goes on after a stop sees the same.
+What step n trains on depends on the seed and on n alone, so that a resumed run sees the same.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class Windows:
                         waiting.popleft()
                     for ahead in range(number + len(waiting), number + ROUNDS_AHEAD):
                         steps, blocks = self._plan(ahead, rank)
-                        read = [pool.submit(self._read, block) for block in blocks]
+                        read = [pool.submit(self.sources[one.recording].read, one) for one in blocks]
                         waiting.append(_Round(ahead, steps, blocks, read))
                     yield self._batch(waiting[0].windows(place))
             finally:
@@ -194,7 +194,8 @@ class Windows:
             for start in range(stretch.start, stretch.stop - self.frames - self.around + 1, self.frames)
         ]
         chosen = np.unique(np.linspace(0, len(places) - 1, min(num_windows, len(places))).round().astype(int))
-        read = [(places[i].recording, self._read(places[i]), 0) for i in chosen]
+        spread = [places[i] for i in chosen]
+        read = [(one.recording, self.sources[one.recording].read(one), 0) for one in spread]
         size = self.batch_size
         return [self._batch(read[first : first + size]) for first in range(0, len(read), size)]
 
@@ -216,9 +217,6 @@ class Windows:
         shuffled = [chunks[i] for i in rng.permutation(len(chunks))[:wanted]]
         size = self.batch_size
         return [shuffled[k : k + size] for k in range(0, wanted, size)], blocks
-
-    def _read(self, block: Stretch) -> np.ndarray:
-        return self.sources[block.recording].read(block)
 
     def _batch(self, read: Sequence[tuple[int, np.ndarray, int]]) -> Batch:
         length = self.frames + self.around

@@ -79,7 +79,7 @@ class Switch:
             self._base, self._open = [(setting, None)], []
             self._follow()
 
-    def turn(self, block: Block) -> None:
+    def set(self, block: Block) -> None:
         """Set the base, as a plain call does."""
         with _lock:
             settled = [index for index, (_, ref) in enumerate(self._base) if ref is None or ref() is None]

@@ -15,7 +15,7 @@ class NotCoveredError(Exception):
 
 
 class NothingToRepairError(NotCoveredError):
-    """A call that SpikeInterface does right by itself."""
+    """A call that SpikeInterface handles correctly."""
 
 
 @dataclass
@@ -95,8 +95,8 @@ class RepairReport(dict[str, Calls]):
     def __repr__(self) -> str:
         lines = [f"repairs are {'on' if self.on else 'off'}; calls in this process:"]
         for name, calls in self.items():
-            told = f": {self.defects[name]}" if name in self.defects else ""
-            lines.append(f"  {name}, {calls.taken} calls repaired{told}")
+            defect = f": {self.defects[name]}" if name in self.defects else ""
+            lines.append(f"  {name}, {calls.taken} calls repaired{defect}")
             for reason, count in calls.fell_back.most_common():
                 lines.append(f"    {count} left to SpikeInterface: {reason}")
         lines += [f"  {name}: left to SpikeInterface: {reason}" for name, reason in self.unavailable.items()]
@@ -132,31 +132,22 @@ class Outcome:
     is_permanent: bool = False
     is_counted: bool = True
 
-    def attempt(self) -> _Attempt:
-        """Within it an error, unless it is SpikeInterface's, becomes the reason why the call is SpikeInterface's."""
-        return _Attempt(self)
-
-
-class _Attempt:
-    def __init__(self, outcome: Outcome):
-        self._outcome = outcome
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
-        if not isinstance(error, Exception) or _is_upstreams(error):
-            return False
-        if isinstance(error, NotCoveredError):
-            self._outcome.reason = str(error)
-            return True
-        first_line = next(iter(str(error).strip().splitlines()), "")[:LONGEST_REASON]
-        self._outcome.reason = f"{type(error).__name__} in steadyspike: {first_line}"
-        # what cannot be compiled now can't be the next time, and to find that out takes long
-        self._outcome.is_permanent = isinstance(error, ImportError) or any(
-            one.__module__.startswith(("numba.", "llvmlite.")) for one in type(error).__mro__
-        )
-        return True
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Within it an error, unless it is SpikeInterface's, becomes the reason to leave the call to SpikeInterface."""
+        try:
+            yield
+        except NotCoveredError as error:
+            self.reason = str(error)
+        except Exception as error:
+            if _is_upstreams(error):
+                raise
+            first_line = next(iter(str(error).strip().splitlines()), "")[:LONGEST_REASON]
+            self.reason = f"{type(error).__name__} in steadyspike: {first_line}"
+            # what cannot be compiled now can't be the next time, and to find that out takes long
+            self.is_permanent = isinstance(error, ImportError) or any(
+                one.__module__.startswith(("numba.", "llvmlite.")) for one in type(error).__mro__
+            )
 
 
 LONGEST_REASON = 200

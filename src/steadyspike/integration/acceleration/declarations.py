@@ -79,39 +79,16 @@ def replaces(
     helpers: tuple[str, ...] = (),
     also_in: tuple[str, ...] = (),
     by_class: tuple[tuple[str, str], ...] = (),
+    repairs: str | None = None,
 ) -> Callable[[Function], Function]:
-    """Declare that a function does what a function or method of SpikeInterface does, sooner; see `Patch`."""
+    """Declare that a function does what a function or method of SpikeInterface does, faster or right; see `Patch`."""
 
     def declare(function: Function) -> Function:
-        modules = (module, *also_in)
-        _enter(Patch(name, modules, attribute, function, sources, helpers, by_class))
+        patch = Patch(name, (module, *also_in), attribute, function, sources, helpers, by_class, repairs)
+        _declared[module, attribute, repairs is not None] = patch
         return function
 
     return declare
-
-
-def repairs(
-    module: str,
-    attribute: str,
-    defect: str,
-    *,
-    name: str,
-    sources: tuple[str, ...],
-    helpers: tuple[str, ...] = (),
-    also_in: tuple[str, ...] = (),
-) -> Callable[[Function], Function]:
-    """Declare that a function repairs a defect of a function or method of SpikeInterface; see `Patch`."""
-
-    def declare(function: Function) -> Function:
-        modules = (module, *also_in)
-        _enter(Patch(name, modules, attribute, function, sources, helpers, repairs=defect))
-        return function
-
-    return declare
-
-
-def _enter(patch: Patch) -> None:
-    _declared[patch.modules[0], patch.attribute, patch.repairs is not None] = patch
 
 
 def declared(*, repairs: bool) -> list[Patch]:

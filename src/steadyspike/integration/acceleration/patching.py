@@ -46,7 +46,7 @@ _chosen: dict[bool, frozenset[str] | None] = {}
 
 
 def activate(patches: Iterable[Patch], names: dict[bool, Iterable[str] | None]) -> None:
-    """Have these patches in place and no others; those in modules that nobody has imported, once somebody does.
+    """Have these patches in place and no others; those in modules that are not imported yet, after their import.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def _put(place: Place) -> None:
         return
     original = held
     if _is_ours(held, place):
-        # it was put back by someone who had found it there
+        # other code had kept our wrapper and has put it back
         original = kind(function) if kind else function
     wrapper: Any = _replacing(place, function, takes_class=kind is classmethod)
     _originals[place] = original
@@ -135,7 +135,7 @@ def _is_ours(held: Any, place: Place) -> bool:
 def _take_out(place: Place) -> None:
     original = _originals.pop(place)
     owner, name = _holder(place)
-    # whoever has put something else there meanwhile keeps it
+    # what other code has put there meanwhile stays
     if _is_ours(inspect.getattr_static(owner, name, None), place):
         setattr(owner, name, original)
 
@@ -151,7 +151,7 @@ def _holder(place: Place) -> tuple[Any, str]:
 def _replacing(place: Place, original: Callable, takes_class: bool) -> Callable:
     @functools.wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
-        # none are active if someone else has wrapped this wrapper, and all is off again
+        # none are active if other code has wrapped this wrapper, and all is off again
         return _do(_active.get(place, ()), original, takes_class, args, kwargs)
 
     call._steadyspike_place = place  # type: ignore[attr-defined]

@@ -2,7 +2,7 @@
 
 A replacement gives SpikeInterface's results, so it holds for the sources that it was compared with and no others.
 ``python -m steadyspike.integration.acceleration.sources`` prints the fingerprints for the installed SpikeInterface:
-whoever adds a version compares the results (``tests/integration``), and enters the new ones beside the known.
+to add a version, compare the results (``tests/integration``), and enter the new ones beside those that are known.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def _canonical(node: Any) -> str:
     if not isinstance(node, ast.AnnAssign):
         fields = {name: value for name, value in fields.items() if name not in NO_EFFECT}
     # newer versions of Python have more fields, which are empty
-    told = [f"{name}={_canonical(value)}" for name, value in fields.items() if value not in (None, [])]
-    return f"{type(node).__name__}({','.join(told)})"
+    shown = [f"{name}={_canonical(value)}" for name, value in fields.items() if value not in (None, [])]
+    return f"{type(node).__name__}({','.join(shown)})"
 
 
 def original_of(module: str, attribute: str) -> Any:
@@ -113,8 +113,8 @@ def main() -> None:
         except Exception as error:
             print(f"{'-' * LENGTH}  cannot be read ({type(error).__name__}: {error})  {where}")
             continue
-        told = "known" if found in patch.sources else f'NEW: add "{found}" to sources'
-        print(f"{found}  {told}  {where}")
+        status = "known" if found in patch.sources else f'NEW: add "{found}" to sources'
+        print(f"{found}  {status}  {where}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 from steadyspike.integration.acceleration import calls, patching, threads, workers
@@ -80,9 +80,9 @@ def accelerate(
     >>> steadyspike.accelerated()["bandpass_filter"].taken
     1
     """
-    chosen = _checked_names(names, part_names, "accelerated")
+    chosen = _checked_names(names, repairs=False)
     block = Acceleration(_acceleration, Setting(bool(on), chosen, _checked_threads(num_threads)))
-    _acceleration.turn(block)
+    _acceleration.set(block)
     return block
 
 
@@ -132,9 +132,9 @@ def repair(on: bool = True, *, names: Iterable[str] | None = None) -> Repair:
     ...     sorted(steadyspike.repaired())
     ['compute_motion', 'dredge_ap', 'interpolate_motion', 'locally_exclusive', 'medicine']
     """
-    chosen = _checked_names(names, repair_names, "repaired")
+    chosen = _checked_names(names, repairs=True)
     block = Repair(_repairs, Setting(bool(on), chosen))
-    _repairs.turn(block)
+    _repairs.set(block)
     return block
 
 
@@ -156,14 +156,9 @@ def repaired() -> calls.RepairReport:
     return calls.RepairReport(calls.counted(repairs=True), defects, _unavailable(True) if setting.on else {})
 
 
-def part_names() -> list[str]:
-    """Return the names of what can be accelerated."""
-    return list(dict.fromkeys(name for patch in declared(repairs=False) for name in patch.names))
-
-
-def repair_names() -> list[str]:
-    """Return the names of what can be repaired."""
-    return list(dict.fromkeys(patch.name for patch in declared(repairs=True)))
+def part_names(repairs: bool = False) -> list[str]:
+    """Return the names of what can be accelerated, or repaired."""
+    return list(dict.fromkeys(name for patch in declared(repairs=repairs) for name in patch.names))
 
 
 def accelerate_if_told(value: str) -> None:
@@ -176,30 +171,28 @@ def accelerate_if_told(value: str) -> None:
         warnings.warn(f"{ENVIRONMENT}={value!r}; allowed: {allowed}: not accelerated", stacklevel=2)
 
 
-def _checked_names(names: Iterable[str] | None, known: Callable[[], list[str]], done: str) -> tuple | None:
+def _checked_names(names: Iterable[str] | None, repairs: bool) -> tuple[str, ...] | None:
     if names is None:
         return None
-    chosen = tuple(dict.fromkeys(names))
-    unknown = sorted(set(chosen) - set(known()))
+    chosen, known = tuple(dict.fromkeys(names)), part_names(repairs)
+    unknown = sorted(set(chosen) - set(known))
     if unknown:
-        raise ValueError(f"names={unknown} cannot be {done}; allowed: {', '.join(known())}")
+        done = "repaired" if repairs else "accelerated"
+        raise ValueError(f"names={unknown} cannot be {done}; allowed: {', '.join(known)}")
     return chosen
 
 
 def _checked_threads(num_threads: int | None) -> int:
     if num_threads is None:
         return 1
-    if (
-        isinstance(num_threads, bool)
-        or num_threads != int(num_threads)
-        or (num_threads < 1 and num_threads != -1)
-    ):
+    is_whole = not isinstance(num_threads, bool) and num_threads == int(num_threads)
+    if not is_whole or (num_threads < 1 and num_threads != -1):
         raise ValueError(f"num_threads={num_threads!r}; allowed: -1, or an integer of at least 1")
     return (os.cpu_count() or 1) if num_threads == -1 else int(num_threads)
 
 
 def _unavailable(repairs: bool) -> dict[str, str]:
-    names = {name for patch in declared(repairs=repairs) for name in patch.names}
+    names = part_names(repairs)
     absent = {name: reason for name, reason in patching.absent().items() if name in names}
     return {**absent, **({} if repairs else not_loaded())}
 

@@ -2,7 +2,7 @@
 
 An artifact has one of two forms, each with a file that tells its kind: a model folder (`config.json`) and a preset
 (`preset.toml`). Only the files named here are ever read from a repository. Nothing here touches the network or knows
-what a model or a preset is: whoever wants one supplies its `Form`.
+what a model or a preset is: the caller supplies its `Form`.
 """
 
 from __future__ import annotations
@@ -23,19 +23,8 @@ FIGURE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.png")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_BYTES = {CONFIG: 2_000_000, PRESET: 200_000, CARD: 1_000_000, "figure": 10_000_000}
 RUNS_CODE = (
-    ".bin",
-    ".pt",
-    ".pth",
-    ".pkl",
-    ".pickle",
-    ".joblib",
-    ".ckpt",
-    ".npy",
-    ".npz",
-    ".h5",
-    ".keras",
-    ".py",
-)
+    ".bin", ".pt", ".pth", ".pkl", ".pickle", ".joblib", ".ckpt", ".npy", ".npz", ".h5", ".keras", ".py",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 NO_LICENSE = "unknown"
 LONGEST_LICENSE = 100
+LICENSE_ALLOWED = f"one line of up to {LONGEST_LICENSE} characters, such as 'cc-by-4.0'"
 BEGIN, END = "<!-- steadyspike: use -->", "<!-- steadyspike: end -->"
 _SECTION = re.compile(rf"\n*{re.escape(BEGIN)}.*?{re.escape(END)}\n*", re.DOTALL)
 
@@ -102,35 +103,11 @@ def license_of(card: str) -> str | None:
     return None if named in (None, NO_LICENSE) else str(named)
 
 
-def check_licenses(license_name: str, data_license: str | None = None) -> None:
-    """Refuse licences that are no short text of one line, before a network is trained for hours.
-
-    Parameters
-    ----------
-    license_name : str
-        Of the weights.
-    data_license : str or None, default: None
-        Of what they were trained on; None: not told.
-
-    Raises
-    ------
-    ValueError
-        If one is empty, longer than 100 characters, or holds what is no printable text, or "|", "<" or ">".
-    """
-    for name, value in (("license_name", license_name), ("data_license", data_license)):
-        if name == "data_license" and value is None:
-            continue
-        text = value if isinstance(value, str) else ""
-        if (
-            not text.strip()
-            or len(text) > LONGEST_LICENSE
-            or not text.isprintable()
-            or set("|<>") & set(text)
-        ):
-            raise ValueError(
-                f"{name}={value!r} cannot be the name of a licence; allowed: one line of up to {LONGEST_LICENSE} "
-                "characters, such as 'cc-by-4.0'"
-            )
+def check_license(name: str) -> str:
+    """Return the name of a licence that suits a card: a short, printable line without "|", "<" and ">"."""
+    if not name.strip() or len(name) > LONGEST_LICENSE or not name.isprintable() or set("|<>") & set(name):
+        raise ValueError(f"{name!r} is no name of a licence; allowed: {LICENSE_ALLOWED}")
+    return name
 
 
 def license_metadata(license_name: str) -> str:
@@ -175,7 +152,7 @@ def use_section(usage: Usage, repo_id: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text of someone else without what could steer a terminal."""
+    """Return a text from outside without characters that control a terminal."""
     return "".join(
         one for one in text if one in "\n\t" or unicodedata.category(one) not in ("Cc", "Cf", "Co", "Cs")
     )

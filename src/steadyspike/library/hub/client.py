@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from steadyspike.core.environment import own_version
 from steadyspike.library.hub.artifact import (
@@ -85,7 +85,7 @@ def fetch(ref: str, *forms: Form, token: str | None = None, offline: bool | None
 
 
 def _newest(api: HfApi, asked: HubReference) -> str | None:
-    """Ask which commit a tag or branch names, and note it; as it was last known where nobody answers."""
+    """Ask which commit a tag or branch names, and note it; without an answer, take the commit that was last known."""
     known = cached_commit(asked)
     try:
         # the client's own way to do both has no limit of time
@@ -167,13 +167,8 @@ def _cached(pinned: HubReference, forms: Sequence[Form]) -> Fetched | None:
     for required in FILES.values():
         files = [cached_file(pinned, name) for name in required]
         if all(path is not None and is_as_announced(path) for path in files):
-            return Fetched(pinned, _folder(files[0]), form_of(required, str(pinned), forms))
+            return Fetched(pinned, cast(Path, files[0]).parent, form_of(required, str(pinned), forms))
     return None
-
-
-def _folder(path: Path | None) -> Path:
-    assert path is not None
-    return path.parent
 
 
 def _partial(pinned: HubReference, wanted: str | None) -> HubError:
@@ -275,7 +270,7 @@ def _info(api: HfApi, repo_id: str, revision: str | None) -> ModelInfo:
 
 
 def _check_is_ours(api: HfApi, head: ModelInfo, staged: Staged, private: bool | None) -> None:
-    """Refuse to push over what somebody keeps in the repository, or where others see it by mistake."""
+    """Refuse to push over other content of the repository, or where it would be public by mistake."""
     sizes = {one.rfilename: one.size for one in head.siblings or []}
     for form, (marker, *_) in FILES.items():
         if marker not in sizes:

@@ -54,7 +54,7 @@ def clear_errors(ref: HubReference | None, token: Any = None, form: str | None =
 
 
 def is_unreachable(error: BaseException) -> bool:
-    """Whether nobody answered, or the answer was that the Hub does not work now or has too much to do."""
+    """Whether there was no answer, or the answer was that the Hub is down or too busy."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.HfHubHTTPError):
@@ -75,7 +75,7 @@ def _in_words(error: BaseException, ref: HubReference | None) -> str | None:
     wrapped = (RuntimeError, errors.LocalEntryNotFoundError, errors.RevisionResolutionError)
     if isinstance(error, wrapped) and error.__cause__ is not None:
         return _in_words(error.__cause__, ref)
-    # the client's HTTP library is its own affair, and its errors have no base in common with others
+    # the client may change its HTTP library, whose errors have no base in common with others
     from_http = any(base.__module__.partition(".")[0].startswith("httpx") for base in type(error).__mro__)
     known = (errors.OfflineModeIsEnabled, errors.RevisionResolutionError, errors.LocalEntryNotFoundError)
     return "" if from_http or isinstance(error, (*known, ConnectionError, TimeoutError)) else None

@@ -40,7 +40,7 @@ class Shareable:
         raise NotImplementedError
 
     def _reload(self, folder: Path) -> None:
-        """Load what was written as whoever pulls it will."""
+        """Load what was written, as after a download."""
         raise NotImplementedError
 
     def push_to_hub(

@@ -50,7 +50,7 @@ class FolderConfig(StrictModel):
     """What `config.json` of every kind holds.
 
     Each kind has a subclass, which gives `kind` its one value and adds what the network's user has to know. `extra` is
-    for notes of whoever made the model; nothing depends on it.
+    for the author's notes; nothing depends on it.
     """
 
     schema_version: int = Field(default=SCHEMA, ge=1, le=SCHEMA)

@@ -60,8 +60,8 @@ class ModelConfig(FolderConfig):
     """What `config.json` holds.
 
     `pre`, `post` and `omission` are in frames: samples seen before and after the gap, and hidden on each side of the
-    predicted one. `context_ms` is what is read before and after it, gap included. `extra` is for notes of whoever
-    made the model; nothing depends on it.
+    predicted one. `context_ms` is what is read before and after it, gap included. `extra` is for the author's
+    notes; nothing depends on it.
     """
 
     kind: Literal["deepinterpolation"] = "deepinterpolation"
@@ -157,14 +157,10 @@ class DeepInterpolationModel(SavedModel):
 
     Parameters
     ----------
-    network : nn.Module
-        In evaluation mode.
+    network, card, folder
+        As of `SavedModel`.
     config : ModelConfig
         What it was trained for.
-    card : str
-        The model card, Markdown; empty if there is none.
-    folder : Path or None
-        Where it was loaded from.
     """
 
     config: ModelConfig

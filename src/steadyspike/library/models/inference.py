@@ -84,21 +84,18 @@ class Backend:
 
     def block_frames(self, shape: tuple[int, int, int], limit_mb: float | None) -> int:
         """Frames to predict at once for images of (number, rows, columns), so that memory stays below a limit."""
+        import torch
+
         if limit_mb is None:
-            limit_mb = self._default_limit_mb()
+            limit_mb = CPU_LIMIT_MB
+            if self.device.type == "cuda":
+                total = torch.cuda.get_device_properties(self.device).total_memory
+                limit_mb = min(GPU_LIMIT_MB, total / 4e6)
         if shape not in self._needed:
             self._needed[shape] = self._bytes_needed(shape)
         fixed, per_frame = self._needed[shape]
         fits = int((limit_mb * 1e6 - fixed) / max(per_frame, 1.0))
         return max(1, min(fits, LONGEST_BLOCK[self.device.type]))
-
-    def _default_limit_mb(self) -> float:
-        import torch
-
-        if self.device.type != "cuda":
-            return CPU_LIMIT_MB
-        total = torch.cuda.get_device_properties(self.device).total_memory
-        return min(GPU_LIMIT_MB, total / 4e6)
 
     def _bytes_needed(self, shape: tuple[int, int, int]) -> tuple[float, float]:
         from steadyspike.networks.cost import bytes_needed

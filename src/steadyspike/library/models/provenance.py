@@ -82,7 +82,7 @@ def seconds_in_both(noted: Any, recording: Any, stretches: Sequence[Stretch]) ->
     try:
         known = [(str(digest), int(start), int(stop)) for digest, start, stop in noted or []]
     except (TypeError, ValueError):
-        # whatever someone else wrote there
+        # not written by us
         return 0.0
     samples = 0
     for digest, start, stop in note_stretches([recording], stretches) if known else []:
@@ -110,7 +110,7 @@ def chain_of(recording: Any) -> str:
 def _is_plain(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return 0 < len(value) <= LONGEST_LIST and all(isinstance(one, int | float) for one in value)
-    # a path is nobody else's affair
+    # paths stay private
     return isinstance(value, int | float) or (isinstance(value, str) and not {"/", "\\"} & set(value))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from steadyspike.kernels.spikes.contact_features import neighbour_lists
 from steadyspike.kernels.spikes.denoise_waveforms import denoise_local, denoise_yass
-from steadyspike.library.models.spike_finders import RATE_TOLERANCE, neighbour_weights, noise_scales
+from steadyspike.library.models.spike_finders import check_rate, neighbour_weights, noise_scales
 
 
 class SpikeDenoiser:
@@ -57,11 +57,7 @@ class SpikeDenoiser:
             self.weights[(self.scales == 0)[self.neighbours] & (self.neighbours >= 0)] = 0
             self.arrays = model.network.arrays(ratio)
             return
-        if abs(ratio - 1) > RATE_TOLERANCE:
-            raise ValueError(
-                f"recording has sampling frequency {sampling_frequency:g} Hz; this model takes "
-                f"{config.sampling_frequency:g} Hz"
-            )
+        check_rate(sampling_frequency, config.sampling_frequency)
         self.samples_before, self.num_samples = config.samples_before, config.num_samples
         self.arrays = model.network.arrays()
 

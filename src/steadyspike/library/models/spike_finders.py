@@ -75,17 +75,8 @@ class LocalFinder:
             threshold=self.threshold,
         )
         samples += around - self.sweep
-        logits = spike_logits(
-            traces,
-            self.scales,
-            samples,
-            channels,
-            self.neighbours,
-            self.counts,
-            self.weights,
-            self.before,
-            self.arrays,
-        )
+        layout = (samples, channels, self.neighbours, self.counts, self.weights)
+        logits = spike_logits(traces, self.scales, *layout, self.before, self.arrays)
         spikes = logits >= self.least_logit
         samples, channels, values = samples[spikes], channels[spikes], values[spikes]
         kept = keep_strongest(samples, channels, values, *self.excluded, sweep=self.exclude)
@@ -113,11 +104,7 @@ class YassFinder:
         probability: float,
     ):
         config = model.config
-        if abs(sampling_frequency / config.sampling_frequency - 1) > RATE_TOLERANCE:
-            raise ValueError(
-                f"recording has sampling frequency {sampling_frequency:g} Hz; this model takes "
-                f"{config.sampling_frequency:g} Hz"
-            )
+        check_rate(sampling_frequency, config.sampling_frequency)
         self.scales = scales
         self.half = model.network.sizes["taps"] // 2
         self.exclude = max(round(config.exclude_ms * sampling_frequency / 1000), 1)
@@ -151,6 +138,14 @@ class YassFinder:
 
 
 FINDERS: dict[str, Any] = {"local_spike_detector": LocalFinder, "yass_detector": YassFinder}
+
+
+def check_rate(sampling_frequency: float, trained_at: float) -> None:
+    """Refuse a recording for a network that takes the sampling frequency, in Hz, that it was trained at."""
+    if abs(sampling_frequency / trained_at - 1) > RATE_TOLERANCE:
+        raise ValueError(
+            f"recording has sampling frequency {sampling_frequency:g} Hz; this model takes {trained_at:g} Hz"
+        )
 
 
 def neighbour_weights(network: Any, locations: np.ndarray, neighbours: np.ndarray) -> np.ndarray:

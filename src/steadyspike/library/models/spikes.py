@@ -94,14 +94,10 @@ class SpikeDetectorModel(SavedModel):
 
     Parameters
     ----------
-    network : nn.Module
-        In evaluation mode.
+    network, card, folder
+        As of `SavedModel`.
     config : SpikeDetectorConfig
         What it was trained for.
-    card : str
-        The model card, Markdown; empty if there is none.
-    folder : Path or None
-        Where it was loaded from.
     """
 
     config: SpikeDetectorConfig
@@ -123,14 +119,10 @@ class WaveformDenoiserModel(SavedModel):
 
     Parameters
     ----------
-    network : nn.Module
-        In evaluation mode.
+    network, card, folder
+        As of `SavedModel`.
     config : WaveformDenoiserConfig
         What it was trained for.
-    card : str
-        The model card, Markdown; empty if there is none.
-    folder : Path or None
-        Where it was loaded from.
     """
 
     config: WaveformDenoiserConfig

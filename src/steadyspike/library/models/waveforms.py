@@ -140,14 +140,10 @@ class SpikeClassifier(_WaveformModel):
 
     Parameters
     ----------
-    network : nn.Module
-        In evaluation mode.
+    network, card, folder
+        As of `SavedModel`.
     config : SpikeClassifierConfig
         What it was trained on, normalization, calibration and threshold.
-    card : str
-        The model card, Markdown; empty if there is none.
-    folder : Path or None
-        Where it was loaded from.
     """
 
     config: SpikeClassifierConfig
@@ -190,8 +186,8 @@ class SpikeClassifier(_WaveformModel):
 
         Parameters
         ----------
-        waveforms : ndarray, shape (num_waveforms, num_samples) or (num_waveforms, num_samples, num_channels)
-            In the units trained on.
+        waveforms : ndarray
+            As `decision_function` takes them.
 
         Returns
         -------
@@ -206,8 +202,8 @@ class SpikeClassifier(_WaveformModel):
 
         Parameters
         ----------
-        waveforms : ndarray, shape (num_waveforms, num_samples) or (num_waveforms, num_samples, num_channels)
-            In the units trained on.
+        waveforms : ndarray
+            As `decision_function` takes them.
 
         Returns
         -------
@@ -234,14 +230,10 @@ class WaveformAutoencoderModel(_WaveformModel):
 
     Parameters
     ----------
-    network : nn.Module
-        In evaluation mode.
+    network, card, folder
+        As of `SavedModel`.
     config : WaveformAutoencoderConfig
         What it was trained on, and its normalization.
-    card : str
-        The model card, Markdown; empty if there is none.
-    folder : Path or None
-        Where it was loaded from.
     """
 
     config: WaveformAutoencoderConfig
@@ -269,8 +261,8 @@ class WaveformAutoencoderModel(_WaveformModel):
 
         Parameters
         ----------
-        waveforms : ndarray, shape (num_waveforms, num_samples) or (num_waveforms, num_samples, num_channels)
-            In the units trained on.
+        waveforms : ndarray
+            As `transform` takes them.
 
         Returns
         -------

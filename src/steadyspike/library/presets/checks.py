@@ -3,7 +3,7 @@
 Names and defaults come from the signatures of the methods themselves, so a preset is held against the installed
 SpikeInterface and not against a copy of its documentation. Values of steadyspike's own methods are held against their
 declarations (`steadyspike.core.settings`); what the signatures of SpikeInterface's cannot say (a radius is positive, a
-direction is x, y or z) is in the tables at the top. Which methods there are is told by `provide`, when they are
+direction is x, y or z) is in the tables at the top. Which methods there are is set by `provide`, when they are
 registered.
 
 Each check yields problems as pairs ``(key, text)`` and raises nothing, so that a user sees all of them.
@@ -122,6 +122,15 @@ class Accepted:
     declared: type[Settings] | None = None
 
 
+# the one selection that needs no arrays; its parameters are in no signature
+UNIFORM_SELECTION = Accepted(
+    {
+        name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+        for name, default in dict(
+            n_peaks=inspect.Parameter.empty, select_per_channel=False, seed=None
+        ).items()
+    }
+)
 _provided: list[Methods] = []
 
 
@@ -137,7 +146,9 @@ def check_motion(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
         if not values and table in ("select_kwargs", "interpolate_motion_kwargs"):
             continue
         if table == "interpolate_motion_kwargs" and "method" not in values:
-            accepted = Accepted(_their_interpolation())
+            from spikeinterface.sortingcomponents.motion import InterpolateMotionRecording
+
+            accepted = _called("", InterpolateMotionRecording)
             yield from check_values(values, accepted, table, "interpolate_motion", MOTION_CHOICES)
         else:
             yield from _check_method(table, values, methods[table])
@@ -232,7 +243,9 @@ def _check_value(
     elif problem := _wrong_type(name, value, default) or _out_of_range(name, value):
         yield key, f"is {value!r}; allowed: {problem}"
     elif name == "weight_method":
-        yield from check_values(value, Accepted(_convolution_weights()), key, name, MOTION_CHOICES)
+        from spikeinterface.postprocessing.localization_tools import get_convolution_weights
+
+        yield from check_values(value, _called("", get_convolution_weights), key, name, MOTION_CHOICES)
 
 
 def _wrong_type(name: str, value: Any, default: Any) -> str | None:
@@ -293,14 +306,12 @@ def _motion_methods() -> dict[str, dict[str, Callable[[], Accepted]]]:
     """Return, for each table of a motion preset, how to learn what each of its methods accepts."""
     methods = _provided[0]
 
-    def by_name(
-        accepted: Callable[[str, Any], Accepted], found: Mapping[str, Any]
-    ) -> dict[str, Callable[[], Accepted]]:
+    def by_name(accepted: Callable, found: Mapping[str, Any]) -> dict[str, Callable[[], Accepted]]:
         return {name: partial(accepted, name, method) for name, method in found.items()}
 
     return {
         "detect_kwargs": by_name(_called, methods.detectors()),
-        "select_kwargs": {"uniform": lambda: Accepted(_uniform_selection())},
+        "select_kwargs": {"uniform": lambda: UNIFORM_SELECTION},
         "localize_peaks_kwargs": by_name(_called, methods.localizers()),
         "estimate_motion_kwargs": by_name(_estimator, methods.estimators()),
         "interpolate_motion_kwargs": by_name(_called, methods.interpolations()),
@@ -319,27 +330,6 @@ def _estimator(name: str, method_class: Any) -> Accepted:
     specific, _ = parameters_of(passed_on.get(name, method_class.run))
     general, _ = parameters_of(estimate_motion, FROM_COMPUTE_MOTION | {"margin_um"})
     return Accepted({**specific, **general}, declared=settings_of(method_class))
-
-
-def _uniform_selection() -> Parameters:
-    """Describe the one selection that needs no arrays; its parameters are in no signature."""
-    defaults = {"n_peaks": inspect.Parameter.empty, "select_per_channel": False, "seed": None}
-    return {
-        name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
-        for name, default in defaults.items()
-    }
-
-
-def _their_interpolation() -> Parameters:
-    from spikeinterface.sortingcomponents.motion import InterpolateMotionRecording
-
-    return parameters_of(InterpolateMotionRecording)[0]
-
-
-def _convolution_weights() -> Parameters:
-    from spikeinterface.postprocessing.localization_tools import get_convolution_weights
-
-    return parameters_of(get_convolution_weights)[0]
 
 
 def _step_parameters(name: str, function: Callable) -> Accepted:

@@ -38,16 +38,6 @@ from steadyspike.library.presets.files import (
     write_toml,
 )
 
-__all__ = [
-    "MotionPreset",
-    "PreprocessingPreset",
-    "PresetError",
-    "UnknownPresetError",
-    "list_presets",
-    "load_preset",
-    "save_preset",
-]
-
 SCHEMA = 1
 TABLES = (
     "detect_kwargs",
@@ -126,7 +116,6 @@ class _Preset(_Strict, Shareable):
         load_preset(folder / PRESET)
 
     def _rows(self) -> list[tuple[str, str, dict[str, Any]]]:
-        """List the steps with their methods and parameters."""
         raise NotImplementedError
 
     def _problems(self) -> Iterator[preset_checks.Problem]:
@@ -337,7 +326,7 @@ def find_preset(ref: str | Path) -> Path:
 
 
 def _content(preset: _Preset) -> dict[str, Any]:
-    """Return what a preset's file holds, in the order in which people read it."""
+    """Return what a preset's file holds, in the order in which it is read."""
     content = preset.model_dump(by_alias=True, mode="python")
     first = {key: content.pop(key) for key in ("schema", "kind", "name", "doc")}
     if "steps" in content:

@@ -21,7 +21,7 @@ from spikeinterface.sortingcomponents.motion import motion_utils
 from steadyspike.integration.acceleration import threads
 from steadyspike.integration.acceleration.calls import NotCoveredError
 from steadyspike.integration.acceleration.declarations import replaces
-from steadyspike.integration.acceleration.replacements.histograms import motion_histogram
+from steadyspike.integration.acceleration.replacements.histograms import motion_histogram, spatial_windows
 from steadyspike.kernels.motion import pair_least_squares
 from steadyspike.kernels.motion.pair_correlation import PairCorrelation
 
@@ -121,11 +121,9 @@ def run(
         raise NotCoveredError(f"torch_device={torch_device!r}")
     if spatial_prior and rigid:
         raise NotCoveredError("spatial_prior with a rigid motion")
-    axis = ["x", "y", "z"].index(direction)
     edges_um = motion_utils.get_spatial_bin_edges(recording, direction, hist_margin_um, bin_um)
-    windows, centers_um = motion_utils.get_spatial_windows(
-        recording.get_channel_locations()[:, axis],
-        0.5 * (edges_um[1:] + edges_um[:-1]),
+    windows, centers_um = spatial_windows(
+        *(recording, direction, edges_um),
         rigid=rigid,
         win_shape=win_shape,
         win_step_um=win_step_um,

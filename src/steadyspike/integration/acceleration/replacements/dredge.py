@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 from spikeinterface.core.motion import Motion
 from spikeinterface.sortingcomponents.motion import dredge as upstream
-from spikeinterface.sortingcomponents.motion import motion_utils
 
 from steadyspike.integration.acceleration.calls import NotCoveredError
 from steadyspike.integration.acceleration.declarations import replaces
 from steadyspike.integration.acceleration.replacements.decentralized import correlated, tiles
-from steadyspike.integration.acceleration.replacements.histograms import motion_histogram
+from steadyspike.integration.acceleration.replacements.histograms import motion_histogram, spatial_windows
 from steadyspike.kernels.motion import pair_least_squares
 from steadyspike.kernels.motion.pair_correlation import PairCorrelation
 
@@ -27,6 +26,50 @@ BLOCK = 512
 """SpikeInterface leaves out whole blocks of so many time bins that are farther apart than the horizon."""
 KNOWN_XCORR = {"centered", "normalized", "max_dt_bins"}
 KNOWN_THOMAS = {"lambda_t", "lambda_s", "eps", "bandwidth"}
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """Raster and windows, and how pairs of time bins are compared."""
+
+    raster: np.ndarray
+    windows: np.ndarray
+    max_disp_um: float
+    bin_um: float
+    bin_s: float
+    mincorr: float
+    horizon_s: float | None
+    skip_bins: float | None
+    centered: bool
+
+    @property
+    def num_times(self) -> int:
+        return self.raster.shape[1]
+
+    @property
+    def reach(self) -> int:
+        """Pairs that are fewer time bins apart may count."""
+        reach = self.num_times
+        if self.horizon_s is not None:
+            reach = min(reach, int(self.horizon_s / self.bin_s) + 3)
+        if self.skip_bins:
+            reach = min(reach, (int(self.skip_bins // BLOCK) + 2) * BLOCK)
+        return reach
+
+    def computed(self, rows: slice, columns: slice) -> np.ndarray:
+        """Which pairs SpikeInterface computes."""
+        first, second = _bins(rows)[:, None] // BLOCK, _bins(columns) // BLOCK
+        between = np.maximum(np.abs(first - second) - 1, 0) * BLOCK
+        return between <= self.skip_bins if self.skip_bins else np.ones(between.shape, dtype=bool)
+
+    def within_horizon(self, rows: slice, columns: slice) -> np.ndarray:
+        """Which pairs SpikeInterface uses."""
+        apart = np.abs(self.bin_s * _bins(rows)[:, None] - self.bin_s * _bins(columns))
+        return self.computed(rows, columns) & (True if self.horizon_s is None else apart <= self.horizon_s)
+
+
+def _bins(part: slice) -> np.ndarray:
+    return np.arange(part.start, part.stop)
 
 
 @replaces(
@@ -85,84 +128,6 @@ def registration(
     batching_mode: str = "full",
 ) -> Motion | tuple[Motion, dict[str, Any]]:
     """Do what `dredge_ap` does."""
-    return _registration(**locals())
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """Raster and windows, and how pairs of time bins are compared."""
-
-    raster: np.ndarray
-    windows: np.ndarray
-    max_disp_um: float
-    bin_um: float
-    bin_s: float
-    mincorr: float
-    horizon_s: float | None
-    skip_bins: float | None
-    centered: bool
-
-    @property
-    def num_times(self) -> int:
-        return self.raster.shape[1]
-
-    @property
-    def reach(self) -> int:
-        """Pairs that are fewer time bins apart may count."""
-        reach = self.num_times
-        if self.horizon_s is not None:
-            reach = min(reach, int(self.horizon_s / self.bin_s) + 3)
-        if self.skip_bins:
-            reach = min(reach, (int(self.skip_bins // BLOCK) + 2) * BLOCK)
-        return reach
-
-    def computed(self, rows: slice, columns: slice) -> np.ndarray:
-        """Which pairs SpikeInterface computes."""
-        first, second = _bins(rows)[:, None] // BLOCK, _bins(columns) // BLOCK
-        between = np.maximum(np.abs(first - second) - 1, 0) * BLOCK
-        return between <= self.skip_bins if self.skip_bins else np.ones(between.shape, dtype=bool)
-
-    def within_horizon(self, rows: slice, columns: slice) -> np.ndarray:
-        """Which pairs SpikeInterface uses."""
-        apart = np.abs(self.bin_s * _bins(rows)[:, None] - self.bin_s * _bins(columns))
-        return self.computed(rows, columns) & (True if self.horizon_s is None else apart <= self.horizon_s)
-
-
-def _bins(part: slice) -> np.ndarray:
-    return np.arange(part.start, part.stop)
-
-
-def _registration(  # the arguments of `dredge_ap`
-    recording: Any,
-    peaks: np.ndarray,
-    peak_locations: np.ndarray,
-    direction: str,
-    rigid: bool,
-    win_shape: str,
-    win_step_um: float,
-    win_scale_um: float,
-    win_margin_um: float | None,
-    bin_um: float,
-    bin_s: float,
-    max_disp_um: float | None,
-    time_horizon_s: float | None,
-    mincorr: float,
-    do_window_weights: bool,
-    weights_threshold_low: Any,
-    weights_threshold_high: Any,
-    mincorr_percentile: float | None,
-    histogram_depth_smooth_um: float | None,
-    histogram_time_smooth_s: float | None,
-    avg_in_bin: bool,
-    thomas_kw: dict[str, Any] | None,
-    xcorr_kw: dict[str, Any] | None,
-    device: Any,
-    extra_outputs: bool,
-    precomputed_D_C_maxdisp: tuple | None,
-    batching_mode: str,
-    post_transform: Callable | None,
-    **unused: Any,
-) -> Motion | tuple[Motion, dict[str, Any]]:
     thomas_kw, xcorr_kw = dict(thomas_kw or {}), dict(xcorr_kw or {})
     _check(batching_mode, mincorr_percentile, precomputed_D_C_maxdisp, thomas_kw, xcorr_kw, device)
     histogram, edges_s, edges_um = motion_histogram(
@@ -181,10 +146,8 @@ def _registration(  # the arguments of `dredge_ap`
     )
     if len(histogram) < 2 or not np.isfinite(histogram).all():
         raise NotCoveredError("fewer than two time bins, or amplitudes that are not finite")
-    axis = ["x", "y", "z"].index(direction)
-    windows, centers_um = motion_utils.get_spatial_windows(
-        recording.get_channel_locations()[:, axis],
-        0.5 * (edges_um[1:] + edges_um[:-1]),
+    windows, centers_um = spatial_windows(
+        *(recording, direction, edges_um),
         rigid=rigid,
         win_shape=win_shape,
         win_step_um=win_step_um,

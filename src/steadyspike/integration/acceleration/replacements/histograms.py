@@ -97,6 +97,14 @@ def motion_histograms(
     return histograms, edges_s, edges_um
 
 
+def spatial_windows(
+    recording: Any, direction: str, edges_um: np.ndarray, **how: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of depth bins in each window, and the windows' centers in um; `how` are SpikeInterface's arguments."""
+    depths_um = recording.get_channel_locations()[:, ["x", "y", "z"].index(direction)]
+    return motion_utils.get_spatial_windows(depths_um, 0.5 * (edges_um[1:] + edges_um[:-1]), **how)
+
+
 def _edges(
     recording: Any,
     direction: str,

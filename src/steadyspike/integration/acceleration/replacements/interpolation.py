@@ -177,40 +177,24 @@ def _weights(
     channels = np.arange(len(positions)) if channel_inds is None else np.asarray(channel_inds)
     if channels.dtype.kind not in "iu" or channels.ndim != 1 or channels.size == 0:
         raise NotCoveredError("channel_inds that are not indices of at least one channel")
-    return _remembered_weights(
-        np.ascontiguousarray(positions).tobytes(),
-        positions.shape,
-        motion.dim,
-        method,
-        tuple(sorted(options.items())),
-        channels.astype("int64").tobytes(),
-        dtype.name,
-    )
+    layout = (np.ascontiguousarray(positions).tobytes(), positions.shape, channels.astype("int64").tobytes())
+    return _remembered_weights(*layout, motion.dim, method, tuple(options.values()), dtype.name)
 
 
 @lru_cache(REMEMBERED_LAYOUTS)
 def _remembered_weights(
     positions: bytes,
     shape: tuple[int, int],
+    channels: bytes,
     dimension: int,
     method: str,
-    options: tuple[tuple[str, Any], ...],
-    channels: bytes,
+    options: tuple,
     dtype: str,
 ) -> UpstreamWeights:
-    named = dict(options)
-    return UpstreamWeights(
-        np.frombuffer(positions).reshape(shape),
-        dimension,
-        method,
-        named["sigma_um"],
-        named["p"],
-        named["num_closest"],
-        named["sparse_thresh"],
-        named["force_extrapolate"],
-        np.frombuffer(channels, dtype="int64"),
-        dtype,
-    )
+    """Make weights; `options` are in the order of `OPTIONS`."""
+    located, targets = np.frombuffer(positions).reshape(shape), np.frombuffer(channels, dtype="int64")
+    arguments: list[Any] = [located, dimension, method, *options, targets, dtype]
+    return UpstreamWeights(*arguments)
 
 
 def _interpolate(

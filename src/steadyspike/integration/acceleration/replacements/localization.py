@@ -99,15 +99,7 @@ def center_of_mass_of(node: Any, peaks: np.ndarray, spikes: Snippets) -> np.ndar
     def add(first: int, last: int) -> None:
         part = slice(first, last)
         layout = (channels[part], neighbours, counts)
-        features = snippet_features(
-            spikes.flat,
-            spikes.stride,
-            spikes.starts[part],
-            *layout,
-            spikes.num_samples,
-            node.feature,
-            peak_index,
-        )
+        features = snippet_features(*spikes.of(part), *layout, spikes.num_samples, node.feature, peak_index)
         sums[part] = center_sums(features, *layout, contacts)
 
     threads.over_ranges(add, channels.size, FEWEST_SPIKES)
@@ -131,16 +123,9 @@ def monopolar_triangulation_of(node: Any, peaks: np.ndarray, spikes: Snippets) -
 
     def solve(first: int, last: int) -> None:
         part = slice(first, last)
+        layout = (channels[part], neighbours, counts)
         features[part] = snippet_features(
-            spikes.flat,
-            spikes.stride,
-            spikes.starts[part],
-            channels[part],
-            neighbours,
-            counts,
-            spikes.num_samples,
-            node.feature,
-            peak_index,
+            *spikes.of(part), *layout, spikes.num_samples, node.feature, peak_index
         )
         if node.feature == "peak_voltage":
             np.abs(features[part], out=features[part])
@@ -183,16 +168,9 @@ def grid_convolution_of(node: Any, peaks: np.ndarray, spikes: Snippets) -> np.nd
 
     def locate(first: int, last: int) -> None:
         part = slice(first, last)
+        layout = (channels[part], contacts)
         locate_snippets_on_grid(
-            spikes.flat,
-            spikes.stride,
-            spikes.starts[part],
-            channels[part],
-            contacts,
-            prototype,
-            grids,
-            node.percentile / 100,
-            located[part],
+            *spikes.of(part), *layout, prototype, grids, node.percentile / 100, located[part]
         )
 
     threads.over_ranges(locate, channels.size, FEWEST_SPIKES)

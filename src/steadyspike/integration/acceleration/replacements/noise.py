@@ -55,7 +55,7 @@ def noise_level_of_chunk(
 
 
 def _scales(recording: Any) -> tuple[np.ndarray, np.ndarray] | None:
-    """Gains and offsets with which the kernel turns samples to uV, as `get_traces` does; None where it has to."""
+    """Gains and offsets with which the kernel converts samples to uV, as `get_traces` does; None where it has to."""
     if recording.get_dtype() not in (np.int16, np.float32) or not recording.has_scaleable_traces():
         return None
     return tuple(recording.get_property(key).astype("float32") for key in ("gain_to_uV", "offset_to_uV"))

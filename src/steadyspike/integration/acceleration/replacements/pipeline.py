@@ -34,7 +34,7 @@ MODULE = "spikeinterface.sortingcomponents.peak_localization."
 
 
 class NoWaveforms(PipelineNode):
-    """Stand in for `ExtractDenseWaveforms` where nobody reads its waveforms.
+    """Stand in for `ExtractDenseWaveforms` where its waveforms are not read.
 
     Parameters
     ----------

@@ -32,7 +32,7 @@ def referenced_traces(segment: Any, start_frame: int, end_frame: int, channel_in
     """Do what `CommonReferenceRecordingSegment.get_traces` does.
 
     Covered: all references, operators and groups, for real samples and sets that are not empty. Where the parent is a
-    filter or another reference, whose samples nobody else holds, they are overwritten instead of copied.
+    filter or another reference, whose samples no other object holds, they are overwritten instead of copied.
     """
     check_channels(channel_indices)
     grouped = segment.group_indices is not None

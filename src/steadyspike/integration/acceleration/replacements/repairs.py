@@ -16,15 +16,15 @@ import numpy as np
 from spikeinterface.core.motion import Motion
 
 from steadyspike.integration.acceleration.calls import NothingToRepairError
-from steadyspike.integration.acceleration.declarations import repairs
+from steadyspike.integration.acceleration.declarations import replaces
 from steadyspike.integration.acceleration.patching import RepairedCall
 from steadyspike.integration.acceleration.replacements import detection
 
 
-@repairs(
+@replaces(
     "spikeinterface.sortingcomponents.motion.dredge",
     "dredge_ap",
-    'preset="dredge" works: SpikeInterface passes batching_mode="offline", which its estimator refuses',
+    repairs='preset="dredge" works: SpikeInterface passes batching_mode="offline", which its estimator refuses',
     name="dredge_ap",
     sources=("6ea1e0cf58bc7c42",),
 )
@@ -36,10 +36,10 @@ def dredge_offline(call: RepairedCall) -> Any:
     return call.proceed()
 
 
-@repairs(
+@replaces(
     "spikeinterface.sortingcomponents.peak_detection.locally_exclusive",
     "LocallyExclusivePeakDetector.compute",
-    "samples that are NaN are never peaks; SpikeInterface takes them for peaks with peak_sign='both'",
+    repairs="samples that are NaN are never peaks; SpikeInterface takes them for peaks with peak_sign='both'",
     name="locally_exclusive",
     sources=("3decb9f73df13cb1",),
     helpers=("LocallyExclusivePeakDetector.__init__", "detect_peaks_numba_locally_exclusive_on_chunk"),
@@ -52,7 +52,7 @@ def peaks_without_nan(call: RepairedCall) -> Any:
 
 
 class _SegmentsKnown(Motion):
-    """A motion that finds the segment by its time bins where nobody names it."""
+    """A motion that finds the segment by its time bins where it is not named."""
 
     def get_displacement_at_time_and_depth(
         self, times_s: Any, locations_um: Any, segment_index: int | None = None, grid: bool = False
@@ -67,11 +67,13 @@ class _SegmentsKnown(Motion):
         return displacement
 
 
-@repairs(
+@replaces(
     "spikeinterface.sortingcomponents.motion.motion_interpolation",
     "InterpolateMotionRecording.__init__",
-    "interpolate_motion takes several segments with border_mode='remove_channels', interpolation_time_bin_size_s with "
-    "a time vector, and integers, which become float32 as its documentation says",
+    repairs=(
+        "interpolate_motion takes several segments with border_mode='remove_channels', interpolation_time_bin_size_s "
+        "with a time vector, and integers, which become float32 as its documentation says"
+    ),
     name="interpolate_motion",
     sources=("cf43a1f3e604ee71",),
 )
@@ -121,10 +123,10 @@ def _time_bins(segment: Any, frequency: float, size_s: Any) -> tuple[np.ndarray,
     return centers_s, first_s + size_s * np.arange(centers_s.size + 1)
 
 
-@repairs(
+@replaces(
     "spikeinterface.sortingcomponents.motion.medicine",
     "MedicineRegistration.run",
-    "method='medicine' gives time bins in the recording's times, and the direction it was asked for",
+    repairs="method='medicine' gives time bins in the recording's times, and the direction it was asked for",
     name="medicine",
     sources=("49cc6d464387dc89",),
 )
@@ -142,11 +144,13 @@ def run_medicine(call: RepairedCall) -> Motion:
     return Motion(motion.displacement, [times_s], motion.spatial_bins_um, direction=direction)
 
 
-@repairs(
+@replaces(
     "spikeinterface.preprocessing.motion",
     "compute_motion",
-    "compute_motion and correct_motion take select_kwargs: SpikeInterface calls detect_peaks with an argument that "
-    "it has no more",
+    repairs=(
+        "compute_motion and correct_motion take select_kwargs: SpikeInterface calls detect_peaks with an argument that "
+        "it has no more"
+    ),
     name="compute_motion",
     sources=("fdbd47c37704ded4",),
     helpers=("_update_motion_kwargs", "save_motion_info"),

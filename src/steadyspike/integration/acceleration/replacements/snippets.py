@@ -35,11 +35,19 @@ class Snippets:
     num_samples: int
     num_channels: int
 
+    def of(self, spikes: slice) -> tuple[np.ndarray, int, np.ndarray]:
+        """Return samples, stride and starts of some spikes, as the kernels take them."""
+        return self.flat, self.stride, self.starts[spikes]
+
+
+def _checked(values: Any, what: str, ndim: int) -> None:
+    if not isinstance(values, np.ndarray) or values.ndim != ndim or values.dtype not in DTYPES:
+        raise NotCoveredError(f"{what} of {getattr(values, 'dtype', type(values).__name__)}")
+
 
 def in_waveforms(waveforms: Any) -> Snippets:
     """Find the samples of spikes in dense waveforms, shape (num_spikes, num_samples, num_channels)."""
-    if not isinstance(waveforms, np.ndarray) or waveforms.ndim != 3 or waveforms.dtype not in DTYPES:
-        raise NotCoveredError(f"waveforms of {getattr(waveforms, 'dtype', type(waveforms).__name__)}")
+    _checked(waveforms, "waveforms", 3)
     num_spikes, num_samples, num_channels = waveforms.shape
     if not num_samples or not num_channels:
         raise NotCoveredError("waveforms without a sample")
@@ -50,8 +58,7 @@ def in_waveforms(waveforms: Any) -> Snippets:
 
 def in_traces(traces: Any, samples: np.ndarray, before: int, after: int) -> Snippets:
     """Find the samples of spikes in traces, shape (num_samples, num_channels)."""
-    if not isinstance(traces, np.ndarray) or traces.ndim != 2 or traces.dtype not in DTYPES:
-        raise NotCoveredError(f"traces of {getattr(traces, 'dtype', type(traces).__name__)}")
+    _checked(traces, "traces", 2)
     samples = np.asarray(samples, dtype=np.int64)
     if before + after < 1 or not traces.shape[1]:
         raise NotCoveredError("waveforms without a sample")

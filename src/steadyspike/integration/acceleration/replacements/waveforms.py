@@ -39,15 +39,7 @@ def sparse_waveforms(self: Any, traces: np.ndarray, peaks: np.ndarray) -> np.nda
 
     def copy(first: int, last: int) -> None:
         part = slice(first, last)
-        copy_neighbours(
-            spikes.flat,
-            spikes.stride,
-            spikes.starts[part],
-            channels[part],
-            neighbours,
-            counts,
-            waveforms[part],
-        )
+        copy_neighbours(*spikes.of(part), channels[part], neighbours, counts, waveforms[part])
 
     threads.over_ranges(copy, spikes.starts.size, FEWEST_SPIKES)
     return waveforms

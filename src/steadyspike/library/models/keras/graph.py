@@ -17,40 +17,14 @@ MAX_CONFIG_BYTES = 10_000_000
 NUM_CONVOLUTIONS = 10
 # layers that only compute: no code of the file's own, no access to anything outside
 KNOWN_LAYERS = (
-    *("InputLayer", "Conv2D", "Conv2DTranspose", "SeparableConv2D", "DepthwiseConv2D", "Dense"),
-    *(
-        "MaxPooling2D",
-        "AveragePooling2D",
-        "UpSampling2D",
-        "ZeroPadding2D",
-        "Cropping2D",
-        "Reshape",
-        "Permute",
-    ),
-    *("Concatenate", "Add", "Subtract", "Multiply", "Average", "Maximum", "Activation", "ReLU", "LeakyReLU"),
-    *(
-        "ELU",
-        "PReLU",
-        "BatchNormalization",
-        "LayerNormalization",
-        "Dropout",
-        "SpatialDropout2D",
-        "GaussianNoise",
-    ),
-)
+    "InputLayer", "Conv2D", "Conv2DTranspose", "SeparableConv2D", "DepthwiseConv2D", "Dense", "MaxPooling2D",
+    "AveragePooling2D", "UpSampling2D", "ZeroPadding2D", "Cropping2D", "Reshape", "Permute", "Concatenate", "Add",
+    "Subtract", "Multiply", "Average", "Maximum", "Activation", "ReLU", "LeakyReLU", "ELU", "PReLU",
+    "BatchNormalization", "LayerNormalization", "Dropout", "SpatialDropout2D", "GaussianNoise",
+)  # fmt: skip
 ACTIVATIONS = (
-    "linear",
-    "relu",
-    "elu",
-    "selu",
-    "tanh",
-    "sigmoid",
-    "softplus",
-    "swish",
-    "silu",
-    "gelu",
-    "leaky_relu",
-)
+    "linear", "relu", "elu", "selu", "tanh", "sigmoid", "softplus", "swish", "silu", "gelu", "leaky_relu",
+)  # fmt: skip
 # what decides about a layer's output, and Keras' defaults where a file leaves it out
 DECIDING: dict[str, dict[str, Any]] = {
     "InputLayer": {"batch_shape": None},
@@ -102,12 +76,10 @@ class Layer:
         """Return the JSON of Keras 2 for the model that ends here."""
         layers = []
         for layer in self.walk():
-            settings = {"name": layer.name, **{key: _plain(value) for key, value in layer.settings}}
+            settings = {"name": layer.name, **dict(layer.settings)}
             if layer.kind == "InputLayer":
-                settings = {
-                    "name": layer.name,
-                    **{"batch_input_shape": settings["batch_shape"], "dtype": "float32", "sparse": False},
-                }
+                shape = settings.pop("batch_shape")
+                settings |= {"batch_input_shape": shape, "dtype": "float32", "sparse": False}
             inbound = [[[one.name, 0, 0, {}] for one in layer.inputs]] if layer.inputs else []
             own = {"name": layer.name, "config": settings, "inbound_nodes": inbound}
             layers.append({"class_name": layer.kind, **own})
@@ -219,7 +191,7 @@ def _graph_from(content: Any, file: str | Path) -> Layer:
             )
         for one in described.values():
             _check_harmless(one, file)
-        graph = _Resolver(described, file).layer(outputs[0], ())
+        graph = _resolved(outputs[0], described, file)
     except (KeyError, TypeError, AttributeError) as error:
         raise KerasFileError(f"{file}: its model_config cannot be understood: {error!r}") from None
     shape = input_shape(graph)
@@ -228,27 +200,23 @@ def _graph_from(content: Any, file: str | Path) -> Layer:
     return graph
 
 
-class _Resolver:
+def _resolved(output: str, described: dict[str, Any], file: str | Path) -> Layer:
     """Follow the layers of a configuration back from the output, each once."""
+    found: dict[str, Layer] = {}
 
-    def __init__(self, described: dict[str, Any], file: str | Path) -> None:
-        self.described = described
-        self.file = file
-        self.found: dict[str, Layer] = {}
-
-    def layer(self, name: str, readers: tuple[str, ...]) -> Layer:
+    def layer(name: str, readers: tuple[str, ...]) -> Layer:
         if name in readers or len(readers) > 500:
-            raise KerasFileError(f"{self.file}: layer {name!r} reads itself")
-        if name not in self.found:
-            one = self.described[name]
+            raise KerasFileError(f"{file}: layer {name!r} reads itself")
+        if name not in found:
+            one = described[name]
             if len(one["inbound_nodes"]) > 1:
-                raise KerasFileError(f"{self.file}: layer {name!r} is used more than once")
-            inputs = tuple(
-                self.layer(source, (*readers, name)) for source in _references(one["inbound_nodes"])
-            )
+                raise KerasFileError(f"{file}: layer {name!r} is used more than once")
+            inputs = tuple(layer(source, (*readers, name)) for source in _references(one["inbound_nodes"]))
             kind = one["class_name"]
-            self.found[name] = Layer(kind, _settings(kind, one["config"]), inputs, name)
-        return self.found[name]
+            found[name] = Layer(kind, _settings(kind, one["config"]), inputs, name)
+        return found[name]
+
+    return layer(output, ())
 
 
 def _references(nodes: Any) -> Iterator[str]:
@@ -310,10 +278,6 @@ def _settings(kind: str, config: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
 
 def _frozen(value: Any) -> Any:
     return tuple(_frozen(one) for one in value) if isinstance(value, list | tuple) else value
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def open_legacy(file: str | Path) -> h5py.File:

@@ -114,7 +114,7 @@ class KerasModel(BaseModel):
 class TensorflowNetwork:
     """A Keras model that TensorFlow runs, called like those of `steadyspike.networks`.
 
-    Threads and GPUs are TensorFlow's own affair.
+    TensorFlow decides about threads and GPUs.
 
     Parameters
     ----------

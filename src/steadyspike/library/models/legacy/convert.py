@@ -161,7 +161,7 @@ def from_keras(file: Path, options: ImportOptions) -> SavedModel:
             "number such as NP1000) and sampling_frequency"
         )
     network = read_keras_unet(file, options.omission, options.pre, options.arrangement)
-    layout = layout_of(_positions(options.probe), arrangement=options.arrangement)
+    layout = layout_of(read_probe(options.probe).contact_positions, arrangement=options.arrangement)
     config = config_of(
         network,
         layout.type,
@@ -170,10 +170,6 @@ def from_keras(file: Path, options: ImportOptions) -> SavedModel:
         origin_of(file),
     )
     return DeepInterpolationModel(network, config, imported_card(config, options.license_name))
-
-
-def _positions(probe: str) -> Any:
-    return read_probe(probe).contact_positions
 
 
 def read_probe(probe: str) -> Probe:

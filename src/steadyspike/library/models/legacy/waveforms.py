@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from steadyspike.library.models.config import ModelError, NetworkConfig
 from steadyspike.library.models.folder import SavedModel
-from steadyspike.library.models.legacy.yass import _load, _read, convert_yass_denoiser, convert_yass_detector
+from steadyspike.library.models.legacy.yass import (
+    convert_yass_denoiser,
+    convert_yass_detector,
+    network_of,
+    read_weights,
+)
 from steadyspike.library.models.waveforms import (
     SpikeClassifier,
     SpikeClassifierConfig,
@@ -22,7 +27,6 @@ from steadyspike.library.models.waveforms import (
     WaveformAutoencoderModel,
     WaveformConfig,
 )
-from steadyspike.networks import make_network
 
 if TYPE_CHECKING:
     from steadyspike.library.models.legacy.convert import ImportOptions
@@ -71,7 +75,7 @@ def convert_legacy(path: str | Path, kind: str | None = None) -> SavedModel:
     """
     if kind is not None and kind not in MARKS:
         raise ValueError(f"kind={kind!r} is not known; allowed: {', '.join(MARKS)}")
-    weights = _read(path)
+    weights = read_weights(path)
     if kind is None:
         kind = next((name for name, mark in MARKS.items() if mark in weights), None)
     if kind is None or MARKS[kind] not in weights:
@@ -79,8 +83,6 @@ def convert_legacy(path: str | Path, kind: str | None = None) -> SavedModel:
             f"{path}: holds the weights of no {kind or 'known network'}; known: {', '.join(MARKS)}. "
             f"It has {', '.join(map(str, list(weights)[:5]))}"
         )
-    if kind.startswith("yass"):
-        return convert_yass_detector(path) if kind == "yass_detector" else convert_yass_denoiser(path)
     return _CONVERTERS[kind](path, weights)
 
 
@@ -109,7 +111,7 @@ def _gru(path: str | Path, weights: Mapping[str, Any]) -> SavedModel:
 def _classifier(
     path: str | Path, name: str, sizes: dict[str, Any], weights: Mapping[str, Any]
 ) -> SpikeClassifier:
-    network = _network(path, name, dict(num_samples=ZEBRA_FINCH_SAMPLES, **sizes), weights)
+    network = network_of(path, name, dict(num_samples=ZEBRA_FINCH_SAMPLES, **sizes), weights)
     config = SpikeClassifierConfig(
         network=NetworkConfig(name=name, sizes=network.sizes), **_described(path, network)
     )
@@ -120,7 +122,7 @@ def _autoencoder(path: str | Path, weights: Mapping[str, Any]) -> SavedModel:
     hidden, inputs = weights["encoder.0.weight"].shape
     latent = len(weights.get("encoder.2.bias", ()))
     sizes = dict(num_samples=inputs, hidden=hidden, latent=latent)
-    network = _network(path, "waveform_autoencoder", sizes, weights)
+    network = network_of(path, "waveform_autoencoder", sizes, weights)
     config = WaveformAutoencoderConfig(
         network=NetworkConfig(name="waveform_autoencoder", sizes=network.sizes), **_described(path, network)
     )
@@ -131,16 +133,9 @@ _CONVERTERS: dict[str, Callable[[str | Path, Mapping[str, Any]], SavedModel]] = 
     "zebra_finch_cnn": _cnn,
     "zebra_finch_gru": _gru,
     "zebra_finch_autoencoder": _autoencoder,
+    "yass_detector": lambda path, _: convert_yass_detector(path),
+    "yass_denoiser": lambda path, _: convert_yass_denoiser(path),
 }
-
-
-def _network(path: str | Path, name: str, sizes: dict[str, Any], weights: Mapping[str, Any]) -> Any:
-    try:
-        network: Any = make_network(name, sizes)
-    except ValueError as error:
-        raise ModelError(f"{path}: {error}") from None
-    _load(path, network, weights)
-    return network.eval()
 
 
 def _described(path: str | Path, network: Any) -> dict[str, Any]:

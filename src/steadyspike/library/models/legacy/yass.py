@@ -47,21 +47,14 @@ def convert_yass_detector(path: str | Path) -> SpikeDetectorModel:
     ModelError
         If its weights are not those of such a network.
     """
-    weights = _read(path)
+    weights = read_weights(path)
     out, filters = weights.get("out.weight"), weights.get("temporal_filter2.0.weight")
     if out is None or filters is None:
         raise ModelError(f"{path}: is no YASS detector: it has {', '.join(map(str, weights))}")
     features = filters.shape[0]
-    network: Any = make_network(
-        "yass_detector",
-        dict(
-            neighbours=out.shape[1] // features,
-            filters=filters.shape[1],
-            features=features,
-            taps=weights["temporal_filter1.0.weight"].shape[2],
-        ),
-    )
-    _load(path, network, weights)
+    sizes = dict(neighbours=out.shape[1] // features, filters=filters.shape[1], features=features)
+    taps = weights["temporal_filter1.0.weight"].shape[2]
+    network = network_of(path, "yass_detector", {**sizes, "taps": taps}, weights)
     config = SpikeDetectorConfig(
         network=NetworkConfig(name="yass_detector", sizes=network.sizes),
         sampling_frequency=SAMPLING_FREQUENCY,
@@ -71,42 +64,21 @@ def convert_yass_detector(path: str | Path) -> SpikeDetectorModel:
         exclude_ms=EXCLUDE_SAMPLES * 1000 / SAMPLING_FREQUENCY,
         extra={"converted_from": Path(path).name},
     )
-    return SpikeDetectorModel(network.eval(), config, _card("spike detector", path))
+    return SpikeDetectorModel(network, config, _card("spike detector", path))
 
 
 def convert_yass_denoiser(path: str | Path) -> WaveformDenoiserModel:
-    """Convert the published waveform denoiser (``denoise.pt``); its third convolution is not used.
+    """Convert the published waveform denoiser (``denoise.pt``), as `convert_yass_detector` does a detector.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file. It is read with ``weights_only=True``: nothing in it is run.
-
-    Returns
-    -------
-    model : WaveformDenoiserModel
-        To use, or to save with ``model.save(folder)``.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no file.
-    ModelError
-        If its weights are not those of such a network.
+    Its third convolution is not used.
     """
-    weights = {name: values for name, values in _read(path).items() if name not in UNUSED_BY_DENOISER}
+    weights = {name: values for name, values in read_weights(path).items() if name not in UNUSED_BY_DENOISER}
     first, second, out = (weights.get(f"{name}.weight") for name in ("conv1.0", "conv2.0", "out"))
     if first is None or second is None or out is None:
         raise ModelError(f"{path}: is no YASS denoiser: it has {', '.join(map(str, weights))}")
-    network: Any = make_network(
-        "yass_denoiser",
-        dict(
-            num_samples=out.shape[0],
-            filters=[first.shape[0], second.shape[0]],
-            taps=[first.shape[2], second.shape[2]],
-        ),
-    )
-    _load(path, network, weights)
+    filters, taps = ([one.shape[axis] for one in (first, second)] for axis in (0, 2))
+    sizes = dict(num_samples=out.shape[0], filters=filters, taps=taps)
+    network = network_of(path, "yass_denoiser", sizes, weights)
     config = WaveformDenoiserConfig(
         network=NetworkConfig(name="yass_denoiser", sizes=network.sizes),
         sampling_frequency=SAMPLING_FREQUENCY,
@@ -114,10 +86,11 @@ def convert_yass_denoiser(path: str | Path) -> WaveformDenoiserModel:
         num_samples=network.num_samples,
         extra={"converted_from": Path(path).name},
     )
-    return WaveformDenoiserModel(network.eval(), config, _card("waveform denoiser", path))
+    return WaveformDenoiserModel(network, config, _card("waveform denoiser", path))
 
 
-def _read(path: str | Path) -> dict[str, Any]:
+def read_weights(path: str | Path) -> dict[str, Any]:
+    """Read a dictionary of weights from a checkpoint of torch, without running anything in it."""
     import torch
 
     if not Path(path).is_file():
@@ -132,11 +105,14 @@ def _read(path: str | Path) -> dict[str, Any]:
     return dict(weights)
 
 
-def _load(path: str | Path, network: Any, weights: Mapping[str, Any]) -> None:
+def network_of(path: str | Path, name: str, sizes: dict[str, Any], weights: Mapping[str, Any]) -> Any:
+    """Make a network with the weights of a file, in evaluation mode."""
     try:
+        network: Any = make_network(name, sizes)
         network.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
+    except (ValueError, RuntimeError) as error:
         raise ModelError(f"{path}: {error}") from None
+    return network.eval()
 
 
 def _card(what: str, path: str | Path) -> str:
