@@ -17,14 +17,26 @@ MEANS_ON, MEANS_OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off", ""
 
 
 class Acceleration(Block):
-    """What `accelerate` returns; as a context manager, it takes back at its end what the call changed."""
+    """What `accelerate` returns; as a context manager, it takes back at its end what the call changed.
+
+    Parameters
+    ----------
+    switch, setting
+        As of `Block`: made by `accelerate` alone.
+    """
 
     def __repr__(self) -> str:
         return repr(accelerated())
 
 
 class Repair(Block):
-    """What `repair` returns; as a context manager, it takes back at its end what the call changed."""
+    """What `repair` returns; as a context manager, it takes back at its end what the call changed.
+
+    Parameters
+    ----------
+    switch, setting
+        As of `Block`: made by `repair` alone.
+    """
 
     def __repr__(self) -> str:
         return repr(repaired())

@@ -157,10 +157,12 @@ class DeepInterpolationModel(SavedModel):
 
     Parameters
     ----------
-    network, card, folder
+    network
         As of `SavedModel`.
     config : ModelConfig
         What it was trained for.
+    card, folder
+        As of `SavedModel`.
     """
 
     config: ModelConfig

@@ -94,10 +94,12 @@ class SpikeDetectorModel(SavedModel):
 
     Parameters
     ----------
-    network, card, folder
+    network
         As of `SavedModel`.
     config : SpikeDetectorConfig
         What it was trained for.
+    card, folder
+        As of `SavedModel`.
     """
 
     config: SpikeDetectorConfig
@@ -119,10 +121,12 @@ class WaveformDenoiserModel(SavedModel):
 
     Parameters
     ----------
-    network, card, folder
+    network
         As of `SavedModel`.
     config : WaveformDenoiserConfig
         What it was trained for.
+    card, folder
+        As of `SavedModel`.
     """
 
     config: WaveformDenoiserConfig

@@ -140,10 +140,12 @@ class SpikeClassifier(_WaveformModel):
 
     Parameters
     ----------
-    network, card, folder
+    network
         As of `SavedModel`.
     config : SpikeClassifierConfig
         What it was trained on, normalization, calibration and threshold.
+    card, folder
+        As of `SavedModel`.
     """
 
     config: SpikeClassifierConfig
@@ -230,10 +232,12 @@ class WaveformAutoencoderModel(_WaveformModel):
 
     Parameters
     ----------
-    network, card, folder
+    network
         As of `SavedModel`.
     config : WaveformAutoencoderConfig
         What it was trained on, and its normalization.
+    card, folder
+        As of `SavedModel`.
     """
 
     config: WaveformAutoencoderConfig

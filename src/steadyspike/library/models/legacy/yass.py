@@ -71,6 +71,21 @@ def convert_yass_denoiser(path: str | Path) -> WaveformDenoiserModel:
     """Convert the published waveform denoiser (``denoise.pt``), as `convert_yass_detector` does a detector.
 
     Its third convolution is not used.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file. It is read with ``weights_only=True``: nothing in it is run.
+
+    Returns
+    -------
+    model : WaveformDenoiserModel
+        To use, or to save with ``model.save(folder)``.
+
+    Raises
+    ------
+    FileNotFoundError, ModelError
+        As `convert_yass_detector`.
     """
     weights = {name: values for name, values in read_weights(path).items() if name not in UNUSED_BY_DENOISER}
     first, second, out = (weights.get(f"{name}.weight") for name in ("conv1.0", "conv2.0", "out"))
