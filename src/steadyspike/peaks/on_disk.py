@@ -218,16 +218,15 @@ def peak_nodes(
 
     The first and the last give output: peaks and their locations.
     """
-    from spikeinterface.sortingcomponents.peak_detection import detect_peak_methods
-    from spikeinterface.sortingcomponents.peak_localization import peak_localization_methods
+    from steadyspike.library.presets.checks import provided
 
     detect, localize = dict(detect), dict(localize)
-    detector = detect_peak_methods[detect.pop("method")]
+    detector = provided().detectors()[detect.pop("method")]
     if detector.need_noise_levels:
         detect["noise_levels"] = noise_levels
     source = detector(recording, **detect)
     waveforms = ExtractDenseWaveforms(recording, parents=[source], return_output=False, **WAVEFORM_MS)
-    localizer = peak_localization_methods[localize.pop("method")]
+    localizer = provided().localizers()[localize.pop("method")]
     return [
         source,
         waveforms,

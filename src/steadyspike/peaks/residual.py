@@ -129,11 +129,12 @@ def localize_residual(
     from spikeinterface.core.core_tools import ms_to_samples
     from spikeinterface.core.generate import InjectTemplatesRecording
     from spikeinterface.core.job_tools import fix_job_kwargs
-    from spikeinterface.sortingcomponents.peak_localization.method_list import peak_localization_methods
+
+    from steadyspike.library.presets.checks import provided
 
     method, nbefore = settings.method, settings.nbefore
-    if method not in peak_localization_methods:
-        settings.refuse("method", ", ".join(peak_localization_methods))
+    if method not in provided().localizers():
+        settings.refuse("method", ", ".join(provided().localizers()))
     window = tuple(
         ms_to_samples(ms, recording.sampling_frequency) for ms in (settings.ms_before, settings.ms_after)
     )
@@ -152,7 +153,7 @@ def localize_residual(
     spikes = _with_main_channels(sorting, recording, templates)
     source = SpikeRetriever(spikes, residual)
     waveforms = ResidualWaveforms(residual, [source], templates, nbefore, *window)
-    localizer = peak_localization_methods[method](
+    localizer = provided().localizers()[method](
         residual, parents=[source, waveforms], **(settings.method_kwargs or {})
     )
     located: np.ndarray = run_node_pipeline(

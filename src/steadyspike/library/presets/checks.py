@@ -139,6 +139,11 @@ def provide(methods: Methods) -> None:
     _provided[:] = [methods]
 
 
+def provided() -> Methods:
+    """Return what `provide` was told, when steadyspike was imported."""
+    return _provided[0]
+
+
 def check_motion(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
     """Check the five tables of a motion preset against SpikeInterface's methods."""
     methods = _motion_methods()
@@ -156,7 +161,7 @@ def check_motion(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
 
 def check_steps(steps: list[dict[str, Any]]) -> Iterator[Problem]:
     """Check the steps of a preprocessing preset against those that a pipeline can have."""
-    known = _provided[0].steps()
+    known = provided().steps()
     for index, step in enumerate(steps):
         name, key = step["name"], f"steps[{index}]"
         if name not in known:
@@ -304,7 +309,7 @@ def parameters_of(function: Callable, hidden: set[str] = FROM_COMPUTE_MOTION) ->
 
 def _motion_methods() -> dict[str, dict[str, Callable[[], Accepted]]]:
     """Return, for each table of a motion preset, how to learn what each of its methods accepts."""
-    methods = _provided[0]
+    methods = provided()
 
     def by_name(accepted: Callable, found: Mapping[str, Any]) -> dict[str, Callable[[], Accepted]]:
         return {name: partial(accepted, name, method) for name, method in found.items()}
