@@ -161,8 +161,13 @@ def test_without_a_folder_an_interrupt_is_python_s_own(monkeypatch):
         loops.signal.raise_signal(loops.signal.SIGINT)
 
     monkeypatch.setattr(loops._Loop, "step", interrupted)
-    with pytest.raises(KeyboardInterrupt) as caught:
-        fit(Regression(network()), LoopSettings(learning_rate=0.02, max_steps=5))
+    # a shell without job control lets what it starts in the background ignore Ctrl-C
+    before = loops.signal.signal(loops.signal.SIGINT, loops.signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt) as caught:
+            fit(Regression(network()), LoopSettings(learning_rate=0.02, max_steps=5))
+    finally:
+        loops.signal.signal(loops.signal.SIGINT, before)
     assert caught.type is KeyboardInterrupt
 
 
