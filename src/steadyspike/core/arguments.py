@@ -5,9 +5,7 @@ What can be said of a parameter alone is declared (`steadyspike.core.settings`);
 
 from __future__ import annotations
 
-import math
 import textwrap
-from numbers import Integral, Real
 from typing import Any, NoReturn
 
 import numpy as np
@@ -19,29 +17,12 @@ def shown(value: Any) -> str:
         return textwrap.shorten(repr(value), 200, placeholder=" ...")
 
 
-def refuse(name: str, value: Any, allowed: str, part: str | None = None) -> NoReturn:
-    """Raise the error for an argument that can't work, with long values cut short; `part` is what takes it."""
-    if part is not None:
-        raise ValueError(f"{part}: {name}={shown(value)}; allowed: {allowed}")
-    raise ValueError(f"{name}={shown(value)} is not possible here; allowed: {allowed}")
+def refuse(name: str, value: Any, allowed: str, part: str) -> NoReturn:
+    """Raise the error for an argument of a part that can't work, with long values cut short."""
+    raise ValueError(f"{part}: {name}={shown(value)}; allowed: {allowed}")
 
 
-def checked_number(name: str, value: Any, zero_allowed: bool = False) -> float:
-    """Return a finite number > 0, or >= 0, as a float."""
-    is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    if not is_number or value < 0 or (value == 0 and not zero_allowed):
-        refuse(name, value, f"a finite number {'>=' if zero_allowed else '>'} 0")
-    return float(value)
-
-
-def checked_count(name: str, value: Any) -> int:
-    """Return a whole number >= 1 as an int."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        refuse(name, value, "a whole number >= 1")
-    return int(value)
-
-
-def checked_times(name: str, times: Any, min_size: int, part: str | None = None) -> np.ndarray:
+def checked_times(name: str, times: Any, min_size: int, part: str) -> np.ndarray:
     """Return increasing times of at least `min_size` values as float64."""
     times = np.array(times, dtype="float64")
     if (
@@ -54,16 +35,16 @@ def checked_times(name: str, times: Any, min_size: int, part: str | None = None)
     return times
 
 
-def contact_positions(recording: Any) -> np.ndarray:
+def contact_positions(recording: Any, part: str) -> np.ndarray:
     """Contact positions in um, shape (num_channels, 2 or 3), float64."""
     if not recording.has_probe():
         raise ValueError(
-            "recording has no probe; allowed: a recording with contact positions, see set_probe()"
+            f"{part}: recording has no probe; allowed: one with contact positions, see set_probe()"
         )
     axes = "xyz" if recording.is_probe_3d() else "xy"
     positions = np.array(recording.get_channel_locations(axes=axes), dtype="float64")
     if not np.isfinite(positions).all():
-        raise ValueError("the contact positions of recording hold NaN or infinity; allowed: finite um")
+        refuse("contact positions of recording", positions, "finite um", part)
     return positions
 
 

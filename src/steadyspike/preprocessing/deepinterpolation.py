@@ -133,7 +133,7 @@ class SteadyDeepInterpolateRecording(BasePreprocessor):
         given = [channel_values(settings, name, recording.get_num_channels()) for name in ("center", "scale")]
         source = find_source(model)
         check_unchanged(source, settings.model_sha256)
-        contact_positions(recording)
+        contact_positions(recording, settings.part)
         check_sampling_frequency(source, recording)
         warn_of_unlike_filters(source, recording)
         layout_for(source, recording, bad)

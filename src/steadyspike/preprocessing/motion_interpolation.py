@@ -78,7 +78,7 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
     @takes(InterpolationSettings)
     def __init__(self, recording, motion, settings):
         output_dtype = resolve_output_dtype(recording.get_dtype(), settings.dtype)
-        positions = contact_positions(recording)
+        positions = contact_positions(recording, settings.part)
         sigma_um = sigma_for(settings, positions)
         motion = checked_motion(motion, recording, positions.shape[1])
         time_bins, edges_s = time_bins_for(settings, recording, motion)

@@ -95,12 +95,12 @@ class Inputs:
         if isinstance(sorting, SortingAnalyzer):
             sorting = sorting.sorting
         if not isinstance(recording, BaseRecording):
-            refuse("recording", recording, "a recording")
+            refuse("recording", recording, "a recording", EvaluationSettings.part)
         if sorting is not None and not isinstance(sorting, BaseSorting):
-            refuse("sorting", sorting, "a sorting, a SortingAnalyzer or None")
+            refuse("sorting", sorting, "a sorting, a SortingAnalyzer or None", EvaluationSettings.part)
         if clean is not None and not isinstance(clean, BaseRecording):
-            refuse("clean", clean, "a recording or None")
-        contact_positions(recording)
+            refuse("clean", clean, "a recording or None", EvaluationSettings.part)
+        contact_positions(recording, EvaluationSettings.part)
         _check_alike(recording, sorting, clean)
         start_s, end_s = _range_of(recording, limits)
         rest, evaluated = split_time([recording], TimeRange(), TimeRange(start_s, end_s), GAP_S, False)
@@ -138,10 +138,11 @@ def _check_alike(recording: Any, sorting: Any, clean: Any) -> None:
 def _range_of(recording: Any, limits: tuple[float | None, float | None, float | None]) -> tuple[float, float]:
     total_s = recording.get_total_samples() / recording.get_sampling_frequency()
     if total_s == 0:
-        refuse("recording", recording, "a recording with samples")
+        refuse("recording", recording, "a recording with samples", EvaluationSettings.part)
     for name, value in zip(("start_s", "end_s", "duration_s"), limits, strict=True):
         if value is not None and not 0 <= value <= total_s + 1e-9:
-            refuse(name, value, f"0 to {total_s:g}, the duration of recording in s, or None")
+            allowed = f"0 to {total_s:g}, the duration of recording in s, or None"
+            refuse(name, value, allowed, EvaluationSettings.part)
     start_s, end_s, duration_s = limits
     if limits == (None, None, None):
         return max(total_s - DEFAULT_S, total_s / 2), total_s

@@ -145,7 +145,7 @@ class Evaluation:
         measured = (span >= 0) & (positions < spans[np.maximum(span, 0), 1])
         templates = self._reference(spikes[measured])
         mains = extremum_channels(templates)
-        locations = contact_positions(self.inputs.recording)
+        locations = contact_positions(self.inputs.recording, EvaluationSettings.part)
         live = self.normalization[1] > 0
         units = []
         for index, main in enumerate(mains):
