@@ -225,10 +225,13 @@ def test_a_folder_of_correct_motion(folder):
 def test_a_saved_stream_goes_on(folder):
     estimator = OnlineMotionEstimator.load(folder / "motions" / "online.npz")
     with np.load(SAVED / "motions" / "online_expected.npz") as saved:
+        known = estimator.motion().displacement[0]
+        assert 0 < len(known) < len(saved["displacement"])
+        np.testing.assert_array_equal(known, saved["displacement"][: len(known)])
         estimator.push(saved["times_s"], saved["depths_um"], saved["amplitudes"])
         estimator.finish()
-        # the state is that of 0.1.0; how it goes on has changed a little with the numbers of the filter
-        np.testing.assert_allclose(estimator.motion().displacement[0], saved["displacement"], atol=0.02)
+        # how it goes on has changed by 0.006 um with the numbers of the filter
+        np.testing.assert_allclose(estimator.motion().displacement[0], saved["displacement"], atol=0.01)
 
 
 def test_cutouts(folder, recording):
