@@ -76,8 +76,9 @@ def test_correct_writes_what_help_says(corrected_folder):
     assert json.loads((corrected_folder / "steadyspike.json").read_text())["result"]["followed"] is False
     info = si.load_motion_info(corrected_folder / "motion_info")
     assert info["parameters"]["preset"] == "steady_rigid"
-    trust = np.load(corrected_folder / "motion_info" / "trust.npy")
-    assert trust.shape == info["motion"].displacement[0].shape
+    explained = np.load(corrected_folder / "motion_info" / "explained.npy")
+    assert explained.shape == info["motion"].displacement[0].shape
+    np.testing.assert_array_equal(np.load(corrected_folder / "motion_info" / "trust.npy"), explained)
     assert len(info["peaks"]) == len(info["peak_locations"]) > 50
     marker = json.loads((corrected_folder / "steadyspike.json").read_text())
     assert marker["request"]["preset"] == "steady_rigid"
@@ -236,7 +237,7 @@ def test_several_segments_are_corrected_together(two_segments, tmp_path):
     info = si.load_motion_info(output / "motion_info")
     assert [len(displacement) for displacement in info["motion"].displacement] == [4, 4]
     assert set(info["peaks"]["segment_index"]) == {0, 1}
-    assert np.load(output / "motion_info" / "trust.npy").shape == (8, 1)
+    assert np.load(output / "motion_info" / "explained.npy").shape == (8, 1)
     corrected = si.load(output / "recording.json")
     assert corrected.get_num_samples(1) == 110_000
     assert corrected.get_traces(segment_index=1, end_frame=100).shape == (100, 24)

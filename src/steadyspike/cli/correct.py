@@ -45,7 +45,8 @@ EXAMPLES = """
   recording.json   the corrected recording, computed when it is read:
                    si.load("out/recording.json")
 
-  motion_info/     peaks, their locations, the motion, the trust in it and the verdict:
+  motion_info/     peaks, their locations, the motion, how well it explains the
+                   peaks (explained.npy) and the verdict:
                    si.load_motion_info("out/motion_info")
 
   figures/         verdict, rasters, motion map, peaks on the probe, run times
@@ -187,8 +188,8 @@ def _report(done: Correction) -> None:
     console = Console(soft_wrap=True)
     steps = ", ".join(f"{step.replace('_', ' ')} {seconds:.1f} s" for step, seconds in done.run_times.items())
     console.print(f"{done.num_peaks} peaks; {steps}")
-    trust = "" if done.median_trust is None else f", median trust {done.median_trust:.2f} of 1"
-    console.print(f"displacement over the recording: {done.range_um:.1f} um{trust}")
+    explained = "" if done.median_explained is None else f", median pseudo-R2 {done.median_explained:.2f}"
+    console.print(f"displacement over the recording: {done.range_um:.1f} um{explained}")
     color = "green" if done.verdict == "correct" else "yellow"
     console.print(f"[bold {color}]{done.verdict}[/bold {color}]: {done.reason}")
     if done.verdict != "correct":

@@ -45,7 +45,7 @@ class Correction:
     files: list[str]
     num_peaks: int
     range_um: float
-    median_trust: float | None
+    median_explained: float | None
     verdict: str
     reason: str
     followed: bool
@@ -114,15 +114,15 @@ def _correct(recording: BaseRecording, request: Request, work: Path, folder: Pat
             periods=periods,
             job_kwargs=request.job_kwargs,
         )
-        trust, verdict = extra.get("explained"), extra["motion_trust"]
+        explained, verdict = extra.get("explained"), extra["motion_trust"]
         corrected = _interpolate(recording, info["motion"], request)
-        files = _save_motion(info, trust, folder)
+        files = _save_motion(info, explained, folder)
         (folder / "motion_info" / "verdict.json").write_text(json.dumps(verdict.to_dict(), indent=1))
         files += _save_recording(corrected, folder, request)
         if request.figures:
             from steadyspike.evaluation.figures import save_figures
 
-            save_figures(info, recording, folder / "figures", explained=trust, verdict=verdict)
+            save_figures(info, recording, folder / "figures", explained=explained, verdict=verdict)
             files.append("figures/")
     displacement = info["motion"].displacement
     return Correction(
@@ -130,7 +130,7 @@ def _correct(recording: BaseRecording, request: Request, work: Path, folder: Pat
         files=sorted(files),
         num_peaks=len(info["peaks"]),
         range_um=_range_um(displacement),
-        median_trust=None if trust is None else float(np.median(trust)),
+        median_explained=None if explained is None else float(np.median(explained)),
         verdict=verdict.verdict,
         reason=verdict.reason,
         followed=extra.get("estimate", info["motion"]) is not info["motion"],
@@ -156,12 +156,14 @@ def _interpolate(recording: BaseRecording, motion: Motion, request: Request) -> 
     return steadyspike.interpolate_motion(recording, motion, **parameters)
 
 
-def _save_motion(info: dict[str, Any], trust: np.ndarray | None, folder: Path) -> list[str]:
+def _save_motion(info: dict[str, Any], explained: np.ndarray | None, folder: Path) -> list[str]:
     import spikeinterface.full as si
 
     si.save_motion_info(info, folder / "motion_info")
-    if trust is not None:
-        np.save(folder / "motion_info" / "trust.npy", trust)
+    if explained is not None:
+        # under the name of 0.1.0 too, for one release
+        for name in ("explained", "trust"):
+            np.save(folder / "motion_info" / f"{name}.npy", explained)
     return ["motion_info/"]
 
 
