@@ -222,6 +222,14 @@ def test_a_folder_of_correct_motion(folder):
     np.testing.assert_array_equal(loaded.displacement[1], in_chain[1])
 
 
+def test_a_sign_that_0_1_0_loaded_and_could_not_run_is_refused_at_once(tmp_path):
+    saved = (SAVED / "presets" / "steady_denoised.toml").read_text(encoding="utf-8")
+    assert 'peak_sign = "pos"' in saved
+    (tmp_path / "both.toml").write_text(saved.replace('peak_sign = "pos"', 'peak_sign = "both"'))
+    with pytest.raises(ValueError, match=r"detect_kwargs\.peak_sign: is 'both'; allowed: 'neg' or 'pos'"):
+        steadyspike.load_preset(tmp_path / "both.toml")
+
+
 def test_a_saved_stream_goes_on(folder):
     estimator = OnlineMotionEstimator.load(folder / "motions" / "online.npz")
     with np.load(SAVED / "motions" / "online_expected.npz") as saved:
