@@ -15,6 +15,7 @@ from steadyspike_benchmarks.cli import classifier as benchmark_classifier
 from steadyspike_benchmarks.cli import denoising as benchmark_denoising
 from steadyspike_benchmarks.cli import neural as benchmark_neural
 from steadyspike_benchmarks.cli import sensitivity as benchmark_sensitivity
+from steadyspike_benchmarks.cli import sorting as benchmark_sorting
 from steadyspike_benchmarks.cli import speed as benchmark_speed
 from steadyspike_benchmarks.cli.parsing import positive_numbers, split_names, whole_numbers
 
@@ -24,6 +25,7 @@ benchmark_classifier.register(app)
 benchmark_denoising.register(app)
 benchmark_neural.register(app)
 benchmark_sensitivity.register(app)
+benchmark_sorting.register(app)
 
 MOTION_EXAMPLES = """
 [bold]Examples[/bold]

@@ -1,0 +1,125 @@
+"""Weights that read traces elsewhere with the least error, at a noise level that does not change.
+
+For each target, a place where no contact need be, the weights `w` of the contacts `x` around it minimize the expected
+error of the signal while the noise keeps its level:
+
+    min_w E |s_target - w x|^2   with   w N w = v^2 n^2   gives   w = k (K + lambda N)^-1,
+
+where `K` and `N` are the covariances of signal and noise between the contacts, `k` that of the signal between the
+target and the contacts, `n` the noise level of the target's own channel, and `v` the share of it that is kept, the same
+for all targets and times. `lambda` is found for each target: the closer it lies to a contact, the more is smoothed.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from steadyspike.kernels.channels.banded_weights import (
+    DROPPED_FRACTION,
+    BandWeights,
+    band_weights,
+    drop_small,
+    narrow_order,
+)
+from steadyspike.kernels.channels.trace_covariance import Mixture, separations
+
+# Contacts that share in one target; farther ones have no weight worth keeping.
+CONTACTS_PER_TARGET = 40
+# Range of lambda, the noise's share, relative to signal of variance 1 and noise of mean variance 1.
+SMALLEST_SHARE, LARGEST_SHARE = 1e-4, 1.0
+BISECTIONS = 24
+REMEMBERED_DISPLACEMENTS = 32
+
+
+class WienerWeights:
+    """Weights for any displacement of the contacts, the latest of them remembered; see `DisplacementWeights`.
+
+    Parameters
+    ----------
+    positions : array (num_channels, num_dimensions)
+        Contact positions in um.
+    dimension : int
+        Along which the contacts move.
+    signal, noise : Mixture
+        Covariances of variance 1.
+    levels : array (num_channels,)
+        Noise level of each channel, relative to their mean.
+    kept_level : float
+        The noise level that all targets get, as a share of their own channel's.
+    targets : array of int
+        Contacts whose traces are wanted.
+    dtype : dtype
+        Of the weights, float32 or float64.
+    """
+
+    dropped_fraction = DROPPED_FRACTION
+
+    def __init__(self, positions, dimension, signal: Mixture, noise: Mixture, levels, kept_level, targets, dtype):
+        self.positions, self.dimension = positions, dimension
+        self.signal, self.levels, self.kept_level = signal, levels, kept_level
+        self.targets, self.dtype = targets, np.dtype(dtype)
+        self.order = narrow_order(positions)
+        across, along = separations(positions, dimension)
+        number = min(CONTACTS_PER_TARGET, len(positions))
+        self.sources = np.argsort(np.hypot(across, along), axis=1, kind="stable")[:, :number]
+        pairs = self.sources[:, :, None], self.sources[:, None, :]
+        covariance = signal.at(across, along)[pairs]
+        noise_covariance = noise.at(across, along) + noise.own * np.eye(len(positions))
+        noise_covariance = (noise_covariance * np.outer(levels, levels))[pairs]
+        root = np.linalg.inv(np.linalg.cholesky(noise_covariance))
+        self.spectrum, vectors = np.linalg.eigh(root @ covariance @ root.transpose(0, 2, 1))
+        # from covariances with the contacts to coordinates in which both covariances are diagonal, and back
+        self.whiten = root.transpose(0, 2, 1) @ vectors
+        # lru_cache is safe under threads: at worst two of them compute the same weights
+        self._remembered = lru_cache(REMEMBERED_DISPLACEMENTS)(self._compute)
+
+    def at(self, displacement_um) -> BandWeights:
+        """Weights that read the traces at `positions + displacement_um`, (num_channels,) in um."""
+        return self._remembered(np.asarray(displacement_um, dtype="float64").tobytes())
+
+    def dense(self, displacement_um) -> np.ndarray:
+        """All weights, shape (num_targets, num_channels), float64."""
+        sources, coordinates, spectrum, whiten = self._in_view(displacement_um)
+        wanted = (self.kept_level * self.levels[self.targets]) ** 2
+        share = _shares(coordinates, spectrum, wanted)
+        solved = coordinates / (spectrum + share[:, None])
+        weights = np.zeros((len(self.targets), len(self.positions)))
+        np.put_along_axis(weights, sources, np.einsum("tk,tck->tc", solved, whiten), axis=1)
+        return weights
+
+    def attainable(self, displacement_um) -> np.ndarray:
+        """Noise level of each target with the least smoothing, as a share of its own channel's."""
+        _, coordinates, spectrum, _ = self._in_view(displacement_um)
+        level = np.sqrt(((coordinates / (spectrum + SMALLEST_SHARE)) ** 2).sum(axis=1))
+        return level / self.levels[self.targets]
+
+    def _in_view(self, displacement_um):
+        """Contacts around each moved target, and the target's covariance with them, in diagonal coordinates."""
+        moved = self.positions[self.targets].copy()
+        moved[:, self.dimension] += np.asarray(displacement_um)[self.targets]
+        across, along = separations(moved, self.dimension, self.positions)
+        center = np.argmin(np.hypot(across, along), axis=1)
+        sources = self.sources[center]
+        covariance = self.signal.at(
+            np.take_along_axis(across, sources, axis=1), np.take_along_axis(along, sources, axis=1)
+        )
+        whiten = self.whiten[center]
+        return sources, np.einsum("tc,tck->tk", covariance, whiten), self.spectrum[center], whiten
+
+    def _compute(self, displacement_bytes):
+        weights = drop_small(self.dense(np.frombuffer(displacement_bytes)), self.dropped_fraction)
+        return band_weights(weights, self.targets, self.order, self.dtype)
+
+
+def _shares(coordinates, spectrum, wanted) -> np.ndarray:
+    """Share of the noise with which each target has the wanted noise variance, as near as the range allows."""
+    low = np.full(len(wanted), np.log(SMALLEST_SHARE))
+    high = np.full(len(wanted), np.log(LARGEST_SHARE))
+    for _ in range(BISECTIONS):
+        middle = 0.5 * (low + high)
+        variance = ((coordinates / (spectrum + np.exp(middle)[:, None])) ** 2).sum(axis=1)
+        loud = variance > wanted
+        low, high = np.where(loud, middle, low), np.where(loud, high, middle)
+    return np.exp(0.5 * (low + high))

@@ -1,0 +1,168 @@
+"""Run the study: correct, sort, score, and keep each result as one small file, so that it can be gone on with."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm.auto import tqdm
+
+from steadyspike_benchmarks.sorting.cases import HybridCase, SimulatedCase, TrueUnits
+from steadyspike_benchmarks.sorting.scores import noise_scores, signal_to_noise, spike_error, unit_scores
+from steadyspike_benchmarks.sorting.treatments import Treatment
+from steadyspike_benchmarks.study_peaks import write_aside
+
+if TYPE_CHECKING:
+    from spikeinterface import BaseRecording
+    from spikeinterface.core.motion import Motion
+
+SORTERS = ("lupin", "tridesclous2", "spykingcircus2")
+"""SpikeInterface's own, which run on a CPU; others that are installed can be named too."""
+
+Case = SimulatedCase | HybridCase
+
+
+def run_sorting_benchmark(
+    folder: str | Path,
+    cases: Iterable[Case],
+    chosen: Iterable[Treatment],
+    sorters: Iterable[str] = SORTERS,
+    *,
+    n_jobs: int = 1,
+    progress_bar: bool = True,
+) -> list[dict[str, Any]]:
+    """Sort recordings after each treatment, and keep the scores.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Where results are kept; what is there is not computed again.
+    cases : iterable of SimulatedCase or HybridCase
+        The recordings.
+    chosen : iterable of Treatment
+        See `treatments`; "static" is left out where there is no such recording.
+    sorters : iterable of str, default: SORTERS
+        Names as of `spikeinterface.sorters.run_sorter`; none: only scores of traces.
+    n_jobs : int, default: 1
+        Processes of the sorters.
+    progress_bar : bool, default: True
+        Show progress.
+
+    Returns
+    -------
+    results : list of dict
+        See `load_results`.
+    """
+    folder, chosen, sorters = Path(folder), list(chosen), list(sorters)
+    for case in tqdm(list(cases), desc="sorting benchmark", disable=not progress_bar):
+        waiting = [treatment for treatment in chosen if _missing(folder, case, treatment, sorters)]
+        if not waiting:
+            continue
+        made = case.make()
+        motions: dict[tuple[str, str | None], Motion] = {}
+        for treatment in tqdm(waiting, desc=case.name, leave=False, disable=not progress_bar):
+            if treatment.static and made.static is None:
+                continue
+            _treat(folder, case, made, treatment, motions, sorters, n_jobs)
+    return load_results(folder)
+
+
+def load_results(folder: str | Path) -> list[dict[str, Any]]:
+    """Read all results of a study: one of traces for each case and treatment, one of units for each sorter of these."""
+    files = sorted((Path(folder) / "results").glob("*.json"))
+    return [json.loads(file.read_text(encoding="utf8")) for file in files]
+
+
+def _treat(
+    folder: Path,
+    case: Case,
+    made: TrueUnits,
+    treatment: Treatment,
+    motions: dict[tuple[str, str | None], Motion],
+    sorters: list[str],
+    n_jobs: int,
+) -> None:
+    """Correct one recording, score its traces, and sort it."""
+    about = dict(case=case.name, group=case.group, seed=case.seed, treatment=treatment.name)
+    try:
+        recording = made.static if treatment.static else treatment.denoised(made.recording)
+        motion = None
+        if treatment.preset is not None:
+            key = (treatment.preset, treatment.model)
+            if key not in motions:
+                motions[key] = _estimate(recording, treatment.preset)
+            motion = motions[key]
+        recording = treatment.interpolated(recording, motion)
+        if not _file(folder, case, treatment, "traces").is_file():
+            scores = _trace_scores(made, treatment, motion, case.seed)
+            _keep(folder, case, treatment, "traces", dict(about, **scores))
+    except Exception as error:  # a treatment that does not run is a result
+        failed = dict(about, failed=_sentence(error))
+        for name in ("traces", *sorters):
+            _keep(folder, case, treatment, name, dict(failed, **_of_sorter(name)))
+        return
+    with tempfile.TemporaryDirectory(prefix="steadyspike-sorting-") as place:
+        waiting = [name for name in sorters if not _file(folder, case, treatment, name).is_file()]
+        if waiting:
+            written = recording.save(folder=Path(place) / "traces", n_jobs=1, progress_bar=False)
+        for sorter in waiting:
+            result = dict(about, **_of_sorter(sorter), **_sort(written, made, sorter, Path(place), n_jobs))
+            _keep(folder, case, treatment, sorter, result)
+
+
+def _estimate(recording: BaseRecording, preset: str) -> Motion:
+    import spikeinterface.full as si
+
+    return si.compute_motion(recording, preset=preset, progress_bar=False)
+
+
+def _trace_scores(made: TrueUnits, treatment: Treatment, motion: Motion | None, seed: int) -> dict[str, Any]:
+    """Scores that need no sorter; none of a network, which does not treat spikes and noise apart."""
+    if made.spikes is None or treatment.model is not None:
+        return {}
+    snr = signal_to_noise(made.static_spikes, made.noise, made.sorting)
+    if treatment.static:
+        return dict(snr=snr, spike_error=0.0)
+    spikes = treatment.interpolated(made.spikes, motion)
+    error = spike_error(spikes, made.static_spikes, made.sorting, seed)
+    noise = noise_scores(treatment.interpolated(made.noise, motion), made.noise)
+    return dict(snr=snr, spike_error=error, **noise)
+
+
+def _sort(recording: BaseRecording, made: TrueUnits, sorter: str, place: Path, n_jobs: int) -> dict[str, Any]:
+    from spikeinterface.sorters import run_sorter
+
+    parameters = dict(job_kwargs=dict(n_jobs=n_jobs, progress_bar=False)) if sorter in SORTERS else {}
+    start = time.perf_counter()
+    try:
+        found = run_sorter(sorter, recording, folder=place / sorter, verbose=False, **parameters)
+        scores = unit_scores(found, made.sorting, made.all_known)
+    except Exception as error:  # a sorter that fails is a result
+        return dict(failed=_sentence(error))
+    return dict(scores, seconds=round(time.perf_counter() - start, 1))
+
+
+def _of_sorter(name: str) -> dict[str, str]:
+    return {} if name == "traces" else dict(sorter=name)
+
+
+def _sentence(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[-1] if str(error).strip() else ''}"
+
+
+def _missing(folder: Path, case: Case, treatment: Treatment, sorters: list[str]) -> bool:
+    return any(not _file(folder, case, treatment, name).is_file() for name in ("traces", *sorters))
+
+
+def _keep(folder: Path, case: Case, treatment: Treatment, name: str, result: dict[str, Any]) -> None:
+    text = json.dumps(result, indent=1).encode("utf8")
+    write_aside(_file(folder, case, treatment, name), lambda file: file.write(text))
+
+
+def _file(folder: Path, case: Case, treatment: Treatment, name: str) -> Path:
+    plain = "".join(letter if letter.isalnum() or letter in "._=-" else "_" for letter in treatment.name)
+    return folder / "results" / f"{case.name}--{plain}--{name}.json"

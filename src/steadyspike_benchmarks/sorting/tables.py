@@ -1,0 +1,155 @@
+"""Tables of the sorting study, as Markdown: units found after each treatment, and what became of the traces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+Result = dict[str, Any]
+Rows = list[Result]
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+SNR_EDGES = (0.0, 5.0, 10.0, np.inf)
+
+
+def format_sorting_tables(results: Rows) -> str:
+    """Write all tables of a study: for each group of cases units, units by signal-to-noise ratio, and traces."""
+    if not results:
+        return "no results"
+    parts = []
+    for group in sorted({result["group"] for result in results}):
+        rows = [result for result in results if result["group"] == group]
+        parts.append(f"## {group}, {len({row['seed'] for row in rows})} seeds")
+        for sorter in sorted({row["sorter"] for row in rows if "sorter" in row}):
+            parts.append(f"### {sorter}\n\n{unit_table(rows, sorter)}")
+            parts.append(snr_table(rows, sorter))
+        parts.append(f"### Traces\n\n{trace_table(rows)}")
+    return "\n\n".join(part for part in parts if part)
+
+
+def unit_table(rows: Rows, sorter: str) -> str:
+    """Means over seeds, and the mean of paired differences to the static recording with its confidence interval."""
+    lines = _header(
+        "treatment", "good units", "good less static", "accuracy", "false", "redundant", "seeds", "s"
+    )
+    static = _by_seed(rows, "static", sorter)
+    for treatment in _treatments(rows):
+        found = _by_seed(rows, treatment, sorter)
+        failed = [row["failed"] for row in _all(rows, treatment, sorter) if "failed" in row]
+        if not found:
+            if failed:
+                lines.append(_line(treatment, f"fails: {failed[0]}", *[""] * 6))
+            continue
+        both = sorted(found.keys() & static.keys())
+        difference = [found[seed]["good"] - static[seed]["good"] for seed in both]
+        lines.append(
+            _line(
+                treatment,
+                f"{_mean(found, 'good'):.1f}",
+                with_interval(difference) if both and treatment != "static" else "",
+                f"{np.mean([np.mean(row['accuracy']) for row in found.values()]):.3f}",
+                *(f"{_mean(found, key):.1f}" if _has(found, key) else "" for key in ("false", "redundant")),
+                f"{len(found)}" + (f", {len(failed)} failed" if failed else ""),
+                f"{_mean(found, 'seconds'):.0f}" if _has(found, "seconds") else "",
+            )
+        )
+    return "\n".join(lines)
+
+
+def snr_table(rows: Rows, sorter: str) -> str:
+    """Share of good units in ranges of the signal-to-noise ratio; empty where it is not known."""
+    ratios = {row["seed"]: np.array(row["snr"]) for row in rows if "snr" in row}
+    if not ratios:
+        return ""
+    ranges = list(pairwise(SNR_EDGES))
+    lines = _header("share of good units, SNR", *(f"{low:g} to {high:g}" for low, high in ranges))
+    for treatment in _treatments(rows):
+        found = _by_seed(rows, treatment, sorter)
+        seeds = sorted(found.keys() & ratios.keys())
+        if not seeds:
+            continue
+        accuracy = np.concatenate([found[seed]["accuracy"] for seed in seeds])
+        snr = np.concatenate([ratios[seed] for seed in seeds])
+        cells = []
+        for low, high in ranges:
+            inside = (snr >= low) & (snr < high)
+            cells.append(f"{(accuracy[inside] >= 0.8).mean():.2f} of {inside.sum()}" if inside.any() else "")
+        lines.append(_line(treatment, *cells))
+    return "\n".join(lines)
+
+
+TRACE_COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "spike_error": ("error in spikes", lambda value: f"{100 * value:.1f} %"),
+    "noise_over_time": ("noise over time", lambda value: f"{100 * value:.1f} %"),
+    "noise_along_probe": ("noise along the probe", lambda value: f"{100 * value:.1f} %"),
+    "noise_gain": ("noise gain", lambda value: f"{value:.3f}"),
+    "correlation_added": ("correlation added", lambda value: f"{value:.3f}"),
+}
+
+
+def trace_table(rows: Rows) -> str:
+    """Means over seeds of what needs no sorter; see `scores`."""
+    lines = _header("treatment", *(title for title, _ in TRACE_COLUMNS.values()))
+    for treatment in _treatments(rows):
+        found = _by_seed(rows, treatment, None)
+        if found and any(_has(found, key) for key in TRACE_COLUMNS):
+            cells = (
+                written(_mean(found, key)) if _has(found, key) else ""
+                for key, (_, written) in TRACE_COLUMNS.items()
+            )
+            lines.append(_line(treatment, *cells))
+    return "\n".join(lines)
+
+
+def with_interval(differences: list[float]) -> str:
+    """Write the mean of paired differences and, for three or more, its bootstrapped 95 % confidence interval."""
+    mean = f"{np.mean(differences):+.1f}"
+    if len(differences) < 3 or np.ptp(differences) == 0:
+        return mean
+    from scipy.stats import bootstrap
+
+    interval = bootstrap(
+        (np.asarray(differences, dtype="float64"),),
+        np.mean,
+        confidence_level=CONFIDENCE,
+        n_resamples=RESAMPLES,
+        method="percentile",
+        random_state=np.random.default_rng(0),
+    ).confidence_interval
+    return f"{mean} ({interval.low:+.1f} to {interval.high:+.1f})"
+
+
+def _treatments(rows: Rows) -> list[str]:
+    """Names in the order of `treatments`, unknown ones of other versions last."""
+    from steadyspike_benchmarks.sorting.treatments import treatments
+
+    names = {row["treatment"] for row in rows}
+    return [name for name in treatments() if name in names] + sorted(names - set(treatments()))
+
+
+def _all(rows: Rows, treatment: str, sorter: str | None) -> Rows:
+    return [row for row in rows if row["treatment"] == treatment and row.get("sorter") == sorter]
+
+
+def _by_seed(rows: Rows, treatment: str, sorter: str | None) -> dict[int, Result]:
+    return {row["seed"]: row for row in _all(rows, treatment, sorter) if "failed" not in row}
+
+
+def _has(found: dict[int, Result], key: str) -> bool:
+    return all(key in row for row in found.values())
+
+
+def _mean(found: dict[int, Result], key: str) -> float:
+    return float(np.mean([row[key] for row in found.values()]))
+
+
+def _header(first: str, *others: str) -> list[str]:
+    return [_line(first, *others), _line("---", *["---:"] * len(others))]
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
