@@ -13,6 +13,9 @@ from steadyspike.preprocessing.dtypes import OutputDtype, dtype_parameter
 
 MOTION_KEYS = ("displacement", "temporal_bins_s", "spatial_bins_um", "direction", "interpolation_method")
 
+# Displacement from one set of "wiener" weights to the next: spikes change by less than a thousandth.
+STEP_UM = 0.5
+
 TIME_BINS = (
     "interpolation_time_bin_centers_s",
     "interpolation_time_bin_edges_s",
@@ -31,8 +34,17 @@ class InterpolationSettings(Settings):
         and extrapolate. "remove_channels": drop the channels that ever leave; the probe is cut to the remaining ones.
         "force_zeros": keep all channels, with zeros while a contact is outside""",
     )
-    spatial_interpolation_method: Literal["kriging", "idw", "nearest"] = parameter(
-        "kriging", "Kriging, inverse distance weights, or the nearest contact"
+    spatial_interpolation_method: Literal["wiener", "kriging", "idw", "nearest"] = parameter(
+        "wiener",
+        """"wiener": weights of least error for the recording's own spikes and noise, at a constant noise level.
+        As SpikeInterface has them: kriging, inverse distance weights ("idw"), or the nearest contact""",
+    )
+    covariance: Any = parameter(
+        None,
+        """Covariances of spikes and noise for "wiener". None: they are fitted to a few seconds of the recording, which
+        are read when the node is made; a saved chain keeps them""",
+        type_doc="dict or None",
+        allowed="None, or a dict as saved chains have it",
     )
     sigma_um: Literal["auto"] | float | list[float] = parameter(
         20.0,
@@ -139,6 +151,18 @@ def time_bins_for(settings, recording, motion) -> tuple[dict, list[np.ndarray]]:
     times = times_per_segment(settings, name, recording.get_num_segments(), 2 if "edges" in name else 1)
     edges = times if "edges" in name else [bin_edges(centers) for centers in times]
     return {name: times}, edges
+
+
+def fine_edges(motion, segment_index) -> np.ndarray:
+    """Edges of time bins within each of which the displacement changes by at most `STEP_UM` at any depth."""
+    times = motion.temporal_bins_s[segment_index]
+    if len(times) == 1:
+        return bin_edges(times)
+    largest = np.abs(np.diff(motion.displacement[segment_index], axis=0)).max(axis=1)
+    parts = np.maximum(1, np.ceil(largest / STEP_UM)).astype(int)
+    first = np.repeat(times[:-1], parts)
+    part = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
+    return np.append(first + part * np.repeat(np.diff(times) / parts, parts), times[-1])
 
 
 def times_per_segment(settings, name, num_segments, min_size) -> list[np.ndarray]:

@@ -12,10 +12,12 @@ from steadyspike.preprocessing.dtypes import cast_traces, resolve_output_dtype
 from steadyspike.preprocessing.motion_arguments import (
     InterpolationSettings,
     checked_motion,
+    fine_edges,
     make_interpolators,
     sigma_for,
     time_bins_for,
 )
+from steadyspike.preprocessing.trace_covariance import TraceCovariance, covariance_of
 
 # Times at once when the borders are checked: bounds the memory of long motions.
 TIMES_PER_CHECK = 2000
@@ -101,19 +103,11 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
         if settings.border_mode == "remove_channels":
             keep_contacts(self, recording, targets)
 
-        weights = DisplacementWeights(
-            positions,
-            motion.dim,
-            settings.spatial_interpolation_method,
-            sigma_um,
-            settings.p,
-            settings.num_closest,
-            settings.sparse_thresh,
-            extrapolate=settings.border_mode == "force_extrapolate",
-            targets=targets,
-            # integers of 32 bits need the digits of float64
-            dtype=np.result_type(output_dtype, "float32"),
+        weights, covariance = self._weights(
+            recording, motion.dim, positions, targets, output_dtype, settings, sigma_um
         )
+        if covariance is not None and not time_bins:
+            edges_s = [fine_edges(motion, index) for index in range(len(edges_s))]
         for segment_index, parent_segment in enumerate(recording.segments):
             self.add_recording_segment(
                 SteadyInterpolateMotionRecordingSegment(
@@ -130,8 +124,38 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
         self._kwargs = dict(
             recording=recording,
             motion=motion,
-            **settings.saved(sigma_um=sigma_um, **time_bins, dtype=output_dtype.name),
+            **settings.saved(
+                sigma_um=sigma_um,
+                covariance=None if covariance is None else covariance.values(),
+                **time_bins,
+                dtype=output_dtype.name,
+            ),
         )
+
+    def _weights(self, recording, dimension, positions, targets, output_dtype, settings, sigma_um):
+        """Weights for any displacement, and the covariance that "wiener" has them from."""
+        extrapolate = settings.border_mode == "force_extrapolate"
+        # integers of 32 bits need the digits of float64
+        dtype = np.result_type(output_dtype, "float32")
+        if settings.spatial_interpolation_method != "wiener":
+            weights = DisplacementWeights(
+                positions,
+                dimension,
+                settings.spatial_interpolation_method,
+                sigma_um,
+                settings.p,
+                settings.num_closest,
+                settings.sparse_thresh,
+                extrapolate=extrapolate,
+                targets=targets,
+                dtype=dtype,
+            )
+            return weights, None
+        if settings.covariance is None:
+            covariance = covariance_of(recording, positions, dimension, settings.part)
+        else:
+            covariance = TraceCovariance.of(**settings.covariance)
+        return covariance.weights(positions, dimension, extrapolate, targets, dtype), covariance
 
 
 class SteadyInterpolateMotionRecordingSegment(BasePreprocessorSegment):

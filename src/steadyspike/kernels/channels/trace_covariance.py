@@ -12,7 +12,6 @@ where `along` runs in the direction in which the contacts move.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +31,10 @@ BEFORE_MS, AFTER_MS = 0.2, 0.4
 SPIKE_RADIUS_UM = 150.0
 # What lies this close to a spike is not noise.
 QUIET_MS = 1.0
+# Time from one sample whose products are summed to the next.
+SAMPLING_MS = 0.1
+# Channels whose covariances are found together.
+CHANNELS_PER_BLOCK = 48
 
 
 class Mixture(NamedTuple):
@@ -63,7 +66,7 @@ def separations(positions, dimension, others=None) -> tuple[np.ndarray, np.ndarr
     return across, along
 
 
-def fit_mixture(covariance, counts, across, along, own=False) -> Mixture:
+def fit_mixture(covariance, counts, across, along, own=False) -> Mixture | None:
     """Fit a mixture to a covariance matrix by non-negative least squares.
 
     Parameters
@@ -79,8 +82,8 @@ def fit_mixture(covariance, counts, across, along, own=False) -> Mixture:
 
     Returns
     -------
-    mixture : Mixture
-        Of variance 1 at distance 0.
+    mixture : Mixture or None
+        Of variance 1 at distance 0; None where the covariance is positive at no distance.
     """
     from scipy.optimize import nnls
 
@@ -99,77 +102,83 @@ def fit_mixture(covariance, counts, across, along, own=False) -> Mixture:
     solution, _ = nnls(np.stack(parts, axis=1) * importance[:, None], mean * importance)
     total = solution.sum()
     if not total > 0:
-        raise ValueError("the covariance is not positive at any distance")
+        return None
     weights, alone = (solution[:-1], solution[-1]) if own else (solution, 0.0)
     used = weights > 0
     return Mixture(lengths[used], weights[used] / total, float(alone / total))
 
 
 class TraceMoments:
-    """Covariances of traces around spikes and between them, added up chunk by chunk.
+    """Covariances of traces around spikes and between them, of contacts near each other, added up chunk by chunk.
 
     Parameters
     ----------
     positions : array (num_channels, num_dimensions)
         Of the contacts, in um.
+    dimension : int
+        Along which most contacts lie.
     sampling_frequency : float
         In Hz.
     """
 
-    def __init__(self, positions, sampling_frequency):
-        from scipy.spatial.distance import cdist
+    def __init__(self, positions, dimension, sampling_frequency):
+        from scipy.spatial import KDTree
 
-        distances = cdist(positions, positions)
-        self.neighbors = [np.flatnonzero(row <= NEIGHBOR_UM) for row in distances]
-        self.seen_from = distances <= SPIKE_RADIUS_UM
+        tree = KDTree(positions)
+        self.neighbors = _padded(tree.query_ball_point(positions, NEIGHBOR_UM))
+        self.seen_from = _padded(tree.query_ball_point(positions, SPIKE_RADIUS_UM))
+        self.blocks = []
+        order = np.argsort(positions[:, dimension], kind="stable")
+        for block in np.array_split(order, np.ceil(len(order) / CHANNELS_PER_BLOCK)):
+            near = tree.query_ball_point(positions[block], FARTHEST_UM * np.sqrt(2))
+            self.blocks.append((block, np.unique(np.concatenate(near)).astype(int)))
         self.per_ms = sampling_frequency / 1000.0
-        num_channels = len(positions)
-        shape = (num_channels, num_channels)
+        shape = (len(positions), len(positions))
         self.sums = {name: np.zeros(shape) for name in ("spikes", "noise")}
         self.counts = {name: np.zeros(shape) for name in ("spikes", "noise")}
-        self.num_spikes = 0
+        self.num_spikes = self.num_samples = 0
 
     def add(self, traces) -> None:
-        """Add a chunk of traces (num_samples, num_channels), longer than a few ms; channels with NaN count as silent."""
-        traces = np.nan_to_num(traces - np.median(traces, axis=0), nan=0.0, posinf=0.0, neginf=0.0)
-        traces = traces.astype("float32")
-        spikes = self._around_spikes(traces)
-        quiet = ~self._widened(spikes, self.per_ms * QUIET_MS, self.per_ms * QUIET_MS)
-        for name, mask in (("spikes", spikes), ("noise", quiet)):
-            chosen, ones = traces * mask, mask.astype("float32")
-            self.sums[name] += chosen.T @ chosen
-            self.counts[name] += ones.T @ ones
+        """Add a chunk of traces (num_samples, num_channels); samples that are not finite count as silence."""
+        traces = np.nan_to_num(traces.astype("float32"), nan=0.0, posinf=0.0, neginf=0.0)
+        traces -= np.median(traces, axis=0)
+        self.num_samples += len(traces)
+        frames, channels = self._peaks(traces)
+        self.num_spikes += len(frames)
+        before, after, quiet = (round(self.per_ms * ms) for ms in (BEFORE_MS, AFTER_MS, QUIET_MS))
+        spikes, noise = np.zeros(traces.shape, dtype="float32"), np.ones(traces.shape, dtype="float32")
+        for frame, channel in zip(frames, channels, strict=True):
+            seen = self.seen_from[channel]
+            spikes[max(0, frame - before) : frame + after, seen] = 1.0
+            noise[max(0, frame - before - quiet) : frame + after + quiet, seen] = 0.0
+        # neighboring samples tell the same
+        step = max(1, round(self.per_ms * SAMPLING_MS))
+        for name, mask in (("spikes", spikes[::step]), ("noise", noise[::step])):
+            chosen = traces[::step] * mask
+            for block, near in self.blocks:
+                place = np.ix_(block, near)
+                self.sums[name][place] += chosen[:, block].T @ chosen[:, near]
+                self.counts[name][place] += mask[:, block].T @ mask[:, near]
 
     def means(self) -> tuple[np.ndarray, np.ndarray]:
         """Covariance of the spikes, without that of the noise, and of the noise."""
         spikes, noise = (self.sums[name] / np.maximum(self.counts[name], 1) for name in ("spikes", "noise"))
         return spikes - noise, noise
 
-    def _around_spikes(self, traces) -> np.ndarray:
+    def _peaks(self, traces) -> tuple[np.ndarray, np.ndarray]:
+        """Frames and channels of spikes, of either sign: largest in time and among the neighbors."""
         from scipy.ndimage import maximum_filter1d
 
         levels = np.median(np.abs(traces), axis=0) / 0.6745
         size = np.abs(traces) / np.where(levels > 0, levels, np.inf)
         largest = maximum_filter1d(size, 2 * round(self.per_ms * SWEEP_MS / 2) + 1, axis=0)
-        around = np.stack([largest[:, near].max(axis=1) for near in self.neighbors], axis=1)
-        peaks = (size >= DETECT_THRESHOLD) & (size == around)
-        self.num_spikes += int(peaks.sum())
-        spread = (peaks.astype("float32") @ self.seen_from.astype("float32")) > 0
-        return self._widened(spread, self.per_ms * BEFORE_MS, self.per_ms * AFTER_MS)
-
-    @staticmethod
-    def _widened(mask, before, after) -> np.ndarray:
-        """Whether a mask holds within so many samples: set from `before` ahead of each true sample to `after` behind."""
-        from scipy.ndimage import maximum_filter1d
-
-        size = round(before) + round(after) + 1
-        origin = (round(before) - round(after)) // 2
-        return maximum_filter1d(mask.astype("uint8"), size, axis=0, origin=origin).astype(bool)
+        frames, channels = np.nonzero((size >= DETECT_THRESHOLD) & (size == largest))
+        around = largest[frames[:, np.newaxis], self.neighbors[channels]].max(axis=1, initial=0.0)
+        kept = size[frames, channels] >= around
+        return frames[kept], channels[kept]
 
 
-def sum_moments(positions, sampling_frequency, chunks: Iterable[np.ndarray]) -> TraceMoments:
-    """Add up the moments of chunks of traces."""
-    moments = TraceMoments(positions, sampling_frequency)
-    for traces in chunks:
-        moments.add(traces)
-    return moments
+def _padded(lists) -> np.ndarray:
+    """Lists of indices as rows of one array, the shorter ones filled up with their first."""
+    longest = max(map(len, lists))
+    return np.array([[*indices, *[indices[0]] * (longest - len(indices))] for indices in lists])

@@ -23,6 +23,7 @@ from steadyspike.kernels.channels.banded_weights import (
     drop_small,
     narrow_order,
 )
+from steadyspike.kernels.channels.spatial_interpolation import is_inside
 from steadyspike.kernels.channels.trace_covariance import Mixture, separations
 
 # Contacts that share in one target; farther ones have no weight worth keeping.
@@ -30,6 +31,9 @@ CONTACTS_PER_TARGET = 40
 # Range of lambda, the noise's share, relative to signal of variance 1 and noise of mean variance 1.
 SMALLEST_SHARE, LARGEST_SHARE = 1e-4, 1.0
 BISECTIONS = 24
+# Noise that all targets keep, as a share of their own channel's: what most can have midway between contacts. Less would
+# blur spikes; where more is to be had, it varies with the displacement, and so would thresholds and whitening.
+KEPT_LEVEL = 0.95
 REMEMBERED_DISPLACEMENTS = 32
 
 
@@ -46,8 +50,6 @@ class WienerWeights:
         Covariances of variance 1.
     levels : array (num_channels,)
         Noise level of each channel, relative to their mean.
-    kept_level : float
-        The noise level that all targets get, as a share of their own channel's.
     targets : array of int
         Contacts whose traces are wanted.
     dtype : dtype
@@ -56,10 +58,10 @@ class WienerWeights:
 
     dropped_fraction = DROPPED_FRACTION
 
-    def __init__(self, positions, dimension, signal: Mixture, noise: Mixture, levels, kept_level, targets, dtype):
+    def __init__(self, positions, dimension, signal: Mixture, noise: Mixture, levels, targets, dtype):
         self.positions, self.dimension = positions, dimension
-        self.signal, self.levels, self.kept_level = signal, levels, kept_level
-        self.targets, self.dtype = targets, np.dtype(dtype)
+        self.signal, self.levels, self.kept_level = signal, levels, KEPT_LEVEL
+        self.targets, self.extrapolate, self.dtype = targets, True, np.dtype(dtype)
         self.order = narrow_order(positions)
         across, along = separations(positions, dimension)
         number = min(CONTACTS_PER_TARGET, len(positions))
@@ -87,19 +89,14 @@ class WienerWeights:
         solved = coordinates / (spectrum + share[:, None])
         weights = np.zeros((len(self.targets), len(self.positions)))
         np.put_along_axis(weights, sources, np.einsum("tk,tck->tc", solved, whiten), axis=1)
+        if not self.extrapolate:
+            moved = self._moved(displacement_um)
+            weights[~is_inside(self.positions, moved)] = 0.0
         return weights
-
-    def attainable(self, displacement_um) -> np.ndarray:
-        """Noise level of each target with the least smoothing, as a share of its own channel's."""
-        _, coordinates, spectrum, _ = self._in_view(displacement_um)
-        level = np.sqrt(((coordinates / (spectrum + SMALLEST_SHARE)) ** 2).sum(axis=1))
-        return level / self.levels[self.targets]
 
     def _in_view(self, displacement_um):
         """Contacts around each moved target, and the target's covariance with them, in diagonal coordinates."""
-        moved = self.positions[self.targets].copy()
-        moved[:, self.dimension] += np.asarray(displacement_um)[self.targets]
-        across, along = separations(moved, self.dimension, self.positions)
+        across, along = separations(self._moved(displacement_um), self.dimension, self.positions)
         center = np.argmin(np.hypot(across, along), axis=1)
         sources = self.sources[center]
         covariance = self.signal.at(
@@ -107,6 +104,11 @@ class WienerWeights:
         )
         whiten = self.whiten[center]
         return sources, np.einsum("tc,tck->tk", covariance, whiten), self.spectrum[center], whiten
+
+    def _moved(self, displacement_um) -> np.ndarray:
+        moved = self.positions[self.targets].copy()
+        moved[:, self.dimension] += np.asarray(displacement_um)[self.targets]
+        return moved
 
     def _compute(self, displacement_bytes):
         weights = drop_small(self.dense(np.frombuffer(displacement_bytes)), self.dropped_fraction)

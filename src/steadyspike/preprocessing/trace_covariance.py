@@ -1,0 +1,128 @@
+"""Covariance of spikes and noise: fitted to a few seconds of a recording, and kept by a saved chain as numbers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from steadyspike.core.arguments import refuse
+from steadyspike.core.settings import Settings, parameter
+from steadyspike.kernels.channels.spatial_interpolation import distance_to_nearest
+from steadyspike.kernels.channels.trace_covariance import Mixture, TraceMoments, fit_mixture, separations
+from steadyspike.kernels.channels.wiener_weights import WienerWeights
+
+# Read to fit: chunks spread over the recording, at most so many of this length, until there are enough spikes.
+NUM_CHUNKS, CHUNK_S = 20, 0.25
+# Coprime to the number of chunks, so that the first few are spread too.
+CHUNK_STEP = 7
+ENOUGH_SPIKES = 2000
+# With fewer spikes the fit would follow single units.
+FEWEST_SPIKES = 100
+# Width and height of a footprint where none can be fitted, in um, or in pitches of sparser contacts.
+DEFAULT_LENGTH_UM, DEFAULT_LENGTH_PITCHES = 20.0, 0.6
+# Share of the noise that each contact has for itself, without which a mixture could not be inverted.
+LEAST_OWN_NOISE = 0.02
+
+
+class TraceCovariance(Settings):
+    """Covariances of spikes and noise, those of `kernels.channels.trace_covariance` in plain numbers."""
+
+    part = "covariance"
+
+    spikes_lengths_um: list[tuple[float, float]] = parameter(
+        ..., "Width and height of each part of the spikes'"
+    )
+    spikes_weights: list[float] = parameter(..., "Weight of each part", ge=0)
+    noise_lengths_um: list[tuple[float, float]] = parameter(..., "The same of the noise")
+    noise_weights: list[float] = parameter(..., "Weight of each part", ge=0)
+    noise_own: float = parameter(..., "Share of the noise that no other contact sees", gt=0, le=1)
+    noise_levels: list[float] = parameter(..., "Noise level of each channel, relative to their mean", gt=0)
+
+    def weights(self, positions, dimension, extrapolate, targets, dtype) -> WienerWeights:
+        """Weights of contacts (num_channels, num_dimensions) that move along a dimension, for some of them."""
+        if len(self.noise_levels) != len(positions):
+            refuse("noise_levels", self.noise_levels, f"{len(positions)}, one for each channel", self.part)
+        signal = Mixture(np.array(self.spikes_lengths_um), np.array(self.spikes_weights))
+        noise = Mixture(np.array(self.noise_lengths_um), np.array(self.noise_weights), self.noise_own)
+        weights = WienerWeights(
+            positions, dimension, signal, noise, np.array(self.noise_levels), np.arange(len(positions)), dtype
+        )
+        weights.targets, weights.extrapolate = targets, extrapolate
+        return weights
+
+    def of_channels(self, indices) -> TraceCovariance:
+        """Give the covariance of some of the channels."""
+        levels = np.array(self.noise_levels)[indices]
+        return TraceCovariance.of(**{**self.values(), "noise_levels": levels.tolist()})
+
+
+def covariance_of(recording: Any, positions: np.ndarray, dimension: int, part: str) -> TraceCovariance:
+    """Fit the covariances of spikes and noise to a recording, of which a few seconds are read.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        Filtered, with spikes.
+    positions : array (num_channels, num_dimensions)
+        Contacts in um.
+    dimension : int
+        Along which they move.
+    part : str
+        Who asks, for the warning where there are too few spikes to fit.
+    """
+    moments = TraceMoments(positions, dimension, recording.sampling_frequency)
+    for traces in _chunks(recording):
+        moments.add(traces)
+        if moments.num_spikes >= ENOUGH_SPIKES:
+            break
+    across, along = separations(positions, dimension)
+    spikes, noise = moments.means()
+    levels = np.sqrt(np.diag(noise))
+    heard = levels > 0
+    levels[~heard] = levels[heard].mean() if heard.any() else 1.0
+    signal_fit, noise_fit = _default_signal(positions), Mixture(np.empty((0, 2)), np.empty(0), 1.0)
+    if heard.any():
+        correlation = noise / np.outer(levels, levels)
+        counts = moments.counts["noise"] * np.outer(heard, heard)
+        noise_fit = fit_mixture(correlation, counts, across, along, own=True) or noise_fit
+    if moments.num_spikes >= FEWEST_SPIKES:
+        signal_fit = fit_mixture(spikes, moments.counts["spikes"], across, along) or signal_fit
+    else:
+        warnings.warn(
+            f"{part}: {moments.num_spikes} spikes in the {moments.num_samples / recording.sampling_frequency:.1f} s "
+            "that were read are too few to fit their covariance; the weights are those of a general footprint. "
+            "Filter the recording first, or give covariance= of a similar recording",
+            stacklevel=4,
+        )
+    return TraceCovariance.of(
+        spikes_lengths_um=list(map(tuple, signal_fit.lengths_um.tolist())),
+        spikes_weights=signal_fit.weights.tolist(),
+        noise_lengths_um=list(map(tuple, noise_fit.lengths_um.tolist())),
+        noise_weights=noise_fit.weights.tolist(),
+        noise_own=max(noise_fit.own, LEAST_OWN_NOISE),
+        noise_levels=(levels / levels.mean()).tolist(),
+    )
+
+
+def _default_signal(positions) -> Mixture:
+    length = DEFAULT_LENGTH_UM
+    if len(positions) > 1:
+        length = max(length, DEFAULT_LENGTH_PITCHES * float(np.median(distance_to_nearest(positions))))
+    return Mixture(np.array([[length, length]]), np.ones(1))
+
+
+def _chunks(recording) -> Iterator[np.ndarray]:
+    """Traces of chunks spread evenly over the samples of all segments; shorter ones of short segments."""
+    sizes = [recording.get_num_samples(index) for index in range(recording.get_num_segments())]
+    ends = np.cumsum(sizes)
+    length = min(round(CHUNK_S * recording.sampling_frequency), max(sizes))
+    starts = np.linspace(0, max(ends[-1] - length, 0), NUM_CHUNKS).astype(int)
+    for start in dict.fromkeys(starts[CHUNK_STEP * np.arange(NUM_CHUNKS) % NUM_CHUNKS].tolist()):
+        segment = int(np.searchsorted(ends, start, side="right"))
+        first = start - (ends[segment] - sizes[segment])
+        traces = recording.get_traces(segment, first, min(first + length, sizes[segment]))
+        if len(traces):
+            yield traces
