@@ -31,9 +31,11 @@ CONTACTS_PER_TARGET = 40
 # Range of lambda, the noise's share, relative to signal of variance 1 and noise of mean variance 1.
 SMALLEST_SHARE, LARGEST_SHARE = 1e-4, 1.0
 BISECTIONS = 24
-# Noise that all targets keep, as a share of their own channel's: what most can have midway between contacts. Less would
-# blur spikes; where more is to be had, it varies with the displacement, and so would thresholds and whitening.
+# Noise that a target keeps, as a share of its own channel's. Less would blur spikes; where more is to be had, it varies
+# with the displacement, and so would thresholds and whitening.
 KEPT_LEVEL = 0.95
+# A channel noisier than those around it can't keep so much when it moves: it gets the mean over these displacements.
+DISPLACEMENTS_TRIED = 9
 REMEMBERED_DISPLACEMENTS = 32
 
 
@@ -60,7 +62,7 @@ class WienerWeights:
 
     def __init__(self, positions, dimension, signal: Mixture, noise: Mixture, levels, targets, dtype):
         self.positions, self.dimension = positions, dimension
-        self.signal, self.levels, self.kept_level = signal, levels, KEPT_LEVEL
+        self.signal = signal
         self.targets, self.extrapolate, self.dtype = targets, True, np.dtype(dtype)
         self.order = narrow_order(positions)
         across, along = separations(positions, dimension)
@@ -74,6 +76,7 @@ class WienerWeights:
         self.spectrum, vectors = np.linalg.eigh(root @ covariance @ root.transpose(0, 2, 1))
         # from covariances with the contacts to coordinates in which both covariances are diagonal, and back
         self.whiten = root.transpose(0, 2, 1) @ vectors
+        self.wanted = np.minimum(KEPT_LEVEL * levels, self._mean_level()) ** 2
         # lru_cache is safe under threads: at worst two of them compute the same weights
         self._remembered = lru_cache(REMEMBERED_DISPLACEMENTS)(self._compute)
 
@@ -83,20 +86,19 @@ class WienerWeights:
 
     def dense(self, displacement_um) -> np.ndarray:
         """All weights, shape (num_targets, num_channels), float64."""
-        sources, coordinates, spectrum, whiten = self._in_view(displacement_um)
-        wanted = (self.kept_level * self.levels[self.targets]) ** 2
-        share = _shares(coordinates, spectrum, wanted)
+        moved = self._moved(self.targets, np.asarray(displacement_um)[self.targets])
+        sources, coordinates, spectrum, whiten = self._in_view(moved)
+        share = _shares(coordinates, spectrum, self.wanted[self.targets])
         solved = coordinates / (spectrum + share[:, None])
         weights = np.zeros((len(self.targets), len(self.positions)))
         np.put_along_axis(weights, sources, np.einsum("tk,tck->tc", solved, whiten), axis=1)
         if not self.extrapolate:
-            moved = self._moved(displacement_um)
             weights[~is_inside(self.positions, moved)] = 0.0
         return weights
 
-    def _in_view(self, displacement_um):
-        """Contacts around each moved target, and the target's covariance with them, in diagonal coordinates."""
-        across, along = separations(self._moved(displacement_um), self.dimension, self.positions)
+    def _in_view(self, moved):
+        """Contacts around each target, and the target's covariance with them, in diagonal coordinates."""
+        across, along = separations(moved, self.dimension, self.positions)
         center = np.argmin(np.hypot(across, along), axis=1)
         sources = self.sources[center]
         covariance = self.signal.at(
@@ -105,9 +107,23 @@ class WienerWeights:
         whiten = self.whiten[center]
         return sources, np.einsum("tc,tck->tk", covariance, whiten), self.spectrum[center], whiten
 
-    def _moved(self, displacement_um) -> np.ndarray:
-        moved = self.positions[self.targets].copy()
-        moved[:, self.dimension] += np.asarray(displacement_um)[self.targets]
+    def _mean_level(self) -> np.ndarray:
+        """Noise of each channel with the least smoothing, a mean over places around it within the probe."""
+        depths = np.unique(self.positions[:, self.dimension])
+        pitch = np.median(np.diff(depths)) if len(depths) > 1 else 0.0
+        levels, counts = np.zeros(len(self.positions)), np.zeros(len(self.positions))
+        for displacement in np.linspace(-pitch, pitch, DISPLACEMENTS_TRIED):
+            moved = self._moved(np.arange(len(self.positions)), displacement)
+            inside = is_inside(self.positions, moved)
+            _, coordinates, spectrum, _ = self._in_view(moved)
+            level = np.sqrt(((coordinates / (spectrum + SMALLEST_SHARE)) ** 2).sum(axis=1))
+            levels += np.where(inside, level, 0.0)
+            counts += inside
+        return levels / counts
+
+    def _moved(self, targets, displacement_um) -> np.ndarray:
+        moved = self.positions[targets].copy()
+        moved[:, self.dimension] += displacement_um
         return moved
 
     def _compute(self, displacement_bytes):
