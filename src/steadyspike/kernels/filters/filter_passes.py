@@ -31,7 +31,7 @@ def filter_both_ways(traces, constants, level_gain, start, extension, filtered, 
     traces : array, (num_samples, num_channels)
         C-contiguous int16, float32 or float64, with one sample at least.
     constants : tuple of float
-        As `parallel_sections.parallel_constants` returns them.
+        As `parallel_sections.filter_constants` returns them.
     level_gain : float
         Gain of the filter at 0 Hz. Each pass begins as if its first value had lasted for ever.
     start : int
