@@ -12,7 +12,7 @@ from statistics import NormalDist
 import numba
 import numpy as np
 
-from steadyspike.kernels.channels.median import key_of, neighbouring_keys, value_of
+from steadyspike.kernels.channels.median import key_of, key_type, neighbouring_keys, value_of
 from steadyspike.kernels.lanes.arrays import as_kernel_array, one_range, unsigned
 from steadyspike.kernels.lanes.transposition import TILE, transpose_tile
 
@@ -35,8 +35,7 @@ def column_medians(traces, over_ranges=one_range):
     traces : array, (num_samples, num_channels)
         Integers, float32 or float64, with one sample at least.
     over_ranges : callable, optional
-        `over_ranges(work, size, smallest, multiple)` calls `work(start, stop)` for ranges that cover all columns,
-        possibly in threads, which do not change the result.
+        Of columns; see `lanes.arrays.one_range`.
 
     Returns
     -------
@@ -118,8 +117,7 @@ def _find(traces, quantiles, over_ranges, scales=None, with_deviations=False):
     spacings = np.sqrt(2.0 * np.pi) * np.exp(0.5 * np.square(pivots)) / num_samples
     pairs = np.empty((len(ranks), num_channels, 2), precision)
     deviations = np.empty((num_channels if with_deviations else 0, 2), precision)
-    integer = np.dtype(f"int{8 * pairs.itemsize}").type
-    limits = (integer(np.iinfo(integer).min), integer(np.iinfo(integer).max))
+    integer, limits = key_type(pairs.itemsize)
     factors, offsets = (np.empty(0, "float32"),) * 2 if scales is None else scales
 
     def work(start, stop):

@@ -65,8 +65,7 @@ def subtract_reference(
         Where the result goes, if it is of this type and shape; `traces` itself is allowed if its channels stay in
         place.
     over_ranges : callable, optional
-        `over_ranges(work, size, smallest, multiple)` calls `work(start, stop)` for ranges that cover all samples,
-        possibly in threads, which do not change the result.
+        Of samples; see `lanes.arrays.one_range`.
 
     Returns
     -------
@@ -116,10 +115,15 @@ def subtract_reference(
 
 def _workspace(values, sets, precision):
     """Memory for one sample: values, their bits, and keys with those of one set after them; limits of the keys."""
-    integer = np.dtype(f"int{8 * values.itemsize}").type
-    limits = (integer(np.iinfo(integer).min), integer(np.iinfo(integer).max))
+    integer, limits = key_type(values.itemsize)
     keys = np.empty(values.size + np.diff(sets[0]).max(), integer)
     return values, values.view(integer), keys, np.zeros(1, precision), limits
+
+
+def key_type(itemsize):
+    """Type of the keys of values of some bytes, and its smallest and largest number."""
+    integer = np.dtype(f"int{8 * itemsize}").type
+    return integer, (integer(np.iinfo(integer).min), integer(np.iinfo(integer).max))
 
 
 def _pack_sets(references):

@@ -21,8 +21,7 @@ def column_standard_deviations(traces, over_ranges=one_range):
     traces : array, (num_samples, num_channels)
         Integers, float32 or float64, with one sample at least.
     over_ranges : callable, optional
-        `over_ranges(work, size, smallest, multiple)` calls `work(start, stop)` for ranges that cover all columns,
-        possibly in threads, which do not change the result.
+        Of columns; see `lanes.arrays.one_range`.
 
     Returns
     -------

@@ -12,7 +12,9 @@ multiplies with traces.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import ClassVar
 
 import numpy as np
 
@@ -177,6 +179,7 @@ def nearest_weights(sources, targets) -> np.ndarray:
     return weights
 
 
+@dataclass(eq=False)
 class DisplacementWeights:
     """Sparse weights for any displacement of the contacts, the latest of them remembered.
 
@@ -202,31 +205,21 @@ class DisplacementWeights:
         Of the weights, float32 or float64.
     """
 
-    dropped_fraction = DROPPED_FRACTION
+    positions: np.ndarray
+    dimension: int
+    method: str
+    sigma_um: float | tuple[float, ...]
+    p: float
+    num_closest: int
+    sparse_thresh: float | None
+    extrapolate: bool
+    targets: np.ndarray
+    dtype: np.dtype
 
-    def __init__(
-        self,
-        positions,
-        dimension,
-        method,
-        sigma_um,
-        p,
-        num_closest,
-        sparse_thresh,
-        extrapolate,
-        targets,
-        dtype,
-    ):
-        self.positions = positions
-        self.dimension = dimension
-        self.method = method
-        self.sigma_um = sigma_um
-        self.p = p
-        self.num_closest = num_closest
-        self.sparse_thresh = sparse_thresh
-        self.extrapolate = extrapolate
-        self.targets = targets
-        self.dtype = np.dtype(dtype)
+    dropped_fraction: ClassVar[float] = DROPPED_FRACTION
+
+    def __post_init__(self):
+        self.dtype = np.dtype(self.dtype)
         # lru_cache is safe under threads: at worst two of them compute the same weights
         self._remembered: Callable = lru_cache(REMEMBERED_DISPLACEMENTS)(self._compute)
 

@@ -92,8 +92,7 @@ def filter_zero_phase(
     extension : int or None, default: None
         Samples by which each end is continued; None: `extension_samples(sections)`. `num_samples - 1` if that is less.
     over_ranges : callable, optional
-        `over_ranges(work, size, smallest, multiple)` calls `work(start, stop)` for ranges that cover all channels,
-        possibly in threads, which do not change the result.
+        Of channels; see `lanes.arrays.one_range`.
 
     Returns
     -------

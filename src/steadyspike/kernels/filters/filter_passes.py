@@ -12,7 +12,7 @@ import numba
 import numpy as np
 
 from steadyspike.kernels.filters.parallel_sections import LANES, STEPS, run_step, run_steps
-from steadyspike.kernels.lanes.arrays import one_range
+from steadyspike.kernels.lanes.arrays import as_kernel_array, one_range
 from steadyspike.kernels.lanes.memory import LINE_BYTES, prefetch_to_read, prefetch_to_write, scratch
 
 # A decaying state would end in subnormal numbers, which take a processor a hundred times longer.
@@ -40,7 +40,7 @@ def filter_both_ways(traces, constants, level_gain, start, extension, filtered, 
         Samples by which each end is continued, by reflection about its last point; less than `num_samples`.
     filtered : array of int16, float32 or float64, (num_wanted, num_channels)
     over_ranges : callable, optional
-        As of `biquads.filter_zero_phase`.
+        Of vectors of channels; see `lanes.arrays.one_range`.
     """
     if traces.shape[1] < LANES:
         _with_more_channels(filter_both_ways, traces, constants, level_gain, start, extension, filtered)
@@ -95,15 +95,8 @@ def _with_more_channels(function, traces, *arguments):
     place = next(index for index, one in enumerate(arguments) if isinstance(one, np.ndarray))
     filtered = arguments[place]
     wide_filtered = np.empty((len(filtered), LANES), filtered.dtype)
-    function(_read_only(wide), *arguments[:place], wide_filtered, *arguments[place + 1 :])
+    function(as_kernel_array(wide), *arguments[:place], wide_filtered, *arguments[place + 1 :])
     filtered[:] = wide_filtered[:, : filtered.shape[1]]
-
-
-def _read_only(array):
-    """Whatever is read is marked so, for the kernels to be compiled once."""
-    array = np.ascontiguousarray(array).view()
-    array.flags.writeable = False
-    return array
 
 
 def _columns(num_channels):

@@ -9,14 +9,13 @@ Float32 samples are transformed in float32 (errors of a few 1e-7 of a channel's 
 so much larger than the rest that these errors would matter.
 """
 
-from collections.abc import Callable
 from functools import lru_cache
 
 import numba
 import numpy as np
 
 from steadyspike.kernels.filters.lane_fourier import make_plan, shift_pairs, split_length
-from steadyspike.kernels.lanes.arrays import as_kernel_array, unsigned
+from steadyspike.kernels.lanes.arrays import as_kernel_array, one_range, unsigned
 from steadyspike.kernels.lanes.lanes import num_lanes
 
 # Bytes of the samples that are next to each other in memory and transformed together.
@@ -30,7 +29,7 @@ OFFSET_STEP = 16
 REMEMBERED_VALUES = 4_000_000
 
 
-def shift_samples(traces, shifts, margin, pads, dtype, precision, over_ranges: Callable | None = None):
+def shift_samples(traces, shifts, margin, pads, dtype, precision, over_ranges=one_range):
     """Delay each channel by a fraction of a sample.
 
     With the chunk x of n samples, its margins faded out by half a period of a cosine:
@@ -51,7 +50,7 @@ def shift_samples(traces, shifts, margin, pads, dtype, precision, over_ranges: C
     precision : "float32" | "float64"
         Type of the transforms.
     over_ranges : callable, optional
-        `over_ranges(work, size)` calls `work(start, stop)` for ranges that cover all blocks of channels.
+        Of blocks of channels; see `lanes.arrays.one_range`.
 
     Returns
     -------
@@ -62,7 +61,6 @@ def shift_samples(traces, shifts, margin, pads, dtype, precision, over_ranges: C
     shifted = np.empty((length - 2 * margin, num_channels), dtype=dtype)
     if num_channels == 0:
         return shifted
-    over_ranges = over_ranges or (lambda work, size: work(0, size))
     taper = ((1 - np.cos(np.arange(margin) / margin * np.pi)) / 2)[:, None]
     width = BLOCK_BYTES // np.dtype(precision).itemsize
     distinct, which = np.unique(shifts, return_inverse=True)

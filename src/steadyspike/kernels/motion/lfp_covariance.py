@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from steadyspike.kernels.motion import lfp_registration, motion_prior
-from steadyspike.kernels.motion.lfp_registration import BLOCK_BINS, move_back
+from steadyspike.kernels.motion.lfp_registration import BLOCK_BINS, moved_back
 
 # Factors of a covariance at most, for time.
 MAX_RANK = 30
@@ -58,29 +58,12 @@ def tissue_covariance(profiles, displacement, knots_um, bins):
     products, counts = np.zeros((num_rows, num_rows)), np.zeros((num_rows, num_rows))
     for start in range(0, bins.size, BLOCK_BINS):
         some = slice(start, start + BLOCK_BINS)
-        moved, valid = _moved(profiles, displacement[some], knots_um, bins[some])
+        moved, valid = moved_back(profiles, bins[some], displacement[some], knots_um, profiles.depths_um)
         rows = np.arange(num_rows)
         inside = ((rows >= valid[:, :1]) & (rows < valid[:, 1:])).astype("float32")
         products += moved.T @ moved
         counts += inside.T @ inside
     return products / np.maximum(counts, 1.0), np.diag(counts) / max(bins.size, 1)
-
-
-def _moved(profiles, displacement, knots_um, bins):
-    grid_um = profiles.first_um + profiles.pitch_um * np.arange(profiles.coefficients.shape[1])
-    moved = np.empty((bins.size, grid_um.size), dtype="float32")
-    valid = np.empty((bins.size, 2), dtype="int64")
-    move_back(
-        profiles.coefficients[bins],
-        profiles.first_um,
-        profiles.pitch_um,
-        displacement,
-        knots_um,
-        grid_um,
-        moved,
-        valid,
-    )
-    return moved, valid
 
 
 def tissue_model(covariance, depths_um):
@@ -215,10 +198,9 @@ class _Segment:
 
     def __init__(self, profiles, knots_um, windows_of, bins):
         self.profiles, self.knots_um, self.bins = profiles, knots_um, bins
-        self.depths_um = profiles.first_um + profiles.pitch_um * np.arange(profiles.coefficients.shape[1])
-        windows = windows_of(self.depths_um)
+        windows = windows_of(profiles.depths_um)
         self.members = windows >= WINDOW_SHARE * windows.max(axis=1, keepdims=True)
-        self.limit_um = 0.3 * (self.depths_um[-1] - self.depths_um[0])
+        self.limit_um = 0.3 * np.ptp(profiles.depths_um)
 
     def measure(self, displacement, sigma):
         """One round: the covariance, then each window's displacement, with a smoothing over so many time bins."""
@@ -230,18 +212,17 @@ class _Segment:
         covariance, seen = tissue_covariance(
             self.profiles, displacement[some], self.knots_um, self.bins[some]
         )
-        values, _ = _moved(self.profiles, np.zeros((some.size, 1)), self.knots_um[:1], self.bins[some])
+        depths_um, still = self.profiles.depths_um, np.zeros((some.size, 1))
+        values, _ = moved_back(self.profiles, self.bins[some], still, self.knots_um[:1], depths_um)
         found, precision = displacement.copy(), np.zeros_like(displacement)
         score, total_rows = 0.0, 0
         for window, members in enumerate(self.members):
             known = np.flatnonzero(members & (seen > lfp_registration.LEAST_OVERLAP))
             if known.size < LEAST_ROWS:
                 continue
-            model = tissue_model(covariance[np.ix_(known, known)], self.depths_um[known])
+            model = tissue_model(covariance[np.ix_(known, known)], depths_um[known])
             shifts_um = self._shifts(displacement[:, window])
-            curves, num_rows = log_likelihood_curves(
-                values[:, members], self.depths_um[members], model, shifts_um
-            )
+            curves, num_rows = log_likelihood_curves(values[:, members], depths_um[members], model, shifts_um)
             if num_rows == 0:
                 continue
             if sigma / stride > 0.3:

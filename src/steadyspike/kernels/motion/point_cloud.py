@@ -177,15 +177,8 @@ def register_clouds(spikes, features, knots_um, windows, depth_range_um, segment
         The displacement has a mean of zero in every segment.
     """
     merged = merged_bins(spikes.time_bins, int(segment_edges[-1]), knots_um.size, settings.spikes_per_window)
-    clouds = _Clouds(
-        spikes,
-        features,
-        knots_um,
-        depth_range_um,
-        segment_edges,
-        merged,
-        settings.max_spikes_per_bin * merged,
-    )
+    most = settings.max_spikes_per_bin * merged
+    clouds = _Clouds(spikes, features, knots_um, depth_range_um, segment_edges, merged, most)
     displacement = np.zeros((clouds.num_clouds, knots_um.size))
     lags = pairwise_shift.lag_schedule(
         int(np.diff(clouds.edges).max()), max(settings.horizon_bins // merged, 1)
@@ -203,22 +196,14 @@ def _residual(clouds, displacement, windows, lags, limit_um, settings, progress,
     sigma_um = settings.depth_kernel_um
     spikes = clouds.corrected(displacement)
     windows = np.ascontiguousarray(windows, dtype="float32")
-    energies = kernel_correlation.self_correlations(*spikes, windows, sigma_um)
+    energies = kernel_correlation.self_correlations(spikes, windows, sigma_um)
     shifts = np.zeros((lags.size, *displacement.shape), dtype="float32")
     correlations = np.zeros_like(shifts)
     for index, lag in enumerate(progress(lags, label)):
         for start, stop in pairwise(clouds.edges):
+            found = shifts[index], correlations[index]
             kernel_correlation.correlate_clouds(
-                *spikes,
-                start,
-                stop,
-                lag,
-                windows,
-                energies,
-                limit_um,
-                sigma_um,
-                shifts[index],
-                correlations[index],
+                spikes, start, stop, lag, windows, energies, limit_um, sigma_um, *found
             )
     weights = pairwise_shift.pair_weights(correlations, settings.min_correlation)
     return pair_least_squares.solve_pairwise(lags, shifts, weights, scale=pair_least_squares.OUTLIER_UM)

@@ -138,7 +138,15 @@ def shell_radii(locations):
     np.ndarray
         Shape (num_channels, 2), in um: radius of the first ring and of the third; zero without any ring.
     """
-    return _shell_radii(np.ascontiguousarray(locations, dtype=np.float64))
+    locations = np.asarray(locations, dtype=np.float64)
+    radii = np.zeros((len(locations), 2))
+    for channel, location in enumerate(locations):
+        distances = np.sort(np.hypot(*(locations - location).T))
+        distances = distances[distances > SAME_DISTANCE_UM]
+        rings = distances[np.diff(distances, prepend=0.0) > SAME_DISTANCE_UM][:3]
+        if rings.size:
+            radii[channel] = rings[[0, -1]]
+    return radii
 
 
 def enforce_radial_decrease(features, channels, neighbours, counts, locations, shells):
@@ -218,38 +226,6 @@ def _energy(waveforms, i, column):
     for s in range(waveforms.shape[1]):
         total += np.float64(waveforms[i, s, column]) ** 2
     return math.sqrt(total)
-
-
-@numba.njit(nogil=True, cache=True)
-def _shell_radii(locations):
-    n = locations.shape[0]
-    radii = np.zeros((n, 2))
-    rings = np.empty(3)
-    for c in range(n):
-        found = 0
-        for i in range(n):
-            d = math.hypot(locations[i, 0] - locations[c, 0], locations[i, 1] - locations[c, 1])
-            if d > SAME_DISTANCE_UM:
-                found = _insert_ring(rings, found, d)
-        if found > 0:
-            radii[c, 0] = rings[0]
-            radii[c, 1] = rings[found - 1]
-    return radii
-
-
-@numba.njit(nogil=True, cache=True)
-def _insert_ring(rings, found, distance):
-    """Put a distance into the sorted list of the (up to three) smallest different ones; return how many."""
-    k = 0
-    while k < found and rings[k] < distance - SAME_DISTANCE_UM:
-        k += 1
-    if k == 3 or (k < found and rings[k] <= distance + SAME_DISTANCE_UM):
-        return found
-    found = min(found + 1, 3)
-    for j in range(found - 1, k, -1):
-        rings[j] = rings[j - 1]
-    rings[k] = distance
-    return found
 
 
 @numba.njit(nogil=True, cache=True)

@@ -7,6 +7,8 @@ the last bit in whatever chunk or batch it comes.
 import numba
 import numpy as np
 
+from steadyspike.kernels.spikes.spike_network import _accumulate
+
 LARGEST = np.float32(1e30)
 
 
@@ -63,9 +65,9 @@ def select_waveforms(waveforms, channels, columns, counts, first, num_samples):
         raise ValueError(
             f"first is {first} and num_samples {num_samples}; allowed is to stay in {waveforms.shape[1]} samples"
         )
-    return _select(
-        waveforms, np.asarray(channels, dtype=np.int64), columns, counts, int(first), int(num_samples)
-    )
+    firsts = np.arange(len(waveforms)) * waveforms.shape[1] + first
+    rows = waveforms.reshape(-1, waveforms.shape[2])
+    return _gather(rows, firsts, np.asarray(channels, dtype=np.int64), columns, counts, 0, int(num_samples))
 
 
 @numba.njit(nogil=True, cache=True)
@@ -82,19 +84,8 @@ def _gather(traces, samples, channels, columns, counts, before, num_samples):
             t = samples[i] - before + s
             if 0 <= t < traces.shape[0]:
                 for k in range(counts[main]):
-                    out[i, s, k] = _finite(traces[t, columns[main, k]])
-    return out
-
-
-@numba.njit(nogil=True, cache=True)
-def _select(waveforms, channels, columns, counts, first, num_samples):
-    out = np.zeros((channels.size, num_samples, columns.shape[1]), np.float32)
-    for i in range(channels.size):
-        main = channels[i]
-        for s in range(num_samples):
-            for k in range(counts[main]):
-                if columns[main, k] >= 0:
-                    out[i, s, k] = _finite(waveforms[i, first + s, columns[main, k]])
+                    if columns[main, k] >= 0:
+                        out[i, s, k] = _finite(traces[t, columns[main, k]])
     return out
 
 
@@ -147,16 +138,14 @@ def _denoise_local(
             )
         _begin(pair_bias, pair_noise, noise, base)
         _add_product(features[0], pair_own, base)
-        _set_zero(pooled)
+        _fill(pooled, np.float32(0.0))
         for k in range(counts[main]):
-            _copy(base, hidden)
-            _add_product(features[k], pair_other, hidden)
+            _accumulate(features[k], pair_other, base, hidden)
             for s in range(num_spatial):
                 weight = weights[main, k, s]
                 for h in range(num_hidden):
                     pooled[s * num_hidden + h] += weight * max(hidden[h], np.float32(0.0))
-        _copy(summary_bias, total)
-        _add_product(pooled, summary, total)
+        _accumulate(pooled, summary, summary_bias, total)
         _relu(total)
         _begin(merge_bias, merge_noise, noise, merged_base)
         _add_product(features[0], merge_own, merged_base)
@@ -165,12 +154,10 @@ def _denoise_local(
             scale = scales[neighbours[main, k]]
             if not scale > 0.0:
                 continue
-            _copy(merged_base, hidden)
-            _add_product(features[k], merge_other, hidden)
+            _accumulate(features[k], merge_other, merged_base, hidden)
             _add_product(weights[main, k], merge_spatial, hidden)
             _relu(hidden)
-            _copy(shape_bias, wave)
-            _add_product(hidden, shape, wave)
+            _accumulate(hidden, shape, shape_bias, wave)
             for s in range(num_samples):
                 out[i, s, k] = wave[s] * size / scale
     return out
@@ -201,18 +188,6 @@ def _add_product(values, matrix, result):
         value = values[v]
         for d in range(result.size):
             result[d] += value * matrix[v, d]
-
-
-@numba.njit(nogil=True, cache=True)
-def _copy(values, result):
-    for d in range(result.size):
-        result[d] = values[d]
-
-
-@numba.njit(nogil=True, cache=True)
-def _set_zero(result):
-    for d in range(result.size):
-        result[d] = np.float32(0.0)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -270,7 +245,8 @@ def _denoise_yass(
                 for f in range(first.shape[0]):
                     _correlate(one[f], second[g, f], two[g])
                 _relu(two[g])
-            _copy(last_bias, wave)
+            for s in range(num_samples):
+                wave[s] = last_bias[s]
             for g in range(second.shape[0]):
                 _add_product(two[g], last[g], wave)
             for s in range(num_samples):
