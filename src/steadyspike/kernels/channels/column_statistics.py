@@ -30,17 +30,9 @@ LONG_COLUMN, SAMPLE, SAMPLE_SPAN = 2**18, 1024, 32
 def column_medians(traces, over_ranges=one_range):
     """Median of each column, as `numpy.median(traces, axis=0)`.
 
-    Parameters
-    ----------
-    traces : array, (num_samples, num_channels)
-        Integers, float32 or float64, with one sample at least.
-    over_ranges : callable, optional
-        Of columns; see `lanes.arrays.one_range`.
-
-    Returns
-    -------
-    medians : array, (num_channels,)
-        float64 for integers, else of the type of the traces. NaN for columns that hold a NaN.
+    `traces` (num_samples, num_channels) are integers, float32 or float64, with one sample at least; `over_ranges` is
+    of columns (see `lanes.arrays.one_range`). The medians are float64 for integers, else of the type of the traces,
+    and NaN for columns that hold a NaN.
     """
     pairs, _ = _find(traces, [0.5], over_ranges)
     return _medians(pairs[0], traces.dtype)
@@ -49,19 +41,9 @@ def column_medians(traces, over_ranges=one_range):
 def column_median_deviations(traces, over_ranges=one_range, scales=None):
     """Median of each column, and the median of the absolute differences from it.
 
-    Parameters
-    ----------
-    traces, over_ranges
-        As of `column_medians`.
-    scales : (array, array) of float32, (num_channels,) each, or None, default: None
-        What each column is multiplied with, and what is then added, both in float32, before anything else; for int16
-        and float32 only.
-
-    Returns
-    -------
-    medians, deviations : array, (num_channels,)
-        `medians = numpy.median(traces, axis=0)` and `numpy.median(numpy.abs(traces - medians), axis=0)`, of the types
-        that `column_medians` has.
+    As `numpy.median(traces, axis=0)` and `numpy.median(numpy.abs(traces - medians), axis=0)`, with types and arguments
+    of `column_medians`. `scales`, for int16 and float32 only, are what each column is multiplied with and what is then
+    added, both in float32, before anything else.
     """
     pairs, deviations = _find(traces, [0.5], over_ranges, scales, with_deviations=True)
     dtype = traces.dtype if scales is None else np.dtype("float32")
@@ -71,17 +53,8 @@ def column_median_deviations(traces, over_ranges=one_range, scales=None):
 def column_quantiles(traces, quantiles, over_ranges=one_range):
     """Quantiles of each column, as `numpy.quantile(traces, quantiles, axis=0)`, interpolated linearly.
 
-    Parameters
-    ----------
-    traces, over_ranges
-        As of `column_medians`.
-    quantiles : sequence of float, (num_quantiles,)
-        Between 0 and 1.
-
-    Returns
-    -------
-    values : array of float64, (num_quantiles, num_channels)
-        NaN for columns that hold a NaN.
+    Arguments are those of `column_medians`, quantiles from 0 to 1. Returns float64 (num_quantiles, num_channels), NaN
+    for columns that hold a NaN.
     """
     quantiles = np.asarray(quantiles, dtype="float64")
     if not ((quantiles >= 0) & (quantiles <= 1)).all():

@@ -125,22 +125,10 @@ def normalize_rows(weights, rows) -> np.ndarray:
 def kriging_weights(sources, targets, inverse, sigma_um, p, sparse_thresh=None) -> np.ndarray:
     """Kriging, `covariance(targets, sources) @ inverse`, rows of sum 1 for targets inside the sources' box.
 
-    Parameters
-    ----------
-    sources, targets : array (num, num_dimensions)
-        Positions in um.
-    inverse : array (num_sources, num_sources)
-        As returned by `inverse_covariance`.
-    sigma_um, p : float
-        See `covariance`.
-    sparse_thresh : float, optional
-        Weights below it (negative ones too) become 0 before the rows are normalized.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64, shape (num_targets, num_sources). Rows of targets outside keep their sum, which falls to 0
-        with the distance.
+    `sources` and `targets` (num, num_dimensions) are positions in um, `inverse` is what `inverse_covariance` returns,
+    for `sigma_um` and `p` see `covariance`. Weights below `sparse_thresh` (negative ones too) become 0 before the rows
+    are normalized. Returns float64 (num_targets, num_sources); rows of targets outside keep their sum, which falls to
+    0 with the distance.
 
     References
     ----------
@@ -234,10 +222,7 @@ class DisplacementWeights:
     def at(self, displacement_um) -> BandWeights:
         """Weights that read the traces at `positions + displacement_um`.
 
-        Parameters
-        ----------
-        displacement_um : array (num_channels,)
-            Displacement of each contact along `dimension`, in um.
+        `displacement_um` (num_channels,) is that of each contact along `dimension`.
         """
         return self._remembered(np.asarray(displacement_um, dtype="float64").tobytes())
 

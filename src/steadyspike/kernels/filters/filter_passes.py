@@ -26,21 +26,11 @@ BLOCK_ROW_BYTES = 512
 def filter_both_ways(traces, constants, level_gain, start, extension, filtered, over_ranges=one_range):
     """Fill `filtered` with the traces from `start` on, filtered forward and then backward.
 
-    Parameters
-    ----------
-    traces : array, (num_samples, num_channels)
-        C-contiguous int16, float32 or float64, with one sample at least.
-    constants : tuple of float
-        As `parallel_sections.filter_constants` returns them.
-    level_gain : float
-        Gain of the filter at 0 Hz. Each pass begins as if its first value had lasted for ever.
-    start : int
-        First sample that is wanted.
-    extension : int
-        Samples by which each end is continued, by reflection about its last point; less than `num_samples`.
-    filtered : array of int16, float32 or float64, (num_wanted, num_channels)
-    over_ranges : callable, optional
-        Of vectors of channels; see `lanes.arrays.one_range`.
+    `traces` (num_samples, num_channels) are C-contiguous int16, float32 or float64, with one sample at least,
+    `constants` those of `parallel_sections.filter_constants`. Each pass begins as if its first value had lasted for
+    ever: `level_gain` is the gain of the filter at 0 Hz. Each end is continued by `extension` samples, less than there
+    are, by reflection about its last point. `filtered` (num_wanted, num_channels) is int16, float32 or float64;
+    `over_ranges` is of vectors of channels (see `lanes.arrays.one_range`).
     """
     if traces.shape[1] < LANES:
         _with_more_channels(filter_both_ways, traces, constants, level_gain, start, extension, filtered)
@@ -68,12 +58,7 @@ def continued_ends(traces, extension):
 def filter_one_way(traces, constants, start, filtered, backward=False, over_ranges=one_range):
     """Fill `filtered` with the traces from `start` on, filtered once, from rest.
 
-    Parameters
-    ----------
-    traces, constants, start, filtered, over_ranges
-        As of `filter_both_ways`.
-    backward : bool, default: False
-        From the last sample to the first.
+    Arguments are those of `filter_both_ways`; `backward`: from the last sample to the first.
     """
     if traces.shape[1] < LANES:
         _with_more_channels(filter_one_way, traces, constants, start, filtered, backward)

@@ -87,21 +87,12 @@ def make_plan(length, precision) -> Plan:
 def shift_pairs(traces, pairs, shifts, window, pads, plan, shifted) -> None:
     """Delay pairs of channels.
 
-    Parameters
-    ----------
-    traces : array, (num_samples, num_channels)
-        int16, float32 or float64, finite.
-    pairs : array of int64, (num_pairs, 2)
-        Channels that make one complex signal; the same twice for one by itself.
-    shifts : array of float64, (num_pairs,)
-        Delay of each pair in samples.
-    window : array of the plan's precision, (length,)
-        Factor of each sample, zeros before and after the traces included. Divide it by the length: no transform does.
-    pads : tuple of int
-        Zeros before the traces; samples at the begin of the result that are not written.
-    plan : Plan
-    shifted : array, (num_out, num_channels)
-        The columns of the channels are overwritten; integers are rounded.
+    `traces` (num_samples, num_channels) are int16, float32 or float64, finite. `pairs` (num_pairs, 2) of int64 are the
+    channels that make one complex signal, the same twice for one by itself, `shifts` (num_pairs,) their delays in
+    samples. `window` (length,), in the plan's precision, is a factor on each sample, zeros before and after the traces
+    included; divide it by the length, as no transform does. `pads` are the zeros before the traces, and the samples at
+    the begin of the result that are not written. The columns of the channels in `shifted` (num_out, num_channels) are
+    overwritten; integers are rounded.
     """
     precision = plan.twiddles.dtype
     lanes = num_lanes(precision)

@@ -53,15 +53,8 @@ def _flat(first, rows):
 def parallel_constants(sections):
     """Constants of the sum of sections that equals a cascade.
 
-    Parameters
-    ----------
-    sections : array of float64, (num_sections, 6)
-        Second-order sections b0, b1, b2, 1, a1, a2.
-
-    Returns
-    -------
-    constants : tuple of float or None
-        d, then -a1, -a2, r0, r1 of each section. None where the sum would lose digits.
+    Sections are float64 (num_sections, 6): b0, b1, b2, 1, a1, a2. Returns d, then -a1, -a2, r0, r1 of each section as
+    a tuple of floats, or None where the sum would lose digits.
     """
     return _constants_of(sections.tobytes()) if 0 < len(sections) <= NUM_SECTIONS[-1] else None
 

@@ -233,16 +233,8 @@ def register_to_template(spikes, knots_um, windows, depth_range_um, segment_edge
     the shares :math:`\lambda_j` of the spike in the two knots around it, and the window's weight at each knot. The
     logarithm makes it a likelihood, which is sharper than the covariance of the rasters.
 
-    Parameters
-    ----------
-    segment_edges : ndarray of int64, shape (num_segments + 1,)
-        First time bin of each segment, and the end of the last. Each segment has its own template.
-    spikes, knots_um, windows, depth_range_um, settings, progress : see `steadyspike.kernels.motion`
-
-    Returns
-    -------
-    displacement : ndarray of float64, shape (num_times, num_windows)
-        In um, with a mean of zero in every segment.
+    Each segment has its own template; for the arguments see `steadyspike.kernels.motion`. Returns um, float64
+    (num_times, num_windows), with a mean of zero in every segment.
     """
     aligner = _Aligner(spikes, knots_um, depth_range_um, segment_edges, settings)
     displacement = aligner.walk()[:, None]

@@ -33,20 +33,14 @@ def _likeness(first, second, reach):
 def add_differences(spikes, first, second, limit_um, step_um, differences):
     """Add up the differences in depth of all pairs of spikes of two clouds, weighed by their likeness.
 
-    Parameters
-    ----------
-    spikes : tuple of ndarray
-        Depths in um (num_spikes,), increasing in each cloud; features (num_spikes, num_features), in units of their
-        kernel's standard deviation; the knot below each spike and the weight of the one above (see
-        `template_registration.knot_weights`); and the first spike of each cloud (num_clouds + 1,).
-    first, second : int
-        The two clouds.
-    limit_um, step_um : float
-        Larger differences are not looked at; step of their grid.
-    differences : ndarray of float32, shape (num_knots, 2 * reach + 1)
-        Set: what the pairs of each knot add up to, for the differences ``-reach ... reach`` in steps, second minus
-        first. Each pair is shared between its two nearest differences and the knots of its first spike; `limit_um` is
-        smaller than ``reach * step_um``.
+    `spikes` are depths in um (num_spikes,), increasing in each cloud; features (num_spikes, num_features), in units of
+    their kernel's standard deviation; the knot below each spike and the weight of the one above (see
+    `template_registration.knot_weights`); and the first spike of each cloud (num_clouds + 1,). `first` and `second`
+    are the two clouds; differences larger than `limit_um` are not looked at.
+
+    `differences` (num_knots, 2 * reach + 1), float32, is set to what the pairs of each knot add up to, for the
+    differences ``-reach ... reach`` in steps of `step_um`, second minus first; `limit_um` is smaller than ``reach *
+    step_um``. Each pair is shared between its two nearest differences and the knots of its first spike.
     """
     depths_um, features, lower, upper_weight, first_spikes = spikes
     differences[:] = 0.0
@@ -181,23 +175,10 @@ def correlate_clouds(spikes, start, stop, lag, windows, energies, max_shift_um, 
 
     with the depth y and the features f of each spike, and the clouds' correlations with themselves.
 
-    Parameters
-    ----------
-    spikes : tuple of ndarray
-        As in `add_differences`.
-    start, stop : int
-        First cloud of the segment, and the one after its last.
-    lag : int
-        Distance of the pairs, in clouds.
-    windows, energies : ndarray
-        As in `self_correlations`.
-    max_shift_um : float
-        Largest shift.
-    sigma_um : float
-        Standard deviation of the kernel over depth.
-    shifts, heights : ndarray of float32, shape (num_clouds, num_windows)
-        Filled for ``start <= t < stop - lag`` with the shift (um) and the correlation there, cut to 1; both are 0 where
-        no spikes are alike.
+    `spikes` are those of `add_differences`, `start` and `stop` the first cloud of the segment and the one after its
+    last, `lag` the distance of the pairs in clouds; windows, energies and `sigma_um` are those of `self_correlations`.
+    `shifts` and `heights` (num_clouds, num_windows), float32, are filled for ``start <= t < stop - lag`` with the
+    shift in um, at most `max_shift_um`, and the correlation there, cut to 1; both are 0 where no spikes are alike.
     """
     sigma = sigma_um / FINE_UM
     limit = int(np.ceil(REACH_SD * sigma))

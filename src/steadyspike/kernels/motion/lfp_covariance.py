@@ -89,23 +89,9 @@ def log_likelihood_curves(values, depths_um, model, shifts_um):
     share. Only contacts whose depths in the tissue are known for every displacement take part, so that the likelihoods
     compare.
 
-    Parameters
-    ----------
-    values : ndarray of float32, shape (num_times, num_contacts)
-        Profiles.
-    depths_um : ndarray of float64, shape (num_contacts,)
-        Depths of the contacts.
-    model : TissueModel
-        The tissue.
-    shifts_um : ndarray of float64, shape (num_shifts,)
-        Displacements to try.
-
-    Returns
-    -------
-    curves : ndarray of float32, shape (num_times, num_shifts)
-        Per contact that takes part and without constants; all zero where fewer than four do.
-    num_rows : int
-        How many contacts took part.
+    `values` (num_times, num_contacts) of float32 are profiles at the depths of the contacts, `shifts_um` the
+    displacements to try. Returns float32 (num_times, num_shifts), per contact that takes part and without constants,
+    all zero where fewer than four do; and how many contacts took part.
     """
     from scipy.interpolate import make_interp_spline
     from scipy.linalg import cholesky, solve_triangular
@@ -155,22 +141,10 @@ def curve_maxima(curves, shifts_um):
 def refine_displacement(profiles, knots_um, windows_of, starts, segment_edges, bin_s, num_rounds, progress):
     """Register each time bin to the covariance of all of its segment, in rounds.
 
-    Parameters
-    ----------
-    starts : list of ndarray of float64, shape (num_times, num_windows)
-        Where to start, in um. After the first round the likeliest is kept, in each segment.
-    bin_s : float
-        Duration of a time bin.
-    num_rounds : int
-        Number of rounds; 0 returns the first start.
-    profiles, knots_um, windows_of, segment_edges, progress : see `steadyspike.kernels.motion`
-
-    Returns
-    -------
-    displacement : ndarray of float64, shape (num_times, num_windows)
-        In um, before any smoothing over time but that of the last round.
-    precision : ndarray of float64, shape (num_times, num_windows)
-        Of each time bin's own measurement, in 1/um^2; 0 where nothing was measured.
+    `starts` are arrays (num_times, num_windows) in um, of which, after the first round, the likeliest is kept in each
+    segment; a time bin lasts `bin_s`; no rounds return the first start. For the others see
+    `steadyspike.kernels.motion`. Returns the displacement in um, before any smoothing over time but that of the last
+    round, and the precision of each time bin's own measurement in 1/um^2, 0 where nothing was measured.
     """
     displacement, precision = starts[0].copy(), np.zeros_like(starts[0])
     sigmas = np.geomspace(FIRST_S, LAST_S, max(num_rounds, 2))[:num_rounds] / bin_s
@@ -248,18 +222,9 @@ class _Segment:
 def segment_offsets(profiles, displacement, knots_um, segment_edges, max_displacement_um):
     """How far the segments lie from one another: where their covariances agree best.
 
-    Parameters
-    ----------
-    displacement : ndarray of float64, shape (num_times, num_windows)
-        In um, known within each segment.
-    max_displacement_um : float
-        Largest displacement between two segments.
-    profiles, knots_um, segment_edges : see `steadyspike.kernels.motion`
-
-    Returns
-    -------
-    offsets : ndarray of float64, shape (num_segments,)
-        To be added to the displacement of each segment, in um; 0 for segments whose covariance says nothing.
+    `displacement` (num_times, num_windows), in um, is known within each segment; two segments lie at most
+    `max_displacement_um` apart; for the others see `steadyspike.kernels.motion`. Returns what is to be added to each
+    segment, in um; 0 for segments whose covariance says nothing.
     """
     from steadyspike.kernels.motion import pair_least_squares
 

@@ -101,20 +101,10 @@ def make_profiles(values, depths_um):
 def move_back(coefficients, first_um, pitch_um, displacement, knots_um, grid_um, moved, valid):
     """Profiles as they would be without a displacement.
 
-    Parameters
-    ----------
-    coefficients, first_um, pitch_um
-        See `Profiles`.
-    displacement : ndarray of float64, shape (num_times, num_knots)
-        In um, linear between the knots.
-    knots_um : ndarray of float64, shape (num_knots,)
-        Increasing depths.
-    grid_um : ndarray of float64, shape (num_depths,)
-        Increasing depths of the result.
-    moved : ndarray of float32, shape (num_times, num_depths)
-        Set to the profile at the depth plus the displacement there; 0 where no contact sees that.
-    valid : ndarray of int64, shape (num_times, 2)
-        Set to the first depth that is seen, and the one after the last.
+    For the first three see `Profiles`. `displacement` (num_times, num_knots) is in um, linear between the increasing
+    `knots_um`; `grid_um` are the increasing depths of the result. `moved` (num_times, num_depths), float32, is set to
+    the profile at the depth plus the displacement there, 0 where no contact sees that; `valid` (num_times, 2), int64,
+    to the first depth that is seen, and the one after the last.
     """
     num_times, num_rows = coefficients.shape
     for t in range(num_times):
@@ -173,15 +163,7 @@ class PairRegistration:
 def register_profiles(profiles, knots_um, windows_of, segment_edges, settings, progress):
     """Displacement of each time bin in each window, from pairs of profiles of one segment.
 
-    Parameters
-    ----------
-    profiles : Profiles
-        Profiles of all time bins; all zero where a time bin is to be left out.
-    knots_um, windows_of, segment_edges, settings, progress : see `steadyspike.kernels.motion`
-
-    Returns
-    -------
-    PairRegistration
+    For the arguments see `steadyspike.kernels.motion`.
     """
     displacement = np.zeros((int(segment_edges[-1]), knots_um.size))
     lags = pairwise_shift.lag_schedule(int(np.diff(segment_edges).max()), settings.horizon_bins)
@@ -235,21 +217,10 @@ def _pairs(profiles, displacement, knots_um, windows_of, blocks, lags, max_shift
 def explained_and_precision(pairs, displacement, segment_edges, settings):
     """What motion explains in each time bin and window, and the precision of its displacement, from its pairs.
 
-    Parameters
-    ----------
-    pairs : PairRegistration
-        The pairs.
-    displacement : ndarray of float64, shape (num_times, num_windows)
-        The estimate in um, perhaps another than that of the pairs.
-    segment_edges, settings : see `steadyspike.kernels.motion`
-
-    Returns
-    -------
-    explained : ndarray of float64, shape (num_times, num_windows)
-        Mean over the pairs of a time bin of the squared correlation, counted less where the pair's shift disagrees
-        with the estimate (by much more than most do).
-    precision : ndarray of float64, shape (num_times, num_windows)
-        In 1/um^2; 0 where nothing was measured.
+    `displacement` (num_times, num_windows) is the estimate in um, perhaps another than that of the pairs. Both results
+    have its shape: what is explained is the mean over the pairs of a time bin of the squared correlation, counted less
+    where the pair's shift disagrees with the estimate (by much more than most do); the precision is in 1/um^2, 0 where
+    nothing was measured.
     """
     solution = displacement - pairs.moved_by
     weights = pairwise_shift.pair_weights(pairs.correlations, settings.min_correlation)

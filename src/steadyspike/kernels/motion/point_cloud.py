@@ -72,18 +72,9 @@ class CloudRegistration:
 def scaled_features(columns, kernel, groups=None):
     """Scale features so that the kernel over each has a standard deviation of one.
 
-    Parameters
-    ----------
-    columns : list of ndarray of float, shape (num_spikes,)
-        Features beside depth. What is not finite counts as the median; features that do not vary are left out.
-    kernel : float
-        Standard deviation of the kernel, in robust standard deviations of each feature, larger than 0.
-    groups : ndarray of int or None
-        Groups (shanks), which are never taken for each other.
-
-    Returns
-    -------
-    features : ndarray of float32, shape (num_spikes, num_features)
+    `columns` are features beside depth, (num_spikes,) each: what is not finite counts as the median, and those that do
+    not vary are left out. `kernel` is in robust standard deviations of each feature, larger than 0; `groups` (shanks),
+    if given, are never taken for each other. Returns float32 (num_spikes, num_features).
     """
     scaled = []
     for column in columns:
@@ -163,18 +154,8 @@ def _thinned(clouds, num_clouds, max_spikes):
 def register_clouds(spikes, features, knots_um, windows, depth_range_um, segment_edges, settings, progress):
     """Displacement of each time bin in each window, from pairs of clouds.
 
-    Parameters
-    ----------
-    features : ndarray of float32, shape (num_spikes, num_features)
-        As `scaled_features` returns them.
-    segment_edges : ndarray of int64, shape (num_segments + 1,)
-        First time bin of each segment, and the end of the last. Only time bins of one segment are paired.
-    spikes, knots_um, windows, depth_range_um, settings, progress : see `steadyspike.kernels.motion`
-
-    Returns
-    -------
-    CloudRegistration
-        The displacement has a mean of zero in every segment.
+    `features` are those of `scaled_features`; for the others see `steadyspike.kernels.motion`. Only time bins of one
+    segment are paired, and the displacement has a mean of zero in each.
     """
     merged = merged_bins(spikes.time_bins, int(segment_edges[-1]), knots_um.size, settings.spikes_per_window)
     most = settings.max_spikes_per_bin * merged

@@ -15,24 +15,10 @@ LARGEST = np.float32(1e30)
 def gather_waveforms(traces, samples, channels, columns, counts, before, num_samples):
     """Cut the waveforms on the contacts around each spike out of traces.
 
-    Parameters
-    ----------
-    traces : np.ndarray
-        Shape (num_trace_samples, num_channels).
-    samples, channels : np.ndarray
-        Trough and main channel of each spike, shape (num_spikes,).
-    columns : np.ndarray
-        Contacts to read for each main channel, shape (num_channels, max_neighbours), rows padded with -1.
-    counts : np.ndarray
-        How many of each row count, shape (num_channels,).
-    before, num_samples : int
-        Samples before the trough, and in all.
-
-    Returns
-    -------
-    np.ndarray
-        Shape (num_spikes, num_samples, max_neighbours), float32; zero outside the traces, after the last neighbour, and
-        where a sample is not finite.
+    `samples` and `channels` (num_spikes,) are trough and main channel of each spike, `columns` (num_channels,
+    max_neighbours) the contacts to read for each main channel and `counts` how many of each row; `before` of the
+    `num_samples` samples are before the trough. Returns float32 (num_spikes, num_samples, max_neighbours); zero
+    outside the traces, after the last neighbour, and where a sample is not finite.
     """
     traces = np.ascontiguousarray(traces, dtype=np.float32)
     samples, channels = np.asarray(samples, dtype=np.int64), np.asarray(channels, dtype=np.int64)
@@ -42,23 +28,8 @@ def gather_waveforms(traces, samples, channels, columns, counts, before, num_sam
 def select_waveforms(waveforms, channels, columns, counts, first, num_samples):
     """Cut the waveforms on the contacts around each spike out of waveforms that have more contacts or samples.
 
-    Parameters
-    ----------
-    waveforms : np.ndarray
-        Shape (num_spikes, num_given_samples, num_columns).
-    channels : np.ndarray
-        Main channel of each spike, shape (num_spikes,).
-    columns : np.ndarray
-        Columns of `waveforms` to read for each main channel; a column of -1 is silent.
-    counts : np.ndarray
-        How many columns of each row count.
-    first, num_samples : int
-        The first sample to take, and how many.
-
-    Returns
-    -------
-    np.ndarray
-        As `gather_waveforms`.
+    `columns` are those of `waveforms` (num_spikes, num_given_samples, num_columns) to read for each main channel, -1
+    for a silent one; `num_samples` are taken from `first` on. Otherwise as `gather_waveforms`.
     """
     waveforms = np.ascontiguousarray(waveforms, dtype=np.float32)
     if first < 0 or first + num_samples > waveforms.shape[1]:
@@ -92,20 +63,10 @@ def _gather(traces, samples, channels, columns, counts, before, num_samples):
 def denoise_local(waveforms, channels, neighbours, counts, scales, weights, arrays):
     """Forward pass of `steadyspike.networks.denoiser.LocalWaveformDenoiser`.
 
-    Parameters
-    ----------
-    waveforms : np.ndarray
-        Shape (num_spikes, num_samples, max_neighbours), as `gather_waveforms` returns them: the own contact first.
-    weights : np.ndarray
-        Spatial weights of the neighbours, shape (num_channels, max_neighbours, spatial), float32.
-    arrays : tuple of np.ndarray
-        As `LocalWaveformDenoiser.arrays` returns them.
-    channels, neighbours, counts, scales : see `steadyspike.kernels.spikes`
-
-    Returns
-    -------
-    np.ndarray
-        Of the shape and in the unit of `waveforms`, float32; zero after the last neighbour.
+    `waveforms` (num_spikes, num_samples, max_neighbours) are those of `gather_waveforms`, the own contact first,
+    `weights` (num_channels, max_neighbours, spatial) the network's spatial weights of the neighbours, float32,
+    `arrays` what its method of this name returns; for the others see `steadyspike.kernels.spikes`. Returns float32 of
+    the shape and in the unit of `waveforms`, zero after the last neighbour.
     """
     waveforms = np.ascontiguousarray(waveforms, dtype=np.float32)
     scales = np.ascontiguousarray(scales, dtype=np.float32)
@@ -199,18 +160,8 @@ def _relu(result):
 def denoise_yass(waveforms, channels, neighbours, counts, scales, arrays):
     """Forward pass of `steadyspike.networks.denoiser.YassDenoiser`, each contact by itself.
 
-    Parameters
-    ----------
-    waveforms, channels, neighbours, counts, scales : np.ndarray
-        As for `denoise_local`.
-    arrays : tuple of np.ndarray
-        First convolution (filters, taps) and bias, second (filters, filters, taps) and bias, output (filters, samples,
-        waveform) and bias; float32.
-
-    Returns
-    -------
-    np.ndarray
-        As `denoise_local`.
+    `arrays` is what the network's method of this name returns; the others, and what is returned, as of
+    `denoise_local`.
     """
     waveforms = np.ascontiguousarray(waveforms, dtype=np.float32)
     scales = np.ascontiguousarray(scales, dtype=np.float32)

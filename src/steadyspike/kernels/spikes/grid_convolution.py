@@ -80,21 +80,10 @@ def locate_on_grid(waveforms, channels, columns, locations, prototype, grids, pe
 def locate_snippets_on_grid(flat, stride, starts, channels, locations, prototype, grids, rank, located):
     """Locate spikes as `locate_on_grid` does, wherever their samples are.
 
-    Parameters
-    ----------
-    flat : np.ndarray
-        Samples, one-dimensional; sample ``s`` of spike ``i`` on channel ``c`` is ``flat[starts[i] + s * stride + c]``.
-    stride : int
-        Between two samples of a channel.
-    starts, channels : np.ndarray
-        First sample on channel 0, and main channel, of each spike, shape (num_spikes,), int64.
-    locations, prototype, grids : np.ndarray, np.ndarray, LocalGrids
-        As for `locate_on_grid`, the first two float64.
-    rank : float
-        Share of the fits, 0 to 1, below the smallest that counts.
-    located : np.ndarray
-        Filled with x, y and z in um, shape (num_spikes, 3), float64; zero for a spike that fits no template, and for
-        one with a size that is not finite.
+    Samples are `flat`, with sample ``s`` of spike ``i`` on channel ``c`` at ``flat[starts[i] + s * stride + c]``;
+    `channels` are the main ones, int64 as `starts`; `locations` and `prototype` are float64. `rank` is the share of
+    the fits, 0 to 1, below the smallest that counts. `located` (num_spikes, 3), float64, is filled with x, y and z in
+    um; zero for a spike that fits no template, and for one with a size that is not finite.
     """
     located[:, :2] = locations[channels]
     located[:, 2] = np.nan
