@@ -137,17 +137,10 @@ class WaveformDiscriminant(nn.Module):
     ) -> None:
         """Set all parameters from waveforms whose kind is known.
 
-        Parameters
-        ----------
-        waveforms : Tensor, shape (num_waveforms, num_samples, num_channels)
-            Standardized.
-        kinds : Tensor of int, shape (num_waveforms,)
-            0 or 1; two or more waveforms of each.
-        weights : Tensor or None, default: None
-            Shape (num_waveforms,); None: all alike.
-        shrinkage : float, default: 1.0
-            Variance added to each component, in units of the standardized waveforms; above 0. It keeps components
-            that hardly vary among the few units trained on from deciding about a unit that nobody has seen.
+        `waveforms` (num_waveforms, num_samples, num_channels) are standardized; `kinds` are 0 or 1, two or more of
+        each; without `weights` all weigh alike. `shrinkage`, above 0, is a variance added to each component, in units
+        of the standardized waveforms: it keeps components that hardly vary among the few units trained on from
+        deciding about a unit that nobody has seen.
         """
         values = waveforms.flatten(1).double()
         share = torch.ones(len(values), dtype=torch.float64) if weights is None else weights.double()

@@ -90,18 +90,11 @@ class LocalWaveformDenoiser(nn.Module):
     def arrays(self, rate_ratio: float = 1.0) -> tuple[np.ndarray, ...]:
         """Weights for `steadyspike.kernels.spikes.denoise_waveforms.denoise_local`: float32, C order.
 
-        Parameters
-        ----------
-        rate_ratio : float, default: 1.0
-            Sampling frequency of the recording over that of the model: filters and shapes are resampled to it.
-
-        Returns
-        -------
-        tuple of np.ndarray
-            Temporal filters (samples, filters), bias; pair layer of contact, of own contact (filters, hidden), of
-            noise (hidden,), bias; summary (spatial * hidden, hidden), bias; merging layer of contact, of own contact
-            (filters, hidden), of noise (hidden,), of the summary (hidden, hidden), of the spatial weights (spatial,
-            hidden), bias; shape (hidden, samples), bias.
+        `rate_ratio` is the sampling frequency of the recording over that of the model: filters and shapes are
+        resampled to it. Returns temporal filters (samples, filters), bias; pair layer of contact, of own contact
+        (filters, hidden), of noise (hidden,), bias; summary (spatial * hidden, hidden), bias; merging layer of
+        contact, of own contact (filters, hidden), of noise (hidden,), of the summary (hidden, hidden), of the spatial
+        weights (spatial, hidden), bias; shape (hidden, samples), bias.
         """
         f, h = self.sizes["filters"], self.sizes["hidden"]
         pair, merge = self.pair.weight.T, self.merge.weight.T

@@ -88,17 +88,10 @@ class LocalSpikeDetector(nn.Module):
     def arrays(self, rate_ratio: float = 1.0) -> tuple[np.ndarray, ...]:
         """Weights for `steadyspike.kernels.spikes.spike_network.spike_logits`.
 
-        Parameters
-        ----------
-        rate_ratio : float, default: 1.0
-            Sampling frequency of the recording over that of the model: the filters are resampled to it.
-
-        Returns
-        -------
-        tuple of np.ndarray
-            Temporal filters (samples, filters) and their bias; pair layer of the contact and of the own contact
-            (filters, hidden each) and bias; dense layer (spatial * hidden + filters, dense) and bias; output (dense,)
-            and bias (1,). Float32, C order.
+        `rate_ratio` is the sampling frequency of the recording over that of the model: the filters are resampled to
+        it. Returns temporal filters (samples, filters) and their bias; pair layer of the contact and of the own
+        contact (filters, hidden each) and bias; dense layer (spatial * hidden + filters, dense) and bias; output
+        (dense,) and bias (1,). Float32, C order.
         """
         count, pair = self.sizes["filters"], self.pair.weight.T
         tensors = (

@@ -69,12 +69,8 @@ class NoisyRecording:
 
         Reading what is simulated costs about as much as training on it, so save it first.
 
-        Parameters
-        ----------
-        folder : str or Path
-            Appears when it is complete; holds `noisy`, `clean` (SpikeInterface's binary folders) and `truth.npz`.
-        with_clean : bool, default: True
-            Also write the traces without noise.
+        The folder appears when it is complete; it holds `noisy`, `clean` if wanted (SpikeInterface's binary folders)
+        and `truth.npz`.
         """
         folder = Path(folder)
         if folder.exists():

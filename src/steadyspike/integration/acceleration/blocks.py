@@ -27,12 +27,7 @@ class Setting:
 class Block:
     """What a call of a switch returns: it can be ignored, or used in a ``with`` statement.
 
-    Parameters
-    ----------
-    switch : Switch
-        Whose call it was.
-    setting : Setting
-        What it set.
+    Made by `Switch` calls alone.
     """
 
     def __init__(self, switch: Switch, setting: Setting):

@@ -37,16 +37,9 @@ def mark_worker() -> None:
 def over_ranges(work: Callable[[int, int], Any], size: int, smallest: int = 1, multiple: int = 1) -> None:
     """Call `work(start, stop)` for ranges that cover ``range(size)``, in as many threads as allowed.
 
-    Parameters
-    ----------
-    work : callable
-        What it is given must be independent, and most of it without the interpreter's lock.
-    size : int
-        Number of samples, channels or spikes.
-    smallest : int, default: 1
-        Fewest in one range, so that a thread is worth its start.
-    multiple : int, default: 1
-        Each range but the last is a multiple of this.
+    `size` is a number of samples, channels or spikes, a range has at least `smallest` of them, so that a thread is
+    worth its start, and, but for the last, a multiple of `multiple`. What `work` is given must be independent, and
+    most of it without the interpreter's lock.
     """
     count = max(1, min(num_threads(), size // max(smallest, 1)))
     if count == 1:

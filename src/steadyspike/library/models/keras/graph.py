@@ -129,17 +129,8 @@ def graph_of(stored: Any, file: str | Path) -> Layer | None:
 def read_graph(file: str | Path) -> Layer | None:
     """Read and check the graph of a Keras file (``.h5`` or ``.keras``), without Keras.
 
-    Returns
-    -------
-    graph : Layer or None
-        The output layer; None if the file holds weights alone.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    KerasFileError
-        If it is no Keras file, or has layers that are not known to be harmless, such as Lambda.
+    Returns the output layer, or None if the file holds weights alone. Raises `FileNotFoundError`, or `KerasFileError`
+    if it is no Keras file, or has layers that are not known to be harmless, such as Lambda.
     """
     if not Path(file).is_file():
         raise FileNotFoundError(f"there is no Keras file {file}")
@@ -283,12 +274,7 @@ def _frozen(value: Any) -> Any:
 def open_legacy(file: str | Path) -> h5py.File:
     """Open a legacy Keras file to read.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    KerasFileError
-        If it is no HDF5 file.
+    Raises `FileNotFoundError`, or `KerasFileError` if it is no HDF5 file.
     """
     import h5py
 
