@@ -9,15 +9,13 @@ import numpy as np
 if TYPE_CHECKING:
     from spikeinterface.core.motion import Motion
 
-    from steadyspike.simulation.drift import DriftTruth, SimulatedDrift
+    from steadyspike.simulation.drift import DriftTruth
 
 ERROR_STEP_S = 0.5
 NUM_DEPTHS = 50
 
 
-def true_displacement(
-    simulated: SimulatedDrift | DriftTruth, times_s: np.ndarray, depths_um: np.ndarray
-) -> np.ndarray:
+def true_displacement(simulated: DriftTruth, times_s: np.ndarray, depths_um: np.ndarray) -> np.ndarray:
     """Give the true displacement of what is seen at some depths and times.
 
     A spike seen at depth ``z`` comes from tissue at rest at ``z_0`` with ``z = z_0 + d(t) f(z_0)``; because
@@ -49,9 +47,7 @@ def true_displacement(
     return depths - rest
 
 
-def true_motion(
-    simulated: SimulatedDrift | DriftTruth, temporal_bins_s: np.ndarray, spatial_bins_um: np.ndarray
-) -> Motion:
+def true_motion(simulated: DriftTruth, temporal_bins_s: np.ndarray, spatial_bins_um: np.ndarray) -> Motion:
     """Give the true motion on the bins of an estimate.
 
     Parameters
@@ -81,7 +77,7 @@ def true_motion(
 
 
 def motion_error(
-    simulated: SimulatedDrift | DriftTruth,
+    simulated: DriftTruth,
     motion: Motion,
     num_depths: int = NUM_DEPTHS,
     *,
@@ -123,7 +119,7 @@ def motion_error(
     return difference - np.median(difference, axis=0 if offset_per_depth else None)
 
 
-def error_summary(simulated: SimulatedDrift | DriftTruth, motion: Motion) -> dict[str, Any]:
+def error_summary(simulated: DriftTruth, motion: Motion) -> dict[str, Any]:
     """Sum up an estimate's error on a grid of 0.5 s and 50 depths, which is the same for every estimator.
 
     Parameters

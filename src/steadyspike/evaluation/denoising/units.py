@@ -168,9 +168,8 @@ def compare_templates(template: np.ndarray, reference: np.ndarray, main: int) ->
     r"""Measure what became of a template.
 
     `template` T and what it should be, `reference` R, have the shape (num_samples, num_channels); `main` is the
-    extremum channel c of R. Returns the amplitude bias :math:`T(t, c) / R(t, c) - 1` at the sample where :math:`|R(t,
-    c)|` is largest, the gain :math:`\langle T, R \rangle / \langle R, R \rangle`, and the shape bias :math:`1 -
-    \langle T, R \rangle / (|T|\, |R|)`. All are NaN where R is 0.
+    extremum channel of R. Returns the amplitude bias, the gain and the shape bias that `evaluate_deepinterpolation`
+    defines; all are NaN where R is 0.
     """
     if not reference.any():
         return np.nan, np.nan, np.nan
