@@ -11,7 +11,7 @@ therefore remembers them, without the negligible ones, in the form that `banded_
 multiplies with traces.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import ClassVar
@@ -196,7 +196,7 @@ class DisplacementWeights:
     positions: np.ndarray
     dimension: int
     method: str
-    sigma_um: float | tuple[float, ...]
+    sigma_um: float | Sequence[float]
     p: float
     num_closest: int
     sparse_thresh: float | None
