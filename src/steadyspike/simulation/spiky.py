@@ -19,20 +19,9 @@ TROUGH_SAMPLES = (-6, 10)
 class SpikyRecording:
     """A simulated recording after a bandpass filter, and its spikes.
 
-    Attributes
-    ----------
-    recording : BaseRecording
-        In memory; float32, in uV.
-    sorting : BaseSorting
-        The true spikes.
-    unit_locations : ndarray, shape (num_units, 2)
-        x and y in um.
-    channels : ndarray, shape (num_units,)
-        Main channel of each unit.
-    snr : ndarray, shape (num_units,)
-        Depth of the median spike's trough on the main channel after the filter, over that channel's noise level.
-    noise_levels : ndarray, shape (num_channels,)
-        Of the recording, in uV.
+    The recording is in memory, float32, in uV. `unit_locations` (num_units, 2) are in um, `channels` the main channels
+    of the units, `snr` the depth of the median spike's trough there after the filter over that channel's noise level,
+    and `noise_levels` those of all channels, in uV.
     """
 
     recording: BaseRecording

@@ -22,19 +22,7 @@ def true_displacement(simulated: DriftTruth, times_s: np.ndarray, depths_um: np.
     ``f`` is a line, the displacement ``z - z_0`` has a closed form. This is the frame in which
     SpikeInterface's `Motion` is defined: corrected position = position seen - displacement.
 
-    Parameters
-    ----------
-    simulated : SimulatedDrift or DriftTruth
-        What `simulate_drifting_recording` returned, or its `truth`.
-    times_s : ndarray, shape (num_times,)
-        In s; times outside the recording take its first or last displacement.
-    depths_um : ndarray, shape (num_depths,)
-        Depths on the probe, in um.
-
-    Returns
-    -------
-    displacement : ndarray, shape (num_times, num_depths)
-        In um.
+    Times outside the recording take its first or last displacement. Returns um, (num_times, num_depths).
     """
     vector = simulated.displacement_vector
     # the simulated tissue stays put for one sampling period, so a sample stands for the period's middle

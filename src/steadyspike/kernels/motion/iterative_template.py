@@ -35,20 +35,10 @@ SETTLED = 0.05
 class TemplateSettings:
     """Numbers that steer `register_to_template`.
 
-    Parameters
-    ----------
-    bin_um : float
-        Depth step of the template, and of the shifts that are tried.
-    num_marks : int
-        Amplitude bins of the template.
-    max_displacement_um : float
-        Farthest that one alignment of a whole time bin moves it.
-    num_shifts_block : int
-        Farthest that a window is moved in one round, in depth bins.
-    num_iterations : int
-        Most rounds of aligning whole time bins, and of aligning windows.
-    smoothing_sigma : float
-        Standard deviation of the smoothing of the curves of fit, in time bins, windows and depth bins.
+    `bin_um` is the depth step of the template, and of the shifts that are tried, `num_marks` its amplitude bins. One
+    alignment moves a whole time bin by at most `max_displacement_um`, one round a window by `num_shifts_block` depth
+    bins; there are at most `num_iterations` rounds of each. The curves of fit are smoothed by `smoothing_sigma` time
+    bins, windows and depth bins.
     """
 
     bin_um: float = 5.0

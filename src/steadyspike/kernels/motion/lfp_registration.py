@@ -37,18 +37,9 @@ MISFIT_PAIRS = 100_000
 class LfpSettings:
     """Numbers that steer `register_profiles`; lengths in um, times in time bins.
 
-    Parameters
-    ----------
-    step_um : float
-        Depth step at which profiles are correlated.
-    max_displacement_um : float
-        Largest displacement between two time bins.
-    horizon_bins : int
-        Largest lag of a pair.
-    min_correlation : float
-        Pairs that correlate less are left out.
-    residual_rounds : int
-        Rounds on the profiles that the estimate so far has moved back.
+    The depth step at which profiles are correlated, the largest displacement between two time bins, and the largest
+    lag of a pair; pairs that correlate less than `min_correlation` are left out; `residual_rounds` are those on the
+    profiles that the estimate so far has moved back.
     """
 
     step_um: float = 10.0

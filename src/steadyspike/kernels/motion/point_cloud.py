@@ -33,23 +33,12 @@ FARTHEST_GROUPS = 1e6
 class CloudSettings:
     """Numbers that steer `register_clouds`.
 
-    Parameters
-    ----------
-    depth_kernel_um : float
-        Standard deviation of the kernel over depth.
-    max_displacement_um : float
-        Largest displacement between two time bins.
-    horizon_bins : int
-        Largest lag of a pair, in time bins.
-    min_correlation : float
-        Pairs that correlate less are left out.
-    max_spikes_per_bin : int
-        Where a time bin holds more spikes, evenly spread ones of this number are taken.
-    spikes_per_window : float
-        Time bins are put together until, at the median, they hold this many spikes for each window.
-    residual_rounds : int
-        How often the pairs are made again from corrected depths, with a small largest shift: a window's shift is an
-        average over its whole width, and what that leaves is found here.
+    Lengths in um: the standard deviation of the kernel over depth, and the largest displacement between two time bins.
+    `horizon_bins` is the largest lag of a pair, and pairs that correlate less than `min_correlation` are left out.
+    Where a time bin holds more than `max_spikes_per_bin`, evenly spread ones of this number are taken; time bins are
+    put together until, at the median, they hold `spikes_per_window` for each window. In `residual_rounds` the pairs
+    are made again from corrected depths, with a small largest shift: a window's shift is an average over its whole
+    width, and what that leaves is found here.
     """
 
     depth_kernel_um: float = 5.0
