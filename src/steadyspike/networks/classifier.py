@@ -7,13 +7,21 @@ number of samples and channels. `WaveformDiscriminant` is ours.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from steadyspike.networks.sizes import whole_sizes
-
 DROPOUT = 0.5
+
+
+def whole_sizes(**sizes: Any) -> dict[str, Any]:
+    """Return the sizes; refuse what is no whole number, 1 or more."""
+    for name, value in sizes.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name}={value!r} cannot be; allowed: whole numbers, 1 or more")
+    return sizes
 
 
 class WaveformCNN(nn.Module):
