@@ -91,12 +91,13 @@ def shell_radii(locations):
     """
     locations = np.asarray(locations, dtype=np.float64)
     radii = np.zeros((len(locations), 2))
-    for channel, location in enumerate(locations):
-        distances = np.sort(np.hypot(*(locations - location).T))
-        distances = distances[distances > SAME_DISTANCE_UM]
-        rings = distances[np.diff(distances, prepend=0.0) > SAME_DISTANCE_UM][:3]
+    x, y = locations.T
+    distances = np.sort(np.hypot(x[:, np.newaxis] - x, y[:, np.newaxis] - y), axis=1)
+    starts_ring = np.diff(distances, axis=1) > SAME_DISTANCE_UM
+    for channel, starts in enumerate(starts_ring):
+        rings = np.flatnonzero(starts)[:3] + 1
         if rings.size:
-            radii[channel] = rings[[0, -1]]
+            radii[channel] = distances[channel, rings[[0, -1]]]
     return radii
 
 

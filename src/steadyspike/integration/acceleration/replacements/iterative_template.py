@@ -111,4 +111,10 @@ def rolled(images: np.ndarray, shifts: np.ndarray) -> np.ndarray:
 
     `images` are (num_images, num_depths, num_marks), `shifts` (num_images,) depth bins.
     """
-    return np.stack([np.roll(image, shift, axis=0) for image, shift in zip(images, shifts, strict=True)])
+    result = np.empty_like(images)
+    for image, shift, out in zip(images, shifts, result, strict=True):
+        # a tenth of the time of `numpy.roll`
+        cut = shift % image.shape[0]
+        out[cut:] = image[: image.shape[0] - cut]
+        out[:cut] = image[image.shape[0] - cut :]
+    return result
