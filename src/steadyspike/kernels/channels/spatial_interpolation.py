@@ -173,24 +173,10 @@ class DisplacementWeights:
 
     `dropped_fraction` tells `drop_small` what is negligible.
 
-    Parameters
-    ----------
-    positions : array (num_channels, num_dimensions)
-        Contact positions in um.
-    dimension : int
-        Along which the contacts move.
-    method : {"kriging", "idw", "nearest"}
-        See `kriging_weights`, `idw_weights`, `nearest_weights`.
-    sigma_um, p, sparse_thresh
-        Of "kriging".
-    num_closest : int
-        Of "idw".
-    extrapolate : bool
-        False gives targets outside the box of the contacts no weights at all.
-    targets : array of int
-        Contacts whose traces are wanted.
-    dtype : dtype
-        Of the weights, float32 or float64.
+    `positions` (num_channels, num_dimensions) of the contacts are in um, and move along `dimension`; `targets` are the
+    contacts whose traces are wanted. For the methods and what they take see `kriging_weights`, `idw_weights` and
+    `nearest_weights`; without `extrapolate`, targets outside the box of the contacts have no weights at all. `dtype`
+    is float32 or float64.
     """
 
     positions: np.ndarray

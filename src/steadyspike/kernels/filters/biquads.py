@@ -32,22 +32,9 @@ SETTLED = 2e-4
 def butterworth_sections(sampling_frequency, freq_min=None, freq_max=None, order=5, ftype="butter"):
     """Second-order sections of a digital low-, high- or bandpass filter.
 
-    Parameters
-    ----------
-    sampling_frequency : float
-        In Hz.
-    freq_min, freq_max : float or None
-        Corner frequencies in Hz, between 0 and half the sampling frequency. Without `freq_min` the filter is
-        a lowpass, without `freq_max` a highpass, with both a bandpass (of twice the order).
-    order : int, default: 5
-        Order of one pass, at least 1.
-    ftype : "butter" | "bessel", default: "butter"
-        Family of the filter.
-
-    Returns
-    -------
-    sections : array of float64, (num_sections, 6)
-        Coefficients b0, b1, b2, a0 = 1, a1, a2 of each section.
+    Corners in Hz lie between 0 and half the sampling frequency: without `freq_min` the filter is a lowpass, without
+    `freq_max` a highpass, with both a bandpass (of twice the order). The order is that of one pass, at least 1; the
+    family is "butter" or "bessel". Returns float64 (num_sections, 6): b0, b1, b2, a0 = 1, a1, a2 of each section.
 
     References
     ----------
@@ -78,25 +65,15 @@ def filter_zero_phase(
 ):
     """Filter every channel forward and backward in time.
 
-    Parameters
-    ----------
-    traces : array, (num_samples, num_channels)
-        Samples of any real type. A NaN or infinite sample turns its own channel to NaN and no other.
-    sections : array of float64, (num_sections, 6)
-        Second-order sections as `scipy.signal` has them; b0 must not be 0.
-    start, stop : int, default: all samples
-        Range of samples to return; the others are margin, which is filtered but not returned.
-    dtype : "float32" | "float64" | "int16", default: "float32"
-        Type of the result. The recursion is in float64 either way, and so is for int16 what is kept between the two
-        passes: the result is then rounded once, to the nearest integer, and cut to 16 bits as C does.
-    extension : int or None, default: None
-        Samples by which each end is continued; None: `extension_samples(sections)`. `num_samples - 1` if that is less.
-    over_ranges : callable, optional
-        Of channels; see `lanes.arrays.one_range`.
+    `traces` (num_samples, num_channels) are of any real type; a NaN or infinite sample turns its own channel to NaN
+    and no other. Sections are as `scipy.signal` has them, with b0 other than 0. Samples from `start` to before `stop`
+    are returned; the others are margin. Each end is continued by `extension` samples (None:
+    `extension_samples(sections)`), `num_samples - 1` if that is less. `over_ranges` is of channels (see
+    `lanes.arrays.one_range`).
 
-    Returns
-    -------
-    filtered : array of `dtype`, (stop - start, num_channels)
+    The result is of `dtype`, "float32", "float64" or "int16". The recursion is in float64 either way, and so is for
+    int16 what is kept between the two passes: the result is then rounded once, to the nearest integer, and cut to 16
+    bits as C does.
     """
     num_samples, num_channels = traces.shape
     stop = num_samples if stop is None else stop

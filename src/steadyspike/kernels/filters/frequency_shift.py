@@ -35,26 +35,11 @@ def shift_samples(traces, shifts, margin, pads, dtype, precision, over_ranges=on
     With the chunk x of n samples, its margins faded out by half a period of a cosine:
     `out = irfft(rfft(x) * exp(-2j * pi * shift * k / n))`, without the margins.
 
-    Parameters
-    ----------
-    traces : array, (num_samples, num_channels)
-        Samples with their margins, as far as these are in the recording.
-    shifts : array, (num_channels,)
-        Delay of each channel in samples.
-    margin : int
-        Samples of the margin on either side, at least 1, which are not returned.
-    pads : tuple of int
-        Zeros that take the place of missing samples before and after the traces.
-    dtype : dtype
-        Type of the result; integers are rounded.
-    precision : "float32" | "float64"
-        Type of the transforms.
-    over_ranges : callable, optional
-        Of blocks of channels; see `lanes.arrays.one_range`.
-
-    Returns
-    -------
-    shifted : array of `dtype`, (num_samples + sum(pads) - 2 * margin, num_channels)
+    `traces` (num_samples, num_channels) have their margins, as far as these are in the recording; `margin` samples on
+    either side, at least 1, are not returned, and `pads` zeros take the place of missing samples before and after.
+    `shifts` (num_channels,) are in samples. The result, (num_samples + sum(pads) - 2 * margin, num_channels), is of
+    `dtype`, integers are rounded; transforms are in `precision`, "float32" or "float64". `over_ranges` is of blocks of
+    channels (see `lanes.arrays.one_range`).
     """
     length = traces.shape[0] + sum(pads)
     num_channels = traces.shape[1]
@@ -166,19 +151,15 @@ def _shift_block(block, distinct, which):
 
     length = len(block)
     spectrum = rfft(block, axis=0, overwrite_x=True)
-    if spectrum.shape[0] * len(distinct) <= REMEMBERED_VALUES:
-        rotations = _remembered_rotations(length, tuple(distinct.tolist()), spectrum.dtype.name)[:, which]
-    else:
-        rotations = _rotations(length, distinct[which], spectrum.dtype.name)
+    rotations_of = (
+        _rotations if spectrum.shape[0] * len(distinct) <= REMEMBERED_VALUES else _rotations.__wrapped__
+    )
+    rotations = rotations_of(length, tuple(distinct.tolist()), spectrum.dtype.name)[:, which]
     np.multiply(spectrum, rotations, out=spectrum)
     return irfft(spectrum, n=length, axis=0, overwrite_x=True)
 
 
+@lru_cache(4)
 def _rotations(length, shifts, dtype):
     angles = 2 * np.pi * np.fft.rfftfreq(length)[:, None] * np.asarray(shifts)[None, :]
     return np.exp(-1j * angles).astype(dtype)
-
-
-@lru_cache(4)
-def _remembered_rotations(length, shifts, dtype):
-    return _rotations(length, shifts, dtype)

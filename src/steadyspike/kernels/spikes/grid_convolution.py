@@ -25,32 +25,15 @@ def locate_on_grid(waveforms, channels, columns, locations, prototype, grids, pe
     A contact whose size is NaN or infinite counts as silent. A spike that fits no template is placed on
     its main channel, with the smallest value of the planes as z.
 
-    Parameters
-    ----------
-    waveforms : np.ndarray
-        Shape (num_spikes, num_samples, num_columns); float32, float64 and int16 are read in place, others
-        are converted to float32 first.
-    columns : np.ndarray
-        Columns of `waveforms` that belong to ``grids.contacts``, of the same shape; ``grids.contacts`` itself
-        when the waveforms are dense. A contact with a negative column is silent.
-    prototype : np.ndarray
-        Expected waveform, shape (num_samples,).
-    grids : LocalGrids
-        As `steadyspike.kernels.spikes.local_grids.build_local_grids` returns it.
-    percentile : float, default: 5.0
-        Percentage of the best fits that count, 0 (the best alone) to 100 (all that are not negative).
-    channels, locations : see `steadyspike.kernels.spikes`
+    `waveforms` (num_spikes, num_samples, num_columns) are read in place if float32, float64 or int16, others are
+    converted to float32 first. `columns`, of the shape of ``grids.contacts``, are those of `waveforms` that belong to
+    these, ``grids.contacts`` itself when the waveforms are dense; a contact with a negative column is silent.
+    `prototype` (num_samples,) is the expected waveform, `grids` what `local_grids.build_local_grids` returns,
+    `percentile` that of the best fits that count, 0 (the best alone) to 100 (all that are not negative); for the
+    others see `steadyspike.kernels.spikes`. Returns x, y and z in um, float64 (num_spikes, 3), always finite.
 
-    Returns
-    -------
-    np.ndarray
-        x, y and z of each spike in um, shape (num_spikes, 3), float64, always finite.
-
-    Raises
-    ------
-    ValueError
-        For a `prototype` of another length than the waveforms, columns or main channels that do not exist, or
-        a `percentile` outside 0 to 100.
+    Raises `ValueError` for a `prototype` of another length than the waveforms, columns or main channels that do not
+    exist, or a `percentile` outside 0 to 100.
     """
     waveforms = in_kernel_dtype(waveforms)
     num_spikes, num_samples, num_columns = waveforms.shape
