@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from steadyspike.evaluation.figures import style
-from steadyspike.evaluation.figures.motion_maps import draw_map
+from steadyspike.evaluation.figures.motion_maps import draw_panels
 from steadyspike.evaluation.figures.raster import (
     depth_limits,
     depths_before_after,
@@ -94,13 +94,7 @@ def _draw_maps(figure: SubFigure, motion: Motion, truth: Motion) -> None:
     # a displacement is defined up to a constant, so the two are first laid over each other
     found = found - np.median(found - known)
     limit = max(1e-3, float(np.abs(known).max()))
-    left, right = figure.subplots(1, 2, sharey=True)
-    draw_map(left, truth, found, limit)
-    image = draw_map(right, truth, known, limit)
-    left.set_title("Motion found")
-    right.set_title("True motion")
-    style.quiet_second_axis(right)
-    figure.colorbar(image, ax=[left, right], label="displacement (µm)", pad=0.02)
+    draw_panels(figure, truth, {"Motion found": found, "True motion": known}, limit)
 
 
 def _draw_bars(
