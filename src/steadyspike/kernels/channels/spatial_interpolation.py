@@ -212,11 +212,15 @@ class DisplacementWeights:
         """
         return self._remembered(np.asarray(displacement_um, dtype="float64").tobytes())
 
-    def dense(self, displacement_um) -> np.ndarray:
-        """All weights, shape (num_targets, num_channels), float64."""
+    def moved(self, displacement_um) -> np.ndarray:
+        """Positions of the targets, moved."""
         moved = self.positions.copy()
         moved[:, self.dimension] += displacement_um
-        moved = moved[self.targets]
+        return moved[self.targets]
+
+    def dense(self, displacement_um) -> np.ndarray:
+        """All weights, shape (num_targets, num_channels), float64."""
+        moved = self.moved(displacement_um)
         if self.method == "kriging":
             weights = kriging_weights(
                 self.positions, moved, self._inverse, self.sigma_um, self.p, self.sparse_thresh

@@ -72,6 +72,16 @@ def check_channels(channel_indices: Any) -> None:
         raise NotCoveredError(f"channel_indices of {type(channel_indices).__name__}")
 
 
+def frames_of(segment: Any, start_frame: int | None, end_frame: int | None) -> tuple[int, int, int]:
+    """First frame, the one after the last, and how many there are; those outside are left to SpikeInterface."""
+    length = int(segment.parent_recording_segment.get_num_samples())
+    start = 0 if start_frame is None else start_frame
+    end = length if end_frame is None else end_frame
+    if not 0 <= start < end <= length:
+        raise NotCoveredError("frames that are none, or outside the recording")
+    return start, end, length
+
+
 def _kernel_dtype(given: np.dtype, wanted: np.dtype) -> str:
     """SpikeInterface filters in float64 and then converts; the kernel does both where no NaN is converted."""
     if given.kind not in "iuf" or given.itemsize > 8:
@@ -109,11 +119,7 @@ def _sections(segment: Any) -> tuple[np.ndarray, int]:
 
 def _check_frames(segment: Any, start_frame: int | None, end_frame: int | None, extension: int) -> None:
     """Leave what is read in an unusual way, or is too short to be filtered, to SpikeInterface, before it is read."""
-    length = int(segment.parent_recording_segment.get_num_samples())
-    start = 0 if start_frame is None else start_frame
-    end = length if end_frame is None else end_frame
-    if not 0 <= start < end <= length:
-        raise NotCoveredError("frames that are none, or outside the recording")
+    start, end, length = frames_of(segment, start_frame, end_frame)
     # a margin that is reflected at an end of the recording counts as well as one that is read
     before, after = segment.margin, segment.margin
     if not segment.add_reflect_padding:
