@@ -11,6 +11,7 @@ also that noise after `bandpass_filter` and `common_reference`, which every read
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -200,10 +201,24 @@ def _parents(recording: Any, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: found[name] for name in names}
 
 
+def multiply_adds_per_frame(network: Any, rows: int, columns: int) -> int:
+    """Multiply-adds that one more predicted frame takes, counted without computing anything."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    bare = copy.deepcopy(network).to("meta")
+    before, after = network.context
+    counted = []
+    for frames in (100, 300):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            bare(torch.empty(1, before + frames + after, rows, columns, device="meta"))
+        counted.append(counter.get_total_flops() // 2)
+    return (counted[1] - counted[0]) // 200
+
+
 def _contenders(recordings: dict[str, Any], name: str, device: str, folder: Path) -> list[Contender]:
     """List the ways to run one network on one device."""
     from steadyspike.core.probe_layout import layout_of
-    from steadyspike.networks.cost import multiply_adds_per_frame
     from steadyspike.preprocessing.deepinterpolation import deepinterpolate
 
     place, first = folder / name, next(iter(recordings.values()))

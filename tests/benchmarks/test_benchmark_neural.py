@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from cli_runner import run_benchmark
 
-from steadyspike.simulation import spiky as neural_recordings
-from steadyspike.simulation.spiky import simulate_spiky_recording, simulate_training_recordings
-from steadyspike_benchmarks import neural
+from steadyspike.simulation.spiky import simulate_spiky_recording
+from steadyspike_benchmarks import neural, neural_recordings
 
 SMALL = ("--probe", "np1", "--noise", "12", "--seed", "0", "--duration", "2", "--channels", "24")
 
@@ -56,7 +55,7 @@ def test_simulated_recordings_say_what_is_in_them():
 def test_bundled_models_are_trained_by_a_command(tmp_path, monkeypatch, command):
     monkeypatch.setattr(neural_recordings, "TRAINING_PROBES", ("np1",))
     monkeypatch.setattr(neural_recordings, "TRAINING_NOISE_UV", (10.0,))
-    small = simulate_training_recordings(2.0, 24)
+    small = neural_recordings.simulate_training_recordings(2.0, 24)
     assert len(small[0]) == 2
     monkeypatch.setattr(neural_recordings, "simulate_training_recordings", lambda *_: small)
     done = run_benchmark(command, "-o", tmp_path / "model", "--steps", "3")

@@ -49,7 +49,7 @@ def test_differences_equal_slow_oracle(seed, pair):
     depths, features, lower, upper_weight, first = spikes
     reach, limit = 30, 28.0
     found = np.full((2, 2 * reach + 1), np.nan, dtype="float32")
-    kernels.add_differences(*spikes, *pair, limit, 1.0, found)
+    kernels.add_differences(spikes, *pair, limit, 1.0, found)
     expected = np.zeros_like(found)
     for i in range(first[pair[0]], first[pair[0] + 1]):
         for j in range(first[pair[1]], first[pair[1] + 1]):
@@ -92,13 +92,13 @@ def test_shifts_maximize_the_kernel_correlation(seed):
     spikes = clouds(seed)
     sigma = 5.0
     windows = np.array([[1.0, 0.4], [0.4, 1.0]], dtype="float32")
-    energies = kernels.self_correlations(*spikes, windows, sigma)
+    energies = kernels.self_correlations(spikes, windows, sigma)
     for cloud in range(4):
         for window in range(2):
             expected = slow_correlation(spikes, cloud, cloud, windows[window], 0.0, sigma)
             assert energies[cloud, window] == pytest.approx(expected, rel=0.02, abs=1e-6)
     shifts, heights = np.zeros((2, 4, 2), dtype="float32")
-    kernels.correlate_clouds(*spikes, 0, 4, 1, windows, energies, 40.0, sigma, shifts, heights)
+    kernels.correlate_clouds(spikes, 0, 4, 1, windows, energies, 40.0, sigma, shifts, heights)
     for window in range(2):
 
         def misfit(shift, window=window):

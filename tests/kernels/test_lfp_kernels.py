@@ -85,7 +85,7 @@ def test_moving_back_equals_a_cubic_spline():
 def test_uneven_depths_are_brought_to_an_even_grid():
     depths = np.array([0.0, 20.0, 40.0, 80.0, 100.0])
     profiles = kernels.make_profiles(np.tile(depths, (3, 1)).astype("float32"), depths)
-    assert (profiles.first_um, profiles.pitch_um, profiles.last_um) == (0.0, 20.0, 100.0)
+    assert (profiles.first_um, profiles.pitch_um, profiles.depths_um[-1]) == (0.0, 20.0, 100.0)
     grid = np.array([40.0, 60.0, 80.0])
     moved, valid = np.empty((3, 3), dtype="float32"), np.empty((3, 2), dtype="int64")
     kernels.move_back(profiles.coefficients, 0.0, 20.0, np.zeros((3, 1)), np.array([0.0]), grid, moved, valid)

@@ -5,8 +5,9 @@ import pytest
 import torch
 from scipy.signal import correlate
 
-from steadyspike.networks.cost import multiply_adds_per_frame, num_parameters
+from steadyspike.networks.cost import num_parameters
 from steadyspike.networks.unet import UNetEphys1024
+from steadyspike_benchmarks.denoising_speed import multiply_adds_per_frame
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,10 @@ MOVED: dict[str, tuple[str, ...]] = {
     "steadyspike.benchmark": ("steadyspike_benchmarks", "steadyspike.simulation"),
     "steadyspike.benchmark.embedding": ("steadyspike_benchmarks.embedding",),
     "steadyspike.benchmark.motion": ("steadyspike_benchmarks.motion",),
-    "steadyspike.benchmark.neural_recordings": ("steadyspike.simulation.spiky",),
+    "steadyspike.benchmark.neural_recordings": (
+        "steadyspike.simulation.spiky",
+        "steadyspike_benchmarks.neural_recordings",
+    ),
     "steadyspike.benchmark.simulate": ("steadyspike.simulation.drift",),
     "steadyspike.benchmark.simulate_denoising": ("steadyspike.simulation.noisy",),
     "steadyspike.benchmark.study_peaks": ("steadyspike_benchmarks.study_peaks",),

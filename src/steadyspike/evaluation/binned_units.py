@@ -15,20 +15,10 @@ from steadyspike.motion.grids import displacement_on
 class BinnedUnits:
     """Series of all units on common time bins, one segment after the other.
 
-    Attributes
-    ----------
-    times_s : ndarray, shape (num_bins,)
-        Bin centres in s, on each segment's own clock.
-    starts : ndarray, shape (num_segments + 1,)
-        Where each segment starts, and the number of bins.
-    amplitude : ndarray, shape (num_units, num_bins), or None
-        Median absolute amplitude; NaN in bins with too few spikes.
-    rate_hz : ndarray, shape (num_units, num_bins)
-        Spikes per second.
-    displacement_um : ndarray, shape (num_units, num_bins)
-        Of the tissue at each unit's depth.
-    mean_displacement_um : ndarray, shape (num_bins,)
-        Mean over the windows.
+    `times_s` (num_bins,) are bin centres in s, on each segment's own clock; `starts` (num_segments + 1,) says where
+    each segment starts, and ends with the number of bins. `amplitude` is the median absolute one, NaN in bins with too
+    few spikes, `rate_hz` spikes per second, `displacement_um` that of the tissue at each unit's depth, each
+    (num_units, num_bins); `mean_displacement_um` (num_bins,) is the mean over the windows.
     """
 
     times_s: np.ndarray

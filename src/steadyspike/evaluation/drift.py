@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,6 +86,9 @@ class DriftSettings(Settings):
     seed: int = parameter(0, "Of the shifts and of the order of ties", ge=0)
 
 
+_refuse = partial(refuse, part=DriftSettings.part)
+
+
 @takes(DriftSettings)
 def drift_metrics(
     sorting_analyzer: SortingAnalyzer | BaseSorting,
@@ -149,8 +153,7 @@ def drift_metrics(
             recording = sorting_analyzer.recording
     for name, other in [("sorting_analyzer", sorting), ("recording", recording)]:
         if other is not None and other.get_num_segments() != motion.num_segments:
-            allowed = f"{motion.num_segments}, as motion has"
-            refuse(f"{name}.num_segments", other.get_num_segments(), allowed, settings.part)
+            _refuse(f"{name}.num_segments", other.get_num_segments(), f"{motion.num_segments}, as motion has")
     spikes = sorting.to_spike_vector()
     return drift_metrics_from_spikes(
         _spike_times(spikes, sorting, recording),
@@ -209,20 +212,11 @@ def drift_metrics_from_spikes(
     ids = np.unique(spike_unit_ids) if unit_ids is None else np.asarray(unit_ids)
     units = pd.Index(ids).get_indexer(np.asarray(spike_unit_ids))
     if (units < 0).any():
-        refuse(
-            "spike_unit_ids",
-            np.asarray(spike_unit_ids)[units < 0][0],
-            "ids that unit_ids holds",
-            DriftSettings.part,
-        )
+        _refuse("spike_unit_ids", np.asarray(spike_unit_ids)[units < 0][0], "ids that unit_ids holds")
     depths = None if unit_depths_um is None else np.asarray(unit_depths_um, dtype="float64")
     if depths is not None and (depths.shape != ids.shape or not np.isfinite(depths).all()):
-        refuse(
-            "unit_depths_um",
-            unit_depths_um,
-            f"one finite depth in um for each of the {ids.size} units",
-            DriftSettings.part,
-        )
+        allowed = f"one finite depth in um for each of the {ids.size} units"
+        _refuse("unit_depths_um", unit_depths_um, allowed)
 
     binned = bin_units(
         times, units, segments, amplitudes, depths, ids.size, motion, bin_s, settings.min_spikes_per_bin
@@ -317,26 +311,16 @@ def _checked_spikes(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     times = np.asarray(times, dtype="float64")
     if segments is None and motion.num_segments > 1:
-        refuse(
-            "segment_index",
-            None,
-            f"the segment of each spike, as motion has {motion.num_segments}",
-            DriftSettings.part,
-        )
+        _refuse("segment_index", None, f"the segment of each spike, as motion has {motion.num_segments}")
     segments = np.zeros(times.shape, dtype="int64") if segments is None else np.asarray(segments)
     given = {"spike_unit_ids": np.asarray(units), "segment_index": segments}
     if amplitudes is not None:
         amplitudes = given["amplitudes"] = np.asarray(amplitudes, dtype="float64")
     for name, values in given.items():
         if times.ndim != 1 or values.shape != times.shape:
-            refuse(name, values, f"one value for each of the {times.size} spikes", DriftSettings.part)
+            _refuse(name, values, f"one value for each of the {times.size} spikes")
     if not np.isin(segments, np.arange(motion.num_segments)).all():
-        refuse(
-            "segment_index",
-            segments,
-            f"0 to {motion.num_segments - 1}, as motion has them",
-            DriftSettings.part,
-        )
+        _refuse("segment_index", segments, f"0 to {motion.num_segments - 1}, as motion has them")
     if not np.isfinite(times).all() or (amplitudes is not None and not np.isfinite(amplitudes).all()):
         raise ValueError(
             f"{DriftSettings.part}: spike_times_s or amplitudes hold NaN or infinity; allowed: finite values"

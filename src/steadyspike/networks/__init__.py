@@ -36,10 +36,7 @@ NETWORKS = {
 def network_class(name: str) -> "type[nn.Module]":
     """Return the class that a network name stands for.
 
-    Raises
-    ------
-    ValueError
-        If no network has this name.
+    Raises `ValueError` if no network has this name.
     """
     if name not in NETWORKS:
         raise ValueError(f"network {name!r} is not known; allowed: {', '.join(NETWORKS)}")
@@ -51,17 +48,8 @@ def network_class(name: str) -> "type[nn.Module]":
 def make_network(name: str, sizes: dict[str, Any]) -> "nn.Module":
     """Make a network with fresh weights.
 
-    Parameters
-    ----------
-    name : str
-        One of `NETWORKS`.
-    sizes : dict
-        Arguments of its class.
-
-    Raises
-    ------
-    ValueError
-        If the name is not known, or the network does not take these sizes.
+    `sizes` are the arguments of its class. Raises `ValueError` if the name is not known, or the network does not take
+    them.
     """
     try:
         return network_class(name)(**sizes)

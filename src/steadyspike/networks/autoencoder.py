@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from steadyspike.networks.sizes import whole_sizes
+from steadyspike.networks.classifier import whole_sizes
 
 
 class WaveformAutoencoder(nn.Module):

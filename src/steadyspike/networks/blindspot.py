@@ -196,17 +196,9 @@ class BlindSpot(nn.Module):
     def forward(self, image: Tensor, mask: Tensor | None = None) -> Tensor:
         """Predict all samples of a chunk but its context.
 
-        Parameters
-        ----------
-        image : Tensor of float, shape (batch, before + time + after, rows, columns)
-            Normalized traces, 0 where there is no live contact.
-        mask : Tensor or None, shape (rows, columns) or (batch, rows, columns)
-            1 where there is a live contact; None: everywhere.
-
-        Returns
-        -------
-        predicted : Tensor of float, shape (batch, time, rows, columns)
-            Dead contacts too, from their neighbours. 0 in cells that never hold a contact.
+        `image` (batch, before + time + after, rows, columns) are normalized traces, 0 where there is no live contact;
+        `mask` (rows, columns) or (batch, rows, columns) is 1 where there is one, None: everywhere. Returns (batch,
+        time, rows, columns): dead contacts too, from their neighbours, and 0 in cells that never hold a contact.
         """
         folded = self.folding.fold(image)
         context = self.context[0]

@@ -7,13 +7,21 @@ number of samples and channels. `WaveformDiscriminant` is ours.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from steadyspike.networks.sizes import whole_sizes
-
 DROPOUT = 0.5
+
+
+def whole_sizes(**sizes: Any) -> dict[str, Any]:
+    """Return the sizes; refuse what is no whole number, 1 or more."""
+    for name, value in sizes.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name}={value!r} cannot be; allowed: whole numbers, 1 or more")
+    return sizes
 
 
 class WaveformCNN(nn.Module):
@@ -137,17 +145,10 @@ class WaveformDiscriminant(nn.Module):
     ) -> None:
         """Set all parameters from waveforms whose kind is known.
 
-        Parameters
-        ----------
-        waveforms : Tensor, shape (num_waveforms, num_samples, num_channels)
-            Standardized.
-        kinds : Tensor of int, shape (num_waveforms,)
-            0 or 1; two or more waveforms of each.
-        weights : Tensor or None, default: None
-            Shape (num_waveforms,); None: all alike.
-        shrinkage : float, default: 1.0
-            Variance added to each component, in units of the standardized waveforms; above 0. It keeps components
-            that hardly vary among the few units trained on from deciding about a unit that nobody has seen.
+        `waveforms` (num_waveforms, num_samples, num_channels) are standardized; `kinds` are 0 or 1, two or more of
+        each; without `weights` all weigh alike. `shrinkage`, above 0, is a variance added to each component, in units
+        of the standardized waveforms: it keeps components that hardly vary among the few units trained on from
+        deciding about a unit that nobody has seen.
         """
         values = waveforms.flatten(1).double()
         share = torch.ones(len(values), dtype=torch.float64) if weights is None else weights.double()

@@ -1,11 +1,10 @@
-"""What a network costs: parameters, multiply-adds for each predicted frame, and memory."""
+"""What a network costs: parameters, and memory."""
 
 import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 # numbers of predicted frames whose difference in memory tells that of one
 COUNTED_FRAMES = (4, 8)
@@ -16,18 +15,6 @@ ALIVE_AT_ONCE = 10
 def num_parameters(network: nn.Module) -> int:
     """Number of trained values."""
     return sum(weights.numel() for weights in network.parameters())
-
-
-def multiply_adds_per_frame(network: nn.Module, rows: int, columns: int) -> int:
-    """Multiply-adds that one more predicted frame takes, counted without computing anything."""
-    bare = copy.deepcopy(network).to("meta")
-    before, after = network.context  # type: ignore[misc]
-    counted = []
-    for time in (100, 300):
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            bare(torch.empty(1, before + time + after, rows, columns, device="meta"))
-        counted.append(counter.get_total_flops() // 2)
-    return (counted[1] - counted[0]) // 200
 
 
 def bytes_needed(network: nn.Module, rows: int, columns: int, images: int = 1) -> tuple[float, float]:

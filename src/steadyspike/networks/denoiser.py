@@ -9,19 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from steadyspike.networks.detector import (
-    POOL_SCALE,
-    SPATIAL_HIDDEN,
-    SPATIAL_SCALE_UM,
+    SpatialNetwork,
+    kernel_arrays,
     resample_filters,
     resampled_window,
+    spatial_layers,
 )
-from steadyspike.networks.sizes import kernel_arrays
 
 LEAST_SCALE = 1.0
 """A spike's waveforms are divided by the largest deflection on its own contact, or by this many noise levels."""
 
 
-class LocalWaveformDenoiser(nn.Module):
+class LocalWaveformDenoiser(SpatialNetwork):
     """Waveforms of a spike on the contacts around it, without noise.
 
     Waveforms in noise levels are divided by the spike's largest deflection on its own contact, ``s``, so that the
@@ -58,17 +57,10 @@ class LocalWaveformDenoiser(nn.Module):
         self.num_samples = num_samples
         self.temporal = nn.Linear(num_samples, filters)
         self.pair = nn.Linear(2 * filters + 1, hidden)
-        self.spatial = nn.Sequential(
-            nn.Linear(2, SPATIAL_HIDDEN), nn.Tanh(), nn.Linear(SPATIAL_HIDDEN, spatial)
-        )
+        self.spatial = spatial_layers(spatial)
         self.summary = nn.Linear(hidden * spatial, hidden)
         self.merge = nn.Linear(2 * filters + hidden + spatial + 1, hidden)
         self.shape = nn.Linear(hidden, num_samples)
-
-    def spatial_weights(self, offsets: Tensor) -> Tensor:
-        """Weights of contacts at offsets (..., 2) in um from the spike's: (..., spatial)."""
-        weights: Tensor = self.spatial(offsets.abs() / SPATIAL_SCALE_UM) / POOL_SCALE
-        return weights
 
     def forward(self, waveforms: Tensor, weights: Tensor) -> Tensor:
         """Denoised waveforms (batch, contacts, samples), in noise levels as those given.
@@ -90,18 +82,11 @@ class LocalWaveformDenoiser(nn.Module):
     def arrays(self, rate_ratio: float = 1.0) -> tuple[np.ndarray, ...]:
         """Weights for `steadyspike.kernels.spikes.denoise_waveforms.denoise_local`: float32, C order.
 
-        Parameters
-        ----------
-        rate_ratio : float, default: 1.0
-            Sampling frequency of the recording over that of the model: filters and shapes are resampled to it.
-
-        Returns
-        -------
-        tuple of np.ndarray
-            Temporal filters (samples, filters), bias; pair layer of contact, of own contact (filters, hidden), of
-            noise (hidden,), bias; summary (spatial * hidden, hidden), bias; merging layer of contact, of own contact
-            (filters, hidden), of noise (hidden,), of the summary (hidden, hidden), of the spatial weights (spatial,
-            hidden), bias; shape (hidden, samples), bias.
+        `rate_ratio` is the sampling frequency of the recording over that of the model: filters and shapes are
+        resampled to it. Returns temporal filters (samples, filters), bias; pair layer of contact, of own contact
+        (filters, hidden), of noise (hidden,), bias; summary (spatial * hidden, hidden), bias; merging layer of
+        contact, of own contact (filters, hidden), of noise (hidden,), of the summary (hidden, hidden), of the spatial
+        weights (spatial, hidden), bias; shape (hidden, samples), bias.
         """
         f, h = self.sizes["filters"], self.sizes["hidden"]
         pair, merge = self.pair.weight.T, self.merge.weight.T

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-
-from steadyspike.networks.sizes import kernel_arrays
 
 SPATIAL_SCALE_UM = 50.0
 SPATIAL_HIDDEN = 16
@@ -18,7 +17,28 @@ SOFT_LIMIT = 20.0
 POOL_SCALE = 8.0
 
 
-class LocalSpikeDetector(nn.Module):
+def kernel_arrays(tensors: Iterable[Tensor]) -> list[np.ndarray]:
+    """Weights as the compiled kernels take them: float32, C order."""
+    return [np.ascontiguousarray(one.detach().cpu().numpy().astype("float32")) for one in tensors]
+
+
+def spatial_layers(spatial: int) -> nn.Sequential:
+    """Layers that weigh contacts by their distance along x and along y."""
+    return nn.Sequential(nn.Linear(2, SPATIAL_HIDDEN), nn.Tanh(), nn.Linear(SPATIAL_HIDDEN, spatial))
+
+
+class SpatialNetwork(nn.Module):
+    """A network whose `spatial` layers weigh the contacts around a spike."""
+
+    spatial: nn.Sequential
+
+    def spatial_weights(self, offsets: Tensor) -> Tensor:
+        """Weights of contacts at offsets (..., 2) in um from the spike's: (..., spatial)."""
+        weights: Tensor = self.spatial(offsets.abs() / SPATIAL_SCALE_UM) / POOL_SCALE
+        return weights
+
+
+class LocalSpikeDetector(SpatialNetwork):
     """Whether there is a spike at a candidate, from the waveforms on the contacts around it.
 
     Each contact's waveform is bent, ``x / (1 + |x| / 20)``, and projected on a few learned filters. A layer combines
@@ -59,16 +79,9 @@ class LocalSpikeDetector(nn.Module):
         )
         self.temporal = nn.Linear(samples_before + samples_after, filters)
         self.pair = nn.Linear(2 * filters, hidden)
-        self.spatial = nn.Sequential(
-            nn.Linear(2, SPATIAL_HIDDEN), nn.Tanh(), nn.Linear(SPATIAL_HIDDEN, spatial)
-        )
+        self.spatial = spatial_layers(spatial)
         self.dense = nn.Linear(hidden * spatial + filters, dense)
         self.out = nn.Linear(dense, 1)
-
-    def spatial_weights(self, offsets: Tensor) -> Tensor:
-        """Weights of contacts at offsets (..., 2) in um from the candidate's: (..., spatial)."""
-        weights: Tensor = self.spatial(offsets.abs() / SPATIAL_SCALE_UM) / POOL_SCALE
-        return weights
 
     def forward(self, waveforms: Tensor, weights: Tensor) -> Tensor:
         """Logits (batch,) of waveforms (batch, contacts, samples) in noise levels.
@@ -88,17 +101,10 @@ class LocalSpikeDetector(nn.Module):
     def arrays(self, rate_ratio: float = 1.0) -> tuple[np.ndarray, ...]:
         """Weights for `steadyspike.kernels.spikes.spike_network.spike_logits`.
 
-        Parameters
-        ----------
-        rate_ratio : float, default: 1.0
-            Sampling frequency of the recording over that of the model: the filters are resampled to it.
-
-        Returns
-        -------
-        tuple of np.ndarray
-            Temporal filters (samples, filters) and their bias; pair layer of the contact and of the own contact
-            (filters, hidden each) and bias; dense layer (spatial * hidden + filters, dense) and bias; output (dense,)
-            and bias (1,). Float32, C order.
+        `rate_ratio` is the sampling frequency of the recording over that of the model: the filters are resampled to
+        it. Returns temporal filters (samples, filters) and their bias; pair layer of the contact and of the own
+        contact (filters, hidden each) and bias; dense layer (spatial * hidden + filters, dense) and bias; output
+        (dense,) and bias (1,). Float32, C order.
         """
         count, pair = self.sizes["filters"], self.pair.weight.T
         tensors = (

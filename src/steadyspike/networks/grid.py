@@ -9,20 +9,9 @@ from torch import Tensor
 def scatter(traces: Tensor, cells: Tensor, shape: Sequence[int], dead: Tensor | None = None) -> Tensor:
     """Put traces into images; cells without a live contact are 0.
 
-    Parameters
-    ----------
-    traces : Tensor, shape (batch, time, num_channels)
-    cells : Tensor of int64, shape (num_channels,)
-        `ProbeLayout.cells`.
-    shape : sequence of int
-        Shanks, rows and columns: `ProbeLayout.shape`.
-    dead : Tensor of bool or None, shape (num_channels,), default: None
-        `ProbeLayout.dead`.
-
-    Returns
-    -------
-    images : Tensor, shape (batch * shanks, time, rows, columns)
-        The shanks of a recording are neighbours: a mask of the shape (shanks, rows, columns) repeats over the batch.
+    `traces` are (batch, time, num_channels); cells, dead channels and the shape of shanks, rows and columns are those
+    of `ProbeLayout`. Returns (batch * shanks, time, rows, columns): the shanks of a recording are neighbours, and a
+    mask (shanks, rows, columns) repeats over the batch.
     """
     shanks, rows, columns = shape
     if dead is not None:
@@ -35,15 +24,6 @@ def scatter(traces: Tensor, cells: Tensor, shape: Sequence[int], dead: Tensor | 
 def gather(images: Tensor, cells: Tensor, shanks: int = 1) -> Tensor:
     """Take the channels out of images: the reverse of `scatter`.
 
-    Parameters
-    ----------
-    images : Tensor, shape (batch * shanks, time, rows, columns)
-    cells : Tensor of int64, shape (num_channels,)
-        `ProbeLayout.cells`.
-    shanks : int, default: 1
-
-    Returns
-    -------
-    traces : Tensor, shape (batch, time, num_channels)
+    From (batch * shanks, time, rows, columns) to (batch, time, num_channels).
     """
     return images.unflatten(0, (-1, shanks)).transpose(1, 2).flatten(2).index_select(2, cells)

@@ -20,17 +20,8 @@ class LinearTaps(nn.Module):
     def forward(self, folded: Tensor, omission: int, context: int) -> Tensor:
         """Interpolate all samples but the first and last `context`, each from beyond its gap of `omission`.
 
-        Parameters
-        ----------
-        folded : Tensor, shape (batch, inputs, time, units)
-        omission : int
-            Hidden samples on each side of the predicted one.
-        context : int
-            At least `omission + taps`.
-
-        Returns
-        -------
-        interpolated : Tensor, shape (batch, outputs, time - 2 * context, units)
+        `folded` is (batch, inputs, time, units), `context` at least `omission + taps`. Returns (batch, outputs, time -
+        2 * context, units).
         """
         length = folded.shape[2] - 2 * context + self.taps - 1
         before, after = context - omission - self.taps, context + omission + 1
@@ -90,15 +81,7 @@ class RidgeInterpolator(nn.Module):
 class RidgeFit:
     """Covariances of a ridge regression, gathered chunk by chunk, then solved.
 
-    Parameters
-    ----------
-    network : RidgeInterpolator
-        Gets the weights.
-
-    Attributes
-    ----------
-    num_rows : int
-        Samples times units seen so far.
+    `network` gets the weights; `num_rows` are the samples times units seen so far.
     """
 
     def __init__(self, network: RidgeInterpolator) -> None:
@@ -143,20 +126,8 @@ class RidgeFit:
     def solve(self, alpha: float = 1e-3) -> RidgeInterpolator:
         """Set the weights of the network.
 
-        Parameters
-        ----------
-        alpha : float, default: 1e-3
-            The penalty, relative to the mean variance of the inputs; above 0.
-
-        Returns
-        -------
-        network : RidgeInterpolator
-            The one given at the start.
-
-        Raises
-        ------
-        ValueError
-            If nothing was added, or no unit had all its contacts live.
+        The penalty `alpha`, above 0, is relative to the mean variance of the inputs. Returns the network given at the
+        start. Raises `ValueError` if nothing was added, or no unit had all its contacts live.
         """
         if not self.num_rows:
             raise ValueError("there is nothing to solve: no unit with all its contacts live was added")

@@ -102,14 +102,8 @@ class UNetEphys1024(nn.Module):
     def predict(self, frames: Tensor) -> Tensor:
         """Predict one frame from those around it, the published network's own call.
 
-        Parameters
-        ----------
-        frames : Tensor, shape (batch, pre + post, rows, columns)
-            Rows and columns are filled with zeros to multiples of 16 and 2.
-
-        Returns
-        -------
-        predicted : Tensor, shape (batch, 1, rows, columns)
+        `frames` are (batch, pre + post, rows, columns), whose rows and columns are filled with zeros to multiples of
+        16 and 2. Returns (batch, 1, rows, columns).
         """
         rows, columns = frames.shape[2:]
         frames = functional.pad(frames, (0, -columns % 2, 0, -rows % 2**POOLINGS))

@@ -22,12 +22,7 @@ class ArtifactRecording(BasePreprocessor):
     as a saturated amplifier does behind a filter. Channels see the transients with gains that vary by 30 % over depth,
     so that a common reference would not remove them all.
 
-    Parameters
-    ----------
-    recording : BaseRecording
-        One segment, in uV.
-    seed : int, default: 0
-        Not negative.
+    The recording has one segment, in uV; the seed is not negative.
     """
 
     def __init__(self, recording: BaseRecording, seed: int = 0):

@@ -33,22 +33,9 @@ class ColouredNoiseRecording(NoiseRecording):
     White noise comes in blocks, each seeded by `seed` and its number, and filters start early enough: any read gives
     the same samples, to the rounding of float32.
 
-    Parameters
-    ----------
-    channel_locations : ndarray, shape (num_channels, 2)
-        In um.
-    noise_levels : ndarray, shape (num_channels,)
-        Standard deviation of each channel, in uV; above 0.
-    num_samples : int
-        Length of the one segment.
-    sampling_frequency : float, default: 30000.0
-        In Hz; above 4 kHz.
-    spatial_decay_um : float, default: 40.0
-        Distance in um over which the correlation of the tissue's part falls by e; above 0.
-    shares : tuple of float, default: (0.45, 0.45, 0.1)
-        Of the variance: electronic, tissue, common. None may be negative; their sum is 1.
-    seed : int, default: 0
-        Not negative.
+    `channel_locations` (num_channels, 2) are in um, `noise_levels` the standard deviations in uV, above 0; the one
+    segment has `num_samples` at more than 4 kHz. The correlation of the tissue's part falls by e over
+    `spatial_decay_um`; `shares` of the variance (electronic, tissue, common), none negative, have a sum of 1.
     """
 
     def __init__(

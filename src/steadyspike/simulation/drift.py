@@ -7,7 +7,7 @@ answers comes from that same description, so it has no fitting error.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,8 +58,8 @@ class DriftTruth:
     info: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class SimulatedDrift:
+@dataclass(frozen=True, kw_only=True)
+class SimulatedDrift(DriftTruth):
     """A simulated recording together with everything that is true about it.
 
     Attributes
@@ -88,25 +88,12 @@ class SimulatedDrift:
     recording: BaseRecording
     static_recording: BaseRecording
     sorting: BaseSorting
-    unit_locations: np.ndarray
     unit_displacements: np.ndarray
-    displacement_sampling_frequency: float
-    displacement_vector: np.ndarray
-    depth_range_um: tuple[float, float]
-    depth_factors: tuple[float, float]
-    info: dict[str, Any] = field(default_factory=dict)
 
     @property
     def truth(self) -> DriftTruth:
         """The part of this that `steadyspike.simulation.truth` needs."""
-        return DriftTruth(
-            self.unit_locations,
-            self.displacement_vector,
-            self.displacement_sampling_frequency,
-            self.depth_range_um,
-            self.depth_factors,
-            self.info,
-        )
+        return DriftTruth(*(getattr(self, one.name) for one in fields(DriftTruth)))
 
 
 def simulate_drifting_recording(
@@ -314,11 +301,4 @@ def in_memory(lazy: BaseRecording) -> BaseRecording:
     """Hold the traces of a simulated recording, which would be made again for every preset."""
     from spikeinterface.core import NumpyRecording
 
-    traces = np.empty((lazy.get_num_samples(), lazy.get_num_channels()), dtype="float32")
-    step = round(lazy.sampling_frequency)
-    for start in range(0, traces.shape[0], step):
-        stop = min(start + step, traces.shape[0])
-        traces[start:stop] = lazy.get_traces(start_frame=start, end_frame=stop)
-    recording = NumpyRecording([traces], lazy.sampling_frequency, channel_ids=lazy.channel_ids)
-    lazy.copy_metadata(recording)
-    return recording
+    return NumpyRecording.from_recording(lazy, n_jobs=1, chunk_duration="1s", progress_bar=False)

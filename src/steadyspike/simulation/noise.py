@@ -93,20 +93,8 @@ class CorrelatedNoiseRecording(NoiseRecording):
 
     Samples come in blocks of `BLOCK_SIZE`, each seeded by `seed` and its number: any read gives the same.
 
-    Parameters
-    ----------
-    channel_locations : ndarray, shape (num_channels, 2)
-        In um.
-    noise_levels : ndarray, shape (num_channels,)
-        Standard deviation of each channel, in uV.
-    num_samples : int
-        Length of the one segment.
-    sampling_frequency : float, default: 30000.0
-        In Hz.
-    spatial_decay_um : float, default: 25.0
-        Distance in um over which the correlation falls by e; above 0.
-    seed : int, default: 0
-        Not negative.
+    `channel_locations` (num_channels, 2) are in um, `noise_levels` the standard deviations in uV; there is one
+    segment; the correlation falls by e over `spatial_decay_um`, above 0; the seed is not negative.
     """
 
     def __init__(

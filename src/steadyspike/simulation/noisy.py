@@ -37,18 +37,11 @@ UNIT_DTYPE = [
 class NoisyRecording:
     """A simulated recording with the truth about it.
 
-    Attributes
-    ----------
-    recording, clean : BaseRecording
-        With and without noise; float32, in uV. Lazy, or as `saved` left them. `clean` is None where it was not kept.
-    sorting : BaseSorting
-        The true spike trains.
-    units : ndarray, shape (num_units,)
-        Fields "unit_id"; "x_um", "y_um", "z_um" at rest; "amplitude_uV", the mean depth of the spikes' trough on the
-        largest channel at rest; "noise_uV", that channel's noise level; "snr", their ratio; "channel", its index;
-        and "size", a key of `SIZES`.
-    info : dict
-        Probe, seed, sizes.
+    `recording` and `clean`, with and without noise, are float32, in uV; lazy, or as `saved` left them; `clean` is None
+    where it was not kept. `sorting` holds the true spike trains, `info` probe, seed and sizes. `units` have the fields
+    "unit_id"; "x_um", "y_um", "z_um" at rest; "amplitude_uV", the mean depth of the spikes' trough on the largest
+    channel at rest; "noise_uV", that channel's noise level; "snr", their ratio; "channel", its index; and "size", a
+    key of `SIZES`.
     """
 
     recording: BaseRecording
@@ -69,12 +62,8 @@ class NoisyRecording:
 
         Reading what is simulated costs about as much as training on it, so save it first.
 
-        Parameters
-        ----------
-        folder : str or Path
-            Appears when it is complete; holds `noisy`, `clean` (SpikeInterface's binary folders) and `truth.npz`.
-        with_clean : bool, default: True
-            Also write the traces without noise.
+        The folder appears when it is complete; it holds `noisy`, `clean` if wanted (SpikeInterface's binary folders)
+        and `truth.npz`.
         """
         folder = Path(folder)
         if folder.exists():

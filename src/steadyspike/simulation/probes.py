@@ -15,20 +15,9 @@ if TYPE_CHECKING:
 class ProbeKind:
     """A kind of probe, of which as many contacts as wanted are built from the tip upwards.
 
-    Parameters
-    ----------
-    doc : str
-        What it is, in one line.
-    num_channels : int
-        Contacts, where the caller does not say how many.
-    most_channels : int
-        The largest number of contacts.
-    part_number : str or None
-        Of the Neuropixels catalogue; None: a line of contacts.
-    pitch_um : float
-        Distance of the contacts on that line.
-    units_per_channel : float
-        Number of units for each contact: dense probes see less new tissue with every contact.
+    Where the caller does not say how many contacts there are, it has `num_channels` of its `most_channels`.
+    `part_number` is that of the Neuropixels catalogue; None: a line of contacts, `pitch_um` apart. `units_per_channel`
+    is a number of units for each contact: dense probes see less new tissue with every contact.
     """
 
     doc: str
@@ -54,23 +43,9 @@ PROBES: dict[str, ProbeKind] = {
 def build_probe(probe: str = "np1", num_channels: int | None = None) -> Probe:
     """Build the lowest contacts of a probe without the internet.
 
-    Parameters
-    ----------
-    probe : str, default: "np1"
-        A key of `PROBES`.
-    num_channels : int or None, default: None
-        Number of contacts, counted from the tip, in equal parts on each shank; at least 2 and at most what the probe
-        has (384 of most). None: the probe's usual number.
-
-    Returns
-    -------
-    probe : probeinterface.Probe
-        With device channel indices 0 to `num_channels` - 1.
-
-    Raises
-    ------
-    ValueError
-        For another probe name or number of channels.
+    `probe` is a key of `PROBES`; contacts are counted from the tip, in equal parts on each shank, at least 2 and at
+    most what the probe has (384 of most), None: the usual number. Device channel indices are 0 to `num_channels` - 1.
+    Raises `ValueError` for another name or number.
     """
     from probeinterface import generate_linear_probe
     from probeinterface.neuropixels_tools import build_neuropixels_probe

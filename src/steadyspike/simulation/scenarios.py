@@ -17,22 +17,11 @@ DISPLACEMENT_SAMPLING_FREQUENCY = 5.0
 class DriftScenario:
     """How the tissue moves, and how units fire, in one simulated recording.
 
-    Parameters
-    ----------
-    doc : str
-        What happens, in one line.
-    curve : {"zigzag", "bumps", "steps", "random_walk", "sessions", "wander"} or None
-        Shape of the displacement in time. None: still.
-    amplitude_um : float
-        Distance between the two extreme displacements where the drift is largest, in um.
-    depth_factors : tuple of float
-        Factor on the displacement at the lowest and at the highest contact; in between it follows a line.
-    unit_density : float
-        Factor on the probe's usual number of units.
-    firing : {"steady", "bursts", "changing"}
-        Spike trains of constant rate, in bursts, or of units that start, stop and wax and wane.
-    artifacts : bool
-        Whether there are transients common to all channels and silent or saturated periods.
+    `curve` is the shape of the displacement in time (None: still), and `amplitude_um` the distance between its two
+    extremes where the drift is largest. `depth_factors` scale it at the lowest and at the highest contact; in between
+    they follow a line. `unit_density` is a factor on the probe's usual number of units. `firing` is "steady", in
+    "bursts", or "changing": units start, stop and wax and wane. With `artifacts` there are transients common to all
+    channels and silent or saturated periods.
     """
 
     doc: str

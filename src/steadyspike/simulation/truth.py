@@ -9,34 +9,20 @@ import numpy as np
 if TYPE_CHECKING:
     from spikeinterface.core.motion import Motion
 
-    from steadyspike.simulation.drift import DriftTruth, SimulatedDrift
+    from steadyspike.simulation.drift import DriftTruth
 
 ERROR_STEP_S = 0.5
 NUM_DEPTHS = 50
 
 
-def true_displacement(
-    simulated: SimulatedDrift | DriftTruth, times_s: np.ndarray, depths_um: np.ndarray
-) -> np.ndarray:
+def true_displacement(simulated: DriftTruth, times_s: np.ndarray, depths_um: np.ndarray) -> np.ndarray:
     """Give the true displacement of what is seen at some depths and times.
 
     A spike seen at depth ``z`` comes from tissue at rest at ``z_0`` with ``z = z_0 + d(t) f(z_0)``; because
     ``f`` is a line, the displacement ``z - z_0`` has a closed form. This is the frame in which
     SpikeInterface's `Motion` is defined: corrected position = position seen - displacement.
 
-    Parameters
-    ----------
-    simulated : SimulatedDrift or DriftTruth
-        What `simulate_drifting_recording` returned, or its `truth`.
-    times_s : ndarray, shape (num_times,)
-        In s; times outside the recording take its first or last displacement.
-    depths_um : ndarray, shape (num_depths,)
-        Depths on the probe, in um.
-
-    Returns
-    -------
-    displacement : ndarray, shape (num_times, num_depths)
-        In um.
+    Times outside the recording take its first or last displacement. Returns um, (num_times, num_depths).
     """
     vector = simulated.displacement_vector
     # the simulated tissue stays put for one sampling period, so a sample stands for the period's middle
@@ -49,9 +35,7 @@ def true_displacement(
     return depths - rest
 
 
-def true_motion(
-    simulated: SimulatedDrift | DriftTruth, temporal_bins_s: np.ndarray, spatial_bins_um: np.ndarray
-) -> Motion:
+def true_motion(simulated: DriftTruth, temporal_bins_s: np.ndarray, spatial_bins_um: np.ndarray) -> Motion:
     """Give the true motion on the bins of an estimate.
 
     Parameters
@@ -81,7 +65,7 @@ def true_motion(
 
 
 def motion_error(
-    simulated: SimulatedDrift | DriftTruth,
+    simulated: DriftTruth,
     motion: Motion,
     num_depths: int = NUM_DEPTHS,
     *,
@@ -123,7 +107,7 @@ def motion_error(
     return difference - np.median(difference, axis=0 if offset_per_depth else None)
 
 
-def error_summary(simulated: SimulatedDrift | DriftTruth, motion: Motion) -> dict[str, Any]:
+def error_summary(simulated: DriftTruth, motion: Motion) -> dict[str, Any]:
     """Sum up an estimate's error on a grid of 0.5 s and 50 depths, which is the same for every estimator.
 
     Parameters

@@ -48,13 +48,8 @@ IN_CONFIG = (
 class LabelledCandidates:
     """Candidates of a recording and which are spikes.
 
-    Attributes
-    ----------
-    samples, channels : ndarray, shape (num_candidates,)
-    labels : ndarray, shape (num_candidates,)
-        1 for a spike, 0 for none, -1 where neither can be said.
-    num_missed : int
-        Spikes large enough to be asked for that are near no candidate.
+    Labels are 1 for a spike, 0 for none, -1 where neither can be said; `num_missed` are spikes large enough to be
+    asked for that are near no candidate.
     """
 
     samples: np.ndarray
@@ -181,14 +176,8 @@ def train_spike_detector(
 def label_candidates(known: KnownSpikes, config: SpikeDetectorConfig, least_snr: float) -> LabelledCandidates:
     """Find the candidates of a recording and tell which are spikes.
 
-    Parameters
-    ----------
-    known : KnownSpikes
-        The recording.
-    config : SpikeDetectorConfig
-        How candidates are found, and which count as duplicates.
-    least_snr : float
-        Units at least this deep are to be found, in noise levels.
+    `config` says how candidates are found, and which count as duplicates; units of at least `least_snr` noise levels
+    are to be found.
     """
     frequency, locations = known.sampling_frequency, known.locations
 

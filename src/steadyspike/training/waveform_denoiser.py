@@ -162,18 +162,8 @@ def train_waveform_denoiser(
 def find_window(known: list[KnownSpikes], usable: list[np.ndarray], energy: float) -> tuple[int, int]:
     """Find the shortest window around the trough with a part of the templates' energy.
 
-    Parameters
-    ----------
-    known : list of KnownSpikes
-    usable : list of ndarray of bool
-        Which units of each count; every one as much as another.
-    energy : float
-        The part, above 0 and below 1.
-
-    Returns
-    -------
-    before, num_samples : int
-        Samples before the trough, and in all.
+    `usable` says which units of each recording count; every one as much as another. `energy` is the part, above 0 and
+    below 1. Returns the samples before the trough, and in all.
     """
     shares = []
     for one, units in zip(known, usable, strict=True):

@@ -129,7 +129,7 @@ def _train(
 ) -> None:
     if output.exists():
         raise UsageError(f"--output {output} exists already; choose another")
-    from steadyspike.simulation.spiky import simulate_training_recordings
+    from steadyspike_benchmarks.neural_recordings import simulate_training_recordings
 
     recordings, sortings, about = simulate_training_recordings(duration)
     options: dict[str, Any] = {} if steps is None else {"steps": steps}

@@ -47,11 +47,7 @@ class CleanErrors:
     def add(self, apart: np.ndarray, within: np.ndarray) -> None:
         """Take in differences in units of noise; what is not finite is left out.
 
-        Parameters
-        ----------
-        apart : ndarray of float32
-        within : ndarray of bool
-            Whether it is within a spike.
+        `within`, of the shape of `apart`, says whether it is within a spike.
         """
         squares, number = np.square(apart), np.array([np.count_nonzero(within), apart.size])
         finite = np.isfinite(squares)

@@ -67,15 +67,8 @@ class EvaluationSettings(Settings):
 class Inputs:
     """Recordings and sorting that fit each other, and which part is evaluated.
 
-    Parameters
-    ----------
-    recording : BaseRecording
-    sorting : BaseSorting or None
-    clean : BaseRecording or None
-    evaluated, rest : list of Stretch
-        What is evaluated, and what the linear interpolator is fitted on.
-    range_s : tuple of float
-        Start and end of what is evaluated.
+    `evaluated` are the stretches that are evaluated, from `range_s` start to end, and `rest` those on which the linear
+    interpolator is fitted.
     """
 
     recording: Any

@@ -35,15 +35,8 @@ class LinearFit:
 def named_models(model: Any) -> dict[str, Any]:
     """Give each of the models a name.
 
-    Parameters
-    ----------
-    model : reference, list of references or dict of references
-        One is named "model", those in a list by their folder or file, those in a dict by their key.
-
-    Raises
-    ------
-    ValueError
-        If there is none, or a name is not possible or given twice.
+    One is named "model", those in a list by their folder or file, those in a dict by their key. Raises `ValueError` if
+    there is none, or a name is not possible or given twice.
     """
     if isinstance(model, Mapping):
         models = {str(name): one for name, one in model.items()}

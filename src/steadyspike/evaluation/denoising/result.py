@@ -49,19 +49,9 @@ SETTINGS_FILE, TEXT_FILE = "evaluation.json", "evaluation.md"
 class Excerpt:
     """A few ms of traces.
 
-    Parameters
-    ----------
-    traces : dict of ndarray of float32, shape (num_samples, num_channels)
-        Of each method, and "clean" if it is known; less the center of each channel.
-    segment_index : int
-    start_s : float
-        Of the first sample, in s from the start of the segment.
-    sampling_frequency : float
-        In Hz.
-    noise : ndarray, shape (num_channels,)
-        Of each channel; 0 where it is not evaluated.
-    channel : int or None
-        Index of the extremum channel of the unit that fires in the middle.
+    `traces` (num_samples, num_channels) are those of each method, and "clean" if it is known, less the center of each
+    channel, from `start_s` on in s from the start of the segment. `noise` is that of each channel, 0 where it is not
+    evaluated; `channel` the index of the extremum channel of the unit that fires in the middle.
     """
 
     traces: Mapping[str, np.ndarray]

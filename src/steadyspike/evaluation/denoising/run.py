@@ -98,7 +98,7 @@ class Evaluation:
         methods, notes = self._methods()
         rng = np.random.default_rng(self.settings.seed)
         units, references = self._units(rng) if self.inputs.sorting is not None else ([], None)
-        noise_times = self._noise_times(rng)
+        noise_times = draw_noise_times(rng, np.zeros(0, "int64"), 0, self._spans(0, 0), 0, NOISE_SAMPLES)
         true = None if self.inputs.clean is None else references
         gathered = {name: self._empty(name, units, noise_times, true) for name in methods}
         chunks = list(self._chunks())
@@ -191,10 +191,6 @@ class Evaluation:
         templates[~np.isfinite(templates)] = 0
         templates[:, :, scale <= 0] = 0
         return templates
-
-    def _noise_times(self, rng: np.random.Generator) -> np.ndarray:
-        none = np.zeros(0, "int64")
-        return draw_noise_times(rng, none, 0, self._spans(0, 0), 0, NOISE_SAMPLES)
 
     def _empty(
         self, name: str, units: list[UnitEvents], noise_times: np.ndarray, true: list[np.ndarray] | None

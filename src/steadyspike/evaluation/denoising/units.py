@@ -19,19 +19,10 @@ SPIKES, NOISE = 0, 1
 class UnitEvents:
     """When a unit fires, and when it does not.
 
-    Parameters
-    ----------
-    spikes : ndarray of int64, sorted
-        All its spikes.
-    train, test : ndarray of int64, sorted
-        The first and second half of those that are measured. The first make the template that the second are scored
-        with.
-    noise : ndarray of int64, sorted
-        Random times after the last of `train`, away from the unit's own spikes.
-    channels : ndarray of int64
-        Where its waveform is measured.
-    main : int
-        Index of its extremum channel, of all channels.
+    All are sorted positions: `spikes` are all of the unit, `train` and `test` the first and second half of those that
+    are measured, of which the first make the template that the second are scored with. `noise` are random times after
+    the last of `train`, away from the unit's own spikes. The waveform is measured on `channels`; `main` is the index
+    of its extremum channel, of all channels.
     """
 
     spikes: np.ndarray
@@ -85,19 +76,9 @@ def extremum_channels(templates: np.ndarray) -> np.ndarray:
 class UnitSums:
     """What is gathered of all units in one method's traces.
 
-    Parameters
-    ----------
-    units : sequence of UnitEvents
-    before, after : int
-        Samples of a waveform before its spike, and from it on.
-    true_templates : sequence of ndarray or None
-        Noise-free template of each unit on its channels, shape (before + after, num_channels of the unit).
-
-    Attributes
-    ----------
-    moments : ndarray of float64, shape (2, 2, num_units, 3)
-        Number, sum and sum of squares of the scores with a unit's own (0) or true (1) template, at its spikes (0) or
-        at noise times (1).
+    Waveforms have `before` samples before their spike, and `after` from it on; `true_templates` are noise-free, one
+    for each unit on its channels. `moments` (2, 2, num_units, 3) are number, sum and sum of squares of the scores with
+    a unit's own (0) or true (1) template, at its spikes (0) or at noise times (1).
     """
 
     def __init__(
@@ -116,14 +97,8 @@ class UnitSums:
     def add(self, traces: np.ndarray, first: int, start: int, stop: int) -> None:
         """Take in a chunk; chunks must come in order.
 
-        Parameters
-        ----------
-        traces : ndarray, shape (num_samples, num_channels)
-            Finite, less their center, with margins around what counts.
-        first : int
-            Position of the first sample of `traces`.
-        start, stop : int
-            Events at these positions, `stop` not included, are taken in.
+        `traces` (num_samples, num_channels) are finite, less their center, with margins around what counts; the first
+        sample has the position `first`. Events from `start` to before `stop` are taken in.
         """
         for index, unit in enumerate(self.units):
             train, test, noise = (
@@ -192,21 +167,9 @@ def d_prime(spikes: np.ndarray, noise: np.ndarray) -> np.ndarray:
 def compare_templates(template: np.ndarray, reference: np.ndarray, main: int) -> tuple[float, float, float]:
     r"""Measure what became of a template.
 
-    Parameters
-    ----------
-    template, reference : ndarray, shape (num_samples, num_channels)
-        :math:`T` and what it should be, :math:`R`.
-    main : int
-        Extremum channel :math:`c` of R.
-
-    Returns
-    -------
-    amplitude_bias : float
-        :math:`T(t, c) / R(t, c) - 1` at the sample where :math:`|R(t, c)|` is largest.
-    gain : float
-        :math:`\langle T, R \rangle / \langle R, R \rangle`, the least-squares factor from R to T.
-    shape_bias : float
-        :math:`1 - \langle T, R \rangle / (|T|\, |R|)`. All are NaN where R is 0.
+    `template` T and what it should be, `reference` R, have the shape (num_samples, num_channels); `main` is the
+    extremum channel of R. Returns the amplitude bias, the gain and the shape bias that `evaluate_deepinterpolation`
+    defines; all are NaN where R is 0.
     """
     if not reference.any():
         return np.nan, np.nan, np.nan

@@ -52,7 +52,8 @@ def plot_motion_comparison(
         raise ValueError(f"truth={truth!r} is not possible here; allowed: {', '.join(map(repr, motions))}")
     shown = {name: restrict_motion(motion, segment_index=segment_index) for name, motion in motions.items()}
     depths = _depths_to_show(shown)
-    colours = _colours(shown, truth)
+    others = cycle(style.MOTIONS)
+    colours = {name: style.TRUTH if name == truth else next(others) for name in shown}
     with style.settings():
         figure = style.new_figure(11.5, 1.6 + 1.5 * max(2, depths.size))
         left, right = figure.subfigures(1, 2, width_ratios=[2.1, 1], wspace=0.03)
@@ -77,11 +78,6 @@ def _depths_to_show(motions: Mapping[str, Motion]) -> np.ndarray:
         return next(iter(motions.values())).spatial_bins_um
     low, high = max(depths[0] for depths in windows), min(depths[-1] for depths in windows)
     return np.linspace(low, high, MAX_DEPTHS) if low < high else np.array([windows[0].mean()])
-
-
-def _colours(motions: Mapping[str, Motion], truth: str | None) -> dict[str, str]:
-    others = cycle(style.MOTIONS)
-    return {name: style.TRUTH if name == truth else next(others) for name in motions}
 
 
 def _draw_at_depth(

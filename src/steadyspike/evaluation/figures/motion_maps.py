@@ -11,7 +11,7 @@ from steadyspike.evaluation.figures import style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
     from spikeinterface.core.motion import Motion
 
 
@@ -44,14 +44,25 @@ def plot_motion_map(motion: Motion, *, truth: Motion | None = None, segment_inde
     limit = max(1e-3, max(float(np.abs(panel).max(initial=0.0)) for panel in panels.values()))
     with style.settings():
         figure = style.new_figure(3.4 + 2.9 * len(panels), 3.6)
-        all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-        for axes, (title, displacement) in zip(all_axes, panels.items(), strict=True):
-            image = draw_map(axes, motion, displacement, limit, segment_index)
-            axes.set_title(title)
-        for axes in all_axes[1:]:
-            style.quiet_second_axis(axes)
-        figure.colorbar(image, ax=all_axes, label="displacement (µm)", pad=0.02)
+        draw_panels(figure, motion, panels, limit, segment_index)
     return figure
+
+
+def draw_panels(
+    figure: Figure | SubFigure,
+    motion: Motion,
+    panels: dict[str, np.ndarray],
+    limit: float,
+    segment_index: int = 0,
+) -> None:
+    """Draw displacements on the bins of a motion side by side, on one scale from minus `limit` on."""
+    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (title, displacement) in zip(all_axes, panels.items(), strict=True):
+        image = draw_map(axes, motion, displacement, limit, segment_index)
+        axes.set_title(title)
+    for axes in all_axes[1:]:
+        style.quiet_second_axis(axes)
+    figure.colorbar(image, ax=all_axes, label="displacement (µm)", pad=0.02)
 
 
 def plot_explained_map(motion: Motion, explained: np.ndarray, *, segment_index: int = 0) -> Figure:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from steadyspike.evaluation.figures import style
-from steadyspike.evaluation.figures.motion_maps import draw_map
+from steadyspike.evaluation.figures.motion_maps import draw_panels
 from steadyspike.evaluation.figures.raster import (
     depth_limits,
     depths_before_after,
@@ -86,27 +86,15 @@ def _draw_rasters(
 
 
 def _draw_maps(figure: SubFigure, motion: Motion, truth: Motion) -> None:
+    from steadyspike.motion import resample_motion
+
     known = truth.displacement[0]
-    found = _on_bins_of(truth, motion)
+    bins = dict(temporal_bins_s=truth.temporal_bins_s, spatial_bins_um=truth.spatial_bins_um)
+    found = resample_motion(motion, **bins).displacement[0]
     # a displacement is defined up to a constant, so the two are first laid over each other
     found = found - np.median(found - known)
     limit = max(1e-3, float(np.abs(known).max()))
-    left, right = figure.subplots(1, 2, sharey=True)
-    draw_map(left, truth, found, limit)
-    image = draw_map(right, truth, known, limit)
-    left.set_title("Motion found")
-    right.set_title("True motion")
-    style.quiet_second_axis(right)
-    figure.colorbar(image, ax=[left, right], label="displacement (µm)", pad=0.02)
-
-
-def _on_bins_of(grid: Motion, motion: Motion) -> np.ndarray:
-    """Evaluate a motion on the bins of another, as (num_times, num_windows)."""
-    times, depths = grid.temporal_bins_s[0], grid.spatial_bins_um
-    if motion.spatial_bins_um.size == 1:
-        values = np.interp(times, motion.temporal_bins_s[0], motion.displacement[0][:, 0])
-        return np.repeat(values[:, np.newaxis], depths.size, axis=1)
-    return motion.get_displacement_at_time_and_depth(times, depths, segment_index=0, grid=True).T
+    draw_panels(figure, truth, {"Motion found": found, "True motion": known}, limit)
 
 
 def _draw_bars(

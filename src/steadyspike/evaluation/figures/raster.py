@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MAX_PEAKS = 60_000
 NUM_LINES_RIGID = 5
+MARGIN_UM = 20.0
 
 
 def plot_raster(motion_info: dict[str, Any], recording: BaseRecording, *, segment_index: int = 0) -> Figure:
@@ -100,9 +101,7 @@ def draw_raster(
     axes.set_ylabel("depth (µm)")
 
 
-def draw_displacement_lines(
-    axes: Axes, motion: Motion, segment_index: int = 0, colour: str = style.STEADY
-) -> None:
+def draw_displacement_lines(axes: Axes, motion: Motion, segment_index: int = 0) -> None:
     """Draw one line per spatial window, at the window's depth plus its displacement, on a raster.
 
     The raster's depth limits say where to draw the lines of a rigid motion.
@@ -115,7 +114,7 @@ def draw_displacement_lines(
     low, high = axes.get_ylim()
     inside = (depths > low) & (depths < high)
     times = motion.temporal_bins_s[segment_index]
-    axes.plot(times, displacement[:, inside] + depths[inside], color=colour, linewidth=1.8)
+    axes.plot(times, displacement[:, inside] + depths[inside], color=style.STEADY, linewidth=1.8)
 
 
 def times_and_amplitudes(
@@ -128,7 +127,7 @@ def times_and_amplitudes(
     return np.asarray(times), peaks["amplitude"]
 
 
-def depth_limits(recording: BaseRecording, margin_um: float = 20.0) -> tuple[float, float]:
+def depth_limits(recording: BaseRecording) -> tuple[float, float]:
     """Give the range of the contacts' depths, in um, with a margin."""
     depths = recording.get_channel_locations()[:, 1]
-    return float(depths.min() - margin_um), float(depths.max() + margin_um)
+    return float(depths.min() - MARGIN_UM), float(depths.max() + MARGIN_UM)

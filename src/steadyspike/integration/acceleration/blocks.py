@@ -25,15 +25,7 @@ class Setting:
 
 
 class Block:
-    """What a call of a switch returns: it can be ignored, or used in a ``with`` statement.
-
-    Parameters
-    ----------
-    switch : Switch
-        Whose call it was.
-    setting : Setting
-        What it set.
-    """
+    """What a call of a switch, which made it for what it set, returns: it can be ignored, or used in a ``with``."""
 
     def __init__(self, switch: Switch, setting: Setting):
         self._switch = switch

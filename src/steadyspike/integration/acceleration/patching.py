@@ -48,12 +48,8 @@ _chosen: dict[bool, frozenset[str] | None] = {}
 def activate(patches: Iterable[Patch], names: dict[bool, Iterable[str] | None]) -> None:
     """Have these patches in place and no others; those in modules that are not imported yet, after their import.
 
-    Parameters
-    ----------
-    patches : iterable of Patch
-        Repairs come first where both are.
-    names : dict
-        Of accelerations (False) and repairs (True): names whose calls are taken; None: all.
+    Repairs come first where both are. `names` are those whose calls are taken, of accelerations (False) and repairs
+    (True); None: all.
     """
     global _active
     _chosen.update({kind: None if some is None else frozenset(some) for kind, some in names.items()})
@@ -190,12 +186,7 @@ def _do(
 class RepairedCall:
     """A call that a repair may change before, or after, SpikeInterface does it.
 
-    Parameters
-    ----------
-    bound : inspect.BoundArguments
-        The arguments.
-    following : callable
-        Takes positional and keyword arguments: the accelerated function, or SpikeInterface's own.
+    `following` takes positional and keyword arguments: the accelerated function, or SpikeInterface's own.
     """
 
     def __init__(self, bound: inspect.BoundArguments, following: Callable[[tuple, dict], Any]):

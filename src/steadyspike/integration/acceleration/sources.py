@@ -27,20 +27,9 @@ NO_EFFECT = {"ctx", "kind", "type_comment", "type_ignores", "annotation", "retur
 def fingerprint(functions: tuple[Any, ...]) -> str:
     """Hash the syntax trees of functions, without docstrings, comments, annotations of arguments, and layout.
 
-    Parameters
-    ----------
-    functions : tuple of callable
-        Functions as they are, not what they wrap; or numba's of them.
-
-    Returns
-    -------
-    fingerprint : str
-        `LENGTH` hexadecimal digits, the same in all versions of Python.
-
-    Raises
-    ------
-    OSError, TypeError, SyntaxError, AttributeError
-        Where a source cannot be read.
+    Functions are as they are, not what they wrap; or numba's of them. The `LENGTH` hexadecimal digits are the same in
+    all versions of Python. Raises `OSError`, `TypeError`, `SyntaxError` or `AttributeError` where a source cannot be
+    read.
     """
     trees = [_canonical(_parsed(function)) for function in functions]
     return hashlib.sha256("\n".join(trees).encode()).hexdigest()[:LENGTH]

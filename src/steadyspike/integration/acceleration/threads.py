@@ -34,28 +34,24 @@ def mark_worker() -> None:
     _in_worker.yes = True
 
 
-def over_ranges(work: Callable[[int, int], Any], size: int, smallest: int = 1, multiple: int = 1) -> None:
+def over_ranges(
+    work: Callable[[int, int], Any], size: int, smallest: int = 1, multiple: int = 1
+) -> list[Any]:
     """Call `work(start, stop)` for ranges that cover ``range(size)``, in as many threads as allowed.
 
-    Parameters
-    ----------
-    work : callable
-        What it is given must be independent, and most of it without the interpreter's lock.
-    size : int
-        Number of samples, channels or spikes.
-    smallest : int, default: 1
-        Fewest in one range, so that a thread is worth its start.
-    multiple : int, default: 1
-        Each range but the last is a multiple of this.
+    Returns what they return, in order.
+
+    `size` is a number of samples, channels or spikes, a range has at least `smallest` of them, so that a thread is
+    worth its start, and, but for the last, a multiple of `multiple`. What `work` is given must be independent, and
+    most of it without the interpreter's lock.
     """
     count = max(1, min(num_threads(), size // max(smallest, 1)))
     if count == 1:
-        work(0, size)
-        return
+        return [work(0, size)]
     length = -(-size // count)
     length = -(-length // multiple) * multiple
     starts = range(0, size, length)
-    run_all([lambda start=start: work(start, min(start + length, size)) for start in starts])  # type: ignore[misc]
+    return run_all([lambda start=start: work(start, min(start + length, size)) for start in starts])  # type: ignore[misc]
 
 
 def run_all(tasks: Sequence[Callable[[], Any]]) -> list[Any]:

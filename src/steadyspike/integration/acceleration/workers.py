@@ -18,10 +18,7 @@ class ProcessStart:
 
     A spawned process imports steadyspike because this object is unpickled there.
 
-    Parameters
-    ----------
-    do_as_parent : callable
-        Takes no arguments; can be pickled.
+    `do_as_parent` takes no arguments and can be pickled.
     """
 
     def __init__(self, do_as_parent: Callable[[], Any]):

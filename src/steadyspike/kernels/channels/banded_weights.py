@@ -192,18 +192,9 @@ def apply_weights(traces, weights, rows, corrected, not_finite=multiply_not_fini
     By default a NaN or infinite sample makes NaN of the rows that keep a weight on its channel, and changes no
     other row.
 
-    Parameters
-    ----------
-    traces : array (num_samples, num_channels)
-        Of any number type.
-    weights : BandWeights
-        In the type of `corrected`.
-    rows : array of int (num_rows,) or None
-        Rows of the weights to write; None writes all.
-    corrected : array (num_samples, num_rows)
-        float32 or float64, C-contiguous; overwritten.
-    not_finite : callable, optional
-        `not_finite(traces, weights, product)` overwrites the product where NaN or infinity has reached any row.
+    `traces` (num_samples, num_channels) are of any number type; `weights` are in the type of `corrected` (num_samples,
+    num_rows), float32 or float64, C-contiguous, which is overwritten. `rows` are the rows of the weights to write,
+    None all. `not_finite(traces, weights, product)` overwrites the product where NaN or infinity has reached any row.
     """
     dtype = corrected.dtype
     size = 1 + CHUNK_VALUES // traces.shape[1]
@@ -222,12 +213,8 @@ def apply_like_dense(traces, weights, dense, rows, corrected) -> None:
 
     There 0 times NaN is NaN: in every row, whatever its weight.
 
-    Parameters
-    ----------
-    traces, weights, rows, corrected
-        See `apply_weights`.
-    dense : callable
-        Returns all weights, (num_channels, num_all_rows), in the type of `corrected`; called only if needed.
+    Arguments are those of `apply_weights`; `dense` returns all weights, (num_channels, num_all_rows), in the type of
+    `corrected`, and is called only if needed.
     """
 
     def not_finite(some, weights, product):

@@ -12,7 +12,7 @@ from statistics import NormalDist
 import numba
 import numpy as np
 
-from steadyspike.kernels.channels.median import key_of, neighbouring_keys, value_of
+from steadyspike.kernels.channels.median import key_of, key_type, neighbouring_keys, value_of
 from steadyspike.kernels.lanes.arrays import as_kernel_array, one_range, unsigned
 from steadyspike.kernels.lanes.transposition import TILE, transpose_tile
 
@@ -30,18 +30,9 @@ LONG_COLUMN, SAMPLE, SAMPLE_SPAN = 2**18, 1024, 32
 def column_medians(traces, over_ranges=one_range):
     """Median of each column, as `numpy.median(traces, axis=0)`.
 
-    Parameters
-    ----------
-    traces : array, (num_samples, num_channels)
-        Integers, float32 or float64, with one sample at least.
-    over_ranges : callable, optional
-        `over_ranges(work, size, smallest, multiple)` calls `work(start, stop)` for ranges that cover all columns,
-        possibly in threads, which do not change the result.
-
-    Returns
-    -------
-    medians : array, (num_channels,)
-        float64 for integers, else of the type of the traces. NaN for columns that hold a NaN.
+    `traces` (num_samples, num_channels) are integers, float32 or float64, with one sample at least; `over_ranges` is
+    of columns (see `lanes.arrays.one_range`). The medians are float64 for integers, else of the type of the traces,
+    and NaN for columns that hold a NaN.
     """
     pairs, _ = _find(traces, [0.5], over_ranges)
     return _medians(pairs[0], traces.dtype)
@@ -50,19 +41,9 @@ def column_medians(traces, over_ranges=one_range):
 def column_median_deviations(traces, over_ranges=one_range, scales=None):
     """Median of each column, and the median of the absolute differences from it.
 
-    Parameters
-    ----------
-    traces, over_ranges
-        As of `column_medians`.
-    scales : (array, array) of float32, (num_channels,) each, or None, default: None
-        What each column is multiplied with, and what is then added, both in float32, before anything else; for int16
-        and float32 only.
-
-    Returns
-    -------
-    medians, deviations : array, (num_channels,)
-        `medians = numpy.median(traces, axis=0)` and `numpy.median(numpy.abs(traces - medians), axis=0)`, of the types
-        that `column_medians` has.
+    As `numpy.median(traces, axis=0)` and `numpy.median(numpy.abs(traces - medians), axis=0)`, with types and arguments
+    of `column_medians`. `scales`, for int16 and float32 only, are what each column is multiplied with and what is then
+    added, both in float32, before anything else.
     """
     pairs, deviations = _find(traces, [0.5], over_ranges, scales, with_deviations=True)
     dtype = traces.dtype if scales is None else np.dtype("float32")
@@ -72,17 +53,8 @@ def column_median_deviations(traces, over_ranges=one_range, scales=None):
 def column_quantiles(traces, quantiles, over_ranges=one_range):
     """Quantiles of each column, as `numpy.quantile(traces, quantiles, axis=0)`, interpolated linearly.
 
-    Parameters
-    ----------
-    traces, over_ranges
-        As of `column_medians`.
-    quantiles : sequence of float, (num_quantiles,)
-        Between 0 and 1.
-
-    Returns
-    -------
-    values : array of float64, (num_quantiles, num_channels)
-        NaN for columns that hold a NaN.
+    Arguments are those of `column_medians`, quantiles from 0 to 1. Returns float64 (num_quantiles, num_channels), NaN
+    for columns that hold a NaN.
     """
     quantiles = np.asarray(quantiles, dtype="float64")
     if not ((quantiles >= 0) & (quantiles <= 1)).all():
@@ -118,8 +90,7 @@ def _find(traces, quantiles, over_ranges, scales=None, with_deviations=False):
     spacings = np.sqrt(2.0 * np.pi) * np.exp(0.5 * np.square(pivots)) / num_samples
     pairs = np.empty((len(ranks), num_channels, 2), precision)
     deviations = np.empty((num_channels if with_deviations else 0, 2), precision)
-    integer = np.dtype(f"int{8 * pairs.itemsize}").type
-    limits = (integer(np.iinfo(integer).min), integer(np.iinfo(integer).max))
+    integer, limits = key_type(pairs.itemsize)
     factors, offsets = (np.empty(0, "float32"),) * 2 if scales is None else scales
 
     def work(start, stop):

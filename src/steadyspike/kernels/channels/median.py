@@ -45,36 +45,18 @@ def subtract_reference(
 
     With the set R(c) of the channel c: `out[t, c] = traces[t, c] - median(traces[t, R(c)])`.
 
-    Parameters
-    ----------
-    traces : array, (num_samples, num_channels)
-        Samples of any real type.
-    references : list of integer arrays
-        The sets of channels, as indices into `traces`, none empty.
-    channels : integer array, (num_out,), default: all channels
-        The channel in each column of the result.
-    which : integer array, (num_out,), default: 0 everywhere
-        Index into `references` for each column; `len(references)` leaves a column as it is.
-    operator : "median" | "average" | "products", default: "median"
-        What is subtracted. The median of an even number of channels is the mean of the middle two. Medians are
-        exact; means are accumulated in float64. "products" is the mean as a matrix product gives it: the sum of the
-        products with 1 / size, which rounds otherwise.
-    dtype : "float32" | "float64" | "int16", default: "float32"
-        Type of the result. int16 is rounded to nearest, half to even, and cut to 16 bits as C does.
-    out : array or None, default: None
-        Where the result goes, if it is of this type and shape; `traces` itself is allowed if its channels stay in
-        place.
-    over_ranges : callable, optional
-        `over_ranges(work, size, smallest, multiple)` calls `work(start, stop)` for ranges that cover all samples,
-        possibly in threads, which do not change the result.
+    `traces` (num_samples, num_channels) are of any real type. `references` are the sets of channels, none empty;
+    `channels` (num_out,) says which channel is in each column of the result (None: all), and `which` the index of its
+    set, `len(references)` for a column that stays as it is (None: the first set for all).
 
-    Returns
-    -------
-    referenced : array of `dtype`, (num_samples, num_out)
+    With the `operator` "median", that of an even number of channels is the mean of the middle two, and medians are
+    exact; "average" is accumulated in float64; "products" is the mean as a matrix product gives it: the sum of the
+    products with 1 / size, which rounds otherwise. As with numpy, a NaN in a set makes its reference NaN at that
+    sample.
 
-    Notes
-    -----
-    As with numpy, a NaN in a set makes its reference NaN at that sample.
+    The result is of `dtype`, "float32", "float64" or "int16" (rounded to nearest, half to even, and cut to 16 bits as
+    C does). It goes to `out` if that is of this type and shape; `traces` itself is allowed if its channels stay in
+    place. `over_ranges` is of samples (see `lanes.arrays.one_range`).
     """
     traces = as_kernel_array(traces)
     channels = np.arange(traces.shape[1]) if channels is None else np.asarray(channels, dtype="int64")
@@ -116,10 +98,15 @@ def subtract_reference(
 
 def _workspace(values, sets, precision):
     """Memory for one sample: values, their bits, and keys with those of one set after them; limits of the keys."""
-    integer = np.dtype(f"int{8 * values.itemsize}").type
-    limits = (integer(np.iinfo(integer).min), integer(np.iinfo(integer).max))
+    integer, limits = key_type(values.itemsize)
     keys = np.empty(values.size + np.diff(sets[0]).max(), integer)
     return values, values.view(integer), keys, np.zeros(1, precision), limits
+
+
+def key_type(itemsize):
+    """Type of the keys of values of some bytes, and its smallest and largest number."""
+    integer = np.dtype(f"int{8 * itemsize}").type
+    return integer, (integer(np.iinfo(integer).min), integer(np.iinfo(integer).max))
 
 
 def _pack_sets(references):

@@ -16,18 +16,8 @@ TOGETHER = 64
 def column_standard_deviations(traces, over_ranges=one_range):
     """Standard deviation of each column, as `numpy.std(traces, axis=0)`.
 
-    Parameters
-    ----------
-    traces : array, (num_samples, num_channels)
-        Integers, float32 or float64, with one sample at least.
-    over_ranges : callable, optional
-        `over_ranges(work, size, smallest, multiple)` calls `work(start, stop)` for ranges that cover all columns,
-        possibly in threads, which do not change the result.
-
-    Returns
-    -------
-    deviations : array, (num_channels,)
-        float64 for integers, else of the type of the traces.
+    `traces` (num_samples, num_channels) are integers, float32 or float64, with one sample at least; `over_ranges` is
+    of columns (see `lanes.arrays.one_range`). float64 for integers, else of the type of the traces.
     """
     sums = _sums_of(traces, over_ranges, centred=True)
     return np.sqrt(sums / sums.dtype.type(len(traces)))
@@ -36,14 +26,7 @@ def column_standard_deviations(traces, over_ranges=one_range):
 def root_mean_squares(traces, over_ranges=one_range):
     """Root of the mean square of each column, `sqrt(mean(traces**2, axis=0))`.
 
-    Parameters
-    ----------
-    traces, over_ranges
-        As of `column_standard_deviations`.
-
-    Returns
-    -------
-    levels : array, (num_channels,)
+    Arguments and type as of `column_standard_deviations`.
     """
     sums = _sums_of(traces, over_ranges, centred=False)
     return np.sqrt(sums / sums.dtype.type(len(traces)))
@@ -85,16 +68,9 @@ def _add_squares(traces, first, means, sums):
 def scale_channels(traces, gain, offset, out, rounded=False) -> None:
     """Write `gain * traces + offset`; product and sum are each rounded to float32.
 
-    Parameters
-    ----------
-    traces : array, (num_samples, num_channels)
-        Integers, float32 or float64.
-    gain, offset : array of float32 or float64, (num_channels,)
-        With float64, product and sum are calculated in float64 before they are rounded to float32.
-    out : array of float32, (num_samples, num_channels)
-        Overwritten; C-contiguous.
-    rounded : bool, default: False
-        Round to integers, halves to even.
+    `traces` (num_samples, num_channels) are integers, float32 or float64; `gain` and `offset` (num_channels,) float32,
+    or float64: product and sum are then calculated in float64 before they are rounded. `out`, C-contiguous float32 of
+    the shape of the traces, is overwritten; `rounded` to integers, halves to even.
     """
     if traces.dtype.itemsize > 2 and traces.dtype != "float32":
         traces = traces.astype("float32")

@@ -82,22 +82,13 @@ def _as_type_of_compiled(value, array):
 def subtract_small_sets(traces, sets, networks, columns, average, tile, referenced):
     """Fill `referenced` with the traces less the median or mean of the set of each column.
 
-    Parameters
-    ----------
-    traces : array, (num_samples, num_channels)
-    sets : tuple of int64 arrays
-        Where each set begins in the second array, with the end of the last; the members of all sets.
-    networks : tuple of int64 arrays
-        As `pack_networks` returns them.
-    columns : tuple of two int64 arrays, an int and a bool
-        The channel and the set of each column, where the number of sets stands for no reference; the first channel if
-        the channels are consecutive and have one set each, in turn, or all the first set, else -1; and which of both.
-    average : int
-        0: the median is subtracted, 1: the mean, 2: the sum of the products with 1 / size, as a matrix product has it.
-    tile : array of float32 or float64, (num_channels * BLOCK,)
-        Memory for a block of samples; its type is that of the calculation.
-    referenced : array of int16, float32 or float64, (num_samples, num_columns)
-        May be `traces`, if the channels stay in place.
+    `sets` says where each set begins in its second array, with the end of the last, and holds the members of all sets;
+    `networks` is what `pack_networks` returns. `columns` are the channel and the set of each column (the number of
+    sets stands for no reference), the first channel if the channels are consecutive and have one set each, in turn, or
+    all the first set, else -1; and which of both. `average` is 0 for the median, 1 for the mean, 2 for the sum of the
+    products with 1 / size, as a matrix product has it. `tile` (num_channels * BLOCK,) is memory for a block of
+    samples, whose type is that of the calculation. `referenced` (num_samples, num_columns) of int16, float32 or
+    float64 may be `traces`, if the channels stay in place.
     """
     offsets, members = sets
     comparators, ranges = networks

@@ -11,8 +11,10 @@ therefore remembers them, without the negligible ones, in the form that `banded_
 multiplies with traces.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import ClassVar
 
 import numpy as np
 
@@ -123,22 +125,10 @@ def normalize_rows(weights, rows) -> np.ndarray:
 def kriging_weights(sources, targets, inverse, sigma_um, p, sparse_thresh=None) -> np.ndarray:
     """Kriging, `covariance(targets, sources) @ inverse`, rows of sum 1 for targets inside the sources' box.
 
-    Parameters
-    ----------
-    sources, targets : array (num, num_dimensions)
-        Positions in um.
-    inverse : array (num_sources, num_sources)
-        As returned by `inverse_covariance`.
-    sigma_um, p : float
-        See `covariance`.
-    sparse_thresh : float, optional
-        Weights below it (negative ones too) become 0 before the rows are normalized.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64, shape (num_targets, num_sources). Rows of targets outside keep their sum, which falls to 0
-        with the distance.
+    `sources` and `targets` (num, num_dimensions) are positions in um, `inverse` is what `inverse_covariance` returns,
+    for `sigma_um` and `p` see `covariance`. Weights below `sparse_thresh` (negative ones too) become 0 before the rows
+    are normalized. Returns float64 (num_targets, num_sources); rows of targets outside keep their sum, which falls to
+    0 with the distance.
 
     References
     ----------
@@ -177,56 +167,33 @@ def nearest_weights(sources, targets) -> np.ndarray:
     return weights
 
 
+@dataclass(eq=False)
 class DisplacementWeights:
     """Sparse weights for any displacement of the contacts, the latest of them remembered.
 
     `dropped_fraction` tells `drop_small` what is negligible.
 
-    Parameters
-    ----------
-    positions : array (num_channels, num_dimensions)
-        Contact positions in um.
-    dimension : int
-        Along which the contacts move.
-    method : {"kriging", "idw", "nearest"}
-        See `kriging_weights`, `idw_weights`, `nearest_weights`.
-    sigma_um, p, sparse_thresh
-        Of "kriging".
-    num_closest : int
-        Of "idw".
-    extrapolate : bool
-        False gives targets outside the box of the contacts no weights at all.
-    targets : array of int
-        Contacts whose traces are wanted.
-    dtype : dtype
-        Of the weights, float32 or float64.
+    `positions` (num_channels, num_dimensions) of the contacts are in um, and move along `dimension`; `targets` are the
+    contacts whose traces are wanted. For the methods and what they take see `kriging_weights`, `idw_weights` and
+    `nearest_weights`; without `extrapolate`, targets outside the box of the contacts have no weights at all. `dtype`
+    is float32 or float64.
     """
 
-    dropped_fraction = DROPPED_FRACTION
+    positions: np.ndarray
+    dimension: int
+    method: str
+    sigma_um: float | Sequence[float]
+    p: float
+    num_closest: int
+    sparse_thresh: float | None
+    extrapolate: bool
+    targets: np.ndarray
+    dtype: np.dtype
 
-    def __init__(
-        self,
-        positions,
-        dimension,
-        method,
-        sigma_um,
-        p,
-        num_closest,
-        sparse_thresh,
-        extrapolate,
-        targets,
-        dtype,
-    ):
-        self.positions = positions
-        self.dimension = dimension
-        self.method = method
-        self.sigma_um = sigma_um
-        self.p = p
-        self.num_closest = num_closest
-        self.sparse_thresh = sparse_thresh
-        self.extrapolate = extrapolate
-        self.targets = targets
-        self.dtype = np.dtype(dtype)
+    dropped_fraction: ClassVar[float] = DROPPED_FRACTION
+
+    def __post_init__(self):
+        self.dtype = np.dtype(self.dtype)
         # lru_cache is safe under threads: at worst two of them compute the same weights
         self._remembered: Callable = lru_cache(REMEMBERED_DISPLACEMENTS)(self._compute)
 
@@ -241,18 +208,19 @@ class DisplacementWeights:
     def at(self, displacement_um) -> BandWeights:
         """Weights that read the traces at `positions + displacement_um`.
 
-        Parameters
-        ----------
-        displacement_um : array (num_channels,)
-            Displacement of each contact along `dimension`, in um.
+        `displacement_um` (num_channels,) is that of each contact along `dimension`.
         """
         return self._remembered(np.asarray(displacement_um, dtype="float64").tobytes())
 
-    def dense(self, displacement_um) -> np.ndarray:
-        """All weights, shape (num_targets, num_channels), float64."""
+    def moved(self, displacement_um) -> np.ndarray:
+        """Positions of the targets, moved."""
         moved = self.positions.copy()
         moved[:, self.dimension] += displacement_um
-        moved = moved[self.targets]
+        return moved[self.targets]
+
+    def dense(self, displacement_um) -> np.ndarray:
+        """All weights, shape (num_targets, num_channels), float64."""
+        moved = self.moved(displacement_um)
         if self.method == "kriging":
             weights = kriging_weights(
                 self.positions, moved, self._inverse, self.sigma_um, self.p, self.sparse_thresh

@@ -72,23 +72,9 @@ def waveform_losses(contacts_um, dim, displacement_um, moved_um, error_um):
 
     over all sources and displacements, where e is the standard error of the estimate.
 
-    Parameters
-    ----------
-    contacts_um : ndarray, shape (num_contacts, 2)
-        In um; the middle of a large probe is used.
-    dim : int
-        The dimension of the motion, 0 or 1.
-    displacement_um : ndarray, shape (num_displacements,)
-        A sample of the displacements, in um.
-    moved_um : ndarray, shape (num_moves,)
-        A sample of how far the tissue is from where it usually is, in um.
-    error_um : float
-        Standard error of the displacement, in um.
-
-    Returns
-    -------
-    without, with_correction : float
-        Shares of the energy, at least 0; may exceed 1.
+    Contacts (num_contacts, 2) are in um; the middle of a large probe is used. The motion is along `dim`, 0 or 1.
+    `displacement_um` and `moved_um` are samples of the displacements, and of how far the tissue is from where it
+    usually is. Returns both shares of the energy, at least 0; they may exceed 1.
     """
     contacts_um = middle_contacts(np.asarray(contacts_um, dtype="float64"), dim)
     sources, distances = typical_sources(contacts_um, dim)

@@ -12,7 +12,7 @@ import numba
 import numpy as np
 
 from steadyspike.kernels.filters.parallel_sections import LANES, STEPS, run_step, run_steps
-from steadyspike.kernels.lanes.arrays import one_range
+from steadyspike.kernels.lanes.arrays import as_kernel_array, one_range
 from steadyspike.kernels.lanes.memory import LINE_BYTES, prefetch_to_read, prefetch_to_write, scratch
 
 # A decaying state would end in subnormal numbers, which take a processor a hundred times longer.
@@ -26,21 +26,11 @@ BLOCK_ROW_BYTES = 512
 def filter_both_ways(traces, constants, level_gain, start, extension, filtered, over_ranges=one_range):
     """Fill `filtered` with the traces from `start` on, filtered forward and then backward.
 
-    Parameters
-    ----------
-    traces : array, (num_samples, num_channels)
-        C-contiguous int16, float32 or float64, with one sample at least.
-    constants : tuple of float
-        As `parallel_sections.parallel_constants` returns them.
-    level_gain : float
-        Gain of the filter at 0 Hz. Each pass begins as if its first value had lasted for ever.
-    start : int
-        First sample that is wanted.
-    extension : int
-        Samples by which each end is continued, by reflection about its last point; less than `num_samples`.
-    filtered : array of int16, float32 or float64, (num_wanted, num_channels)
-    over_ranges : callable, optional
-        As of `biquads.filter_zero_phase`.
+    `traces` (num_samples, num_channels) are C-contiguous int16, float32 or float64, with one sample at least,
+    `constants` those of `parallel_sections.filter_constants`. Each pass begins as if its first value had lasted for
+    ever: `level_gain` is the gain of the filter at 0 Hz. Each end is continued by `extension` samples, less than there
+    are, by reflection about its last point. `filtered` (num_wanted, num_channels) is int16, float32 or float64;
+    `over_ranges` is of vectors of channels (see `lanes.arrays.one_range`).
     """
     if traces.shape[1] < LANES:
         _with_more_channels(filter_both_ways, traces, constants, level_gain, start, extension, filtered)
@@ -68,12 +58,7 @@ def continued_ends(traces, extension):
 def filter_one_way(traces, constants, start, filtered, backward=False, over_ranges=one_range):
     """Fill `filtered` with the traces from `start` on, filtered once, from rest.
 
-    Parameters
-    ----------
-    traces, constants, start, filtered, over_ranges
-        As of `filter_both_ways`.
-    backward : bool, default: False
-        From the last sample to the first.
+    Arguments are those of `filter_both_ways`; `backward`: from the last sample to the first.
     """
     if traces.shape[1] < LANES:
         _with_more_channels(filter_one_way, traces, constants, start, filtered, backward)
@@ -95,15 +80,8 @@ def _with_more_channels(function, traces, *arguments):
     place = next(index for index, one in enumerate(arguments) if isinstance(one, np.ndarray))
     filtered = arguments[place]
     wide_filtered = np.empty((len(filtered), LANES), filtered.dtype)
-    function(_read_only(wide), *arguments[:place], wide_filtered, *arguments[place + 1 :])
+    function(as_kernel_array(wide), *arguments[:place], wide_filtered, *arguments[place + 1 :])
     filtered[:] = wide_filtered[:, : filtered.shape[1]]
-
-
-def _read_only(array):
-    """Whatever is read is marked so, for the kernels to be compiled once."""
-    array = np.ascontiguousarray(array).view()
-    array.flags.writeable = False
-    return array
 
 
 def _columns(num_channels):

@@ -9,14 +9,13 @@ Float32 samples are transformed in float32 (errors of a few 1e-7 of a channel's 
 so much larger than the rest that these errors would matter.
 """
 
-from collections.abc import Callable
 from functools import lru_cache
 
 import numba
 import numpy as np
 
 from steadyspike.kernels.filters.lane_fourier import make_plan, shift_pairs, split_length
-from steadyspike.kernels.lanes.arrays import as_kernel_array, unsigned
+from steadyspike.kernels.lanes.arrays import as_kernel_array, one_range, unsigned
 from steadyspike.kernels.lanes.lanes import num_lanes
 
 # Bytes of the samples that are next to each other in memory and transformed together.
@@ -30,39 +29,23 @@ OFFSET_STEP = 16
 REMEMBERED_VALUES = 4_000_000
 
 
-def shift_samples(traces, shifts, margin, pads, dtype, precision, over_ranges: Callable | None = None):
+def shift_samples(traces, shifts, margin, pads, dtype, precision, over_ranges=one_range):
     """Delay each channel by a fraction of a sample.
 
     With the chunk x of n samples, its margins faded out by half a period of a cosine:
     `out = irfft(rfft(x) * exp(-2j * pi * shift * k / n))`, without the margins.
 
-    Parameters
-    ----------
-    traces : array, (num_samples, num_channels)
-        Samples with their margins, as far as these are in the recording.
-    shifts : array, (num_channels,)
-        Delay of each channel in samples.
-    margin : int
-        Samples of the margin on either side, at least 1, which are not returned.
-    pads : tuple of int
-        Zeros that take the place of missing samples before and after the traces.
-    dtype : dtype
-        Type of the result; integers are rounded.
-    precision : "float32" | "float64"
-        Type of the transforms.
-    over_ranges : callable, optional
-        `over_ranges(work, size)` calls `work(start, stop)` for ranges that cover all blocks of channels.
-
-    Returns
-    -------
-    shifted : array of `dtype`, (num_samples + sum(pads) - 2 * margin, num_channels)
+    `traces` (num_samples, num_channels) have their margins, as far as these are in the recording; `margin` samples on
+    either side, at least 1, are not returned, and `pads` zeros take the place of missing samples before and after.
+    `shifts` (num_channels,) are in samples. The result, (num_samples + sum(pads) - 2 * margin, num_channels), is of
+    `dtype`, integers are rounded; transforms are in `precision`, "float32" or "float64". `over_ranges` is of blocks of
+    channels (see `lanes.arrays.one_range`).
     """
     length = traces.shape[0] + sum(pads)
     num_channels = traces.shape[1]
     shifted = np.empty((length - 2 * margin, num_channels), dtype=dtype)
     if num_channels == 0:
         return shifted
-    over_ranges = over_ranges or (lambda work, size: work(0, size))
     taper = ((1 - np.cos(np.arange(margin) / margin * np.pi)) / 2)[:, None]
     width = BLOCK_BYTES // np.dtype(precision).itemsize
     distinct, which = np.unique(shifts, return_inverse=True)
@@ -168,19 +151,15 @@ def _shift_block(block, distinct, which):
 
     length = len(block)
     spectrum = rfft(block, axis=0, overwrite_x=True)
-    if spectrum.shape[0] * len(distinct) <= REMEMBERED_VALUES:
-        rotations = _remembered_rotations(length, tuple(distinct.tolist()), spectrum.dtype.name)[:, which]
-    else:
-        rotations = _rotations(length, distinct[which], spectrum.dtype.name)
+    rotations_of = (
+        _rotations if spectrum.shape[0] * len(distinct) <= REMEMBERED_VALUES else _rotations.__wrapped__
+    )
+    rotations = rotations_of(length, tuple(distinct.tolist()), spectrum.dtype.name)[:, which]
     np.multiply(spectrum, rotations, out=spectrum)
     return irfft(spectrum, n=length, axis=0, overwrite_x=True)
 
 
+@lru_cache(4)
 def _rotations(length, shifts, dtype):
     angles = 2 * np.pi * np.fft.rfftfreq(length)[:, None] * np.asarray(shifts)[None, :]
     return np.exp(-1j * angles).astype(dtype)
-
-
-@lru_cache(4)
-def _remembered_rotations(length, shifts, dtype):
-    return _rotations(length, shifts, dtype)

@@ -22,15 +22,18 @@ from numba.core import types
 from numba.extending import overload
 
 from steadyspike.kernels.filters.short_transforms import (
+    factor_at,
+    load,
+    multiply,
     radix_constants,
     short_steps,
     short_transform,
+    store,
     twiddle_factors,
 )
-from steadyspike.kernels.lanes.arrays import as_kernel_array
-from steadyspike.kernels.lanes.lanes import fill_lanes, load_lanes, num_lanes, store_lanes
+from steadyspike.kernels.lanes.arrays import as_kernel_array, unsigned
+from steadyspike.kernels.lanes.lanes import num_lanes
 
-unsigned = np.uint64
 # Adding and subtracting it rounds a float64 to an integer, halves to even.
 ROUNDING = 6755399441055744.0
 
@@ -84,21 +87,12 @@ def make_plan(length, precision) -> Plan:
 def shift_pairs(traces, pairs, shifts, window, pads, plan, shifted) -> None:
     """Delay pairs of channels.
 
-    Parameters
-    ----------
-    traces : array, (num_samples, num_channels)
-        int16, float32 or float64, finite.
-    pairs : array of int64, (num_pairs, 2)
-        Channels that make one complex signal; the same twice for one by itself.
-    shifts : array of float64, (num_pairs,)
-        Delay of each pair in samples.
-    window : array of the plan's precision, (length,)
-        Factor of each sample, zeros before and after the traces included. Divide it by the length: no transform does.
-    pads : tuple of int
-        Zeros before the traces; samples at the begin of the result that are not written.
-    plan : Plan
-    shifted : array, (num_out, num_channels)
-        The columns of the channels are overwritten; integers are rounded.
+    `traces` (num_samples, num_channels) are int16, float32 or float64, finite. `pairs` (num_pairs, 2) of int64 are the
+    channels that make one complex signal, the same twice for one by itself, `shifts` (num_pairs,) their delays in
+    samples. `window` (length,), in the plan's precision, is a factor on each sample, zeros before and after the traces
+    included; divide it by the length, as no transform does. `pads` are the zeros before the traces, and the samples at
+    the begin of the result that are not written. The columns of the channels in `shifted` (num_out, num_channels) are
+    overwritten; integers are rounded.
     """
     precision = plan.twiddles.dtype
     lanes = num_lanes(precision)
@@ -162,26 +156,22 @@ def _store_compiled(buffer, at, pairs, shifted, sample):
 
 
 @numba.njit(nogil=True, cache=True)
-def _rotate_row(buffers, now, k1, sizes, rotations, lanes):
+def _rotate_row(buffer, k1, sizes, rotations, width, parts):
     """Multiply the spectrum of one row, every n1-th frequency from k1 on, with the rotations."""
     first, below, above, half = rotations
     length_1, length_2 = sizes
     length = length_1 * length_2
-    width = unsigned(2) * lanes
-    buffer = buffers[now]
-    r_re, r_im = load_lanes(first, k1 * width), load_lanes(first, k1 * width + lanes)
+    row = load(first, k1 * width, parts)
     for k2 in range(length_2):
         k = k1 + length_1 * k2
         at = k2 * width
-        z_re, z_im = load_lanes(buffer, at), load_lanes(buffer, at + lanes)
+        z = load(buffer, at, parts)
         if unsigned(2) * k == length:
-            w_re, w_im = load_lanes(half, unsigned(0)), load_lanes(half, lanes)
+            w = load(half, unsigned(0), parts)
         else:
             table = below if unsigned(2) * k < length else above
-            s_re, s_im = load_lanes(table, at), load_lanes(table, at + lanes)
-            w_re, w_im = r_re * s_re - r_im * s_im, r_re * s_im + r_im * s_re
-        store_lanes(buffer, at, z_re * w_re - z_im * w_im)
-        store_lanes(buffer, at + lanes, z_re * w_im + z_im * w_re)
+            w = multiply(row, load(table, at, parts))
+        store(buffer, at, parts, multiply(z, w))
 
 
 @numba.njit(nogil=True, cache=True)
@@ -191,40 +181,28 @@ def _middle(spectra, plan, rotations, buffers, lanes, constants):
     factors, twiddles, between = plan[3], plan[5], plan[6]
     width = unsigned(2) * lanes
     # variables, because constants would be compiled apart
-    start, none = np.int64(0), unsigned(0)
+    start, parts, turned = np.int64(0), (unsigned(0), lanes), (lanes, unsigned(0))
     for k1 in range(length_1):
-        buffer = buffers[0]
         for j2 in range(length_2):
             place = k1 * length_2 + j2
-            w_re, w_im = (
-                fill_lanes(between, unsigned(2) * place),
-                fill_lanes(between, unsigned(2) * place + unsigned(1)),
-            )
-            z_re, z_im = load_lanes(spectra, place * width), load_lanes(spectra, place * width + lanes)
-            store_lanes(buffer, j2 * width, z_re * w_re - z_im * w_im)
-            store_lanes(buffer, j2 * width + lanes, z_re * w_im + z_im * w_re)
-        now = short_transform(buffers, start, length_2, factors, twiddles, lanes, none, lanes, constants)
-        _rotate_row(buffers, now, k1, (length_1, length_2), rotations, lanes)
-        now = short_transform(buffers, now, length_2, factors, twiddles, lanes, lanes, none, constants)
-        buffer = buffers[now]
+            z = load(spectra, place * width, parts)
+            store(buffers[0], j2 * width, parts, multiply(z, factor_at(between, place)))
+        now = short_transform(buffers, start, length_2, factors, twiddles, lanes, parts, constants)
+        _rotate_row(buffers[now], k1, (length_1, length_2), rotations, width, parts)
+        now = short_transform(buffers, now, length_2, factors, twiddles, lanes, turned, constants)
         for j2 in range(length_2):
             place = k1 * length_2 + j2
-            w_re, w_im = (
-                fill_lanes(between, unsigned(2) * place),
-                fill_lanes(between, unsigned(2) * place + unsigned(1)),
-            )
-            z_re, z_im = load_lanes(buffer, j2 * width), load_lanes(buffer, j2 * width + lanes)
-            store_lanes(spectra, place * width, z_re * w_re + z_im * w_im)
-            store_lanes(spectra, place * width + lanes, z_im * w_re - z_re * w_im)
+            z, w = load(buffers[now], j2 * width, parts), factor_at(between, place)
+            conjugate = z[0] * w[0] + z[1] * w[1], z[1] * w[0] - z[0] * w[1]
+            store(spectra, place * width, parts, conjugate)
 
 
 @numba.njit(nogil=True, cache=True)
-def _copy(source, source_at, source_step, target, target_at, target_step, count, lanes):
+def _copy(source, source_at, source_step, target, target_at, target_step, count, parts):
     """Copy complex numbers that are steps apart."""
     for index in range(unsigned(count)):
-        at, to = source_at + index * source_step, target_at + index * target_step
-        store_lanes(target, to, load_lanes(source, at))
-        store_lanes(target, to + lanes, load_lanes(source, at + lanes))
+        value = load(source, source_at + index * source_step, parts)
+        store(target, target_at + index * target_step, parts, value)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -236,7 +214,7 @@ def _shift_block(traces, pairs, window, pads, plan, rotations, spectra, buffers,
     constants = radix_constants(spectra)
     before, margin = pads
     # variables, because constants would be compiled apart
-    start, none = np.int64(0), unsigned(0)
+    start, parts, turned = np.int64(0), (unsigned(0), lanes), (lanes, unsigned(0))
     num_samples, num_out = traces.shape[0], shifted.shape[0]
     for j2 in range(length_2):
         buffer = buffers[0]
@@ -248,12 +226,12 @@ def _shift_block(traces, pairs, window, pads, plan, rotations, spectra, buffers,
             else:
                 for lane in range(width):
                     buffer[j1 * width + lane] = 0
-        now = short_transform(buffers, start, length_1, plan[2], plan[4], lanes, none, lanes, constants)
-        _copy(buffers[now], unsigned(0), width, spectra, j2 * width, length_2 * width, length_1, lanes)
+        now = short_transform(buffers, start, length_1, plan[2], plan[4], lanes, parts, constants)
+        _copy(buffers[now], unsigned(0), width, spectra, j2 * width, length_2 * width, length_1, parts)
     _middle(spectra, plan, rotations, buffers, lanes, constants)
     for j2 in range(length_2):
-        _copy(spectra, j2 * width, length_2 * width, buffers[0], unsigned(0), width, length_1, lanes)
-        now = short_transform(buffers, start, length_1, plan[2], plan[4], lanes, lanes, none, constants)
+        _copy(spectra, j2 * width, length_2 * width, buffers[0], unsigned(0), width, length_1, parts)
+        now = short_transform(buffers, start, length_1, plan[2], plan[4], lanes, turned, constants)
         for j1 in range(length_1):
             sample = np.int64(j1 * length_2 + j2) - margin
             if 0 <= sample < num_out:

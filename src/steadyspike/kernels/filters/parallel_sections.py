@@ -1,4 +1,4 @@
-"""A cascade of second-order sections as a sum of them, eight channels at a time in vector registers.
+"""Second-order sections, as a sum or as a cascade, eight channels at a time in vector registers.
 
 By partial fractions a filter with distinct poles is
 
@@ -6,8 +6,8 @@ By partial fractions a filter with distinct poles is
 
 All sections then take the same input: a sample is loaded once, goes through every section in registers, and one sum
 is stored. With S sections that are 4 S + 1 fused multiplications and additions for each sample, and, unlike in a
-cascade, no section waits for another. Where poles nearly coincide the terms of the sum cancel and digits are lost;
-`parallel_constants` tells, and such filters are left to the cascade.
+cascade, no section waits for another. Where poles nearly coincide, as with very low corners or high orders, the terms
+of the sum cancel and digits are lost; such filters go through the cascade.
 """
 
 import functools
@@ -28,18 +28,33 @@ MOST_ERROR = 1e-9
 MOST_CANCELLATION = 1e4
 
 
+def filter_constants(sections):
+    """Constants with which `run_steps` filters: those of the sum where it has all digits, else of the cascade.
+
+    Those of the cascade are the gain, then -a1, -a2, b1, b2 of each section, numerators scaled to b0 = 1, and a last
+    number that tells them from the others.
+    """
+    constants = parallel_constants(sections)
+    if constants is None:
+        numerators = sections[:, 1:3] / sections[:, :1]
+        rows = np.concatenate([-sections[:, 4:6], numerators], axis=1)
+        constants = (*_flat(np.prod(sections[:, 0]), rows), 0.0)
+    return constants
+
+
+def _flat(first, rows):
+    """One number and rows of four, with sections that do nothing up to one of `NUM_SECTIONS`, as a tuple of floats."""
+    count = min((number for number in NUM_SECTIONS if number >= len(rows)), default=len(rows))
+    padded = np.zeros((count, 4))
+    padded[: len(rows)] = rows
+    return tuple(float(value) for value in (first, *padded.ravel()))
+
+
 def parallel_constants(sections):
     """Constants of the sum of sections that equals a cascade.
 
-    Parameters
-    ----------
-    sections : array of float64, (num_sections, 6)
-        Second-order sections b0, b1, b2, 1, a1, a2.
-
-    Returns
-    -------
-    constants : tuple of float or None
-        d, then -a1, -a2, r0, r1 of each section. None where the sum would lose digits.
+    Sections are float64 (num_sections, 6): b0, b1, b2, 1, a1, a2. Returns d, then -a1, -a2, r0, r1 of each section as
+    a tuple of floats, or None where the sum would lose digits.
     """
     return _constants_of(sections.tobytes()) if 0 < len(sections) <= NUM_SECTIONS[-1] else None
 
@@ -62,10 +77,7 @@ def _constants_of(coefficients):
     # a comparison with NaN is False
     if not (error <= MOST_ERROR * gain and cancellation <= MOST_CANCELLATION * gain):
         return None
-    rows = [(-section[4], -section[5], r0, r1) for (r0, r1), section in zip(residues, sections, strict=True)]
-    count = min(number for number in NUM_SECTIONS if number >= len(rows))
-    rows += [(0.0, 0.0, 0.0, 0.0)] * (count - len(rows))
-    return tuple(float(value) for value in (direct, *np.concatenate(rows)))
+    return _flat(direct, np.concatenate([-sections[:, 4:6], residues], axis=1))
 
 
 def _polynomial(coefficients, z):
@@ -145,7 +157,7 @@ def _make_run(num_steps):
         states,
         at,
     ):
-        num_sections = (len(constants) - 1) // 4
+        num_sections, is_cascade = (len(constants) - 1) // 4, len(constants) % 4 == 2
 
         def generate(context, builder, signature, arguments):
             source_type, _, _, target_type, _, _, _, states_type, _ = signature.args
@@ -165,12 +177,19 @@ def _make_run(num_steps):
                 sample = builder.fsub(given.load(given.offset(step)), level)
                 total = builder.call(multiply_add, [direct, sample, level_after])
                 for section in range(num_sections):
-                    minus_a1, minus_a2, r0, r1 = factors[4 * section : 4 * section + 4]
+                    # the last two are r0 and r1 of a sum, b1 and b2 of a cascade
+                    minus_a1, minus_a2, one, other = factors[4 * section : 4 * section + 4]
                     newest = builder.call(multiply_add, [minus_a2, older[section], sample])
                     newest = builder.call(multiply_add, [minus_a1, newer[section], newest])
-                    total = builder.call(multiply_add, [r1, newer[section], total])
-                    total = builder.call(multiply_add, [r0, newest, total])
+                    if is_cascade:
+                        sample = builder.call(multiply_add, [other, older[section], newest])
+                        sample = builder.call(multiply_add, [one, newer[section], sample])
+                    else:
+                        total = builder.call(multiply_add, [other, newer[section], total])
+                        total = builder.call(multiply_add, [one, newest, total])
                     newer[section], older[section] = newest, newer[section]
+                if is_cascade:
+                    total = builder.fadd(builder.fmul(direct, sample), level_after)
                 wanted.store(total, wanted.offset(step))
             for section in range(num_sections):
                 kept.store(newer[section], places[2 + 2 * section])
@@ -189,7 +208,7 @@ run_steps = _make_run(STEPS)
 
 `run_steps(source, source_at, source_stride, target, target_at, target_stride, constants, states, at)` reads the
 samples at `source_at + step * source_stride` of the flat memory of `source`, and writes to `target` likewise.
-`constants` are those of `parallel_constants`, and `states` at `at` holds eight values each of: what is subtracted from
+`constants` are those of `filter_constants`, and `states` at `at` holds eight values each of: what is subtracted from
 the samples, what is added to the results, and the two states of every section, which are updated. Nothing is checked.
 """
 run_step = _make_run(1)

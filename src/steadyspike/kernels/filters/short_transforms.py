@@ -8,9 +8,9 @@ All complex numbers are the lanes of their real parts, followed by those of thei
 import numba
 import numpy as np
 
+from steadyspike.kernels.lanes.arrays import unsigned
 from steadyspike.kernels.lanes.lanes import fill_lanes, load_lanes, store_lanes
 
-unsigned = np.uint64
 RADICES = (4, 2, 3, 5)
 
 
@@ -44,169 +44,149 @@ def radix_constants(alike):
 
 
 @numba.njit(nogil=True, cache=True)
-def _step_2(source, target, twiddles, base, rest, done, lanes, real, imaginary):
+def load(buffer, at, parts):
+    """Real and imaginary lanes of the complex numbers at a place; `parts` says how far from it each begins."""
+    return load_lanes(buffer, at + parts[0]), load_lanes(buffer, at + parts[1])
+
+
+@numba.njit(nogil=True, cache=True)
+def store(buffer, at, parts, value):
+    """Write what `load` reads."""
+    store_lanes(buffer, at + parts[0], value[0])
+    store_lanes(buffer, at + parts[1], value[1])
+
+
+@numba.njit(nogil=True, cache=True)
+def factor_at(factors, index):
+    """One of several complex numbers, in every lane."""
+    at = index * unsigned(2)
+    return fill_lanes(factors, at), fill_lanes(factors, at + unsigned(1))
+
+
+@numba.njit(nogil=True, cache=True)
+def multiply(a, w):
+    """Product of complex numbers."""
+    return a[0] * w[0] - a[1] * w[1], a[0] * w[1] + a[1] * w[0]
+
+
+@numba.njit(nogil=True, cache=True)
+def _both(a, b):
+    """Sum and difference."""
+    return (a[0] + b[0], a[1] + b[1]), (a[0] - b[0], a[1] - b[1])
+
+
+@numba.njit(nogil=True, cache=True)
+def _turned(a, b):
+    """``a - 1j * b`` and ``a + 1j * b``."""
+    return (a[0] + b[1], a[1] - b[0]), (a[0] - b[1], a[1] + b[0])
+
+
+@numba.njit(nogil=True, cache=True)
+def _scaled(a, factor):
+    return a[0] * factor, a[1] * factor
+
+
+@numba.njit(nogil=True, cache=True)
+def _step_2(source, target, twiddles, base, rest, done, width, parts, constants):
     size = rest // unsigned(2)
-    width = lanes * unsigned(2)
     for j in range(size):
-        w_re = fill_lanes(twiddles, base + j * unsigned(2))
-        w_im = fill_lanes(twiddles, base + j * unsigned(2) + unsigned(1))
+        w = factor_at(twiddles, base + j)
         for q in range(done):
-            at = (q + done * j) * width
-            a_re, a_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
-            at = (q + done * (j + size)) * width
-            b_re, b_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
+            a = load(source, (q + done * j) * width, parts)
+            total, difference = _both(a, load(source, (q + done * (j + size)) * width, parts))
             to = (q + done * unsigned(2) * j) * width
-            store_lanes(target, to + real, a_re + b_re)
-            store_lanes(target, to + imaginary, a_im + b_im)
-            c_re, c_im = a_re - b_re, a_im - b_im
-            to += done * width
-            store_lanes(target, to + real, c_re * w_re - c_im * w_im)
-            store_lanes(target, to + imaginary, c_re * w_im + c_im * w_re)
+            store(target, to, parts, total)
+            store(target, to + done * width, parts, multiply(difference, w))
 
 
 @numba.njit(nogil=True, cache=True)
-def _step_3(source, target, twiddles, base, rest, done, lanes, real, imaginary, constants):
-    size = rest // unsigned(3)
-    width = lanes * unsigned(2)
+def _step_3(source, target, twiddles, base, rest, done, width, parts, constants):
     half, sine = fill_lanes(constants, unsigned(0)), fill_lanes(constants, unsigned(1))
-    for j in range(size):
-        at = base + j * unsigned(4)
-        w1_re, w1_im = fill_lanes(twiddles, at), fill_lanes(twiddles, at + unsigned(1))
-        w2_re, w2_im = fill_lanes(twiddles, at + unsigned(2)), fill_lanes(twiddles, at + unsigned(3))
+    step, jump = done * width, done * (rest // unsigned(3)) * width
+    for j in range(rest // unsigned(3)):
+        at = base + j * unsigned(2)
+        w1, w2 = factor_at(twiddles, at), factor_at(twiddles, at + unsigned(1))
         for q in range(done):
             at = (q + done * j) * width
-            jump = done * size * width
-            a_re, a_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
-            at += jump
-            b_re, b_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
-            at += jump
-            c_re, c_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
-            s_re, s_im = b_re + c_re, b_im + c_im
-            d_re, d_im = (b_re - c_re) * sine, (b_im - c_im) * sine
-            m_re, m_im = a_re - s_re * half, a_im - s_im * half
+            a, b = load(source, at, parts), load(source, at + jump, parts)
+            s, d = _both(b, load(source, at + jump + jump, parts))
             to = (q + done * unsigned(3) * j) * width
-            store_lanes(target, to + real, a_re + s_re)
-            store_lanes(target, to + imaginary, a_im + s_im)
+            store(target, to, parts, _both(a, s)[0])
             # exp(-2j pi / 3) = -1/2 - j sine
-            e_re, e_im = m_re + d_im, m_im - d_re
-            to += done * width
-            store_lanes(target, to + real, e_re * w1_re - e_im * w1_im)
-            store_lanes(target, to + imaginary, e_re * w1_im + e_im * w1_re)
-            e_re, e_im = m_re - d_im, m_im + d_re
-            to += done * width
-            store_lanes(target, to + real, e_re * w2_re - e_im * w2_im)
-            store_lanes(target, to + imaginary, e_re * w2_im + e_im * w2_re)
+            one, other = _turned(_both(a, _scaled(s, half))[1], _scaled(d, sine))
+            store(target, to + step, parts, multiply(one, w1))
+            store(target, to + step + step, parts, multiply(other, w2))
 
 
 @numba.njit(nogil=True, cache=True)
-def _step_4(source, target, twiddles, base, rest, done, lanes, real, imaginary):
-    size = rest // unsigned(4)
-    width = lanes * unsigned(2)
-    for j in range(size):
-        at = base + j * unsigned(6)
-        w1_re, w1_im = fill_lanes(twiddles, at), fill_lanes(twiddles, at + unsigned(1))
-        w2_re, w2_im = fill_lanes(twiddles, at + unsigned(2)), fill_lanes(twiddles, at + unsigned(3))
-        w3_re, w3_im = fill_lanes(twiddles, at + unsigned(4)), fill_lanes(twiddles, at + unsigned(5))
+def _step_4(source, target, twiddles, base, rest, done, width, parts, constants):
+    step, jump = done * width, done * (rest // unsigned(4)) * width
+    for j in range(rest // unsigned(4)):
+        at = base + j * unsigned(3)
+        w1, w2 = factor_at(twiddles, at), factor_at(twiddles, at + unsigned(1))
+        w3 = factor_at(twiddles, at + unsigned(2))
         for q in range(done):
             at = (q + done * j) * width
-            jump = done * size * width
-            a_re, a_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
-            at += jump
-            b_re, b_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
-            at += jump
-            c_re, c_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
-            at += jump
-            d_re, d_im = load_lanes(source, at + real), load_lanes(source, at + imaginary)
-            p_re, p_im, m_re, m_im = a_re + c_re, a_im + c_im, a_re - c_re, a_im - c_im
-            s_re, s_im, t_re, t_im = b_re + d_re, b_im + d_im, b_re - d_re, b_im - d_im
+            a, b = load(source, at, parts), load(source, at + jump, parts)
+            at += jump + jump
+            p, m = _both(a, load(source, at, parts))
+            s, t = _both(b, load(source, at + jump, parts))
+            total, difference = _both(p, s)
+            one, other = _turned(m, t)
             to = (q + done * unsigned(4) * j) * width
-            store_lanes(target, to + real, p_re + s_re)
-            store_lanes(target, to + imaginary, p_im + s_im)
-            e_re, e_im = m_re + t_im, m_im - t_re
-            to += done * width
-            store_lanes(target, to + real, e_re * w1_re - e_im * w1_im)
-            store_lanes(target, to + imaginary, e_re * w1_im + e_im * w1_re)
-            e_re, e_im = p_re - s_re, p_im - s_im
-            to += done * width
-            store_lanes(target, to + real, e_re * w2_re - e_im * w2_im)
-            store_lanes(target, to + imaginary, e_re * w2_im + e_im * w2_re)
-            e_re, e_im = m_re - t_im, m_im + t_re
-            to += done * width
-            store_lanes(target, to + real, e_re * w3_re - e_im * w3_im)
-            store_lanes(target, to + imaginary, e_re * w3_im + e_im * w3_re)
+            store(target, to, parts, total)
+            store(target, to + step, parts, multiply(one, w1))
+            store(target, to + step + step, parts, multiply(difference, w2))
+            store(target, to + step + step + step, parts, multiply(other, w3))
 
 
 @numba.njit(nogil=True, cache=True)
-def _step_5(source, target, twiddles, base, rest, done, lanes, real, imaginary, constants):
-    size = rest // unsigned(5)
-    width = lanes * unsigned(2)
+def _step_5(source, target, twiddles, base, rest, done, width, parts, constants):
     c1, c2 = fill_lanes(constants, unsigned(2)), fill_lanes(constants, unsigned(3))
     s1, s2 = fill_lanes(constants, unsigned(4)), fill_lanes(constants, unsigned(5))
-    for j in range(size):
-        at = base + j * unsigned(8)
+    step, jump = done * width, done * (rest // unsigned(5)) * width
+    for j in range(rest // unsigned(5)):
+        w = base + j * unsigned(4)
         for q in range(done):
-            place = (q + done * j) * width
-            jump = done * size * width
-            a_re, a_im = load_lanes(source, place + real), load_lanes(source, place + imaginary)
-            place += jump
-            b_re, b_im = load_lanes(source, place + real), load_lanes(source, place + imaginary)
-            place += jump
-            c_re, c_im = load_lanes(source, place + real), load_lanes(source, place + imaginary)
-            place += jump
-            d_re, d_im = load_lanes(source, place + real), load_lanes(source, place + imaginary)
-            place += jump
-            e_re, e_im = load_lanes(source, place + real), load_lanes(source, place + imaginary)
-            p_re, p_im, m_re, m_im = b_re + e_re, b_im + e_im, b_re - e_re, b_im - e_im
-            r_re, r_im, n_re, n_im = c_re + d_re, c_im + d_im, c_re - d_re, c_im - d_im
+            at = (q + done * j) * width
+            a, b = load(source, at, parts), load(source, at + jump, parts)
+            at += jump + jump
+            c, d = load(source, at, parts), load(source, at + jump, parts)
+            p, m = _both(b, load(source, at + jump + jump, parts))
+            r, n = _both(c, d)
             to = (q + done * unsigned(5) * j) * width
-            store_lanes(target, to + real, a_re + p_re + r_re)
-            store_lanes(target, to + imaginary, a_im + p_im + r_im)
-            x_re, x_im = a_re + p_re * c1 + r_re * c2, a_im + p_im * c1 + r_im * c2
-            y_re, y_im = m_re * s1 + n_re * s2, m_im * s1 + n_im * s2
-            w_re, w_im = fill_lanes(twiddles, at), fill_lanes(twiddles, at + unsigned(1))
-            z_re, z_im = x_re + y_im, x_im - y_re
-            to += done * width
-            store_lanes(target, to + real, z_re * w_re - z_im * w_im)
-            store_lanes(target, to + imaginary, z_re * w_im + z_im * w_re)
-            w_re, w_im = fill_lanes(twiddles, at + unsigned(6)), fill_lanes(twiddles, at + unsigned(7))
-            z_re, z_im = x_re - y_im, x_im + y_re
-            last = to + unsigned(3) * done * width
-            store_lanes(target, last + real, z_re * w_re - z_im * w_im)
-            store_lanes(target, last + imaginary, z_re * w_im + z_im * w_re)
-            x_re, x_im = a_re + p_re * c2 + r_re * c1, a_im + p_im * c2 + r_im * c1
-            y_re, y_im = m_re * s2 - n_re * s1, m_im * s2 - n_im * s1
-            w_re, w_im = fill_lanes(twiddles, at + unsigned(2)), fill_lanes(twiddles, at + unsigned(3))
-            z_re, z_im = x_re + y_im, x_im - y_re
-            to += done * width
-            store_lanes(target, to + real, z_re * w_re - z_im * w_im)
-            store_lanes(target, to + imaginary, z_re * w_im + z_im * w_re)
-            w_re, w_im = fill_lanes(twiddles, at + unsigned(4)), fill_lanes(twiddles, at + unsigned(5))
-            z_re, z_im = x_re - y_im, x_im + y_re
-            to += done * width
-            store_lanes(target, to + real, z_re * w_re - z_im * w_im)
-            store_lanes(target, to + imaginary, z_re * w_im + z_im * w_re)
+            store(target, to, parts, _both(_both(a, p)[0], r)[0])
+            x = _both(_both(a, _scaled(p, c1))[0], _scaled(r, c2))[0]
+            one, four = _turned(x, _both(_scaled(m, s1), _scaled(n, s2))[0])
+            x = _both(_both(a, _scaled(p, c2))[0], _scaled(r, c1))[0]
+            two, three = _turned(x, _both(_scaled(m, s2), _scaled(n, s1))[1])
+            for value in (one, two, three, four):
+                to += step
+                store(target, to, parts, multiply(value, factor_at(twiddles, w)))
+                w += unsigned(1)
+            w -= unsigned(4)
 
 
 @numba.njit(nogil=True, cache=True)
-def short_transform(buffers, now, length, factors, twiddles, lanes, real, imaginary, constants):
+def short_transform(buffers, now, length, factors, twiddles, lanes, parts, constants):
     """Transform what is in `buffers[now]`; return which of the two buffers holds the result.
 
-    The transform back is the one with the places of real and imaginary parts exchanged.
+    `parts` are the places of the real and the imaginary lanes; the transform back is the one with them exchanged.
     """
-    rest, done, base = unsigned(length), unsigned(1), unsigned(0)
-    for step in range(factors.size):
-        radix = unsigned(factors[step])
+    rest, done, base, width = unsigned(length), unsigned(1), unsigned(0), unsigned(2) * lanes
+    for index in range(factors.size):
+        radix = unsigned(factors[index])
         source, target = buffers[now], buffers[1 - now]
         if radix == 4:
-            _step_4(source, target, twiddles, base, rest, done, lanes, real, imaginary)
+            _step_4(source, target, twiddles, base, rest, done, width, parts, constants)
         elif radix == 2:
-            _step_2(source, target, twiddles, base, rest, done, lanes, real, imaginary)
+            _step_2(source, target, twiddles, base, rest, done, width, parts, constants)
         elif radix == 3:
-            _step_3(source, target, twiddles, base, rest, done, lanes, real, imaginary, constants)
+            _step_3(source, target, twiddles, base, rest, done, width, parts, constants)
         else:
-            _step_5(source, target, twiddles, base, rest, done, lanes, real, imaginary, constants)
+            _step_5(source, target, twiddles, base, rest, done, width, parts, constants)
         now = 1 - now
         rest //= radix
-        base += rest * (radix - unsigned(1)) * unsigned(2)
+        base += rest * (radix - unsigned(1))
         done *= radix
     return now

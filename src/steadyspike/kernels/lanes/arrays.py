@@ -23,5 +23,10 @@ def as_kernel_array(traces):
 
 
 def one_range(work, size, smallest=1, multiple=1):
-    """Call `work(0, size)`: what stands for threads where there are none."""
+    """Call `work(0, size)`: what stands for threads where there are none.
+
+    Kernels take such a function as `over_ranges`: it calls `work(start, stop)` for ranges that cover `size` samples or
+    channels, each of at least `smallest` and all but the last of a multiple of `multiple`; perhaps in threads, which
+    change no result.
+    """
     work(0, size)

@@ -36,7 +36,7 @@ class Lanes(types.Type):
 
     def __init__(self, dtype):
         self.dtype = dtype
-        super().__init__(name=f"Lanes({dtype})")
+        super().__init__(name=f"{type(self).__name__}({dtype})")
 
 
 @register_model(Lanes)
@@ -48,12 +48,8 @@ class LanesModel(models.PrimitiveModel):
         super().__init__(manager, fe_type, ir.VectorType(element, _count(fe_type)))
 
 
-class Tile(types.Type):
+class Tile(Lanes):
     """Numba type of `TILE_LANES` times 64 bytes of `dtype`."""
-
-    def __init__(self, dtype):
-        self.dtype = dtype
-        super().__init__(name=f"Tile({dtype})")
 
 
 @register_model(Tile)

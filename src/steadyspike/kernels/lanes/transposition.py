@@ -55,13 +55,8 @@ def transpose_tile(typing_context, source, at, stride, target, target_at, target
 def transpose(block, target, stride):
     """Copy a block so that its columns are rows: `target[column * stride + row] = block[row, column]`.
 
-    Parameters
-    ----------
-    block : array, (num_rows, num_columns)
-        C-contiguous int16, float32 or float64.
-    target : array of float32 or float64, flat
-    stride : int
-        Values from one row of `target` to the next.
+    The block is C-contiguous int16, float32 or float64, the target flat, of float32 or float64, with `stride` values
+    from one of its rows to the next.
     """
     num_rows, num_columns = block.shape
     if num_rows < TILE or num_columns < TILE:

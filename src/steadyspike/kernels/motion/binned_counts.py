@@ -48,22 +48,9 @@ def _add_marked(times, depths, marks, time_edges, depth_edges, mark_edges, count
 def histogram_2d(times, depths, time_edges, depth_edges, weights=None, with_counts=False):
     """Sum spikes, or their weights, in bins of time and depth.
 
-    Parameters
-    ----------
-    times, depths : ndarray of float64, shape (num_spikes,)
-        Finite; spikes outside all bins are not counted.
-    time_edges, depth_edges : ndarray of float64
-        Increasing, about equally spaced, at least 2.
-    weights : ndarray of float64, shape (num_spikes,), or None, default: None
-        None: spikes are counted.
-    with_counts : bool, default: False
-        Whether to count spikes too.
-
-    Returns
-    -------
-    summed : ndarray of float64, shape (num_times, num_depths)
-        Added in the order of the spikes.
-    counts : ndarray of float64, shape (num_times, num_depths), or None
+    `times` and `depths` are float64, finite; spikes outside all bins are not counted. Edges increase and are about
+    equally spaced, at least 2. Without `weights` spikes are counted, `with_counts` also beside them. Returns float64
+    (num_times, num_depths), added in the order of the spikes, and the counts or None.
     """
     shape = (time_edges.size - 1, depth_edges.size - 1)
     summed = np.zeros(shape)
@@ -76,9 +63,7 @@ def histogram_2d(times, depths, time_edges, depth_edges, weights=None, with_coun
 def histogram_3d(times, depths, marks, time_edges, depth_edges, mark_edges):
     """Count spikes in bins of time, depth and a mark; arguments as in `histogram_2d`.
 
-    Returns
-    -------
-    counts : ndarray of float64, shape (num_times, num_depths, num_marks)
+    Returns float64 (num_times, num_depths, num_marks).
     """
     counts = np.zeros((time_edges.size - 1, depth_edges.size - 1, mark_edges.size - 1))
     _add_marked(times, depths, marks, time_edges, depth_edges, mark_edges, counts)

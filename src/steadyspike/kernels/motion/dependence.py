@@ -23,19 +23,9 @@ import numpy as np
 def draw_shifts(starts, num_shifts, rng) -> np.ndarray:
     """Draw circular shifts of a series, each block of it for itself.
 
-    Parameters
-    ----------
-    starts : array (num_blocks + 1,)
-        Where the blocks start, and the length of the series.
-    num_shifts : int
-        How many. A single block has only length - 1 shifts, all of which are taken if more are asked for.
-    rng : numpy.random.Generator
-        Source of chance.
-
-    Returns
-    -------
-    numpy.ndarray
-        int64, shape (1 + at most num_shifts, num_blocks); the first row is no shift.
+    `starts` (num_blocks + 1,) says where the blocks start, and ends with the length of the series. A single block has
+    only length - 1 shifts, all of which are taken if more are asked for. Returns int64 (1 + at most num_shifts,
+    num_blocks); the first row is no shift.
     """
     lengths = np.diff(starts)
     if lengths.size == 1:
@@ -51,20 +41,9 @@ def xi(x, y, rng, starts=None, shifts=None) -> np.ndarray:
 
     `r` and `l` count the values of `y` up to and from each one on. Ties in `x` are put in a random order.
 
-    Parameters
-    ----------
-    x, y : array (num_bins,)
-        Finite.
-    rng : numpy.random.Generator
-        Breaks ties.
-    starts, shifts : array or None
-        As `draw_shifts` takes and gives them. None: no shift.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64, shape (num_shifts,): `y` turned around by each shift. NaN for fewer than 3 bins, and where `x`
-        or `y` is constant.
+    Both series are finite; `rng` breaks the ties, `starts` and `shifts` are those of `draw_shifts` (None: no shift).
+    Returns float64 (num_shifts,): `y` turned around by each shift. NaN for fewer than 3 bins, and where `x` or `y` is
+    constant.
     """
     x, y, starts, shifts = _checked(x, y, starts, shifts)
     size = y.size
@@ -84,24 +63,10 @@ def codec(y, z, rng, x=None, starts=None, shifts=None) -> np.ndarray:
     ``sum (n min(r, r[M]) - l^2) / sum l (n - l)``, and given `x`
     ``sum (min(r, r[M]) - min(r, r[N])) / sum (r - min(r, r[N]))``. Ties are broken at random.
 
-    Parameters
-    ----------
-    y : array (num_bins,)
-        Finite.
-    z : array (num_bins,) or (num_bins, num_dimensions)
-        Finite.
-    rng : numpy.random.Generator
-        Breaks ties.
-    x : array like `z`, or None
-        What is known already. Distances add up over `x` and `z`, so the two need comparable scales.
-    starts, shifts : array or None
-        As `draw_shifts` takes and gives them. None: no shift.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64, shape (num_shifts,): `y` turned around by each shift. NaN for fewer than 3 bins, and where `y`
-        or `z` is constant, or `y` a function of `x`.
+    `y` (num_bins,), `z` and `x` (num_bins,) or (num_bins, num_dimensions) are finite; `x` is what is known already,
+    whose distances add up with those in `z`, so that the two need comparable scales. `rng`, `starts` and `shifts` are
+    those of `xi`. Returns float64 (num_shifts,): `y` turned around by each shift. NaN for fewer than 3 bins, and where
+    `y` or `z` is constant, or `y` a function of `x`.
     """
     z = _as_points(z)
     _, y, starts, shifts = _checked(z[:, 0], y, starts, shifts)

@@ -41,17 +41,8 @@ def _look_up(positions, marks, folds, densities, shift, gains):
 class HeldOutDensity:
     """Densities over mark and depth of all spikes but those of one fold, for each fold.
 
-    Parameters
-    ----------
-    depths_um : ndarray of float, shape (num_spikes,)
-        Corrected depths, finite.
-    marks, folds : ndarray of int32, shape (num_spikes,)
-        Amplitude mark and fold of each spike, from 0.
-    depth_range_um : tuple of float
-        The range that the densities cover; must be the same for gains that are compared. Spikes beyond it count at
-        its ends.
-    num_marks, num_folds : int
-        How many there are; at least 2 folds.
+    Corrected depths are finite, `marks` and `folds` int32, from 0, of at least 2 folds. `depth_range_um` is what the
+    densities cover, the same for gains that are compared; spikes beyond it count at its ends.
     """
 
     def __init__(self, depths_um, marks, folds, depth_range_um, num_marks, num_folds):
@@ -67,17 +58,8 @@ class HeldOutDensity:
 
         .. math:: g_i(\delta) = \log f_{-k(i)}(m_i, z_i + \delta) - \log \bar f_{-k(i)}(m_i)
 
-        Parameters
-        ----------
-        smooth_um : float
-            Standard deviation of the density's smoothing over depth in um, at least 0.
-        shifts_um : sequence of float, default: (0.0,)
-            Shifts :math:`\delta` of all spikes.
-
-        Returns
-        -------
-        gains : ndarray of float64, shape (num_shifts, num_spikes)
-            In nats.
+        The density is smoothed over depth with a standard deviation of `smooth_um`, at least 0, and all spikes are
+        shifted by each of `shifts_um`. Returns float64 (num_shifts, num_spikes), in nats.
         """
         total = self.histograms.sum(axis=0)
         densities = np.empty_like(self.histograms)
@@ -131,19 +113,8 @@ def fitted_parameters(displacement, precision):
     deviation :math:`\sigma` of one measurement; a = 1.5 makes up for noise that happens to be small. A smooth motion
     has few large coefficients, a noisy one has many.
 
-    Parameters
-    ----------
-    displacement : ndarray of float64, shape (num_times, num_windows)
-        In um.
-    precision : float
-        Mean precision of the measurement in one time bin and window, in 1/um^2, above 0.
-
-    Returns
-    -------
-    number : float
-        Between 0 and the number of values.
-    variance : float
-        Of the noise, in um^2.
+    `displacement` (num_times, num_windows) is in um, `precision` the mean one of the measurement in one time bin and
+    window, in 1/um^2, above 0. Returns the number, at most that of the values, and the variance of the noise in um^2.
     """
     from scipy.fft import dctn
 

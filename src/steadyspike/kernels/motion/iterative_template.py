@@ -35,20 +35,10 @@ SETTLED = 0.05
 class TemplateSettings:
     """Numbers that steer `register_to_template`.
 
-    Parameters
-    ----------
-    bin_um : float
-        Depth step of the template, and of the shifts that are tried.
-    num_marks : int
-        Amplitude bins of the template.
-    max_displacement_um : float
-        Farthest that one alignment of a whole time bin moves it.
-    num_shifts_block : int
-        Farthest that a window is moved in one round, in depth bins.
-    num_iterations : int
-        Most rounds of aligning whole time bins, and of aligning windows.
-    smoothing_sigma : float
-        Standard deviation of the smoothing of the curves of fit, in time bins, windows and depth bins.
+    `bin_um` is the depth step of the template, and of the shifts that are tried, `num_marks` its amplitude bins. One
+    alignment moves a whole time bin by at most `max_displacement_um`, one round a window by `num_shifts_block` depth
+    bins; there are at most `num_iterations` rounds of each. The curves of fit are smoothed by `smoothing_sigma` time
+    bins, windows and depth bins.
     """
 
     bin_um: float = 5.0
@@ -233,16 +223,8 @@ def register_to_template(spikes, knots_um, windows, depth_range_um, segment_edge
     the shares :math:`\lambda_j` of the spike in the two knots around it, and the window's weight at each knot. The
     logarithm makes it a likelihood, which is sharper than the covariance of the rasters.
 
-    Parameters
-    ----------
-    segment_edges : ndarray of int64, shape (num_segments + 1,)
-        First time bin of each segment, and the end of the last. Each segment has its own template.
-    spikes, knots_um, windows, depth_range_um, settings, progress : see `steadyspike.kernels.motion`
-
-    Returns
-    -------
-    displacement : ndarray of float64, shape (num_times, num_windows)
-        In um, with a mean of zero in every segment.
+    Each segment has its own template; for the arguments see `steadyspike.kernels.motion`. Returns um, float64
+    (num_times, num_windows), with a mean of zero in every segment.
     """
     aligner = _Aligner(spikes, knots_um, depth_range_um, segment_edges, settings)
     displacement = aligner.walk()[:, None]

@@ -30,27 +30,19 @@ def _likeness(first, second, reach):
 
 
 @numba.njit(nogil=True, cache=True)
-def add_differences(
-    depths_um, features, lower, upper_weight, first_spikes, first, second, limit_um, step_um, differences
-):
+def add_differences(spikes, first, second, limit_um, step_um, differences):
     """Add up the differences in depth of all pairs of spikes of two clouds, weighed by their likeness.
 
-    Parameters
-    ----------
-    depths_um, features, lower, upper_weight : ndarray, shape (num_spikes,), features (num_spikes, num_features)
-        Depths, increasing in each cloud; features, in units of their kernel's standard deviation; and the knots around
-        each spike (see `template_registration.knot_weights`).
-    first_spikes : ndarray of int64, shape (num_clouds + 1,)
-        First spike of each cloud.
-    first, second : int
-        The two clouds.
-    limit_um, step_um : float
-        Larger differences are not looked at; step of their grid.
-    differences : ndarray of float32, shape (num_knots, 2 * reach + 1)
-        Set: what the pairs of each knot add up to, for the differences ``-reach ... reach`` in steps, second minus
-        first. Each pair is shared between its two nearest differences and the knots of its first spike; `limit_um` is
-        smaller than ``reach * step_um``.
+    `spikes` are depths in um (num_spikes,), increasing in each cloud; features (num_spikes, num_features), in units of
+    their kernel's standard deviation; the knot below each spike and the weight of the one above (see
+    `template_registration.knot_weights`); and the first spike of each cloud (num_clouds + 1,). `first` and `second`
+    are the two clouds; differences larger than `limit_um` are not looked at.
+
+    `differences` (num_knots, 2 * reach + 1), float32, is set to what the pairs of each knot add up to, for the
+    differences ``-reach ... reach`` in steps of `step_um`, second minus first; `limit_um` is smaller than ``reach *
+    step_um``. Each pair is shared between its two nearest differences and the knots of its first spike.
     """
+    depths_um, features, lower, upper_weight, first_spikes = spikes
     differences[:] = 0.0
     reach = differences.shape[1] // 2
     last_knot = differences.shape[0] - 1
@@ -140,22 +132,13 @@ def _mix(windows, differences, window, mixed):
 
 
 @numba.njit(nogil=True, cache=True)
-def self_correlations(depths_um, features, lower, upper_weight, first_spikes, windows, sigma_um):
+def self_correlations(spikes, windows, sigma_um):
     """Kernel correlation of each cloud with itself at no shift, in each window: what normalizes that of pairs.
 
-    Parameters
-    ----------
-    depths_um, features, lower, upper_weight, first_spikes
-        As in `add_differences`.
-    windows : ndarray of float32, shape (num_windows, num_windows)
-        Weight of each knot in each window.
-    sigma_um : float
-        Standard deviation of the kernel over depth.
-
-    Returns
-    -------
-    energies : ndarray of float32, shape (num_clouds, num_windows)
+    `spikes` are those of `add_differences`, `windows` (num_windows, num_windows) of float32 the weights of each knot in
+    each window, `sigma_um` the standard deviation of the kernel over depth. Returns float32 (num_clouds, num_windows).
     """
+    depths_um, features, lower, upper_weight, first_spikes = spikes
     num_clouds, num_windows = first_spikes.size - 1, windows.shape[0]
     energies = np.zeros((num_clouds, num_windows), dtype=np.float32)
     limit_um = REACH_SD * sigma_um
@@ -182,22 +165,7 @@ def self_correlations(depths_um, features, lower, upper_weight, first_spikes, wi
 
 
 @numba.njit(nogil=True, cache=True)
-def correlate_clouds(
-    depths_um,
-    features,
-    lower,
-    upper_weight,
-    first_spikes,
-    start,
-    stop,
-    lag,
-    windows,
-    energies,
-    max_shift_um,
-    sigma_um,
-    shifts,
-    heights,
-):
+def correlate_clouds(spikes, start, stop, lag, windows, energies, max_shift_um, sigma_um, shifts, heights):
     r"""Best shift between every pair of clouds at one lag, in every window.
 
     The kernel correlation of the clouds a and b in the window w is
@@ -207,23 +175,10 @@ def correlate_clouds(
 
     with the depth y and the features f of each spike, and the clouds' correlations with themselves.
 
-    Parameters
-    ----------
-    depths_um, features, lower, upper_weight, first_spikes
-        As in `add_differences`.
-    start, stop : int
-        First cloud of the segment, and the one after its last.
-    lag : int
-        Distance of the pairs, in clouds.
-    windows, energies : ndarray
-        As in `self_correlations`.
-    max_shift_um : float
-        Largest shift.
-    sigma_um : float
-        Standard deviation of the kernel over depth.
-    shifts, heights : ndarray of float32, shape (num_clouds, num_windows)
-        Filled for ``start <= t < stop - lag`` with the shift (um) and the correlation there, cut to 1; both are 0 where
-        no spikes are alike.
+    `spikes` are those of `add_differences`, `start` and `stop` the first cloud of the segment and the one after its
+    last, `lag` the distance of the pairs in clouds; windows, energies and `sigma_um` are those of `self_correlations`.
+    `shifts` and `heights` (num_clouds, num_windows), float32, are filled for ``start <= t < stop - lag`` with the
+    shift in um, at most `max_shift_um`, and the correlation there, cut to 1; both are 0 where no spikes are alike.
     """
     sigma = sigma_um / FINE_UM
     limit = int(np.ceil(REACH_SD * sigma))
@@ -236,18 +191,7 @@ def correlate_clouds(
         kernel[index] = np.exp(-0.5 * ((index - limit) / sigma) ** 2)
     stride = max(int(0.8 * sigma), 1)
     for t in range(start, stop - lag):
-        add_differences(
-            depths_um,
-            features,
-            lower,
-            upper_weight,
-            first_spikes,
-            t,
-            t + lag,
-            (reach - 1) * FINE_UM,
-            FINE_UM,
-            differences,
-        )
+        add_differences(spikes, t, t + lag, (reach - 1) * FINE_UM, FINE_UM, differences)
         for window in range(windows.shape[0]):
             _mix(windows, differences, window, mixed)
             place, height = best_place(mixed, sigma, reach - low_high, reach + low_high, kernel, stride)

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from steadyspike.kernels.motion import lfp_registration, motion_prior
-from steadyspike.kernels.motion.lfp_registration import BLOCK_BINS, move_back
+from steadyspike.kernels.motion.lfp_registration import BLOCK_BINS, moved_back
 
 # Factors of a covariance at most, for time.
 MAX_RANK = 30
@@ -58,29 +58,12 @@ def tissue_covariance(profiles, displacement, knots_um, bins):
     products, counts = np.zeros((num_rows, num_rows)), np.zeros((num_rows, num_rows))
     for start in range(0, bins.size, BLOCK_BINS):
         some = slice(start, start + BLOCK_BINS)
-        moved, valid = _moved(profiles, displacement[some], knots_um, bins[some])
+        moved, valid = moved_back(profiles, bins[some], displacement[some], knots_um, profiles.depths_um)
         rows = np.arange(num_rows)
         inside = ((rows >= valid[:, :1]) & (rows < valid[:, 1:])).astype("float32")
         products += moved.T @ moved
         counts += inside.T @ inside
     return products / np.maximum(counts, 1.0), np.diag(counts) / max(bins.size, 1)
-
-
-def _moved(profiles, displacement, knots_um, bins):
-    grid_um = profiles.first_um + profiles.pitch_um * np.arange(profiles.coefficients.shape[1])
-    moved = np.empty((bins.size, grid_um.size), dtype="float32")
-    valid = np.empty((bins.size, 2), dtype="int64")
-    move_back(
-        profiles.coefficients[bins],
-        profiles.first_um,
-        profiles.pitch_um,
-        displacement,
-        knots_um,
-        grid_um,
-        moved,
-        valid,
-    )
-    return moved, valid
 
 
 def tissue_model(covariance, depths_um):
@@ -106,23 +89,9 @@ def log_likelihood_curves(values, depths_um, model, shifts_um):
     share. Only contacts whose depths in the tissue are known for every displacement take part, so that the likelihoods
     compare.
 
-    Parameters
-    ----------
-    values : ndarray of float32, shape (num_times, num_contacts)
-        Profiles.
-    depths_um : ndarray of float64, shape (num_contacts,)
-        Depths of the contacts.
-    model : TissueModel
-        The tissue.
-    shifts_um : ndarray of float64, shape (num_shifts,)
-        Displacements to try.
-
-    Returns
-    -------
-    curves : ndarray of float32, shape (num_times, num_shifts)
-        Per contact that takes part and without constants; all zero where fewer than four do.
-    num_rows : int
-        How many contacts took part.
+    `values` (num_times, num_contacts) of float32 are profiles at the depths of the contacts, `shifts_um` the
+    displacements to try. Returns float32 (num_times, num_shifts), per contact that takes part and without constants,
+    all zero where fewer than four do; and how many contacts took part.
     """
     from scipy.interpolate import make_interp_spline
     from scipy.linalg import cholesky, solve_triangular
@@ -172,22 +141,10 @@ def curve_maxima(curves, shifts_um):
 def refine_displacement(profiles, knots_um, windows_of, starts, segment_edges, bin_s, num_rounds, progress):
     """Register each time bin to the covariance of all of its segment, in rounds.
 
-    Parameters
-    ----------
-    starts : list of ndarray of float64, shape (num_times, num_windows)
-        Where to start, in um. After the first round the likeliest is kept, in each segment.
-    bin_s : float
-        Duration of a time bin.
-    num_rounds : int
-        Number of rounds; 0 returns the first start.
-    profiles, knots_um, windows_of, segment_edges, progress : see `steadyspike.kernels.motion`
-
-    Returns
-    -------
-    displacement : ndarray of float64, shape (num_times, num_windows)
-        In um, before any smoothing over time but that of the last round.
-    precision : ndarray of float64, shape (num_times, num_windows)
-        Of each time bin's own measurement, in 1/um^2; 0 where nothing was measured.
+    `starts` are arrays (num_times, num_windows) in um, of which, after the first round, the likeliest is kept in each
+    segment; a time bin lasts `bin_s`; no rounds return the first start. For the others see
+    `steadyspike.kernels.motion`. Returns the displacement in um, before any smoothing over time but that of the last
+    round, and the precision of each time bin's own measurement in 1/um^2, 0 where nothing was measured.
     """
     displacement, precision = starts[0].copy(), np.zeros_like(starts[0])
     sigmas = np.geomspace(FIRST_S, LAST_S, max(num_rounds, 2))[:num_rounds] / bin_s
@@ -215,10 +172,9 @@ class _Segment:
 
     def __init__(self, profiles, knots_um, windows_of, bins):
         self.profiles, self.knots_um, self.bins = profiles, knots_um, bins
-        self.depths_um = profiles.first_um + profiles.pitch_um * np.arange(profiles.coefficients.shape[1])
-        windows = windows_of(self.depths_um)
+        windows = windows_of(profiles.depths_um)
         self.members = windows >= WINDOW_SHARE * windows.max(axis=1, keepdims=True)
-        self.limit_um = 0.3 * (self.depths_um[-1] - self.depths_um[0])
+        self.limit_um = 0.3 * np.ptp(profiles.depths_um)
 
     def measure(self, displacement, sigma):
         """One round: the covariance, then each window's displacement, with a smoothing over so many time bins."""
@@ -230,18 +186,17 @@ class _Segment:
         covariance, seen = tissue_covariance(
             self.profiles, displacement[some], self.knots_um, self.bins[some]
         )
-        values, _ = _moved(self.profiles, np.zeros((some.size, 1)), self.knots_um[:1], self.bins[some])
+        depths_um, still = self.profiles.depths_um, np.zeros((some.size, 1))
+        values, _ = moved_back(self.profiles, self.bins[some], still, self.knots_um[:1], depths_um)
         found, precision = displacement.copy(), np.zeros_like(displacement)
         score, total_rows = 0.0, 0
         for window, members in enumerate(self.members):
             known = np.flatnonzero(members & (seen > lfp_registration.LEAST_OVERLAP))
             if known.size < LEAST_ROWS:
                 continue
-            model = tissue_model(covariance[np.ix_(known, known)], self.depths_um[known])
+            model = tissue_model(covariance[np.ix_(known, known)], depths_um[known])
             shifts_um = self._shifts(displacement[:, window])
-            curves, num_rows = log_likelihood_curves(
-                values[:, members], self.depths_um[members], model, shifts_um
-            )
+            curves, num_rows = log_likelihood_curves(values[:, members], depths_um[members], model, shifts_um)
             if num_rows == 0:
                 continue
             if sigma / stride > 0.3:
@@ -267,18 +222,9 @@ class _Segment:
 def segment_offsets(profiles, displacement, knots_um, segment_edges, max_displacement_um):
     """How far the segments lie from one another: where their covariances agree best.
 
-    Parameters
-    ----------
-    displacement : ndarray of float64, shape (num_times, num_windows)
-        In um, known within each segment.
-    max_displacement_um : float
-        Largest displacement between two segments.
-    profiles, knots_um, segment_edges : see `steadyspike.kernels.motion`
-
-    Returns
-    -------
-    offsets : ndarray of float64, shape (num_segments,)
-        To be added to the displacement of each segment, in um; 0 for segments whose covariance says nothing.
+    `displacement` (num_times, num_windows), in um, is known within each segment; two segments lie at most
+    `max_displacement_um` apart; for the others see `steadyspike.kernels.motion`. Returns what is to be added to each
+    segment, in um; 0 for segments whose covariance says nothing.
     """
     from steadyspike.kernels.motion import pair_least_squares
 

@@ -37,18 +37,9 @@ MISFIT_PAIRS = 100_000
 class LfpSettings:
     """Numbers that steer `register_profiles`; lengths in um, times in time bins.
 
-    Parameters
-    ----------
-    step_um : float
-        Depth step at which profiles are correlated.
-    max_displacement_um : float
-        Largest displacement between two time bins.
-    horizon_bins : int
-        Largest lag of a pair.
-    min_correlation : float
-        Pairs that correlate less are left out.
-    residual_rounds : int
-        Rounds on the profiles that the estimate so far has moved back.
+    The depth step at which profiles are correlated, the largest displacement between two time bins, and the largest
+    lag of a pair; pairs that correlate less than `min_correlation` are left out; `residual_rounds` are those on the
+    profiles that the estimate so far has moved back.
     """
 
     step_um: float = 10.0
@@ -71,9 +62,9 @@ class Profiles:
     pitch_um: float
 
     @property
-    def last_um(self):
-        """Last depth of the grid."""
-        return self.first_um + self.pitch_um * (self.coefficients.shape[1] - 1)
+    def depths_um(self):
+        """Depths of the grid."""
+        return self.first_um + self.pitch_um * np.arange(self.coefficients.shape[1])
 
 
 def make_profiles(values, depths_um):
@@ -101,20 +92,10 @@ def make_profiles(values, depths_um):
 def move_back(coefficients, first_um, pitch_um, displacement, knots_um, grid_um, moved, valid):
     """Profiles as they would be without a displacement.
 
-    Parameters
-    ----------
-    coefficients, first_um, pitch_um
-        See `Profiles`.
-    displacement : ndarray of float64, shape (num_times, num_knots)
-        In um, linear between the knots.
-    knots_um : ndarray of float64, shape (num_knots,)
-        Increasing depths.
-    grid_um : ndarray of float64, shape (num_depths,)
-        Increasing depths of the result.
-    moved : ndarray of float32, shape (num_times, num_depths)
-        Set to the profile at the depth plus the displacement there; 0 where no contact sees that.
-    valid : ndarray of int64, shape (num_times, 2)
-        Set to the first depth that is seen, and the one after the last.
+    For the first three see `Profiles`. `displacement` (num_times, num_knots) is in um, linear between the increasing
+    `knots_um`; `grid_um` are the increasing depths of the result. `moved` (num_times, num_depths), float32, is set to
+    the profile at the depth plus the displacement there, 0 where no contact sees that; `valid` (num_times, 2), int64,
+    to the first depth that is seen, and the one after the last.
     """
     num_times, num_rows = coefficients.shape
     for t in range(num_times):
@@ -146,6 +127,15 @@ def move_back(coefficients, first_um, pitch_um, displacement, knots_um, grid_um,
             valid[t, 1] = d + 1
 
 
+def moved_back(profiles, bins, displacement, knots_um, grid_um):
+    """Profiles of some time bins without a displacement, and which depths are seen; see `move_back`."""
+    moved = np.empty((len(displacement), grid_um.size), dtype="float32")
+    valid = np.empty((len(displacement), 2), dtype="int64")
+    spline = profiles.coefficients[bins], profiles.first_um, profiles.pitch_um
+    move_back(*spline, displacement, knots_um, grid_um, moved, valid)
+    return moved, valid
+
+
 @dataclass(frozen=True)
 class PairRegistration:
     """What pairs of profiles tell, all but the lags of shape (..., num_times, num_windows).
@@ -164,33 +154,17 @@ class PairRegistration:
 def register_profiles(profiles, knots_um, windows_of, segment_edges, settings, progress):
     """Displacement of each time bin in each window, from pairs of profiles of one segment.
 
-    Parameters
-    ----------
-    profiles : Profiles
-        Profiles of all time bins; all zero where a time bin is to be left out.
-    knots_um, windows_of, segment_edges, settings, progress : see `steadyspike.kernels.motion`
-
-    Returns
-    -------
-    PairRegistration
+    For the arguments see `steadyspike.kernels.motion`.
     """
     displacement = np.zeros((int(segment_edges[-1]), knots_um.size))
     lags = pairwise_shift.lag_schedule(int(np.diff(segment_edges).max()), settings.horizon_bins)
     max_shift = max(int(settings.max_displacement_um / settings.step_um), 2)
     for number in range(1 + settings.residual_rounds):
-        label = f"pairs of profiles, round {number + 1}"
         moved_by = displacement
+        blocks = _blocks(segment_edges, int(lags.max(initial=0)))
+        blocks = progress(blocks, f"pairs of profiles, round {number + 1}")
         shifts, correlations = _pairs(
-            profiles,
-            moved_by,
-            knots_um,
-            windows_of,
-            segment_edges,
-            lags,
-            max_shift,
-            settings,
-            progress,
-            label,
+            profiles, moved_by, knots_um, windows_of, blocks, lags, max_shift, settings.step_um
         )
         weights = pairwise_shift.pair_weights(correlations, settings.min_correlation)
         displacement = moved_by + pair_least_squares.solve_pairwise(
@@ -201,48 +175,31 @@ def register_profiles(profiles, knots_um, windows_of, segment_edges, settings, p
     return PairRegistration(displacement, moved_by, lags, shifts, correlations)
 
 
-def _pairs(
-    profiles, displacement, knots_um, windows_of, segment_edges, lags, max_shift, settings, progress, label
-):
+def _blocks(segment_edges, longest):
+    """First time bin of each block, the one after its last, and the one after the last that pairs of it reach."""
+    return [
+        (first, min(first + BLOCK_BINS, stop), min(first + BLOCK_BINS + longest, stop))
+        for start, stop in pairwise(segment_edges)
+        for first in range(start, stop, BLOCK_BINS)
+    ]
+
+
+def _pairs(profiles, displacement, knots_um, windows_of, blocks, lags, max_shift, step_um):
     """Shifts (um) and correlations of all pairs, after the profiles were moved back."""
-    step_um = settings.step_um
-    grid_um = np.arange(profiles.first_um, profiles.last_um + 1e-3, step_um)
+    grid_um = np.arange(profiles.first_um, profiles.depths_um[-1] + 1e-3, step_um)
     windows = windows_of(grid_um)
     num_blocks = 1 if np.ptp(windows) == 0 else NUM_BLOCKS
     block_edges, weights = pairwise_shift.window_blocks(windows, num_blocks)
     shifts = np.zeros((lags.size, *displacement.shape), dtype="float32")
     correlations = np.zeros_like(shifts)
-    longest = int(lags.max(initial=0))
-    blocks = [
-        (first, min(first + BLOCK_BINS, stop), min(first + BLOCK_BINS + longest, stop))
-        for start, stop in pairwise(segment_edges)
-        for first in range(start, stop, BLOCK_BINS)
-    ]
-    for first, last, seen in progress(blocks, label):
-        moved = np.empty((seen - first, grid_um.size), dtype="float32")
-        valid = np.empty((seen - first, 2), dtype="int64")
-        move_back(
-            profiles.coefficients[first:seen],
-            profiles.first_um,
-            profiles.pitch_um,
-            displacement[first:seen],
-            knots_um,
-            grid_um,
-            moved,
-            valid,
-        )
+    for first, last, seen in blocks:
+        some = slice(first, seen)
+        moved, valid = moved_back(profiles, some, displacement[some], knots_um, grid_um)
         for index, lag in enumerate(lags):
             part = slice(0, min(last - first + lag, seen - first))
+            found = shifts[index, some], correlations[index, some]
             pairwise_shift.correlate_at_lag(
-                moved[part, :, None],
-                lag,
-                block_edges,
-                weights,
-                max_shift,
-                shifts[index, first:seen],
-                correlations[index, first:seen],
-                valid[part],
-                LEAST_OVERLAP,
+                moved[part, :, None], lag, block_edges, weights, max_shift, *found, valid[part], LEAST_OVERLAP
             )
     shifts *= step_um
     return shifts, correlations
@@ -251,38 +208,30 @@ def _pairs(
 def explained_and_precision(pairs, displacement, segment_edges, settings):
     """What motion explains in each time bin and window, and the precision of its displacement, from its pairs.
 
-    Parameters
-    ----------
-    pairs : PairRegistration
-        The pairs.
-    displacement : ndarray of float64, shape (num_times, num_windows)
-        The estimate in um, perhaps another than that of the pairs.
-    segment_edges, settings : see `steadyspike.kernels.motion`
-
-    Returns
-    -------
-    explained : ndarray of float64, shape (num_times, num_windows)
-        Mean over the pairs of a time bin of the squared correlation, counted less where the pair's shift disagrees
-        with the estimate (by much more than most do).
-    precision : ndarray of float64, shape (num_times, num_windows)
-        In 1/um^2; 0 where nothing was measured.
+    `displacement` (num_times, num_windows) is the estimate in um, perhaps another than that of the pairs. Both results
+    have its shape: what is explained is the mean over the pairs of a time bin of the squared correlation, counted less
+    where the pair's shift disagrees with the estimate (by much more than most do); the precision is in 1/um^2, 0 where
+    nothing was measured.
     """
     solution = displacement - pairs.moved_by
     weights = pairwise_shift.pair_weights(pairs.correlations, settings.min_correlation)
-    differences = []
-    for index, lag in enumerate(pairs.lags):
-        stop = solution.shape[0] - lag
-        difference = solution[lag:] - solution[:stop] - pairs.shifts[index, :stop]
-        differences.append(difference[weights[index, :stop] > 0][:MISFIT_PAIRS])
-    misfit_um = motion_prior.robust_scale(np.concatenate(differences)) if differences else 0.0
+    num_times = solution.shape[0]
+
+    def difference_of(index, lag):
+        return solution[lag:] - solution[: num_times - lag] - pairs.shifts[index, : num_times - lag]
+
+    counted = [
+        difference_of(index, lag)[weights[index, : num_times - lag] > 0][:MISFIT_PAIRS]
+        for index, lag in enumerate(pairs.lags)
+    ]
+    misfit_um = motion_prior.robust_scale(np.concatenate(counted)) if counted else 0.0
     misfit_um = max(misfit_um, LEAST_MISFIT_UM)
     explained, precision = np.zeros_like(solution), np.zeros_like(solution)
-    counts = np.zeros((solution.shape[0], 1))
+    counts = np.zeros((num_times, 1))
     for index, lag in enumerate(pairs.lags):
-        stop = solution.shape[0] - lag
-        difference = solution[lag:] - solution[:stop] - pairs.shifts[index, :stop]
-        inside = motion_prior.same_segment(segment_edges, solution.shape[0], lag)[:, None]
-        agreement = inside / (1.0 + np.square(difference / (3.0 * misfit_um)))
+        stop = num_times - lag
+        inside = motion_prior.same_segment(segment_edges, num_times, lag)[:, None]
+        agreement = inside / (1.0 + np.square(difference_of(index, lag) / (3.0 * misfit_um)))
         for place in (slice(None, stop), slice(lag, None)):
             explained[place] += agreement * np.square(pairs.correlations[index, :stop])
             precision[place] += agreement * weights[index, :stop] / misfit_um**2

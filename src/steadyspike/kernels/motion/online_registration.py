@@ -67,15 +67,9 @@ def _silent(iterable, label):
 class OnlineRegistration:
     """Registers the spikes of one time bin after the other.
 
-    Parameters
-    ----------
-    depths_um : ndarray of float64, shape (num_depths,)
-        Centers of depth bins, `settings.warmup.bin_um` apart, that cover the probe.
-    windows : ndarray of float64, shape (num_knots, num_depths)
-        Weight of each depth bin in each knot's window, for the warm-up.
-    num_groups : int, default: 1
-        Number of groups of spikes (see `registration.Spikes`).
-    knots_um, settings : see `steadyspike.kernels.motion`
+    Depth bins have centers `settings.warmup.bin_um` apart that cover the probe; `windows` (num_knots, num_depths), for
+    the warm-up, weighs each in each knot's window; groups are those of `registration.Spikes`; for the others see
+    `steadyspike.kernels.motion`.
     """
 
     def __init__(self, knots_um, depths_um, windows, settings, num_groups=1):

@@ -79,21 +79,10 @@ def _largest(products, shares, means_x, scales_x, means_t, scales_t, values, bes
 class PairCorrelation:
     """Correlations of every template with every signal in one window, tile by tile.
 
-    Parameters
-    ----------
-    templates : ndarray of float, shape (num_templates, length)
-        Rows without NaN, cut to the window.
-    signals : ndarray of float, shape (num_signals, length_x)
-        Rows without NaN, in which the templates are sought.
-    weights : ndarray of float, shape (length,)
-        Weight of each place of a template, not negative.
-    padding : int
-        Lags at which the template reaches out of the signal by as much, on both sides; at least 0. Lag 0 is the one
-        that reaches out most on the left.
-    normalized, centered : bool, default: True
-        Whether correlations are divided by standard deviations, and means subtracted first.
-    dtype : dtype, default: "float32"
-        Of the products.
+    `templates` (num_templates, length), cut to the window, are sought in `signals` (num_signals, length_x), both
+    without NaN; `weights` (length,) are those of the places of a template, not negative. At lag 0 a template reaches
+    out of the signal by `padding` on the left, at the last one on the right. `normalized` divides correlations by
+    standard deviations, `centered` subtracts means first; products are of `dtype`.
     """
 
     def __init__(self, templates, signals, weights, padding, normalized=True, centered=True, dtype="float32"):
@@ -132,17 +121,8 @@ class PairCorrelation:
     def best_lags(self, rows, columns):
         """Correlate the signals `rows` with the templates `columns`.
 
-        Parameters
-        ----------
-        rows, columns : slice
-            Of signals, and of templates.
-
-        Returns
-        -------
-        best : ndarray of dtype, shape (num_rows, num_columns)
-            Largest correlation of each pair.
-        where : ndarray of int32, shape (num_rows, num_columns)
-            Its lag, in ``[0, num_lags)``; of equal ones, the first.
+        Both are slices. Returns the largest correlation of each pair, (num_rows, num_columns), and its lag, int32,
+        from 0 to before `num_lags`; of equal ones, the first.
         """
         shape = (rows.stop - rows.start, columns.stop - columns.start)
         best = np.full(shape, -np.inf, dtype=self._templates.dtype)

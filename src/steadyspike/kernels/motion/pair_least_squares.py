@@ -28,18 +28,10 @@ PAIRWISE_ITERATIONS = 300
 def add_pairs(first_row, first_column, weights, weighted_shifts, bands, right_side):
     """Add pairs of time bins to the equations of one window.
 
-    Parameters
-    ----------
-    first_row, first_column : int
-        Time bins of the first row and column of the tile.
-    weights : ndarray of float64, shape (num_rows, num_columns)
-        Weight of each pair's square; 0 for pairs that are left out.
-    weighted_shifts : ndarray of float64, shape (num_rows, num_columns)
-        Weight times the displacement of the row's time bin relative to the column's.
-    bands : ndarray, shape (num_lags, num_times)
-        Added to: weights of the pair ``(t, t + lag + 1)``, in both orders.
-    right_side : ndarray of float64, shape (num_times,)
-        Added to.
+    A tile's first row and column are given as time bins. `weights` (num_rows, num_columns) are those of each pair's
+    square, 0 for pairs that are left out, `weighted_shifts` the weight times the displacement of the row's time bin
+    relative to the column's. Added to are `bands` (num_lags, num_times), with the weights of the pair ``(t, t + lag +
+    1)`` in both orders, and `right_side` (num_times,).
     """
     for i in range(weights.shape[0]):
         row = first_row + i
@@ -71,14 +63,7 @@ def _add_degrees(bands, lags, degrees):
 def degrees_of(bands):
     """Sum of the weights of each time bin's pairs.
 
-    Parameters
-    ----------
-    bands : ndarray, shape (num_windows, num_lags, num_times)
-        Of `add_pairs`.
-
-    Returns
-    -------
-    degrees : ndarray of float64, shape (num_windows, num_times)
+    `bands` (num_windows, num_lags, num_times) are those of `add_pairs`; float64 (num_windows, num_times).
     """
     degrees = np.zeros((bands.shape[0], bands.shape[2]))
     _add_degrees(bands, _consecutive_lags(bands), degrees)
@@ -174,26 +159,11 @@ def solve(bands, right_side, x, degrees=None, chain=0.0, cross=0.0, bend=0.0, ri
     The matrix is the Laplacian of the pairs, plus those of neighbours in time (weights `chain`) and in depth (`cross`),
     plus `bend` times the product of the two paths' Laplacians, plus a diagonal (`ridge`).
 
-    Parameters
-    ----------
-    bands : ndarray, shape (num_windows, num_lags, num_times)
-        Of `add_pairs`.
-    right_side, x : ndarray of float64, shape (num_windows, num_times)
-        Right side, and where to start. Without a ridge, the mean of x over what is connected stays as it is.
-    degrees : ndarray of float64 or None, default: None
-        Of `degrees_of`, where known.
-    chain : float or ndarray, shape (num_windows, num_times - 1), default: 0.0
-        Weights of neighbours in time.
-    cross : float or ndarray, shape (num_windows - 1, num_times), default: 0.0
-        Weights of neighbours in depth.
-    bend : float, default: 0.0
-        Weight of how the change over time differs between neighbours in depth.
-    ridge : ndarray of float64, shape (num_windows, num_times), or None, default: None
-        Added to the diagonal; if given, the diagonal serves as preconditioner.
-
-    Returns
-    -------
-    x : ndarray of float64, shape (num_windows, num_times)
+    `bands` (num_windows, num_lags, num_times) are those of `add_pairs`. `x` (num_windows, num_times) is where to
+    start; without a ridge, its mean over what is connected stays as it is. `degrees` are those of `degrees_of`, where
+    known. `chain` and `cross` are numbers or arrays, (num_windows, num_times - 1) and (num_windows - 1, num_times);
+    `bend` weighs how the change over time differs between neighbours in depth. With `ridge`, of the shape of x, the
+    diagonal serves as preconditioner. Returns x.
     """
     num_windows, num_times = right_side.shape
     degrees = degrees_of(bands) if degrees is None else degrees
@@ -279,25 +249,11 @@ def solve_pairwise(lags, shifts, weights, scale, ridge=1e-4, tolerance=1e-4):
 
     by iteratively reweighted least squares; memory is that of `shifts`.
 
-    Parameters
-    ----------
-    lags : ndarray of int64, shape (num_lags,)
-        Distance of the pairs, in time bins.
-    shifts : ndarray of float32, shape (num_lags, num_times, num_windows)
-        Shift from time bin t to t + lag; ignored where ``t + lag >= num_times``.
-    weights : ndarray of float32, shape (num_lags, num_times, num_windows)
-        Weight of each shift's square, at least 0.
-    scale : float
-        Misfit `c` beyond which a pair counts as an outlier, in the unit of `shifts`.
-    ridge : float, default: 1e-4
-        Weight of the square of each displacement, which fixes the free offset.
-    tolerance : float, default: 1e-4
-        Relative accuracy of each linear solution.
-
-    Returns
-    -------
-    displacement : ndarray of float64, shape (num_times, num_windows)
-        Displacement of each time bin, in the unit of `shifts`.
+    `lags` are distances of the pairs in time bins; `shifts` and `weights` (num_lags, num_times, num_windows) of
+    float32 are those from time bin t to t + lag, ignored where ``t + lag >= num_times``, weights at least 0. `scale`
+    is the misfit c beyond which a pair counts as an outlier, in the unit of `shifts`; `ridge` weighs the square of
+    each displacement, which fixes the free offset; `tolerance` is relative, of each linear solution. Returns float64
+    (num_times, num_windows), in the unit of `shifts`.
     """
     num_lags, num_times, num_windows = shifts.shape
     x = np.zeros((num_windows, num_times))

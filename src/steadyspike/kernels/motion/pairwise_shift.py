@@ -196,25 +196,14 @@ def correlate_at_lag(
     where both are seen. The shift of its maximum, refined by a parabola, is how far the tissue moved from ``t`` to
     ``t + lag``.
 
-    Parameters
-    ----------
-    profiles : ndarray of float32, shape (num_times, num_depths, num_marks)
-        Finite; a smoothed spike raster, or profiles of the local field potential with one mark.
-    lag : int
-        Distance of the pairs, in time bins.
-    block_edges : ndarray of int64, shape (num_blocks + 1,)
-        First depth of each block, and the end of the last.
-    window_weights : ndarray of float64, shape (num_windows, num_blocks)
-        Weight of each block in each window.
-    max_shift : int
-        Largest shift, in depth steps.
-    shifts, heights : ndarray of float32, shape (num_times, num_windows)
-        Filled for ``t < num_times - lag`` with the shift (in depth steps, with a fraction) and the correlation there,
-        at most 1, where that is above 0. With `valid`, a maximum at the largest shift counts as none.
-    valid : ndarray of int64, shape (num_times, 2), or None, default: None
-        First depth that each time bin sees, and the one after the last.
-    min_overlap : float, default: 0.0
-        Share of a window that both time bins must see, with `valid`.
+    `profiles` (num_times, num_depths, num_marks) of float32 are finite: a smoothed spike raster, or profiles of the
+    local field potential with one mark. `block_edges` (num_blocks + 1,) and `window_weights` (num_windows, num_blocks)
+    are those of `window_blocks`, `max_shift` is in depth steps. `valid` (num_times, 2) is the first depth that each
+    time bin sees, and the one after the last; both must see the share `min_overlap` of a window then.
+
+    `shifts` and `heights` (num_times, num_windows), float32, are filled for ``t < num_times - lag`` with the shift (in
+    depth steps, with a fraction) and the correlation there, at most 1, where that is above 0. With `valid`, a maximum
+    at the largest shift counts as none.
     """
     num_times, num_depths, num_marks = profiles.shape
     is_centered = valid is not None

@@ -33,23 +33,12 @@ FARTHEST_GROUPS = 1e6
 class CloudSettings:
     """Numbers that steer `register_clouds`.
 
-    Parameters
-    ----------
-    depth_kernel_um : float
-        Standard deviation of the kernel over depth.
-    max_displacement_um : float
-        Largest displacement between two time bins.
-    horizon_bins : int
-        Largest lag of a pair, in time bins.
-    min_correlation : float
-        Pairs that correlate less are left out.
-    max_spikes_per_bin : int
-        Where a time bin holds more spikes, evenly spread ones of this number are taken.
-    spikes_per_window : float
-        Time bins are put together until, at the median, they hold this many spikes for each window.
-    residual_rounds : int
-        How often the pairs are made again from corrected depths, with a small largest shift: a window's shift is an
-        average over its whole width, and what that leaves is found here.
+    Lengths in um: the standard deviation of the kernel over depth, and the largest displacement between two time bins.
+    `horizon_bins` is the largest lag of a pair, and pairs that correlate less than `min_correlation` are left out.
+    Where a time bin holds more than `max_spikes_per_bin`, evenly spread ones of this number are taken; time bins are
+    put together until, at the median, they hold `spikes_per_window` for each window. In `residual_rounds` the pairs
+    are made again from corrected depths, with a small largest shift: a window's shift is an average over its whole
+    width, and what that leaves is found here.
     """
 
     depth_kernel_um: float = 5.0
@@ -72,18 +61,9 @@ class CloudRegistration:
 def scaled_features(columns, kernel, groups=None):
     """Scale features so that the kernel over each has a standard deviation of one.
 
-    Parameters
-    ----------
-    columns : list of ndarray of float, shape (num_spikes,)
-        Features beside depth. What is not finite counts as the median; features that do not vary are left out.
-    kernel : float
-        Standard deviation of the kernel, in robust standard deviations of each feature, larger than 0.
-    groups : ndarray of int or None
-        Groups (shanks), which are never taken for each other.
-
-    Returns
-    -------
-    features : ndarray of float32, shape (num_spikes, num_features)
+    `columns` are features beside depth, (num_spikes,) each: what is not finite counts as the median, and those that do
+    not vary are left out. `kernel` is in robust standard deviations of each feature, larger than 0; `groups` (shanks),
+    if given, are never taken for each other. Returns float32 (num_spikes, num_features).
     """
     scaled = []
     for column in columns:
@@ -163,29 +143,12 @@ def _thinned(clouds, num_clouds, max_spikes):
 def register_clouds(spikes, features, knots_um, windows, depth_range_um, segment_edges, settings, progress):
     """Displacement of each time bin in each window, from pairs of clouds.
 
-    Parameters
-    ----------
-    features : ndarray of float32, shape (num_spikes, num_features)
-        As `scaled_features` returns them.
-    segment_edges : ndarray of int64, shape (num_segments + 1,)
-        First time bin of each segment, and the end of the last. Only time bins of one segment are paired.
-    spikes, knots_um, windows, depth_range_um, settings, progress : see `steadyspike.kernels.motion`
-
-    Returns
-    -------
-    CloudRegistration
-        The displacement has a mean of zero in every segment.
+    `features` are those of `scaled_features`; for the others see `steadyspike.kernels.motion`. Only time bins of one
+    segment are paired, and the displacement has a mean of zero in each.
     """
     merged = merged_bins(spikes.time_bins, int(segment_edges[-1]), knots_um.size, settings.spikes_per_window)
-    clouds = _Clouds(
-        spikes,
-        features,
-        knots_um,
-        depth_range_um,
-        segment_edges,
-        merged,
-        settings.max_spikes_per_bin * merged,
-    )
+    most = settings.max_spikes_per_bin * merged
+    clouds = _Clouds(spikes, features, knots_um, depth_range_um, segment_edges, merged, most)
     displacement = np.zeros((clouds.num_clouds, knots_um.size))
     lags = pairwise_shift.lag_schedule(
         int(np.diff(clouds.edges).max()), max(settings.horizon_bins // merged, 1)
@@ -203,22 +166,14 @@ def _residual(clouds, displacement, windows, lags, limit_um, settings, progress,
     sigma_um = settings.depth_kernel_um
     spikes = clouds.corrected(displacement)
     windows = np.ascontiguousarray(windows, dtype="float32")
-    energies = kernel_correlation.self_correlations(*spikes, windows, sigma_um)
+    energies = kernel_correlation.self_correlations(spikes, windows, sigma_um)
     shifts = np.zeros((lags.size, *displacement.shape), dtype="float32")
     correlations = np.zeros_like(shifts)
     for index, lag in enumerate(progress(lags, label)):
         for start, stop in pairwise(clouds.edges):
+            found = shifts[index], correlations[index]
             kernel_correlation.correlate_clouds(
-                *spikes,
-                start,
-                stop,
-                lag,
-                windows,
-                energies,
-                limit_um,
-                sigma_um,
-                shifts[index],
-                correlations[index],
+                spikes, start, stop, lag, windows, energies, limit_um, sigma_um, *found
             )
     weights = pairwise_shift.pair_weights(correlations, settings.min_correlation)
     return pair_least_squares.solve_pairwise(lags, shifts, weights, scale=pair_least_squares.OUTLIER_UM)

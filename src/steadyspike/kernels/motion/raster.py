@@ -25,25 +25,9 @@ def spike_raster(time_bins, depths_um, marks, first_depth_um, bin_um, shape):
     Every spike is shared between the two depth bins whose centers enclose it, in proportion to its nearness (linear
     binning), so that the raster moves smoothly when the spikes do.
 
-    Parameters
-    ----------
-    time_bins : ndarray of int32, shape (num_spikes,)
-        Time bin of each spike, in ``[0, num_times)``.
-    depths_um : ndarray of float32, shape (num_spikes,)
-        Depth of each spike, in um, finite. Spikes outside the raster are not counted.
-    marks : ndarray of int32, shape (num_spikes,)
-        Mark of each spike (see `amplitude_marks`), in ``[0, num_marks)``.
-    first_depth_um : float
-        Center of the first depth bin, in um.
-    bin_um : float
-        Distance between the centers of depth bins, in um.
-    shape : tuple of int
-        ``(num_times, num_depths, num_marks)``.
-
-    Returns
-    -------
-    raster : ndarray of float32, shape (num_times, num_depths, num_marks)
-        The counts.
+    `time_bins` and `marks` (see `amplitude_marks`) are int32, from 0; depths are finite, and spikes outside the raster
+    are not counted. Depth bins have centers `bin_um` apart from `first_depth_um` on. Returns float32 of `shape`,
+    (num_times, num_depths, num_marks).
     """
     raster = np.zeros(shape, dtype="float32")
     _accumulate(raster, time_bins, depths_um, marks, float(first_depth_um), float(bin_um))
@@ -72,19 +56,8 @@ def amplitude_marks(amplitudes, num_marks, limits=None):
     What lies outside the limits falls into the first or the last bin. Amplitudes that are zero, infinite or not a
     number fall into the first bin.
 
-    Parameters
-    ----------
-    amplitudes : ndarray of float, shape (num_spikes,)
-        Amplitude of each spike, in any unit and of either sign.
-    num_marks : int
-        Number of bins, at least 1.
-    limits : tuple of float or None, default: None
-        What the bins span, in logarithms (see `amplitude_limits`); None: what these spikes span.
-
-    Returns
-    -------
-    marks : ndarray of int32, shape (num_spikes,)
-        Bin of each spike, in ``[0, num_marks)``.
+    Amplitudes may be in any unit and of either sign. `limits` are what the bins span, in logarithms (see
+    `amplitude_limits`); None: what these spikes span. Returns int32, from 0 to before `num_marks`, at least 1.
     """
     place, usable = _log_amplitudes(amplitudes)
     marks = np.zeros(usable.size, dtype="int32")

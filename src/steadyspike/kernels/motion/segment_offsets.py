@@ -131,18 +131,8 @@ def register_segments(
 ):
     """Add to a displacement that is known within each segment what lies between the segments.
 
-    Parameters
-    ----------
-    displacement : ndarray of float64, shape (num_times, num_windows)
-        In um; of any offset in each segment.
-    max_displacement_um : float
-        Largest displacement between two segments.
-    spikes, knots_um, windows_of, depth_range_um, segment_edges : see `steadyspike.kernels.motion`
-
-    Returns
-    -------
-    displacement : ndarray of float64, shape (num_times, num_windows)
-        In um; with a mean offset of zero.
+    `displacement` (num_times, num_windows), in um, may have any offset in each segment; two segments lie at most
+    `max_displacement_um` apart; for the others see `steadyspike.kernels.motion`. The result has a mean offset of zero.
     """
     displacement = displacement.copy()
     sizes = np.diff(segment_edges)

@@ -45,20 +45,9 @@ def corrected_histogram(
 ):
     """Count spikes over mark and corrected depth, each shared between the two nearest points of the grid.
 
-    Parameters
-    ----------
-    depths_um : ndarray of float32, shape (num_spikes,)
-        Depths, in um.
-    time_bins, marks, lower : ndarray of int32, shape (num_spikes,)
-        Time bin, mark, and knot below each spike.
-    upper_weight : ndarray of float32, shape (num_spikes,)
-        Weight of the knot above.
-    displacement : ndarray of float64, shape (num_times, num_knots)
-        Displacement at the knots, in um.
-    origin_um, step_um : float
-        First point of the grid and the distance of its points, in um.
-    histogram : ndarray of float64, shape (num_marks, num_points)
-        Added to; spikes beyond the grid count at its ends.
+    `time_bins`, `marks` and `lower` (the knot below) are int32, `upper_weight` float32 that of the knot above;
+    `displacement` (num_times, num_knots) is in um. The grid starts at `origin_um`, in steps of `step_um`. `histogram`
+    (num_marks, num_points), float64, is added to; spikes beyond the grid count at its ends.
     """
     last = histogram.shape[1] - 1.001
     for i in range(depths_um.size):
@@ -90,16 +79,9 @@ def log_likelihood_curves(
     logarithm of the density at ``(m, p - d)`` (linear interpolation) to the curves of the two knots that enclose the
     spike, by their weights.
 
-    Parameters
-    ----------
-    depths_um, time_bins, marks, lower, upper_weight, displacement, origin_um, step_um
-        As in `corrected_histogram`.
-    log_density : ndarray of float32, shape (num_marks, num_points)
-        Logarithm of the spike density on the grid; more than ``2 * reach + 3`` points.
-    curves : ndarray of float32, shape (num_times, num_knots, 2 * reach + 1)
-        Added to.
-    counts : ndarray of float32, shape (num_times, num_knots)
-        The weights of the spikes are added to it.
+    The first arguments are those of `corrected_histogram`. `log_density` (num_marks, num_points) of float32 is the
+    logarithm of the spike density on the grid, of more than ``2 * reach + 3`` points. `curves` (num_times, num_knots,
+    2 * reach + 1) and `counts` (num_times, num_knots), the weights of the spikes, float32, are added to.
     """
     reach = curves.shape[2] // 2
     first, last = reach + 1.0, log_density.shape[1] - reach - 2.001
@@ -135,19 +117,9 @@ def curve_peaks(curves, prior_precision):
     there is the precision (inverse variance) of the shift. The prior only chooses among maxima: it is taken out of the
     results.
 
-    Parameters
-    ----------
-    curves : ndarray of float32, shape (num_times, num_knots, 2 * reach + 1)
-        Log-likelihood for the shifts ``-reach ... reach``, in steps.
-    prior_precision : float
-        Precision of the prior, in 1/step^2, larger than 0.
-
-    Returns
-    -------
-    shifts : ndarray of float64, shape (num_times, num_knots)
-        Best shift, in steps; 0 where there is none.
-    precision : ndarray of float64, shape (num_times, num_knots)
-        Precision of the shift, in 1/step^2; 0 where the curve has no maximum inside the range.
+    `curves` (num_times, num_knots, 2 * reach + 1) of float32 are log-likelihoods of the shifts ``-reach ... reach``,
+    in steps; the prior's precision is in 1/step^2, larger than 0. Returns float64 (num_times, num_knots): the best
+    shift in steps, and its precision in 1/step^2; both 0 where the curve has no maximum inside the range.
     """
     num_times, num_knots, num_shifts = curves.shape
     reach = num_shifts // 2
@@ -181,21 +153,10 @@ def log_density(histogram, depth_smooth, mark_smooth, num_groups=1):
     where :math:`\epsilon = 0.1` is the share of outliers, f is the Gaussian-smoothed histogram and
     :math:`\bar f(m)` its mean over depth: a spike far from all others tells nothing, instead of far too much.
 
-    Parameters
-    ----------
-    histogram : ndarray of float64, shape (num_marks, num_points)
-        Counts, at least 0.
-    depth_smooth, mark_smooth : float
-        Standard deviations of the smoothing, in points and in marks; 0 for none.
-    num_groups : int, default: 1
-        The marks are this many groups of equally many marks, and smoothing keeps to one group.
-
-    Returns
-    -------
-    log_density : ndarray of float32, shape (num_marks, num_points)
-        Finite everywhere.
-    background : ndarray of float64, shape (num_marks,)
-        Logarithm of the mean density of each mark: what a spike of unknown depth is expected to have.
+    `histogram` (num_marks, num_points) is at least 0; the smoothing has standard deviations in points and in marks, 0
+    for none. The marks are `num_groups` groups of equally many, and smoothing keeps to one. Returns float32 of its
+    shape, finite everywhere, and the logarithm of the mean density of each mark: what a spike of unknown depth is
+    expected to have.
     """
     from scipy.ndimage import gaussian_filter1d
 

@@ -17,21 +17,9 @@ SAME_DISTANCE_UM = 1e-6
 def neighbour_lists(locations, radius_um, allowed=None):
     """List the contacts around each contact, nearest first.
 
-    Parameters
-    ----------
-    locations : np.ndarray
-        Contact positions, shape (num_channels, 2), in um, finite.
-    radius_um : float
-        Contacts at this distance or nearer are neighbours; a contact is its own neighbour.
-    allowed : np.ndarray | None, default: None
-        Which contacts may be listed for which, boolean, shape (num_channels, num_channels); None allows all.
-
-    Returns
-    -------
-    neighbours : np.ndarray
-        Channel indices, shape (num_channels, largest neighbourhood), int64, rows padded with -1.
-    counts : np.ndarray
-        How many of each row are neighbours, shape (num_channels,), int64.
+    A contact is its own neighbour, and so are those at `radius_um` or nearer that `allowed` (num_channels,
+    num_channels) allows, None all. `locations` (num_channels, 2) are in um, finite. Returns channel indices
+    (num_channels, largest neighbourhood), int64, rows padded with -1, and how many of each row are neighbours.
     """
     locations = np.ascontiguousarray(locations, dtype=np.float64)
     near = []
@@ -55,18 +43,9 @@ def padded_rows(lists):
 def neighbour_columns(neighbours, sparse):
     """Columns of waveforms that hold the neighbours of each main channel.
 
-    Parameters
-    ----------
-    neighbours : np.ndarray
-        Channel indices, shape (num_channels, max_neighbours), padded with -1.
-    sparse : np.ndarray | None
-        Channels that the waveforms of each main channel hold, in order and without gaps, boolean, shape (num_channels,
-        num_channels); None: dense waveforms, which hold all.
-
-    Returns
-    -------
-    columns : np.ndarray
-        Of the shape of `neighbours`; -1 where the waveforms hold no such channel.
+    `neighbours` are rows of channel indices, padded with -1. `sparse` (num_channels, num_channels) says which channels
+    the waveforms of each main channel hold, in order and without gaps; None: dense waveforms, which hold all. Returns
+    the shape of `neighbours`, -1 where the waveforms hold no such channel.
     """
     if sparse is None:
         return neighbours
@@ -81,34 +60,13 @@ def waveform_features(waveforms, channels, columns, counts, feature="ptp", peak_
     With ``v`` the waveform of one contact: ``max(v) - min(v)`` ("ptp"), ``sqrt(sum(v^2))`` ("energy") or
     ``abs(v[peak_index])`` ("peak_voltage").
 
-    Parameters
-    ----------
-    waveforms : np.ndarray
-        Shape (num_spikes, num_samples, num_columns); float32, float64 and int16 are read in place, others
-        are converted to float32 first.
-    channels : np.ndarray
-        Main channel of each spike, shape (num_spikes,).
-    columns : np.ndarray
-        Columns of `waveforms` to read for each main channel, shape (num_channels, max_neighbours); the
-        neighbour lists themselves when the waveforms are dense.
-    counts : np.ndarray
-        How many columns of each row count, shape (num_channels,).
-    feature : "ptp" | "energy" | "peak_voltage", default: "ptp"
-        What is measured.
-    peak_index : int, default: 0
-        The sample that "peak_voltage" reads.
+    `waveforms` (num_spikes, num_samples, num_columns) are read in place if float32, float64 or int16, others are
+    converted to float32 first. `columns` (num_channels, max_neighbours) are those to read for each main channel, the
+    neighbour lists themselves when the waveforms are dense, and `counts` how many of each row count. Returns float64
+    (num_spikes, max_neighbours); not finite where a sample that is read is not, zero after the last neighbour.
 
-    Returns
-    -------
-    np.ndarray
-        Shape (num_spikes, max_neighbours), float64; not finite where a sample that is read is not; zero after
-        the last neighbour.
-
-    Raises
-    ------
-    ValueError
-        For an unknown feature, a main channel or a column that does not exist, or a `peak_index` outside the
-        waveform.
+    Raises `ValueError` for an unknown feature, a main channel or a column that does not exist, or a `peak_index`
+    outside the waveform.
     """
     if feature not in FEATURES:
         raise ValueError(f"feature is {feature!r}; allowed are {', '.join(FEATURES)}")
@@ -128,17 +86,19 @@ def shell_radii(locations):
 
     A ring is the contacts at one distance; where there are fewer than three rings, the last one counts.
 
-    Parameters
-    ----------
-    locations : np.ndarray
-        Contact positions, shape (num_channels, 2), in um.
-
-    Returns
-    -------
-    np.ndarray
-        Shape (num_channels, 2), in um: radius of the first ring and of the third; zero without any ring.
+    Returns the radius of the first ring and of the third around each of the contacts (num_channels, 2), in um; zero
+    without any ring.
     """
-    return _shell_radii(np.ascontiguousarray(locations, dtype=np.float64))
+    locations = np.asarray(locations, dtype=np.float64)
+    radii = np.zeros((len(locations), 2))
+    x, y = locations.T
+    distances = np.sort(np.hypot(x[:, np.newaxis] - x, y[:, np.newaxis] - y), axis=1)
+    starts_ring = np.diff(distances, axis=1) > SAME_DISTANCE_UM
+    for channel, starts in enumerate(starts_ring):
+        rings = np.flatnonzero(starts)[:3] + 1
+        if rings.size:
+            radii[channel] = distances[channel, rings[[0, -1]]]
+    return radii
 
 
 def enforce_radial_decrease(features, channels, neighbours, counts, locations, shells):
@@ -148,13 +108,8 @@ def enforce_radial_decrease(features, channels, neighbours, counts, locations, s
     among its parents: those nearer to the main channel that lie within the third ring around the contact
     itself.
 
-    Parameters
-    ----------
-    features : np.ndarray
-        Shape (num_spikes, max_neighbours), float64; changed in place.
-    shells : np.ndarray
-        As `shell_radii` returns them.
-    channels, neighbours, counts, locations : see `steadyspike.kernels.spikes`
+    `features` are float64 (num_spikes, max_neighbours), `shells` are those of `shell_radii`; for the others see
+    `steadyspike.kernels.spikes`.
     """
     channels = checked_channels(channels, features.shape[0], counts)
     locations = np.ascontiguousarray(locations, dtype=np.float64)
@@ -218,38 +173,6 @@ def _energy(waveforms, i, column):
     for s in range(waveforms.shape[1]):
         total += np.float64(waveforms[i, s, column]) ** 2
     return math.sqrt(total)
-
-
-@numba.njit(nogil=True, cache=True)
-def _shell_radii(locations):
-    n = locations.shape[0]
-    radii = np.zeros((n, 2))
-    rings = np.empty(3)
-    for c in range(n):
-        found = 0
-        for i in range(n):
-            d = math.hypot(locations[i, 0] - locations[c, 0], locations[i, 1] - locations[c, 1])
-            if d > SAME_DISTANCE_UM:
-                found = _insert_ring(rings, found, d)
-        if found > 0:
-            radii[c, 0] = rings[0]
-            radii[c, 1] = rings[found - 1]
-    return radii
-
-
-@numba.njit(nogil=True, cache=True)
-def _insert_ring(rings, found, distance):
-    """Put a distance into the sorted list of the (up to three) smallest different ones; return how many."""
-    k = 0
-    while k < found and rings[k] < distance - SAME_DISTANCE_UM:
-        k += 1
-    if k == 3 or (k < found and rings[k] <= distance + SAME_DISTANCE_UM):
-        return found
-    found = min(found + 1, 3)
-    for j in range(found - 1, k, -1):
-        rings[j] = rings[j - 1]
-    rings[k] = distance
-    return found
 
 
 @numba.njit(nogil=True, cache=True)

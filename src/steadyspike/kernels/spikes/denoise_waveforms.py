@@ -7,30 +7,18 @@ the last bit in whatever chunk or batch it comes.
 import numba
 import numpy as np
 
+from steadyspike.kernels.spikes.spike_network import _accumulate
+
 LARGEST = np.float32(1e30)
 
 
 def gather_waveforms(traces, samples, channels, columns, counts, before, num_samples):
     """Cut the waveforms on the contacts around each spike out of traces.
 
-    Parameters
-    ----------
-    traces : np.ndarray
-        Shape (num_trace_samples, num_channels).
-    samples, channels : np.ndarray
-        Trough and main channel of each spike, shape (num_spikes,).
-    columns : np.ndarray
-        Contacts to read for each main channel, shape (num_channels, max_neighbours), rows padded with -1.
-    counts : np.ndarray
-        How many of each row count, shape (num_channels,).
-    before, num_samples : int
-        Samples before the trough, and in all.
-
-    Returns
-    -------
-    np.ndarray
-        Shape (num_spikes, num_samples, max_neighbours), float32; zero outside the traces, after the last neighbour, and
-        where a sample is not finite.
+    `samples` and `channels` (num_spikes,) are trough and main channel of each spike, `columns` (num_channels,
+    max_neighbours) the contacts to read for each main channel and `counts` how many of each row; `before` of the
+    `num_samples` samples are before the trough. Returns float32 (num_spikes, num_samples, max_neighbours); zero
+    outside the traces, after the last neighbour, and where a sample is not finite.
     """
     traces = np.ascontiguousarray(traces, dtype=np.float32)
     samples, channels = np.asarray(samples, dtype=np.int64), np.asarray(channels, dtype=np.int64)
@@ -40,32 +28,17 @@ def gather_waveforms(traces, samples, channels, columns, counts, before, num_sam
 def select_waveforms(waveforms, channels, columns, counts, first, num_samples):
     """Cut the waveforms on the contacts around each spike out of waveforms that have more contacts or samples.
 
-    Parameters
-    ----------
-    waveforms : np.ndarray
-        Shape (num_spikes, num_given_samples, num_columns).
-    channels : np.ndarray
-        Main channel of each spike, shape (num_spikes,).
-    columns : np.ndarray
-        Columns of `waveforms` to read for each main channel; a column of -1 is silent.
-    counts : np.ndarray
-        How many columns of each row count.
-    first, num_samples : int
-        The first sample to take, and how many.
-
-    Returns
-    -------
-    np.ndarray
-        As `gather_waveforms`.
+    `columns` are those of `waveforms` (num_spikes, num_given_samples, num_columns) to read for each main channel, -1
+    for a silent one; `num_samples` are taken from `first` on. Otherwise as `gather_waveforms`.
     """
     waveforms = np.ascontiguousarray(waveforms, dtype=np.float32)
     if first < 0 or first + num_samples > waveforms.shape[1]:
         raise ValueError(
             f"first is {first} and num_samples {num_samples}; allowed is to stay in {waveforms.shape[1]} samples"
         )
-    return _select(
-        waveforms, np.asarray(channels, dtype=np.int64), columns, counts, int(first), int(num_samples)
-    )
+    firsts = np.arange(len(waveforms)) * waveforms.shape[1] + first
+    rows = waveforms.reshape(-1, waveforms.shape[2])
+    return _gather(rows, firsts, np.asarray(channels, dtype=np.int64), columns, counts, 0, int(num_samples))
 
 
 @numba.njit(nogil=True, cache=True)
@@ -82,39 +55,18 @@ def _gather(traces, samples, channels, columns, counts, before, num_samples):
             t = samples[i] - before + s
             if 0 <= t < traces.shape[0]:
                 for k in range(counts[main]):
-                    out[i, s, k] = _finite(traces[t, columns[main, k]])
-    return out
-
-
-@numba.njit(nogil=True, cache=True)
-def _select(waveforms, channels, columns, counts, first, num_samples):
-    out = np.zeros((channels.size, num_samples, columns.shape[1]), np.float32)
-    for i in range(channels.size):
-        main = channels[i]
-        for s in range(num_samples):
-            for k in range(counts[main]):
-                if columns[main, k] >= 0:
-                    out[i, s, k] = _finite(waveforms[i, first + s, columns[main, k]])
+                    if columns[main, k] >= 0:
+                        out[i, s, k] = _finite(traces[t, columns[main, k]])
     return out
 
 
 def denoise_local(waveforms, channels, neighbours, counts, scales, weights, arrays):
     """Forward pass of `steadyspike.networks.denoiser.LocalWaveformDenoiser`.
 
-    Parameters
-    ----------
-    waveforms : np.ndarray
-        Shape (num_spikes, num_samples, max_neighbours), as `gather_waveforms` returns them: the own contact first.
-    weights : np.ndarray
-        Spatial weights of the neighbours, shape (num_channels, max_neighbours, spatial), float32.
-    arrays : tuple of np.ndarray
-        As `LocalWaveformDenoiser.arrays` returns them.
-    channels, neighbours, counts, scales : see `steadyspike.kernels.spikes`
-
-    Returns
-    -------
-    np.ndarray
-        Of the shape and in the unit of `waveforms`, float32; zero after the last neighbour.
+    `waveforms` (num_spikes, num_samples, max_neighbours) are those of `gather_waveforms`, the own contact first,
+    `weights` (num_channels, max_neighbours, spatial) the network's spatial weights of the neighbours, float32,
+    `arrays` what its method of this name returns; for the others see `steadyspike.kernels.spikes`. Returns float32 of
+    the shape and in the unit of `waveforms`, zero after the last neighbour.
     """
     waveforms = np.ascontiguousarray(waveforms, dtype=np.float32)
     scales = np.ascontiguousarray(scales, dtype=np.float32)
@@ -147,16 +99,14 @@ def _denoise_local(
             )
         _begin(pair_bias, pair_noise, noise, base)
         _add_product(features[0], pair_own, base)
-        _set_zero(pooled)
+        _fill(pooled, np.float32(0.0))
         for k in range(counts[main]):
-            _copy(base, hidden)
-            _add_product(features[k], pair_other, hidden)
+            _accumulate(features[k], pair_other, base, hidden)
             for s in range(num_spatial):
                 weight = weights[main, k, s]
                 for h in range(num_hidden):
                     pooled[s * num_hidden + h] += weight * max(hidden[h], np.float32(0.0))
-        _copy(summary_bias, total)
-        _add_product(pooled, summary, total)
+        _accumulate(pooled, summary, summary_bias, total)
         _relu(total)
         _begin(merge_bias, merge_noise, noise, merged_base)
         _add_product(features[0], merge_own, merged_base)
@@ -165,12 +115,10 @@ def _denoise_local(
             scale = scales[neighbours[main, k]]
             if not scale > 0.0:
                 continue
-            _copy(merged_base, hidden)
-            _add_product(features[k], merge_other, hidden)
+            _accumulate(features[k], merge_other, merged_base, hidden)
             _add_product(weights[main, k], merge_spatial, hidden)
             _relu(hidden)
-            _copy(shape_bias, wave)
-            _add_product(hidden, shape, wave)
+            _accumulate(hidden, shape, shape_bias, wave)
             for s in range(num_samples):
                 out[i, s, k] = wave[s] * size / scale
     return out
@@ -204,18 +152,6 @@ def _add_product(values, matrix, result):
 
 
 @numba.njit(nogil=True, cache=True)
-def _copy(values, result):
-    for d in range(result.size):
-        result[d] = values[d]
-
-
-@numba.njit(nogil=True, cache=True)
-def _set_zero(result):
-    for d in range(result.size):
-        result[d] = np.float32(0.0)
-
-
-@numba.njit(nogil=True, cache=True)
 def _relu(result):
     for d in range(result.size):
         result[d] = max(result[d], np.float32(0.0))
@@ -224,18 +160,8 @@ def _relu(result):
 def denoise_yass(waveforms, channels, neighbours, counts, scales, arrays):
     """Forward pass of `steadyspike.networks.denoiser.YassDenoiser`, each contact by itself.
 
-    Parameters
-    ----------
-    waveforms, channels, neighbours, counts, scales : np.ndarray
-        As for `denoise_local`.
-    arrays : tuple of np.ndarray
-        First convolution (filters, taps) and bias, second (filters, filters, taps) and bias, output (filters, samples,
-        waveform) and bias; float32.
-
-    Returns
-    -------
-    np.ndarray
-        As `denoise_local`.
+    `arrays` is what the network's method of this name returns; the others, and what is returned, as of
+    `denoise_local`.
     """
     waveforms = np.ascontiguousarray(waveforms, dtype=np.float32)
     scales = np.ascontiguousarray(scales, dtype=np.float32)
@@ -270,7 +196,8 @@ def _denoise_yass(
                 for f in range(first.shape[0]):
                     _correlate(one[f], second[g, f], two[g])
                 _relu(two[g])
-            _copy(last_bias, wave)
+            for s in range(num_samples):
+                wave[s] = last_bias[s]
             for g in range(second.shape[0]):
                 _add_product(two[g], last[g], wave)
             for s in range(num_samples):

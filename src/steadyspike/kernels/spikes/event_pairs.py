@@ -7,23 +7,8 @@ import numpy as np
 def near_pairs(samples, channels, other_samples, other_channels, locations, max_samples, max_um):
     """List the pairs of events of two lists that are near in time and space.
 
-    Parameters
-    ----------
-    samples, channels : np.ndarray
-        Of the events of one list, shape (num,).
-    other_samples, other_channels : np.ndarray
-        Of the other list, shape (num_other,), ordered by sample.
-    locations : np.ndarray
-        Contact positions, shape (num_channels, 2), in um.
-    max_samples : int
-        Largest difference in time.
-    max_um : float
-        Largest distance of the contacts, in um.
-
-    Returns
-    -------
-    first, second : np.ndarray
-        Indices into the one and the other list, ordered by the first.
+    The others (num_other,) are ordered by sample; `locations` (num_channels, 2) are in um. Pairs differ by
+    `max_samples` in time and `max_um` at most. Returns indices into the one and the other list, ordered by the first.
     """
     samples, other_samples = np.asarray(samples, dtype=np.int64), np.asarray(other_samples, dtype=np.int64)
     start = np.searchsorted(other_samples, samples - max_samples, side="left")
@@ -41,18 +26,8 @@ def near_pairs(samples, channels, other_samples, other_channels, locations, max_
 def outside_refractory(samples: np.ndarray, groups: np.ndarray, period: int) -> np.ndarray:
     """Keep each event that comes at least a period after the last one kept in its group.
 
-    Parameters
-    ----------
-    samples : ndarray of int64, shape (num_events,)
-        Rising within each group.
-    groups : ndarray of int64, shape (num_events,)
-        Events of one group, such as a channel, stand together.
-    period : int
-        In samples; with 0 all are kept.
-
-    Returns
-    -------
-    kept : ndarray of bool, shape (num_events,)
+    `samples` rise within each of the `groups`, such as channels, whose events stand together; both int64. With a
+    period of 0 samples all are kept. Returns bool (num_events,).
     """
     kept = np.zeros(samples.size, dtype=np.bool_)
     last = 0

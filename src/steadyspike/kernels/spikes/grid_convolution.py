@@ -25,32 +25,15 @@ def locate_on_grid(waveforms, channels, columns, locations, prototype, grids, pe
     A contact whose size is NaN or infinite counts as silent. A spike that fits no template is placed on
     its main channel, with the smallest value of the planes as z.
 
-    Parameters
-    ----------
-    waveforms : np.ndarray
-        Shape (num_spikes, num_samples, num_columns); float32, float64 and int16 are read in place, others
-        are converted to float32 first.
-    columns : np.ndarray
-        Columns of `waveforms` that belong to ``grids.contacts``, of the same shape; ``grids.contacts`` itself
-        when the waveforms are dense. A contact with a negative column is silent.
-    prototype : np.ndarray
-        Expected waveform, shape (num_samples,).
-    grids : LocalGrids
-        As `steadyspike.kernels.spikes.local_grids.build_local_grids` returns it.
-    percentile : float, default: 5.0
-        Percentage of the best fits that count, 0 (the best alone) to 100 (all that are not negative).
-    channels, locations : see `steadyspike.kernels.spikes`
+    `waveforms` (num_spikes, num_samples, num_columns) are read in place if float32, float64 or int16, others are
+    converted to float32 first. `columns`, of the shape of ``grids.contacts``, are those of `waveforms` that belong to
+    these, ``grids.contacts`` itself when the waveforms are dense; a contact with a negative column is silent.
+    `prototype` (num_samples,) is the expected waveform, `grids` what `local_grids.build_local_grids` returns,
+    `percentile` that of the best fits that count, 0 (the best alone) to 100 (all that are not negative); for the
+    others see `steadyspike.kernels.spikes`. Returns x, y and z in um, float64 (num_spikes, 3), always finite.
 
-    Returns
-    -------
-    np.ndarray
-        x, y and z of each spike in um, shape (num_spikes, 3), float64, always finite.
-
-    Raises
-    ------
-    ValueError
-        For a `prototype` of another length than the waveforms, columns or main channels that do not exist, or
-        a `percentile` outside 0 to 100.
+    Raises `ValueError` for a `prototype` of another length than the waveforms, columns or main channels that do not
+    exist, or a `percentile` outside 0 to 100.
     """
     waveforms = in_kernel_dtype(waveforms)
     num_spikes, num_samples, num_columns = waveforms.shape
@@ -80,21 +63,10 @@ def locate_on_grid(waveforms, channels, columns, locations, prototype, grids, pe
 def locate_snippets_on_grid(flat, stride, starts, channels, locations, prototype, grids, rank, located):
     """Locate spikes as `locate_on_grid` does, wherever their samples are.
 
-    Parameters
-    ----------
-    flat : np.ndarray
-        Samples, one-dimensional; sample ``s`` of spike ``i`` on channel ``c`` is ``flat[starts[i] + s * stride + c]``.
-    stride : int
-        Between two samples of a channel.
-    starts, channels : np.ndarray
-        First sample on channel 0, and main channel, of each spike, shape (num_spikes,), int64.
-    locations, prototype, grids : np.ndarray, np.ndarray, LocalGrids
-        As for `locate_on_grid`, the first two float64.
-    rank : float
-        Share of the fits, 0 to 1, below the smallest that counts.
-    located : np.ndarray
-        Filled with x, y and z in um, shape (num_spikes, 3), float64; zero for a spike that fits no template, and for
-        one with a size that is not finite.
+    Samples are `flat`, with sample ``s`` of spike ``i`` on channel ``c`` at ``flat[starts[i] + s * stride + c]``;
+    `channels` are the main ones, int64 as `starts`; `locations` and `prototype` are float64. `rank` is the share of
+    the fits, 0 to 1, below the smallest that counts. `located` (num_spikes, 3), float64, is filled with x, y and z in
+    um; zero for a spike that fits no template, and for one with a size that is not finite.
     """
     located[:, :2] = locations[channels]
     located[:, 2] = np.nan

@@ -15,20 +15,9 @@ MIN_PERIODS = 4
 def lattice_of(contacts_um, dim):
     """Period of the pattern of contacts along one dimension.
 
-    Parameters
-    ----------
-    contacts_um : ndarray, shape (num_contacts, num_dimensions)
-        In um.
-    dim : int
-        The dimension.
-
-    Returns
-    -------
-    period_um : float or None
-        A whole number of rows after which the pattern repeats; None where it never does within a quarter of the probe,
-        or where the rows are not evenly spaced.
-    num_rows : int
-        Rows in a period; 0 where there is none.
+    Of contacts (num_contacts, num_dimensions) in um, along the dimension `dim`. Returns a whole number of rows in um
+    after which the pattern repeats, and the rows in it; None and 0 where it never does within a quarter of the probe,
+    or where the rows are not evenly spaced.
     """
     contacts = np.round(contacts_um, 1)
     rows, row_of = np.unique(contacts[:, dim], return_inverse=True)
@@ -54,19 +43,8 @@ def undo_lattice(depths_um, first_um, period_um, num_rows=1):
     The bias is the same in every period, units are not: the factor :math:`s_k = \max(0, 1 - e_k^2 / |a_k|^2)`, with
     the standard error :math:`e_k` over periods, leaves alone what a few units do.
 
-    Parameters
-    ----------
-    depths_um : ndarray of float, shape (num_spikes,)
-        Depths as localized, finite.
-    first_um, period_um : float
-        A row of contacts and the period, in um.
-    num_rows : int, default: 1
-        Rows in a period; biases down to a third of a row are undone.
-
-    Returns
-    -------
-    depths_um : ndarray of float64, shape (num_spikes,)
-        In the same order as before.
+    Depths as localized are finite; `first_um` is a row of contacts, `num_rows` are in a period, and biases down to a
+    third of a row are undone. Returns float64, in the same order as before.
     """
     depths_um = np.asarray(depths_um, dtype="float64")
     places = (depths_um - first_um) / period_um

@@ -56,26 +56,10 @@ def build_local_grids(locations, weigh, radius_um, upsampling_um, margin_um, rea
     The grid starts `margin_um` outside the lowest x and y of all contacts and has a point every
     `upsampling_um`; those up to `radius_um` from the main channel are its templates.
 
-    Parameters
-    ----------
-    locations : np.ndarray
-        Contact positions, shape (num_channels, 2), in um, finite.
-    weigh : callable
-        Takes distances in um, shape (num_contacts, num_templates), and returns the weights, shape
-        (num_planes, num_contacts, num_templates), and the value of each plane, shape (num_planes,).
-    radius_um : float
-        Templates at this distance from the main channel or nearer belong to it.
-    upsampling_um : float
-        Step of the grid, in um, above 0.
-    margin_um : float
-        How far the grid goes beyond the outermost contacts, in um, not negative.
-    reach_um : float
-        Contacts farther than this from a main channel have no weight in any of its templates.
-
-    Returns
-    -------
-    LocalGrids
-        The templates. Per distinct surroundings, 4 bytes x contacts with weight x planes x templates.
+    `locations` (num_channels, 2) are in um, finite. `weigh` takes distances in um, (num_contacts, num_templates), and
+    returns the weights (num_planes, num_contacts, num_templates) and the value of each plane. Contacts farther than
+    `reach_um` from a main channel have no weight in any of its templates. The step is above 0, the margin not
+    negative. Memory, per distinct surroundings: 4 bytes x contacts with weight x planes x templates.
     """
     locations = np.ascontiguousarray(locations, dtype=np.float64)
     axes = [_grid_axis(column, upsampling_um, margin_um) for column in locations.T]
@@ -98,23 +82,9 @@ def build_local_grids(locations, weigh, radius_um, upsampling_um, margin_um, rea
 def grids_of_weights(locations, positions, weights, near, planes):
     """Collect, for each main channel, the templates near it, out of the weights of all templates.
 
-    Parameters
-    ----------
-    locations : np.ndarray
-        Contact positions, shape (num_channels, 2), in um.
-    positions : np.ndarray
-        Of all templates, shape (num_templates, 2), in um.
-    weights : np.ndarray
-        Shape (num_planes, num_channels, num_templates), float32.
-    near : np.ndarray
-        Which templates belong to which main channel, boolean, shape (num_channels, num_templates).
-    planes : np.ndarray
-        Value of each plane, shape (num_planes,).
-
-    Returns
-    -------
-    LocalGrids
-        One local grid for each channel.
+    `positions` (num_templates, 2), in um, and `weights` (num_planes, num_channels, num_templates), float32, are of all
+    templates; `near` (num_channels, num_templates) says which belong to which main channel, `planes` are the values of
+    the planes. One local grid for each channel.
     """
     first, last = _reach(weights)
     blocks, contacts = [], []

@@ -15,24 +15,10 @@ def find_candidates(traces, scales, neighbours, counts, *, sweep, threshold, sig
     counts, and at the same sample the contact with the lower index. With `sign` 0, ``v`` is the absolute value.
     Samples that are NaN are no candidates and exceed nothing.
 
-    Parameters
-    ----------
-    traces : np.ndarray
-        Shape (num_samples, num_channels); converted to float32.
-    sweep : int
-        In samples, at least 1. Nothing is found nearer than this to the first and the last sample.
-    threshold : float
-        Above 0, in noise levels.
-    sign : {-1, 0, 1}, default: -1
-        Troughs, both, or peaks.
-    scales, neighbours, counts : see `steadyspike.kernels.spikes`
-
-    Returns
-    -------
-    samples, channels : np.ndarray
-        Shape (num_candidates,), int64, ordered by sample, then channel.
-    values : np.ndarray
-        ``v`` there, float32.
+    `traces` (num_samples, num_channels) are converted to float32. `sweep` is in samples, at least 1, and nothing is
+    found nearer than this to the first and the last sample; `threshold` is above 0, in noise levels; `sign` is -1 for
+    troughs, 1 for peaks, 0 for both; for the others see `steadyspike.kernels.spikes`. Returns samples and channels,
+    int64, ordered by sample, then channel, and ``v`` there, float32.
     """
     if sweep < 1:
         raise ValueError(f"sweep is {sweep}; allowed is at least 1")
@@ -104,21 +90,8 @@ def keep_strongest(samples, channels, strengths, neighbours, counts, *, sweep):
     One is dropped if another with a larger strength (at equal strength: an earlier one, at the same sample one on a
     lower channel) lies within `sweep` samples on a neighbouring contact, whether that other is kept itself or not.
 
-    Parameters
-    ----------
-    samples, channels : np.ndarray
-        Shape (num,), ordered by sample, then channel.
-    strengths : np.ndarray
-        Shape (num,).
-    neighbours, counts : np.ndarray
-        As `contact_features.neighbour_lists` returns them.
-    sweep : int
-        In samples, not negative.
-
-    Returns
-    -------
-    np.ndarray
-        Boolean, shape (num,).
+    Candidates are ordered by sample, then channel; neighbours and counts are those of
+    `contact_features.neighbour_lists`; `sweep` is not negative. Returns a mask of those kept.
     """
     near = np.zeros((len(counts), len(counts)), dtype=bool)
     for channel in range(len(counts)):

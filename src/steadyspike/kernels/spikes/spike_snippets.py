@@ -27,30 +27,9 @@ def snippet_features(flat, stride, starts, channels, neighbours, counts, num_sam
     With ``v`` the samples of one contact: ``max(v) - min(v)`` ("ptp"), ``sqrt(sum(v^2))`` ("energy"), ``v[peak_index]``
     ("peak_voltage") or ``mean(v)`` ("mean").
 
-    Parameters
-    ----------
-    flat : np.ndarray
-        Samples, one-dimensional, of one of `DTYPES`.
-    stride : int
-        Between two samples of a channel.
-    starts : np.ndarray
-        First sample of each spike, on channel 0, shape (num_spikes,), int64.
-    channels : np.ndarray
-        Main channel of each spike, shape (num_spikes,), int64.
-    neighbours, counts : np.ndarray
-        As `masked_lists` returns them.
-    num_samples : int
-        Of each spike, at least 1.
-    feature : "ptp" | "energy" | "peak_voltage" | "mean"
-        What is measured.
-    peak_index : int, default: 0
-        The sample that "peak_voltage" reads.
-
-    Returns
-    -------
-    np.ndarray
-        Shape (num_spikes, most neighbours), float32 for samples of float32, else float64; zero after the last
-        neighbour.
+    `flat`, of one of `DTYPES`, `stride` and `starts` say where the samples are, `num_samples` of each spike, at least
+    1; `channels` are the main ones, int64; neighbours and counts those of `masked_lists`. Returns (num_spikes, most
+    neighbours), float32 for samples of float32, else float64; zero after the last neighbour.
     """
     dtype = np.float32 if flat.dtype == np.float32 else np.float64
     out = np.zeros((starts.size, neighbours.shape[1]), dtype=dtype)
@@ -166,17 +145,9 @@ def copy_neighbours(flat, stride, starts, channels, neighbours, counts, out):
 def main_values(flat, stride, samples, channels, neighbours, counts, sign):
     """Channel that is largest at each spike, among the neighbours of its main channel, and the value there.
 
-    Parameters
-    ----------
-    flat, stride : np.ndarray, int
-        Of traces.
-    samples, channels : np.ndarray
-        Of each spike, shape (num_spikes,), int64; `channels` is changed in place.
-    neighbours, counts : np.ndarray
-        As `masked_lists` returns them.
-    sign : {-1, 0, 1}
-        Whether the smallest value counts, the largest absolute one, or the largest. NaN counts before all, and of
-        equal ones the first.
+    `flat` and `stride` are of traces, `samples` and `channels` of each spike, int64; `channels` is changed in place.
+    `sign` -1: the smallest value counts, 0: the largest absolute one, 1: the largest. NaN counts before all, and of
+    equal ones the first.
     """
     for i in range(samples.size):
         main = channels[i]

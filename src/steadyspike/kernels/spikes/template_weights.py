@@ -17,23 +17,10 @@ def sparse_weights(distances, planes, decay, spread, threshold):
     `spread`, ``e = d^2 / (2 plane^2)``. Each template is divided by its norm, weights below `threshold` are set to
     zero, and it is divided by its norm again; a template without a norm is zero.
 
-    Parameters
-    ----------
-    distances : np.ndarray
-        Of contacts and templates, shape (num_contacts, num_templates), float64, finite.
-    planes : np.ndarray
-        Shape (num_planes,), float64.
-    decay : float
-        Above 0; not used with `spread`.
-    spread : bool
-        Whether planes are standard deviations of a Gaussian.
-    threshold : float
-        Above ``exp(-18)``, of which smaller weights are not computed.
-
-    Returns
-    -------
-    np.ndarray
-        Shape (num_planes, num_contacts, num_templates), float32. Memory that holds only zeros is not touched.
+    `distances` (num_contacts, num_templates) are float64, finite; `planes` (num_planes,) are float64, standard
+    deviations of a Gaussian if `spread`; `decay`, above 0, is not used with it; `threshold` is above ``exp(-18)``, of
+    which smaller weights are not computed. Returns float32 (num_planes, num_contacts, num_templates). Memory that
+    holds only zeros is not touched.
     """
     weights = np.zeros((len(planes), *distances.shape), dtype=np.float32)
     for first in range(0, distances.shape[1], BLOCK):

@@ -36,17 +36,8 @@ def crossing_levels(thresholds, dtype):
 def flat_rows(traces):
     """View traces, whose channels lie side by side, as one read-only line of samples; others are copied first.
 
-    Parameters
-    ----------
-    traces : np.ndarray
-        Shape (num_samples, num_channels), such as some channels of a wider array.
-
-    Returns
-    -------
-    flat : np.ndarray
-        One-dimensional, read-only.
-    stride : int
-        Sample ``(t, c)`` is ``flat[t * stride + c]``.
+    Traces (num_samples, num_channels) may be some channels of a wider array. Returns the line and its stride: sample
+    ``(t, c)`` is ``flat[t * stride + c]``.
     """
     num_samples, num_channels = traces.shape
     size = traces.itemsize
@@ -65,29 +56,10 @@ def find_extrema(flat, stride, num_channels, first, last, thresholds, signs, *, 
     A trough at ``(t, c)``: ``v(t, c) <= -threshold(c)``, smaller than the `sweep` samples before it and not larger than
     the `sweep` samples after it. A peak likewise with the signs turned. A sample that is compared with NaN is none.
 
-    Parameters
-    ----------
-    flat, stride : np.ndarray, int
-        As `flat_rows` returns them.
-    num_channels : int
-        In a row.
-    first, last : int
-        Rows that are searched; `sweep` rows before the first and after the last exist.
-    thresholds : np.ndarray
-        Of each channel, shape (num_channels,), float.
-    signs : "neg" | "pos" | "both"
-        Troughs, peaks, or both.
-    sweep : int
-        In samples, at least 1.
-    strict : bool
-        Whether a sample at the threshold itself is none.
-
-    Returns
-    -------
-    samples, channels : np.ndarray
-        Shape (num_extrema,), int64.
-    values : np.ndarray
-        Of the traces there.
+    `flat` and `stride` are those of `flat_rows`, with `num_channels` in a row. Rows from `first` to before `last` are
+    searched; `sweep` rows, at least 1, before and after them exist. `thresholds` (num_channels,) are floats; `signs`
+    is "neg" for troughs, "pos" for peaks, or "both"; with `strict` a sample at the threshold itself is none. Returns
+    samples and channels, int64, and the values of the traces there.
     """
     # with a sweep of one sample, the bits tell all, if the levels are as exact as the thresholds
     sure = sweep == 1 and not strict and stride == num_channels
@@ -214,24 +186,9 @@ def largest_around(samples, channels, sizes, neighbours, counts, sweep, first, l
 
     Of equal ones the earlier counts; at the same sample both do.
 
-    Parameters
-    ----------
-    samples, channels : np.ndarray
-        As `find_extrema` returns them.
-    sizes : np.ndarray
-        Shape (num_extrema,), float64.
-    neighbours, counts : np.ndarray
-        Neighbours of each channel, itself among them, shape (num_channels, most neighbours), and how many there are;
-        of two channels each is the other's neighbour, or neither.
-    sweep : int
-        In samples.
-    first, last : int
-        Range of extrema to judge.
-
-    Returns
-    -------
-    np.ndarray
-        Their places, ascending, int64.
+    Extrema are those of `find_extrema`, with `sizes` of float64. `neighbours` and `counts` list the neighbours of each
+    channel, itself among them; of two channels each is the other's neighbour, or neither. Those from `first` to before
+    `last` are judged. Returns their places, ascending, int64.
     """
     if first >= last:
         return np.empty(0, np.int64)

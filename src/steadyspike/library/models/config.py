@@ -75,12 +75,8 @@ def kind_class(kind: str) -> Any:
 def read_config(folder: str | Path) -> FolderConfig:
     """Read and check `config.json` of a model folder; torch is not needed.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    ModelError
-        If it was written by a newer version, or is not valid; all problems are named.
+    Raises `FileNotFoundError` if there is none, and `ModelError` if it was written by a newer version, or is not
+    valid; all problems are named.
     """
     path = Path(folder) / CONFIG
     if not path.is_file():

@@ -113,23 +113,9 @@ def config_of(
 ) -> ModelConfig:
     """Describe a network and the recordings that it is for.
 
-    Parameters
-    ----------
-    network : nn.Module
-        One of `steadyspike.networks`.
-    layout_type : LayoutType
-        Of the recordings; in the arrangement of the network.
-    sampling_frequency : float
-        In Hz.
-    normalization : Normalization or None, default: None
-        None: robust, for each channel.
-    extra : mapping or None, default: None
-        Anything that JSON can hold, for the record.
-
-    Raises
-    ------
-    ValueError
-        If the network wants another arrangement, or a value is out of range.
+    `layout_type` is that of the recordings, in the arrangement of the network; without `normalization` it is robust,
+    for each channel; `extra` is anything that JSON can hold, for the record. Raises `ValueError` if the network wants
+    another arrangement, or a value is out of range.
     """
     described: Any = network
     if layout_type.arrangement != described.arrangement:

@@ -27,19 +27,9 @@ def bundled_models() -> dict[str, Path]:
 def find_model(ref: str | Path) -> Path:
     """Return the folder of a bundled name or a path.
 
-    Parameters
-    ----------
-    ref : str or Path
-        The name of a bundled model, a folder, or a reference to the Hugging Face Hub, "hf:owner/name@revision".
-
-    Raises
-    ------
-    ModelError
-        If it is none of them.
-    FileNotFoundError
-        If a path was given, and there is nothing.
-    HubError
-        If it is on the Hub, is not on this machine, and cannot be downloaded.
+    Also of a reference to the Hugging Face Hub, "hf:owner/name@revision". Raises `ModelError` if it is none of them,
+    `FileNotFoundError` if a path was given and there is nothing, and `HubError` if it is on the Hub, is not on this
+    machine, and cannot be downloaded.
     """
     if is_reference(ref):
         return fetch(str(ref), MODEL_FORM).folder

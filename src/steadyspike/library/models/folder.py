@@ -261,13 +261,8 @@ def load_model(folder: str | Path, device: str = "cpu") -> SavedModel:
 def load_folder(folder: Path, device: str = "cpu") -> SavedModel:
     """Load the model folder at a path; `steadyspike.load_model` takes names too.
 
-    Raises
-    ------
-    FileNotFoundError
-        If the folder or a file is missing.
-    ModelError
-        If the folder was written by a newer version, or its files do not fit each other. All but whether weights are
-        numbers is checked before they are read.
+    Raises `FileNotFoundError` if the folder or a file is missing, and `ModelError` if it was written by a newer
+    version, or its files do not fit each other. All but whether weights are numbers is checked before they are read.
     """
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file

@@ -31,10 +31,7 @@ LARGEST = 1e6
 def resolve_device(device: str) -> str:
     """Name the device that "auto" stands for on this machine: cuda, else mps, else cpu.
 
-    Raises
-    ------
-    ValueError
-        If the device is not known, or not there.
+    Raises `ValueError` if the device is not known, or not there.
     """
     import torch
 
@@ -52,14 +49,8 @@ def resolve_device(device: str) -> str:
 class Backend:
     """A network on a device.
 
-    Parameters
-    ----------
-    network : callable
-        ``network(image, mask)``, as `steadyspike.networks` describe it.
-    device : str
-        As `resolve_device` returns it.
-    precision : {"float32", "half"}
-        "half": float16, or bfloat16 on a CPU; what overflows is computed again in float32.
+    ``network(image, mask)`` is as `steadyspike.networks` describe it, `device` as `resolve_device` returns it. With
+    the precision "half" it is float16, or bfloat16 on a CPU; what overflows is computed again in float32.
     """
 
     def __init__(self, network: Any, device: str, precision: str) -> None:
@@ -175,14 +166,8 @@ def torch_threads(num_threads: int) -> Iterator[None]:
 class TraceImages:
     """Where the live channels of some shanks lie in images, and how they are made ready.
 
-    Parameters
-    ----------
-    cells : ndarray of int64, shape (num_live,)
-        In the flattened images.
-    center, scale : ndarray of float64, shape (num_live,)
-        Normalization.
-    mask : ndarray of float32, shape (num_shanks, rows, columns)
-        1 where there is a live contact.
+    `cells` (num_live,) are places in the flattened images, `center` and `scale` (num_live,) the normalization; `mask`
+    (num_shanks, rows, columns) of float32 is 1 where there is a live contact.
     """
 
     cells: np.ndarray
@@ -206,26 +191,10 @@ def predict_traces(
 ) -> np.ndarray:
     """Predict each sample from those around it.
 
-    Parameters
-    ----------
-    backend : Backend
-        The network.
-    images : TraceImages
-        Of the channels of `traces`.
-    traces : ndarray, shape (samples, num_live)
-        In the recording's units. Samples that are missing before and after, and those that are not finite, are taken
-        as the center of their channel.
-    first : int
-        Sample of `traces` that is predicted first; may be negative.
-    num_frames : int
-        Samples to predict.
-    block : int
-        Predicted at once. Where the backend asks for blocks of one length, `num_frames` is a multiple of it.
-
-    Returns
-    -------
-    predicted : ndarray of float32, shape (num_frames, num_live)
-        Normalized.
+    `traces` (samples, num_live) are in the recording's units; samples that are missing before and after, and those
+    that are not finite, are taken as the center of their channel. `first`, which may be negative, is the sample that
+    is predicted first, `block` are predicted at once; where the backend asks for blocks of one length, `num_frames` is
+    a multiple of it. Returns float32 (num_frames, num_live), normalized.
     """
     import torch
 

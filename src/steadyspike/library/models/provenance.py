@@ -117,17 +117,8 @@ def _is_plain(value: Any) -> bool:
 def filter_mismatch(extra: Mapping[str, Any], recording: Any) -> str | None:
     """Say so where a model was trained on filtered recordings and this one is not filtered, or the other way round.
 
-    Parameters
-    ----------
-    extra : mapping
-        Of the model's configuration, as `train_deepinterpolation` writes it.
-    recording : BaseRecording
-        To denoise.
-
-    Returns
-    -------
-    sentence : str or None
-        None where both are alike, and where it is not known of all recordings that were trained on.
+    `extra` is that of the model's configuration, as `train_deepinterpolation` writes it. Returns a sentence, or None
+    where both are alike, and where it is not known of all recordings that were trained on.
     """
     recordings: Any = extra.get("recordings")
     known = recordings if isinstance(recordings, list) else []

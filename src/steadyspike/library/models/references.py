@@ -23,17 +23,9 @@ if TYPE_CHECKING:
 class ModelSource:
     """Files of a model, found and identified, but not loaded.
 
-    Parameters
-    ----------
-    path : Path
-        A model folder, or the file of a Keras model.
-    sha256 : str
-        Of configuration and weights.
-    name : str
-        What a saved chain holds: the name of a bundled model, the absolute path, or the reference to a commit on the
-        Hub.
-    keras : KerasModel or None
-        How to use a Keras model; None: it is a model folder.
+    `path` is a model folder or the file of a Keras model, `sha256` of configuration and weights. `name` is what a
+    saved chain holds: the name of a bundled model, the absolute path, or the reference to a commit on the Hub. `keras`
+    says how to use a Keras model; None: it is a model folder.
     """
 
     path: Path
@@ -67,16 +59,8 @@ class ModelSource:
 def find_source(model: Any) -> ModelSource:
     """Find the files of a model, whatever way it is referred to.
 
-    Parameters
-    ----------
-    model : str, Path, DeepInterpolationModel, KerasModel or dict
-        A bundled name; the path of a model folder; a reference to the Hub; a loaded model that has a folder; the path
-        of a Keras file, or how to use it.
-
-    Raises
-    ------
-    ModelError
-        If it cannot be found by what is given.
+    A model is a bundled name; the path of a model folder; a reference to the Hub; a loaded model that has a folder;
+    the path of a Keras file, or how to use it. Raises `ModelError` if it cannot be found by what is given.
     """
     from steadyspike.library.models.keras.model import KerasModel
 

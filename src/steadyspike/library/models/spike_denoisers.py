@@ -14,25 +14,12 @@ from steadyspike.library.models.spike_finders import check_rate, neighbour_weigh
 class SpikeDenoiser:
     """A waveform denoiser made ready for one probe and sampling frequency.
 
-    Parameters
-    ----------
-    model : WaveformDenoiserModel
-        Its network sees the contacts of its radius together, or each by itself.
-    locations : np.ndarray
-        Contact positions, shape (num_channels, 2), in um.
-    noise_levels : np.ndarray
-        Of each channel; one that is 0 or not finite is dead: its denoised waveforms are 0.
-    sampling_frequency : float
-        In Hz.
-    radius_um : float or None, default: None
-        Contacts to denoise, for a network that sees each by itself; None: all.
+    The network of `model` sees the contacts of its radius together, or each by itself; `radius_um` says then which are
+    denoised, None all. `locations` (num_channels, 2) are in um, `noise_levels` those of each channel: one that is 0 or
+    not finite is dead, and its denoised waveforms are 0.
 
-    Attributes
-    ----------
-    neighbours, counts : np.ndarray
-        Contacts around each that are denoised, nearest first, as `contact_features.neighbour_lists` returns them.
-    samples_before, num_samples : int
-        Of the waveforms.
+    Its `neighbours` and `counts` are the contacts around each that are denoised, nearest first
+    (`contact_features.neighbour_lists`); `samples_before` and `num_samples` are those of the waveforms.
     """
 
     def __init__(

@@ -27,18 +27,8 @@ class Found(NamedTuple):
 class LocalFinder:
     """Candidates above a low threshold, each judged by a `LocalSpikeDetector`.
 
-    Parameters
-    ----------
-    model : SpikeDetectorModel
-        Of the network "local_spike_detector".
-    locations : np.ndarray
-        Contact positions, shape (num_channels, 2), in um.
-    scales : np.ndarray
-        One over each channel's noise level; negative to find peaks instead of troughs; 0 for a dead channel.
-    sampling_frequency : float
-        Of the traces, in Hz.
-    probability : float
-        From which on a candidate is a spike.
+    `locations` (num_channels, 2) are in um; `scales` are one over each channel's noise level, negative to find peaks
+    instead of troughs, 0 for a dead channel; a candidate is a spike from `probability` on.
     """
 
     def __init__(
@@ -87,12 +77,7 @@ class LocalFinder:
 class YassFinder:
     """Temporal maxima of the published detector's probability; of duplicates that with the largest energy.
 
-    Parameters
-    ----------
-    model : SpikeDetectorModel
-        Of the network "yass_detector".
-    locations, scales, sampling_frequency, probability
-        As for `LocalFinder`. The sampling frequency has to be within 1 % of the model's.
+    Arguments as for `LocalFinder`. The sampling frequency has to be within 1 % of the model's.
     """
 
     def __init__(
@@ -151,10 +136,7 @@ def check_rate(sampling_frequency: float, trained_at: float) -> None:
 def neighbour_weights(network: Any, locations: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
     """Spatial weights of a network for the neighbours of each contact, zero for those that do not exist.
 
-    Returns
-    -------
-    np.ndarray
-        Shape (num_channels, max_neighbours, spatial), float32.
+    float32 (num_channels, max_neighbours, spatial).
     """
     import torch
 

@@ -146,17 +146,8 @@ class WaveformDenoiserModel(SavedModel):
 def spike_model(model: Any, cls: type[SavedModel]) -> Any:
     """Return a model of one class, loaded if it is a reference.
 
-    Parameters
-    ----------
-    model : str, Path or SavedModel
-        The name of a bundled model, a model folder, a reference to the Hugging Face Hub, or a loaded model.
-    cls : type
-        Of the model wanted.
-
-    Raises
-    ------
-    ModelError
-        If it is a model of another kind, or none.
+    `model` is the name of a bundled one, a model folder, a reference to the Hugging Face Hub, or loaded. Raises
+    `ModelError` if it is of another kind, or none.
     """
     if isinstance(model, str | Path):
         return cls.load(model)

@@ -78,10 +78,7 @@ class WaveformAutoencoderConfig(WaveformConfig):
 def as_waveforms(waveforms: Any, name: str = "waveforms") -> np.ndarray:
     """Return waveforms as (num_waveforms, num_samples, num_channels) without copying; two dimensions: one channel.
 
-    Raises
-    ------
-    ValueError
-        If they have another number of dimensions or are no numbers.
+    Raises `ValueError` if they have another number of dimensions or are no numbers.
     """
     waveforms = np.asarray(waveforms)
     if waveforms.ndim == 2:

@@ -85,15 +85,12 @@ def locally_exclusive_of(self: Any, traces: np.ndarray, segment_index: int) -> t
     sizes = relative_sizes(values, channels, thresholds)
     # those of the margin refuse others, but are not kept
     first, last = np.searchsorted(samples, (sweep + 1, len(traces) - sweep - 1))
-    found: dict[int, np.ndarray] = {}
 
-    def judge(start: int, stop: int) -> None:
-        found[start] = largest_around(
-            samples, channels, sizes, neighbours, counts, sweep, first + start, first + stop
-        )
+    def judge(start: int, stop: int) -> np.ndarray:
+        span = first + start, first + stop
+        return largest_around(samples, channels, sizes, neighbours, counts, sweep, *span)
 
-    threads.over_ranges(judge, max(int(last - first), 0), FEWEST_EXTREMA)
-    kept = np.concatenate([found[start] for start in sorted(found)])
+    kept = np.concatenate(threads.over_ranges(judge, max(int(last - first), 0), FEWEST_EXTREMA))
     return (_peaks(self, samples[kept], channels[kept], values[kept], segment_index),)
 
 
@@ -117,16 +114,14 @@ def _extrema(
     flat, stride = flat_rows(traces)
     # float64 holds both sides of every comparison
     thresholds = thresholds.astype(np.float64)
-    found: dict[int, tuple[np.ndarray, ...]] = {}
 
-    def search(start: int, stop: int) -> None:
+    def search(start: int, stop: int) -> tuple[np.ndarray, ...]:
         rows = (sweep + start, sweep + stop)
-        found[start] = find_extrema(
+        return find_extrema(
             flat, stride, traces.shape[1], *rows, thresholds, peak_sign, sweep=sweep, strict=strict
         )
 
-    threads.over_ranges(search, max(len(traces) - 2 * sweep, 0), FEWEST_ROWS)
-    parts = [found[start] for start in sorted(found)]
+    parts = threads.over_ranges(search, max(len(traces) - 2 * sweep, 0), FEWEST_ROWS)
     return parts[0] if len(parts) == 1 else tuple(map(np.concatenate, zip(*parts, strict=True)))
 
 

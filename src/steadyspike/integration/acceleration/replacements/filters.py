@@ -12,7 +12,7 @@ from steadyspike.integration.acceleration.declarations import replaces
 from steadyspike.integration.acceleration.threads import over_ranges
 from steadyspike.kernels.filters.biquads import extension_samples, filter_zero_phase
 from steadyspike.kernels.filters.filter_passes import continued_ends, filter_one_way
-from steadyspike.kernels.filters.parallel_sections import parallel_constants
+from steadyspike.kernels.filters.parallel_sections import filter_constants
 from steadyspike.kernels.lanes.arrays import as_kernel_array
 
 
@@ -39,9 +39,6 @@ def filtered_traces(segment: Any, start_frame: int, end_frame: int, channel_indi
     _check_frames(segment, start_frame, end_frame, extension)
     check_channels(channel_indices)
     both_ways = segment.direction == "forward-backward"
-    constants = None if both_ways else parallel_constants(sections)
-    if not both_ways and constants is None:
-        raise NotCoveredError(f"direction={segment.direction!r} of a filter whose poles nearly coincide")
     traces, left, right = get_chunk_with_margin(
         segment.parent_recording_segment,
         start_frame,
@@ -56,12 +53,13 @@ def filtered_traces(segment: Any, start_frame: int, end_frame: int, channel_indi
     if both_ways and _ends_overflow(traces, extension):
         raise NotCoveredError("integers that overflow where the ends are continued")
     stop = len(traces) - max(right, 0)
-    if constants is None:
+    if both_ways:
         filtered = filter_zero_phase(traces, sections, left, stop, dtype, extension, over_ranges)
     else:
         filtered = np.empty((stop - left, traces.shape[1]), dtype)
         backward = segment.direction == "backward"
         if filtered.size:
+            constants = filter_constants(sections)
             filter_one_way(as_kernel_array(traces), constants, left, filtered, backward, over_ranges)
     if segment.dtype.kind in "iu" and filtered.dtype != segment.dtype:
         filtered.round(out=filtered)
@@ -72,6 +70,16 @@ def check_channels(channel_indices: Any) -> None:
     """Leave calls to SpikeInterface that do not name channels in one of the usual ways."""
     if not isinstance(channel_indices, slice | list | tuple | np.ndarray) and channel_indices is not None:
         raise NotCoveredError(f"channel_indices of {type(channel_indices).__name__}")
+
+
+def frames_of(segment: Any, start_frame: int | None, end_frame: int | None) -> tuple[int, int, int]:
+    """First frame, the one after the last, and how many there are; those outside are left to SpikeInterface."""
+    length = int(segment.parent_recording_segment.get_num_samples())
+    start = 0 if start_frame is None else start_frame
+    end = length if end_frame is None else end_frame
+    if not 0 <= start < end <= length:
+        raise NotCoveredError("frames that are none, or outside the recording")
+    return start, end, length
 
 
 def _kernel_dtype(given: np.dtype, wanted: np.dtype) -> str:
@@ -111,11 +119,7 @@ def _sections(segment: Any) -> tuple[np.ndarray, int]:
 
 def _check_frames(segment: Any, start_frame: int | None, end_frame: int | None, extension: int) -> None:
     """Leave what is read in an unusual way, or is too short to be filtered, to SpikeInterface, before it is read."""
-    length = int(segment.parent_recording_segment.get_num_samples())
-    start = 0 if start_frame is None else start_frame
-    end = length if end_frame is None else end_frame
-    if not 0 <= start < end <= length:
-        raise NotCoveredError("frames that are none, or outside the recording")
+    start, end, length = frames_of(segment, start_frame, end_frame)
     # a margin that is reflected at an end of the recording counts as well as one that is read
     before, after = segment.margin, segment.margin
     if not segment.add_reflect_padding:

@@ -44,9 +44,7 @@ class UpstreamWeights(DisplacementWeights):
         """All weights, shape (num_targets, num_channels), float64."""
         if self.method != "idw":
             return super().dense(displacement_um)
-        moved = self.positions.copy()
-        moved[:, self.dimension] += displacement_um
-        moved = moved[self.targets]
+        moved = self.moved(displacement_um)
         closest, distances = closest_sources(self.positions, moved, self.num_closest)
         weights = np.zeros((len(moved), len(self.positions)), dtype=self.dtype)
         alone = distances[:, 0] == 0.0
@@ -79,14 +77,8 @@ def interpolated_traces(self: Any, start_frame: int, end_frame: int, channel_ind
     """
     start_frame = 0 if start_frame is None else start_frame
     end_frame = self.get_num_samples() if end_frame is None else end_frame
-    weights = _weights(
-        self.channel_locations,
-        self.motion,
-        self.channel_inds,
-        self.spatial_interpolation_method,
-        self.spatial_interpolation_kwargs,
-        self.dtype,
-    )
+    how = (self.spatial_interpolation_method, self.spatial_interpolation_kwargs)
+    weights = _weights(self.channel_locations, self.motion, self.channel_inds, *how, self.dtype)
     parent = self.parent_recording_segment
     times = parent.sample_index_to_time(np.arange(start_frame, end_frame))
     _check_times(times)
@@ -131,14 +123,8 @@ def interpolated_array(
         if motion.num_segments != 1:
             raise NotCoveredError("segment_index=None with several segments")
         segment_index = 0
-    weights = _weights(
-        channel_locations,
-        motion,
-        channel_inds,
-        spatial_interpolation_method,
-        spatial_interpolation_kwargs,
-        dtype,
-    )
+    how = (spatial_interpolation_method, spatial_interpolation_kwargs)
+    weights = _weights(channel_locations, motion, channel_inds, *how, dtype)
     _check_times(times)
     if interpolation_time_bin_centers_s is None and interpolation_time_bin_edges_s is None:
         bins = motion.temporal_bins_s[segment_index], motion.temporal_bin_edges_s[segment_index]

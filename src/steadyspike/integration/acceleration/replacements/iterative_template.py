@@ -94,20 +94,9 @@ def covariances(
 
     .. math:: c(s, t) = \frac{1}{Y A} \sum_{y, a} w(y - s)\, F_t(y - s, a)\, F_0(y, a)
 
-    Parameters
-    ----------
-    images : ndarray of float64, shape (num_images, num_depths, num_marks)
-        The images F.
-    template : ndarray of float64, shape (num_depths, num_marks)
-        The template.
-    shifts : ndarray of int64, shape (num_shifts,)
-        Depth bins by which the images are rolled.
-    taper : ndarray of float64, shape (num_depths, 1), or None, default: None
-        Weights w of the images; None: 1.
-
-    Returns
-    -------
-    covariances : ndarray of float64, shape (num_shifts, num_images)
+    `images` F (num_images, num_depths, num_marks) and `template` (num_depths, num_marks) are float64, `shifts` depth
+    bins by which the images are rolled, `taper` (num_depths, 1) weights w of the images (None: 1). Returns float64
+    (num_shifts, num_images).
     """
     # rolling the image up is rolling the template down
     templates = np.stack([np.roll(template, -shift, axis=0) for shift in shifts])
@@ -120,19 +109,11 @@ def covariances(
 def rolled(images: np.ndarray, shifts: np.ndarray) -> np.ndarray:
     """Roll each image over depth.
 
-    Parameters
-    ----------
-    images : ndarray, shape (num_images, num_depths, num_marks)
-        The images.
-    shifts : ndarray of int64, shape (num_images,)
-        Depth bins by which each is rolled.
-
-    Returns
-    -------
-    rolled : ndarray, shape (num_images, num_depths, num_marks)
+    `images` are (num_images, num_depths, num_marks), `shifts` (num_images,) depth bins.
     """
     result = np.empty_like(images)
     for image, shift, out in zip(images, shifts, result, strict=True):
+        # a tenth of the time of `numpy.roll`
         cut = shift % image.shape[0]
         out[cut:] = image[: image.shape[0] - cut]
         out[:cut] = image[image.shape[0] - cut :]

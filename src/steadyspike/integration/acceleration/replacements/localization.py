@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -103,10 +104,7 @@ def center_of_mass_of(node: Any, peaks: np.ndarray, spikes: Snippets) -> np.ndar
         sums[part] = center_sums(features, *layout, contacts)
 
     threads.over_ranges(add, channels.size, FEWEST_SPIKES)
-    centers = sums[:, :2] / sums[:, 2:]
-    located = np.zeros(channels.size, dtype=node._dtype)
-    located["x"], located["y"] = centers.T
-    return located
+    return _located(node, "xy", sums[:, :2] / sums[:, 2:])
 
 
 def monopolar_triangulation_of(node: Any, peaks: np.ndarray, spikes: Snippets) -> np.ndarray:
@@ -133,10 +131,7 @@ def monopolar_triangulation_of(node: Any, peaks: np.ndarray, spikes: Snippets) -
 
     threads.over_ranges(solve, channels.size, FEWEST_SPIKES)
     solver.leave(solved, is_open, determined[channels], features, channels, node.name)
-    located = np.zeros(channels.size, dtype=node._dtype)
-    for field, values in zip(("x", "y", "z", "alpha"), solved.T, strict=True):
-        located[field] = values
-    return located
+    return _located(node, ("x", "y", "z", "alpha"), solved)
 
 
 _determined: WeakKeyDictionary[Any, tuple[np.ndarray, np.ndarray]] = WeakKeyDictionary()
@@ -174,10 +169,7 @@ def grid_convolution_of(node: Any, peaks: np.ndarray, spikes: Snippets) -> np.nd
         )
 
     threads.over_ranges(locate, channels.size, FEWEST_SPIKES)
-    positions = np.zeros(channels.size, dtype=node._dtype)
-    for field, values in zip("xyz", located.T, strict=True):
-        positions[field] = values
-    return positions
+    return _located(node, "xyz", located)
 
 
 _grids: WeakKeyDictionary[Any, LocalGrids] = WeakKeyDictionary()
@@ -190,6 +182,14 @@ def _grids_of(node: Any, contacts: np.ndarray) -> LocalGrids:
             contacts, node.template_positions, node.weights, node.nearest_template_mask, node.z_factors
         )
     return _grids[node]
+
+
+def _located(node: Any, fields: Iterable[str], columns: np.ndarray) -> np.ndarray:
+    """Put the columns of an array into the fields of the node's type."""
+    located = np.zeros(len(columns), dtype=node._dtype)
+    for field, values in zip(fields, columns.T, strict=True):
+        located[field] = values
+    return located
 
 
 def _contacts(node: Any) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from steadyspike.integration.acceleration.calls import NotCoveredError
 from steadyspike.integration.acceleration.declarations import replaces
+from steadyspike.integration.acceleration.replacements.filters import frames_of
 from steadyspike.integration.acceleration.threads import over_ranges
 from steadyspike.kernels.filters.frequency_shift import shift_samples
 
@@ -32,20 +33,15 @@ def shifted_traces(self: Any, start_frame: int, end_frame: int, channel_indices:
     dtype = np.dtype(self.dtype)
     if not (dtype.kind in "iu" or dtype in ("float32", "float64")):
         raise NotCoveredError(f"dtype={dtype}")
-    parent = self.parent_recording_segment
-    length = parent.get_num_samples()
-    start = 0 if start_frame is None else start_frame
-    end = length if end_frame is None else end_frame
     if self.margin < 1:
         raise NotCoveredError("a margin of no samples")
-    if not 0 <= start < end <= length:
-        raise NotCoveredError("frames that are none, or outside the recording")
+    start, end, length = frames_of(self, start_frame, end_frame)
     channels = slice(None) if channel_indices is None else channel_indices
     shifts = np.asarray(self.sample_shifts)[channels]
     if shifts.ndim != 1 or shifts.dtype.itemsize > 8:
         raise NotCoveredError("channel_indices of one channel, or shifts of more than 64 bits")
     first, last = max(start - self.margin, 0), min(end + self.margin, length)
-    traces = parent.get_traces(first, last, channels)
+    traces = self.parent_recording_segment.get_traces(first, last, channels)
     if traces.dtype.kind not in "iuf" or (dtype == "float64") != (traces.dtype == "float64"):
         raise NotCoveredError(f"samples of {traces.dtype} as {dtype}")
     pads = (first - (start - self.margin), end + self.margin - last)

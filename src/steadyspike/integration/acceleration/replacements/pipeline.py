@@ -36,10 +36,7 @@ MODULE = "spikeinterface.sortingcomponents.peak_localization."
 class NoWaveforms(PipelineNode):
     """Stand in for `ExtractDenseWaveforms` where its waveforms are not read.
 
-    Parameters
-    ----------
-    extractor : ExtractDenseWaveforms
-        Whose margin is kept, so that the traces reach as far.
+    Its margin is that of the extractor, so that the traces reach as far.
     """
 
     def __init__(self, extractor: Any):
@@ -57,14 +54,7 @@ class NoWaveforms(PipelineNode):
 class LocalizerInTraces(PipelineNode):
     """Localize as a node of SpikeInterface's does, by the samples in the traces.
 
-    Parameters
-    ----------
-    localizer : PipelineNode
-        One of SpikeInterface's.
-    extractor : ExtractDenseWaveforms
-        That says how far the waveforms reach.
-    parents : list of PipelineNode
-        The source of peaks, and `NoWaveforms`.
+    The extractor says how far the waveforms reach; the parents are the source of peaks, and `NoWaveforms`.
     """
 
     def __init__(self, localizer: Any, extractor: Any, parents: list[PipelineNode]):

@@ -17,16 +17,7 @@ from steadyspike.kernels.spikes.threshold_peaks import flat_rows
 class Snippets:
     """Sample ``s`` of spike ``i`` on channel ``c`` is ``flat[starts[i] + s * stride + c]``.
 
-    Parameters
-    ----------
-    flat : np.ndarray
-        One-dimensional, read-only.
-    stride : int
-        Between two samples of a channel.
-    starts : np.ndarray
-        Shape (num_spikes,), int64.
-    num_samples, num_channels : int
-        Of each spike.
+    `flat` is read-only, of one dimension; `stride` lies between two samples of a channel, `starts` are int64.
     """
 
     flat: np.ndarray

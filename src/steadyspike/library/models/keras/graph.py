@@ -129,28 +129,16 @@ def graph_of(stored: Any, file: str | Path) -> Layer | None:
 def read_graph(file: str | Path) -> Layer | None:
     """Read and check the graph of a Keras file (``.h5`` or ``.keras``), without Keras.
 
-    Returns
-    -------
-    graph : Layer or None
-        The output layer; None if the file holds weights alone.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    KerasFileError
-        If it is no Keras file, or has layers that are not known to be harmless, such as Lambda.
+    Returns the output layer, or None if the file holds weights alone. Raises `FileNotFoundError`, or `KerasFileError`
+    if it is no Keras file, or has layers that are not known to be harmless, such as Lambda.
     """
-    if not Path(file).is_file():
-        raise FileNotFoundError(f"there is no Keras file {file}")
     if Path(file).suffix != ".keras":
         with open_legacy(file) as stored:
             return graph_of(stored, file)
+    _check_is_there(file)
     try:
-        with zipfile.ZipFile(file) as archive:
-            if archive.getinfo("config.json").file_size > MAX_CONFIG_BYTES:
-                raise KerasFileError(f"{file}: its configuration is larger than {MAX_CONFIG_BYTES} bytes")
-            return _graph_from(_parsed(archive.read("config.json"), file), file)
+        with zipfile.ZipFile(file) as archive, archive.open("config.json") as config:
+            return _graph_from(_parsed(config.read(MAX_CONFIG_BYTES + 1), file), file)
     except (zipfile.BadZipFile, KeyError) as error:
         raise KerasFileError(f"{file}: is no .keras file: {error}") from None
 
@@ -280,20 +268,19 @@ def _frozen(value: Any) -> Any:
     return tuple(_frozen(one) for one in value) if isinstance(value, list | tuple) else value
 
 
+def _check_is_there(file: str | Path) -> None:
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"there is no Keras file {file}")
+
+
 def open_legacy(file: str | Path) -> h5py.File:
     """Open a legacy Keras file to read.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    KerasFileError
-        If it is no HDF5 file.
+    Raises `FileNotFoundError`, or `KerasFileError` if it is no HDF5 file.
     """
     import h5py
 
-    if not Path(file).is_file():
-        raise FileNotFoundError(f"there is no Keras file {file}")
+    _check_is_there(file)
     try:
         return h5py.File(file, "r")
     except OSError as error:

@@ -116,10 +116,7 @@ class TensorflowNetwork:
 
     TensorFlow decides about threads and GPUs.
 
-    Parameters
-    ----------
-    model : KerasModel
-        What to load.
+    TensorFlow decides about threads and GPUs.
     """
 
     def __init__(self, model: KerasModel) -> None:

@@ -18,12 +18,11 @@ from steadyspike.library.models.legacy.yass import (
     convert_yass_denoiser,
     convert_yass_detector,
     network_of,
+    published_card,
     read_weights,
 )
 from steadyspike.library.models.waveforms import (
     SpikeClassifier,
-    SpikeClassifierConfig,
-    WaveformAutoencoderConfig,
     WaveformAutoencoderModel,
     WaveformConfig,
 )
@@ -35,8 +34,13 @@ ZEBRA_FINCH_MEAN, ZEBRA_FINCH_SCALE = -20.694596502510173, 126.48388428383342
 """Mean and standard deviation of the waveforms of channels 9, 16 and 33, which the checkpoints don't hold."""
 ZEBRA_FINCH_SAMPLES, ZEBRA_FINCH_PEAK = 42, 14
 """Samples of a waveform, and which one is the trough of most spikes of those channels."""
-ZEBRA_FINCH_LICENSE = "apache-2.0"
 ZEBRA_FINCH_SOURCE = "github.com/henryxcham/spike_detection_classification"
+ZEBRA_FINCH_ORIGIN = (
+    "apache-2.0",
+    f"{ZEBRA_FINCH_SOURCE} (Apache-2.0). Waveforms of 42 samples on one channel, "
+    "standardized by the mean and standard deviation of its training channels 9, 16 and 33; channel 11 was for "
+    "validation, channel 40 for the test.",
+)
 
 # a weight that only networks of this kind have
 MARKS = {
@@ -99,34 +103,46 @@ def from_torch(file: Path, options: ImportOptions) -> SavedModel:
 def _cnn(path: str | Path, weights: Mapping[str, Any]) -> SavedModel:
     convolution, hidden = weights["conv1.weight"], weights.get("fc1.bias", ())
     sizes = dict(num_channels=convolution.shape[1], features=convolution.shape[0], hidden=len(hidden))
-    return _classifier(path, "waveform_cnn", sizes, weights)
+    return _classifier("waveform_cnn", sizes, path, weights)
 
 
 def _gru(path: str | Path, weights: Mapping[str, Any]) -> SavedModel:
     inputs, hidden = weights["gru1.weight_ih_l0"], weights.get("fc1.bias", ())
     sizes = dict(num_channels=inputs.shape[1], features=inputs.shape[0] // 3, hidden=len(hidden))
-    return _classifier(path, "waveform_gru", sizes, weights)
+    return _classifier("waveform_gru", sizes, path, weights)
 
 
-def _classifier(
-    path: str | Path, name: str, sizes: dict[str, Any], weights: Mapping[str, Any]
-) -> SpikeClassifier:
-    network = network_of(path, name, dict(num_samples=ZEBRA_FINCH_SAMPLES, **sizes), weights)
-    config = SpikeClassifierConfig(
-        network=NetworkConfig(name=name, sizes=network.sizes), **_described(path, network)
-    )
-    return SpikeClassifier(network, config, _card("classifier of spikes and noise", path))
+def _classifier(name: str, sizes: dict[str, Any], path: str | Path, weights: Mapping[str, Any]) -> SavedModel:
+    sizes = dict(num_samples=ZEBRA_FINCH_SAMPLES, **sizes)
+    return _converted(SpikeClassifier, "classifier of spikes and noise", name, sizes, path, weights)
 
 
 def _autoencoder(path: str | Path, weights: Mapping[str, Any]) -> SavedModel:
     hidden, inputs = weights["encoder.0.weight"].shape
-    latent = len(weights.get("encoder.2.bias", ()))
-    sizes = dict(num_samples=inputs, hidden=hidden, latent=latent)
-    network = network_of(path, "waveform_autoencoder", sizes, weights)
-    config = WaveformAutoencoderConfig(
-        network=NetworkConfig(name="waveform_autoencoder", sizes=network.sizes), **_described(path, network)
+    sizes = dict(num_samples=inputs, hidden=hidden, latent=len(weights.get("encoder.2.bias", ())))
+    what, name = "autoencoder of waveforms", "waveform_autoencoder"
+    return _converted(WaveformAutoencoderModel, what, name, sizes, path, weights)
+
+
+def _converted(
+    model: type[SavedModel],
+    what: str,
+    name: str,
+    sizes: dict[str, Any],
+    path: str | Path,
+    weights: Mapping[str, Any],
+) -> SavedModel:
+    network = network_of(path, name, sizes, weights)
+    described: dict[str, Any] = dict(
+        num_samples=network.sizes["num_samples"],
+        num_channels=network.sizes["num_channels"],
+        mean=ZEBRA_FINCH_MEAN,
+        scale=ZEBRA_FINCH_SCALE,
+        nbefore=ZEBRA_FINCH_PEAK if network.sizes["num_samples"] == ZEBRA_FINCH_SAMPLES else None,
+        extra={"converted_from": Path(path).name},
     )
-    return WaveformAutoencoderModel(network, config, _card("autoencoder of waveforms", path))
+    config = model.config_class(network=NetworkConfig(name=name, sizes=network.sizes), **described)
+    return model(network, config, published_card(f"zebra finch {what}", path, *ZEBRA_FINCH_ORIGIN))
 
 
 _CONVERTERS: dict[str, Callable[[str | Path, Mapping[str, Any]], SavedModel]] = {
@@ -136,23 +152,3 @@ _CONVERTERS: dict[str, Callable[[str | Path, Mapping[str, Any]], SavedModel]] = 
     "yass_detector": lambda path, _: convert_yass_detector(path),
     "yass_denoiser": lambda path, _: convert_yass_denoiser(path),
 }
-
-
-def _described(path: str | Path, network: Any) -> dict[str, Any]:
-    return dict(
-        num_samples=network.sizes["num_samples"],
-        num_channels=network.sizes["num_channels"],
-        mean=ZEBRA_FINCH_MEAN,
-        scale=ZEBRA_FINCH_SCALE,
-        nbefore=ZEBRA_FINCH_PEAK if network.sizes["num_samples"] == ZEBRA_FINCH_SAMPLES else None,
-        extra={"converted_from": Path(path).name},
-    )
-
-
-def _card(what: str, path: str | Path) -> str:
-    return (
-        f"---\nlicense: {ZEBRA_FINCH_LICENSE}\nlibrary_name: steadyspike\ntags: [electrophysiology]\n---\n\n"
-        f"# The published zebra finch {what}\n\nConverted from `{Path(path).name}` of {ZEBRA_FINCH_SOURCE} "
-        "(Apache-2.0). Waveforms of 42 samples on one channel, standardized by the mean and standard deviation of "
-        "its training channels 9, 16 and 33; channel 11 was for validation, channel 40 for the test.\n"
-    )

@@ -24,6 +24,7 @@ SAMPLING_FREQUENCY = 30_000.0
 TROUGH_SAMPLE = 42
 RADIUS_UM = 70.0
 EXCLUDE_SAMPLES = 5
+ORIGIN = "mit", "int-brain-lab/spikes_localization_registration (MIT). Traces are taken in noise levels."
 UNUSED_BY_DENOISER = ("conv3.0.weight", "conv3.0.bias")
 
 
@@ -64,7 +65,7 @@ def convert_yass_detector(path: str | Path) -> SpikeDetectorModel:
         exclude_ms=EXCLUDE_SAMPLES * 1000 / SAMPLING_FREQUENCY,
         extra={"converted_from": Path(path).name},
     )
-    return SpikeDetectorModel(network, config, _card("spike detector", path))
+    return SpikeDetectorModel(network, config, published_card("YASS spike detector", path, *ORIGIN))
 
 
 def convert_yass_denoiser(path: str | Path) -> WaveformDenoiserModel:
@@ -101,7 +102,7 @@ def convert_yass_denoiser(path: str | Path) -> WaveformDenoiserModel:
         num_samples=network.num_samples,
         extra={"converted_from": Path(path).name},
     )
-    return WaveformDenoiserModel(network, config, _card("waveform denoiser", path))
+    return WaveformDenoiserModel(network, config, published_card("YASS waveform denoiser", path, *ORIGIN))
 
 
 def read_weights(path: str | Path) -> dict[str, Any]:
@@ -130,9 +131,9 @@ def network_of(path: str | Path, name: str, sizes: dict[str, Any], weights: Mapp
     return network.eval()
 
 
-def _card(what: str, path: str | Path) -> str:
+def published_card(what: str, path: str | Path, license_id: str, source: str) -> str:
+    """Write the card of published weights: what they are, and where they come from."""
     return (
-        "---\nlicense: mit\nlibrary_name: steadyspike\ntags: [electrophysiology]\n---\n\n"
-        f"# The published YASS {what}\n\nConverted from `{Path(path).name}` of "
-        "int-brain-lab/spikes_localization_registration (MIT). Traces are taken in noise levels.\n"
+        f"---\nlicense: {license_id}\nlibrary_name: steadyspike\ntags: [electrophysiology]\n---\n\n"
+        f"# The published {what}\n\nConverted from `{Path(path).name}` of {source}\n"
     )
