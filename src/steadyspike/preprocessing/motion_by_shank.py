@@ -1,14 +1,16 @@
 """Lazy correction of motion, each shank by a motion of its own."""
 
+from typing import Any
+
 import numpy as np
 from spikeinterface.core.core_tools import define_function_handling_dict_from_class
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
 
 from steadyspike.core.arguments import refuse
 from steadyspike.core.probe_layout import shank_of_channels
-from steadyspike.core.settings import document, takes
+from steadyspike.core.settings import document, parameter, takes
 from steadyspike.preprocessing.dtypes import cast_traces
-from steadyspike.preprocessing.motion_arguments import InterpolationSettings
+from steadyspike.preprocessing.motion_arguments import InterpolationSettings, checked_motion
 from steadyspike.preprocessing.motion_interpolation import SteadyInterpolateMotionRecording, keep_contacts
 
 
@@ -16,6 +18,13 @@ class InterpolationByShankSettings(InterpolationSettings):
     """Parameters of `SteadyInterpolateMotionByShankRecording`, those of `SteadyInterpolateMotionRecording`."""
 
     part = "steady_interpolate_motion_by_shank"
+
+    covariance: Any = parameter(
+        None,
+        """Covariances of spikes and noise for "wiener", one for each shank. None: they are fitted to a few seconds of
+        the recording, which are read when the node is made; a saved chain keeps them""",
+        type_doc="list of dict, or None",
+    )
 
 
 @document
@@ -50,11 +59,18 @@ class SteadyInterpolateMotionByShankRecording(BasePreprocessor):
     @takes(InterpolationByShankSettings)
     def __init__(self, recording, motions, shanks=None, settings=None):
         of_channels = checked_shanks(shanks, recording, len(motions))
+        covariances = [None] * len(motions) if settings.covariance is None else settings.covariance
+        if not isinstance(covariances, list) or len(covariances) != len(motions):
+            settings.refuse("covariance", f"None, or a list of {len(motions)}, one for each shank")
+        # all of them before the first shank's covariance is fitted to data
+        motions = [checked_motion(motion, recording, recording.get_probegroup().ndim) for motion in motions]
         parts, channels, targets = [], [], []
         for shank, motion in enumerate(motions):
             members = np.flatnonzero(of_channels == shank)
             part = SteadyInterpolateMotionRecording(
-                recording.select_channels(recording.channel_ids[members]), motion, **settings.values()
+                recording.select_channels(recording.channel_ids[members]),
+                motion,
+                **settings.saved(covariance=covariances[shank]),
             )
             parts.append(part)
             channels.append(members)
@@ -78,6 +94,9 @@ class SteadyInterpolateMotionByShankRecording(BasePreprocessor):
             **checked[0],
             "recording": recording,
             "motions": [kwargs["motion"] for kwargs in checked],
+            "covariance": None
+            if checked[0]["covariance"] is None
+            else [kwargs["covariance"] for kwargs in checked],
             "shanks": None if shanks is None else of_channels.tolist(),
         }
         del self._kwargs["motion"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from pydantic import model_validator
 
 from steadyspike.core.arguments import refuse
 from steadyspike.core.settings import Settings, parameter
@@ -22,6 +23,7 @@ ENOUGH_SPIKES = 2000
 # With fewer spikes the fit would follow single units.
 FEWEST_SPIKES = 100
 # Width and height of a footprint where none can be fitted, in um, or in pitches of sparser contacts.
+PARTS = ("widths_um", "heights_um", "weights")
 DEFAULT_LENGTH_UM, DEFAULT_LENGTH_PITCHES = 20.0, 0.6
 # Share of the noise that each contact has for itself, without which a mixture could not be inverted.
 LEAST_OWN_NOISE = 0.02
@@ -32,31 +34,54 @@ class TraceCovariance(Settings):
 
     part = "covariance"
 
-    spikes_lengths_um: list[tuple[float, float]] = parameter(
-        ..., "Width and height of each part of the spikes'"
-    )
+    spikes_widths_um: list[float] = parameter(..., "Width of each part of the spikes' covariance", gt=0)
+    spikes_heights_um: list[float] = parameter(..., "Height of each part, along the motion", gt=0)
     spikes_weights: list[float] = parameter(..., "Weight of each part", ge=0)
-    noise_lengths_um: list[tuple[float, float]] = parameter(..., "The same of the noise")
+    noise_widths_um: list[float] = parameter(..., "Width of each part of the noise's covariance", gt=0)
+    noise_heights_um: list[float] = parameter(..., "Height of each part, along the motion", gt=0)
     noise_weights: list[float] = parameter(..., "Weight of each part", ge=0)
     noise_own: float = parameter(..., "Share of the noise that no other contact sees", gt=0, le=1)
     noise_levels: list[float] = parameter(..., "Noise level of each channel, relative to their mean", gt=0)
+
+    @model_validator(mode="after")
+    def _as_many_of_each(self) -> Self:
+        for name in ("spikes", "noise"):
+            widths, heights, weights = (getattr(self, f"{name}_{key}") for key in PARTS)
+            if not len(widths) == len(heights) == len(weights):
+                self.refuse(f"{name}_weights", f"as many as {name}_widths_um and {name}_heights_um")
+        if not sum(self.spikes_weights) > 0:
+            self.refuse("spikes_weights", "one above 0 at least")
+        return self
+
+    @classmethod
+    def from_mixtures(cls, spikes: Mixture, noise: Mixture, levels: np.ndarray) -> TraceCovariance:
+        """Write two mixtures, and the noise level of each channel, as plain numbers."""
+        values: dict[str, Any] = {}
+        for name, mixture in (("spikes", spikes), ("noise", noise)):
+            columns = (*mixture.lengths_um.T, mixture.weights)
+            values |= {f"{name}_{key}": column.tolist() for key, column in zip(PARTS, columns, strict=True)}
+        own = max(noise.own, LEAST_OWN_NOISE)
+        return cls.of(**values, noise_own=own, noise_levels=(levels / levels.mean()).tolist())
+
+    def _mixture(self, name: str, own: float = 0.0) -> Mixture:
+        widths, heights, weights = (np.array(getattr(self, f"{name}_{key}")) for key in PARTS)
+        return Mixture(np.stack([widths, heights], axis=1), weights, own)
 
     def weights(self, positions, dimension, extrapolate, targets, dtype) -> WienerWeights:
         """Weights of contacts (num_channels, num_dimensions) that move along a dimension, for some of them."""
         if len(self.noise_levels) != len(positions):
             refuse("noise_levels", self.noise_levels, f"{len(positions)}, one for each channel", self.part)
-        signal = Mixture(np.array(self.spikes_lengths_um), np.array(self.spikes_weights))
-        noise = Mixture(np.array(self.noise_lengths_um), np.array(self.noise_weights), self.noise_own)
         weights = WienerWeights(
-            positions, dimension, signal, noise, np.array(self.noise_levels), np.arange(len(positions)), dtype
+            positions,
+            dimension,
+            self._mixture("spikes"),
+            self._mixture("noise", self.noise_own),
+            np.array(self.noise_levels),
+            targets,
+            dtype,
         )
-        weights.targets, weights.extrapolate = targets, extrapolate
+        weights.extrapolate = extrapolate
         return weights
-
-    def of_channels(self, indices) -> TraceCovariance:
-        """Give the covariance of some of the channels."""
-        levels = np.array(self.noise_levels)[indices]
-        return TraceCovariance.of(**{**self.values(), "noise_levels": levels.tolist()})
 
 
 def covariance_of(recording: Any, positions: np.ndarray, dimension: int, part: str) -> TraceCovariance:
@@ -97,14 +122,7 @@ def covariance_of(recording: Any, positions: np.ndarray, dimension: int, part: s
             "Filter the recording first, or give covariance= of a similar recording",
             stacklevel=4,
         )
-    return TraceCovariance.of(
-        spikes_lengths_um=list(map(tuple, signal_fit.lengths_um.tolist())),
-        spikes_weights=signal_fit.weights.tolist(),
-        noise_lengths_um=list(map(tuple, noise_fit.lengths_um.tolist())),
-        noise_weights=noise_fit.weights.tolist(),
-        noise_own=max(noise_fit.own, LEAST_OWN_NOISE),
-        noise_levels=(levels / levels.mean()).tolist(),
-    )
+    return TraceCovariance.from_mixtures(signal_fit, noise_fit, levels)
 
 
 def _default_signal(positions) -> Mixture:
@@ -122,6 +140,8 @@ def _chunks(recording) -> Iterator[np.ndarray]:
     starts = np.linspace(0, max(ends[-1] - length, 0), NUM_CHUNKS).astype(int)
     for start in dict.fromkeys(starts[CHUNK_STEP * np.arange(NUM_CHUNKS) % NUM_CHUNKS].tolist()):
         segment = int(np.searchsorted(ends, start, side="right"))
+        if segment == len(sizes):  # no samples at all
+            return
         first = start - (ends[segment] - sizes[segment])
         traces = recording.get_traces(segment, first, min(first + length, sizes[segment]))
         if len(traces):

@@ -98,7 +98,7 @@ def _treat(
             motion = motions[key]
         recording = treatment.interpolated(recording, motion)
         if not _file(folder, case, treatment, "traces").is_file():
-            scores = _trace_scores(made, treatment, motion, case.seed)
+            scores = _trace_scores(made, treatment, motion, recording, case.seed)
             _keep(folder, case, treatment, "traces", dict(about, **scores))
     except Exception as error:  # a treatment that does not run is a result
         failed = dict(about, failed=_sentence(error))
@@ -120,16 +120,18 @@ def _estimate(recording: BaseRecording, preset: str) -> Motion:
     return si.compute_motion(recording, preset=preset, progress_bar=False)
 
 
-def _trace_scores(made: TrueUnits, treatment: Treatment, motion: Motion | None, seed: int) -> dict[str, Any]:
+def _trace_scores(
+    made: TrueUnits, treatment: Treatment, motion: Motion | None, treated: BaseRecording, seed: int
+) -> dict[str, Any]:
     """Scores that need no sorter; none of a network, which does not treat spikes and noise apart."""
     if made.spikes is None or treatment.model is not None:
         return {}
     snr = signal_to_noise(made.static_spikes, made.noise, made.sorting)
     if treatment.static:
         return dict(snr=snr, spike_error=0.0)
-    spikes = treatment.interpolated(made.spikes, motion)
+    spikes = treatment.interpolated(made.spikes, motion, treated)
     error = spike_error(spikes, made.static_spikes, made.sorting, seed)
-    noise = noise_scores(treatment.interpolated(made.noise, motion), made.noise)
+    noise = noise_scores(treatment.interpolated(made.noise, motion, treated), made.noise)
     return dict(snr=snr, spike_error=error, **noise)
 
 

@@ -46,14 +46,20 @@ class Treatment:
 
         return deepinterpolate(recording, self.model)
 
-    def interpolated(self, recording: BaseRecording, motion: Motion | None) -> BaseRecording:
-        """Correct traces by a motion, as the preset or `interpolation` says."""
+    def interpolated(
+        self, recording: BaseRecording, motion: Motion | None, like: BaseRecording | None = None
+    ) -> BaseRecording:
+        """Correct traces by a motion, as the preset or `interpolation` says, with what was fitted to `like`."""
         if self.preset is None:
             return recording
         from spikeinterface.preprocessing.motion import motion_options_preset
         from spikeinterface.sortingcomponents.motion import interpolate_motion
 
-        arguments = self.interpolation or motion_options_preset[self.preset]["interpolate_motion_kwargs"]
+        arguments = dict(
+            self.interpolation or motion_options_preset[self.preset]["interpolate_motion_kwargs"]
+        )
+        if like is not None and like._kwargs.get("covariance") is not None:
+            arguments["covariance"] = like._kwargs["covariance"]
         return interpolate_motion(recording, motion, **arguments)
 
 
@@ -82,7 +88,7 @@ def treatments() -> dict[str, Treatment]:
         *(Treatment(name, name) for name in ours),
         *(Treatment(name, name) for name in (REFERENCE, *theirs)),
         *(
-            Treatment(f"{OURS}, kriging p={p} of {sigma} um", OURS, kriging(p, sigma))
+            Treatment(f"{OURS}, kriging p={p} of {sigma:g} um", OURS, kriging(p, sigma))
             for p, sigma in ((1, 20.0), (2, 20.0), (2, 32.0), (2, 40.0))
         ),
         Treatment(f"steady-np1, {OURS}", OURS, model="steady-np1"),

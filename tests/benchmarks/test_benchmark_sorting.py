@@ -1,0 +1,102 @@
+"""The study that counts units: what it scores, that it goes on where it stopped, and its tables."""
+
+import json
+
+import numpy as np
+import pytest
+import spikeinterface.full as si
+
+from steadyspike_benchmarks.sorting import scores, tables
+from steadyspike_benchmarks.sorting.cases import SimulatedCase
+from steadyspike_benchmarks.sorting.study import run_sorting_benchmark
+from steadyspike_benchmarks.sorting.treatments import choose_treatments
+
+CASE = SimulatedCase("rigid_zigzag", "np1", 3, num_channels=16, duration_s=3.0)
+CHOSEN = ["static", "uncorrected", "steady_rigid"]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A study with a sorter that knows the truth, but for the uncorrected recording, where it fails."""
+    folder = tmp_path_factory.mktemp("study")
+    sorted_recordings, truth = [], CASE.make().sorting
+
+    def sort(sorter, recording, folder, **_):
+        sorted_recordings.append(recording)
+        if len(sorted_recordings) == 2:
+            raise RuntimeError("out of\nmemory")
+        return truth
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("spikeinterface.sorters.run_sorter", sort)
+        results = run_sorting_benchmark(
+            folder, [CASE], choose_treatments(CHOSEN), ["lupin"], progress_bar=False
+        )
+        again = run_sorting_benchmark(
+            folder, [CASE], choose_treatments(CHOSEN), ["lupin"], progress_bar=False
+        )
+    assert again == results
+    return folder, results, sorted_recordings
+
+
+def of(results, treatment, sorter=None):
+    (found,) = [row for row in results if row["treatment"] == treatment and row.get("sorter") == sorter]
+    return found
+
+
+def test_each_treatment_is_sorted_once_and_failures_are_results(study):
+    _, results, sorted_recordings = study
+    assert len(sorted_recordings) == len(CHOSEN)
+    assert of(results, "uncorrected", "lupin")["failed"] == "RuntimeError: memory"
+    for name in ("static", "steady_rigid"):
+        row = of(results, name, "lupin")
+        assert row["good"] == row["units"] == len(row["accuracy"]) > 3
+        assert row["false"] == row["redundant"] == 0
+    # the correction reaches the sorter
+    static, uncorrected, corrected = (one.get_traces(0, 60_000, 60_100) for one in sorted_recordings)
+    assert np.abs(corrected - static).max() > 0
+    assert np.abs(uncorrected - corrected).max() > 0
+
+
+def test_traces_are_scored_without_a_sorter(study):
+    _, results, _ = study
+    assert of(results, "static")["spike_error"] == 0.0
+    uncorrected, corrected = of(results, "uncorrected"), of(results, "steady_rigid")
+    assert uncorrected["noise_gain"] == pytest.approx(1.0)
+    assert uncorrected["correlation_added"] == pytest.approx(0.0)
+    assert corrected["noise_gain"] < 1.0
+    assert len(corrected["snr"]) == len(of(results, "static", "lupin")["accuracy"])
+
+
+def test_tables_hold_the_means(study):
+    folder, results, _ = study
+    text = tables.format_sorting_tables(results)
+    assert "| uncorrected | fails: RuntimeError: memory |" in text
+    good = of(results, "static", "lupin")["good"]
+    assert f"| static | {good:.1f} |" in text
+    assert "| static | 0.0 % |" in text
+    assert len(list((folder / "results").glob("*.json"))) == 2 * len(CHOSEN)
+    assert json.loads(next((folder / "results").glob("*static--lupin.json")).read_text())["sorter"] == "lupin"
+
+
+def test_differences_are_paired_and_have_an_interval():
+    assert tables.with_interval([-1.0, -1.0, -1.0]) == "-1.0"
+    assert tables.with_interval([2.0, 1.0]) == "+1.5"
+    assert tables.with_interval([0.0, -2.0, -4.0, -2.0]).startswith("-2.0 (-")
+
+
+def test_an_empty_sorting_finds_nothing():
+    known = si.generate_sorting(num_units=3, durations=[2.0], seed=0)
+    nothing = si.NumpySorting.from_unit_dict({}, known.sampling_frequency)
+    assert scores.unit_scores(nothing, known, True)["good"] == 0
+
+
+def test_error_is_that_of_a_loop(study):
+    made = CASE.make()
+    half = si.scale(made.static_spikes, gain=0.5)
+    assert scores.spike_error(half, made.static_spikes, made.sorting, 0) == pytest.approx(0.5, rel=1e-5)
+
+
+def test_unknown_treatments_are_refused():
+    with pytest.raises(ValueError, match="treatments=nothing cannot work; allowed: static"):
+        choose_treatments(["nothing"])
