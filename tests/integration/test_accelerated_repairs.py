@@ -1,3 +1,4 @@
+import pickle
 import sys
 import types
 
@@ -60,8 +61,20 @@ def test_several_segments_are_interpolated():
         )
     kept = corrected.save(format="memory", n_jobs=1, progress_bar=False)
     np.testing.assert_array_equal(kept.get_traces(segment_index=1), corrected.get_traces(segment_index=1))
-    assert corrected._kwargs["motion"] is motion
-    assert not corrected.check_serializability("pickle")
+    assert corrected._kwargs["motion"] == motion
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_what_a_repair_has_made_lives_without_it(dtype):
+    # a spawned worker unpickles the recording before it repairs anything, and other processes never do
+    recording, motion = still_and_moving(2)
+    with steadyspike.accelerate(), steadyspike.repair():
+        corrected = interpolate_motion(recording.astype(dtype), motion, interpolation_time_bin_size_s=0.5)
+    again = pickle.loads(pickle.dumps(corrected))
+    np.testing.assert_array_equal(again.channel_ids, corrected.channel_ids)
+    for index in range(2):
+        traces = again.get_traces(segment_index=index)
+        np.testing.assert_array_equal(traces, corrected.get_traces(segment_index=index))
 
 
 def test_channels_that_leave_in_any_segment_go():

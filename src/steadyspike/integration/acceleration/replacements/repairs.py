@@ -52,7 +52,10 @@ def peaks_without_nan(call: RepairedCall) -> Any:
 
 
 class _SegmentsKnown(Motion):
-    """A motion that finds the segment by its time bins where it is not named."""
+    """A motion that finds the segment by its time bins where it is not named.
+
+    A recording keeps it among its arguments, so that a process without repairs can make the recording again.
+    """
 
     def get_displacement_at_time_and_depth(
         self, times_s: Any, locations_um: Any, segment_index: int | None = None, grid: bool = False
@@ -107,13 +110,8 @@ def start_interpolation(call: RepairedCall) -> None:
             interpolation_method=motion.interpolation_method,
         )
     call.proceed()
-    if several:
-        corrected = call["self"]
-        corrected._kwargs["motion"] = motion
-        for segment in corrected.segments:
-            segment.motion = motion
-        # SpikeInterface alone could not make it again
-        corrected._serializability["pickle"] = False
+    for segment in call["self"].segments:
+        segment.motion = motion
 
 
 def _time_bins(segment: Any, frequency: float, size_s: Any) -> tuple[np.ndarray, np.ndarray]:
