@@ -64,15 +64,15 @@ def test_several_segments_are_interpolated():
     assert corrected._kwargs["motion"] == motion
 
 
-@pytest.mark.parametrize("dtype", ["int16", "float32"])
-def test_what_a_repair_has_made_lives_without_it(dtype):
+@pytest.mark.parametrize(("dtype", "num_segments"), [("int16", 2), ("float32", 2), ("float32", 1)])
+def test_what_a_repair_has_made_lives_without_it(dtype, num_segments):
     # a spawned worker unpickles the recording before it repairs anything, and other processes never do
-    recording, motion = still_and_moving(2)
+    recording, motion = still_and_moving(num_segments)
     with steadyspike.accelerate(), steadyspike.repair():
         corrected = interpolate_motion(recording.astype(dtype), motion, interpolation_time_bin_size_s=0.5)
     again = pickle.loads(pickle.dumps(corrected))
     np.testing.assert_array_equal(again.channel_ids, corrected.channel_ids)
-    for index in range(2):
+    for index in range(num_segments):
         traces = again.get_traces(segment_index=index)
         np.testing.assert_allclose(traces, corrected.get_traces(segment_index=index), atol=1e-3)
 

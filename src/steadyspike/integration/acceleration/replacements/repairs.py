@@ -75,7 +75,8 @@ class _SegmentsKnown(Motion):
     "InterpolateMotionRecording.__init__",
     repairs=(
         "interpolate_motion takes several segments with border_mode='remove_channels', interpolation_time_bin_size_s "
-        "with a time vector, and integers, which become float32 as its documentation says"
+        "with a time vector and in workers and saved chains, which forget it, and integers, which become float32 as its "
+        "documentation says"
     ),
     name="interpolate_motion",
     sources=("cf43a1f3e604ee71",),
@@ -92,7 +93,7 @@ def start_interpolation(call: RepairedCall) -> None:
     )
     segments = recording.segments if sized else []
     vectors = any(recording.has_time_vector(index) for index in range(len(segments)))
-    if not (several or integers or vectors):
+    if not (several or integers or sized):
         raise NothingToRepairError
     if vectors:
         # SpikeInterface looks for the time of a sample after the last
@@ -110,7 +111,10 @@ def start_interpolation(call: RepairedCall) -> None:
             interpolation_method=motion.interpolation_method,
         )
     call.proceed()
-    for segment in call["self"].segments:
+    corrected = call["self"]
+    if sized and not vectors:
+        corrected._kwargs["interpolation_time_bin_size_s"] = size_s
+    for segment in corrected.segments:
         segment.motion = motion
 
 
