@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from steadyspike.library.models.references import ModelSource
 
 ARGUMENTS = ("model", "device", "precision", "memory_limit_mb", "dtype")
-LEAST_STEPS = 2.0
-"""Integers in the noise level that integer traces must have; below, rounding is a noise of its own."""
 
 
 @dataclass(frozen=True)
@@ -158,11 +156,11 @@ def _denoise(
     import steadyspike
     from steadyspike.library.models.provenance import ModelUseWarning
 
-    with warnings.catch_warnings(action="ignore", category=ModelUseWarning):
+    ignored = warnings.catch_warnings(action="ignore", category=ModelUseWarning)
+    with refusals(*ARGUMENTS), ignored:
         denoised = steadyspike.deepinterpolate(
             recording, source.saved, model_sha256=source.sha256, **request.settings
         )
-    _check_rounding(denoised, source)
     files = []
     if denoised.check_serializability("json"):
         denoised.dump_to_json(folder / "recording.json")
@@ -196,16 +194,3 @@ def _write(denoised: BaseRecording, request: Request, work: Path, folder: Path) 
         raise other_settings(error) from None
     move_into_folder(denoised, work, folder)
     return denoised.get_total_duration() - there_s
-
-
-def _check_rounding(denoised: BaseRecording, source: ModelSource) -> None:
-    """Refuse integers where the noise of the input is hardly one."""
-    if denoised.get_dtype().kind == "f" or source.normalization == "none":
-        return
-    scale = np.array(denoised._kwargs["scale"])
-    typical = float(np.median(scale[scale > 0])) if scale.any() else LEAST_STEPS
-    if typical < LEAST_STEPS:
-        raise UsageError(
-            f"--dtype {denoised.get_dtype()} would round away what is there: the noise of this recording is "
-            f"{typical:.2g} in its own units; allowed: {LEAST_STEPS:g} or more, or leave --dtype out"
-        )

@@ -186,7 +186,8 @@ def accelerate_if_told(value: str) -> None:
 def _checked_names(names: Iterable[str] | None, repairs: bool) -> tuple[str, ...] | None:
     if names is None:
         return None
-    chosen, known = tuple(dict.fromkeys(names)), part_names(repairs)
+    chosen = tuple(dict.fromkeys([names] if isinstance(names, str) else names))
+    known = part_names(repairs)
     unknown = sorted(set(chosen) - set(known))
     if unknown:
         done = "repaired" if repairs else "accelerated"

@@ -139,7 +139,7 @@ def _denoise_local(
         main = channels[i]
         size = np.float32(1.0)
         for s in range(num_samples):
-            size = max(size, abs(waveforms[i, s, 0]) * scales[main])
+            size = max(size, abs(waveforms[i, s, 0] * scales[main]))
         noise = np.float32(1.0) / size
         for k in range(counts[main]):
             _project(
@@ -163,7 +163,7 @@ def _denoise_local(
         _add_product(total, merge_summary, merged_base)
         for k in range(counts[main]):
             scale = scales[neighbours[main, k]]
-            if not scale > 0.0:
+            if scale == 0.0:
                 continue
             _copy(merged_base, hidden)
             _add_product(features[k], merge_other, hidden)
@@ -257,7 +257,7 @@ def _denoise_yass(
     for i in range(waveforms.shape[0]):
         for k in range(counts[channels[i]]):
             scale = scales[neighbours[channels[i], k]]
-            if not scale > 0.0:
+            if scale == 0.0:
                 continue
             for s in range(num_samples):
                 values[s] = waveforms[i, s, k] * scale

@@ -75,8 +75,8 @@ class _SegmentsKnown(Motion):
     "InterpolateMotionRecording.__init__",
     repairs=(
         "interpolate_motion takes several segments with border_mode='remove_channels', interpolation_time_bin_size_s "
-        "with a time vector and in workers and saved chains, which forget it, and integers, which become float32 as its "
-        "documentation says"
+        "with a time vector, and in workers and saved chains, which forget it, and integers, which become float32 as "
+        "its documentation says"
     ),
     name="interpolate_motion",
     sources=("cf43a1f3e604ee71",),
