@@ -14,7 +14,7 @@ import pytest
 import spikeinterface.full as si
 import torch
 from conformance import CHECKS, Node, check_name
-from parent_recordings import NUM_CHANNELS
+from parent_recordings import NUM_CHANNELS, integer_type
 from probeinterface import Probe
 from torch.profiler import ProfilerActivity, profile
 
@@ -39,7 +39,6 @@ SIZES = {
     "ridge": {"unit": [[1, 1]] * 4, "taps": 4, "omission": 2},
     "unet_single_ephys_1024": {"pre": 5, "post": 4, "width": 2},
 }
-CENTERS = {"int16": 150.0, "uint16": 32_768.0}
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +55,10 @@ def models_folder():
 def model_for(recording, name, method="channel", **sizes):
     """Folder of a small model with random weights for the layout of a recording, the same at each call."""
     sizes = {**SIZES[name], **sizes}
-    digest = hashlib.sha256(repr((name, method, sizes)).encode()).hexdigest()[:8]
+    if "unit" in sizes:
+        sizes["unit"] = [list(row) for row in layout_of(recording).type.unit]
+    kind = layout_of(recording).type
+    digest = hashlib.sha256(repr((name, method, sizes, kind)).encode()).hexdigest()[:8]
     folder = models_folder()[1] / f"{name}_{digest}"
     if not folder.exists():
         torch.manual_seed(1)
@@ -74,26 +76,28 @@ def model_for(recording, name, method="channel", **sizes):
 
 def required(recording):
     """A model, and a normalization that does not depend on the segments, as one that is measured would."""
-    center = np.full(NUM_CHANNELS, CENTERS.get(recording.get_dtype().name, 0.0)) + np.arange(NUM_CHANNELS)
-    scale = np.full(NUM_CHANNELS, 25.0)
+    number, gains = recording.get_num_channels(), recording.get_channel_gains()
+    center = np.where(recording.get_dtype().kind in "iu", 150.0, 0.0) + np.arange(number)
+    center = center * np.sign(gains) + (32_618 if recording.get_dtype().kind == "u" else 0)
+    scale = np.full(number, 25.0)
     return dict(model=model_for(recording, "blindspot"), center=center, scale=scale)
 
 
 def arguments(recording):
-    ids = recording.channel_ids
+    ids, number = recording.channel_ids, recording.get_num_channels()
     unet = model_for(recording, "unet_single_ephys_1024", "global")
     ridge = model_for(recording, "ridge")
     return [
         dict(device="cpu", precision="half", memory_limit_mb=1.0),
-        dict(model=ridge, scale=np.arange(NUM_CHANNELS) * 3.0, dtype="float64"),
+        dict(model=ridge, scale=np.arange(number) * 3.0, dtype="float64"),
         # all channels pass through: two threads on busy processors would wait for each other in every check
-        dict(num_threads=2, scale=np.zeros(NUM_CHANNELS)),
+        dict(num_threads=2, scale=np.zeros(number)),
         dict(
             model=unet,
             memory_limit_mb=3.0,
-            bad_channel_ids=[ids[5], ids[1]],
+            bad_channel_ids=[ids[number // 2], ids[-1]],
             model_sha256=find_source(unet).sha256,
-            dtype="int16",
+            dtype=integer_type(recording),
         ),
     ]
 
@@ -101,6 +105,7 @@ def arguments(recording):
 NODE = Node(make=deepinterpolate, required=required, arguments=arguments, tolerance=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.*counts are put together.*")
 @pytest.mark.parametrize("check", CHECKS, ids=check_name)
 def test_conforms(check, tmp_path):
     check(NODE, tmp_path)
