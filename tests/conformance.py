@@ -373,7 +373,9 @@ def check_saved(node, recording, folder, **pool):
 
 def check_same_voltages(node, folder):
     """Counts of another type or sign that stand for the same voltages give the same voltages."""
-    expected = [one.get_traces(0, return_in_uV=True) for one in node.nodes(in_uv_without_offset(PLAIN, "int16"))]
+    expected = [
+        one.get_traces(0, return_in_uV=True) for one in node.nodes(in_uv_without_offset(PLAIN, "int16"))
+    ]
     for kind, dtype in ((UNSIGNED, "uint16"), (NEGATIVE, "int16")):
         nodes = node.nodes(in_uv_without_offset(kind, dtype))
         for recording, wanted in zip(nodes, expected, strict=True):
