@@ -142,7 +142,7 @@ def test_dead_and_broken_channels_have_no_peaks(spiky):
     assert detect(silent, noise_levels=np.ones(24)).size == 0
     # shorter than the margins
     assert detect(silent.frame_slice(0, 7), noise_levels=np.ones(24)).size == 0
-    assert noise_scales(levels)[[2, 5]].tolist() == [0, 0]
+    assert noise_scales(broken, levels)[[2, 5]].tolist() == [0, 0]
 
 
 def test_other_sampling_frequencies(spiky):

@@ -57,9 +57,9 @@ def noise_levels(recording: BaseRecording, **job_kwargs: Any) -> np.ndarray:
         )
     if rounded.any():
         levels = levels.copy()
-        levels[rounded] = np.mean(
-            [rounded_levels(_read(recording, piece)[:, rounded]) for piece in pieces], axis=0
-        )
+        found = np.array([rounded_levels(_read(recording, piece)[:, rounded]) for piece in pieces])
+        # a piece that was blanked tells nothing
+        levels[rounded] = found.sum(axis=0) / np.maximum(np.count_nonzero(found, axis=0), 1)
     return levels
 
 

@@ -35,12 +35,12 @@ def zero_counts(recording: Any) -> np.ndarray | None:
     return np.where(np.isfinite(told) & (told > 0) & (told <= highest), told, zeros)
 
 
-def warn_of_unlike_scales(recording: Any, part: str, stacklevel: int = 4) -> None:
-    """Warn where a part puts counts of channels together that stand for different voltages."""
-    for name, values in (
-        ("gains", recording.get_channel_gains()),
-        ("offsets", recording.get_channel_offsets()),
-    ):
+def warn_of_unlike_scales(recording: Any, part: str, stacklevel: int = 4, sizes_only: bool = False) -> None:
+    """Warn where a part puts counts of channels together that stand for different voltages, or sizes of them."""
+    gains, offsets = recording.get_channel_gains(), recording.get_channel_offsets()
+    if sizes_only:
+        gains, offsets = None if gains is None else np.abs(gains), None
+    for name, values in (("gains", gains), ("offsets", offsets)):
         if values is not None and not np.allclose(values, values[:1], rtol=1e-3, atol=1e-9):
             warnings.warn(
                 f"{part}: the channels have {name} from {np.min(values):.6g} to {np.max(values):.6g}, and their counts "

@@ -142,7 +142,7 @@ def repair(on: bool = True, *, names: Iterable[str] | None = None) -> Repair:
     >>> import steadyspike
     >>> with steadyspike.repair():
     ...     sorted(steadyspike.repaired())
-    ['compute_motion', 'dredge_ap', 'interpolate_motion', 'locally_exclusive', 'medicine']
+    ['compute_motion', 'dredge_ap', 'get_noise_levels', 'interpolate_motion', 'locally_exclusive', 'medicine']
     """
     chosen = _checked_names(names, repairs=True)
     block = Repair(_repairs, Setting(bool(on), chosen))

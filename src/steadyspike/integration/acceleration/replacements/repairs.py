@@ -5,6 +5,7 @@ What was right before stays as it is: every repair is of calls that raise, or of
 
 from __future__ import annotations
 
+import copy
 import time
 import warnings
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from spikeinterface.core.motion import Motion
 
+from steadyspike.core.noise_levels import OUT_OF_REACH, rounded_levels, without_silent
 from steadyspike.integration.acceleration.calls import NothingToRepairError
 from steadyspike.integration.acceleration.declarations import replaces
 from steadyspike.integration.acceleration.patching import RepairedCall
@@ -39,16 +41,45 @@ def dredge_offline(call: RepairedCall) -> Any:
 @replaces(
     "spikeinterface.sortingcomponents.peak_detection.locally_exclusive",
     "LocallyExclusivePeakDetector.compute",
-    repairs="samples that are NaN are never peaks; SpikeInterface takes them for peaks with peak_sign='both'",
+    repairs=(
+        "samples that are NaN are never peaks; SpikeInterface takes them for peaks with peak_sign='both'; nor are "
+        "those of channels whose noise level is 0, by which it divides"
+    ),
     name="locally_exclusive",
     sources=("3decb9f73df13cb1",),
     helpers=("LocallyExclusivePeakDetector.__init__", "detect_peaks_numba_locally_exclusive_on_chunk"),
 )
-def peaks_without_nan(call: RepairedCall) -> Any:
+def peaks_of_noisy_samples(call: RepairedCall) -> Any:
     """Find the peaks among the other samples."""
-    if not detection.takes_nan_for_peaks(call["self"], call["traces"]):
+    node = call["self"]
+    silent = node.abs_thresholds == 0
+    if silent.any():
+        call["self"] = node = copy.copy(node)
+        node.abs_thresholds = np.where(silent, OUT_OF_REACH, node.abs_thresholds)
+    if not detection.takes_nan_for_peaks(node, call["traces"]):
+        if not silent.any():
+            raise NothingToRepairError
+        return call.proceed()
+    return detection.locally_exclusive_of(node, call["traces"], call["segment_index"])
+
+
+@replaces(
+    "spikeinterface.core.recording_tools",
+    "_noise_level_chunk",
+    repairs="noise levels of integers are those of the noise before it was rounded, also to less than a step",
+    name="get_noise_levels",
+    sources=("32b2121487648ebc",),
+    helpers=("_noise_level_chunk_init",),
+)
+def noise_level_of_integers(call: RepairedCall) -> Any:
+    """Measure channels with few values as our own parts do."""
+    context = call["worker_ctx"]
+    recording = context["recording"]
+    if context["method"] != "mad" or recording.get_dtype().kind not in "iu":
         raise NothingToRepairError
-    return detection.locally_exclusive_of(call["self"], call["traces"], call["segment_index"])
+    traces = recording.get_traces(call["segment_index"], call["start_frame"], call["end_frame"])
+    levels = rounded_levels(traces)
+    return levels * np.abs(recording.get_channel_gains()) if context["return_in_uV"] else levels
 
 
 class _SegmentsKnown(Motion):
@@ -212,7 +243,8 @@ def _detected(recording: Any, settings: dict[str, Any], job_kwargs: dict[str, An
 
     settings = dict(settings)
     if detect_peak_methods[settings["method"]].need_noise_levels:
-        settings["noise_levels"] = get_noise_levels(recording, return_in_uV=False)
+        levels = get_noise_levels(recording, return_in_uV=False)
+        settings["noise_levels"] = without_silent(levels, recording.channel_ids)
     # SpikeInterface calls this with an argument that it has no more
     peaks: np.ndarray = detect_peaks(recording, method_kwargs=settings, job_kwargs=job_kwargs)
     return peaks
