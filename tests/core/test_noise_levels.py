@@ -3,6 +3,7 @@ import pytest
 import spikeinterface as si
 
 from steadyspike.core.noise_levels import OUT_OF_REACH, noise_levels, rounded_levels, without_silent
+from steadyspike.core.normalization import measure_normalization
 
 
 @pytest.mark.parametrize("counts", [0.3, 0.5, 0.8, 1.0, 1.3, 2.0, 3.0, 5.0, 10.0])
@@ -78,3 +79,11 @@ def test_silent_channels_are_named_and_put_out_of_reach():
             without_silent(levels, [10, 20, 30, 40]), [1.0, OUT_OF_REACH, OUT_OF_REACH, 2.0]
         )
     assert without_silent(levels[[0, 3]], [10, 40]).tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("counts", [0.3, 0.8, 2.0, 5.0])
+def test_the_normalization_of_networks_is_not_bent_either(counts):
+    traces = np.random.default_rng(0).normal(100.3, counts, size=(30_000, 3)).round().astype("int16")
+    center, scale = measure_normalization(si.NumpyRecording([traces], 30_000.0))
+    assert scale / counts == pytest.approx(1.0, abs=0.04)
+    assert center == pytest.approx(100.3, abs=0.5)

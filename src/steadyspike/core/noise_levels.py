@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from spikeinterface import BaseRecording
 
 SEED = 0
-FEW_VALUES, FEW_AT_LEAST = 0.1, 64
-"""Different values for each sample (of a short piece: at all), below which they are taken for rounded ones."""
+LOOKED_AT, FEW_VALUES, FEW_AT_LEAST = 1000, 0.1, 64
+"""Of about so many samples, the share (of few samples: the number) of different values that rounded ones stay below."""
 MOST_IN_ONE, MOST_AT_END = 0.995, 0.9
 """Share of samples with one value (with the least or largest one), from which on nothing is known of the noise."""
 NEAR_STEPS = 2.5
@@ -46,7 +46,7 @@ def noise_levels(recording: BaseRecording, **job_kwargs: Any) -> np.ndarray:
     from spikeinterface.core.recording_tools import get_random_sample_slices
 
     pieces = get_random_sample_slices(recording, seed=SEED)
-    rounded = np.array([_has_few_values(column) for column in _read(recording, pieces[0]).T], dtype=bool)
+    rounded = np.array([has_few_values(column) for column in _read(recording, pieces[0]).T], dtype=bool)
     levels = np.zeros(recording.get_num_channels())
     if not rounded.all():
         # sizes of chunks would be taken for an outdated way to ask for other pieces
@@ -99,8 +99,10 @@ def _read(recording: BaseRecording, piece: Any) -> np.ndarray:
     return traces
 
 
-def _has_few_values(column: np.ndarray) -> bool:
-    return bool(np.unique(column).size < max(FEW_VALUES * column.size, FEW_AT_LEAST))
+def has_few_values(column: np.ndarray) -> bool:
+    """Whether the samples of a channel are rounded so much that its noise level has to heed it."""
+    some = column[:: max(column.size // LOOKED_AT, 1)]
+    return bool(np.unique(some).size < max(FEW_VALUES * some.size, FEW_AT_LEAST))
 
 
 def _rounded_level(ordered: np.ndarray) -> float:
