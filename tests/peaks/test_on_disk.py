@@ -10,6 +10,7 @@ import pytest
 import spikeinterface.full as si
 
 import steadyspike
+from steadyspike.core.noise_levels import SEED
 from steadyspike.peaks import on_disk
 from steadyspike.peaks.on_disk import compute_peaks
 
@@ -38,7 +39,7 @@ def expected(saved):
     """What SpikeInterface's pipeline gives for the whole recording at once."""
     recording = si.load(saved)
     levels = si.get_noise_levels(
-        recording, return_in_uV=False, random_slices_kwargs=dict(seed=on_disk.NOISE_SEED), progress_bar=False
+        recording, return_in_uV=False, random_slices_kwargs=dict(seed=SEED), progress_bar=False
     )
     nodes = on_disk.peak_nodes(
         recording, *on_disk.peak_parameters(FAST["preset"], FAST["detect_kwargs"], {}), levels

@@ -155,3 +155,34 @@ def test_function_name_and_dict_of_recordings():
     )
     assert set(referenced) == {"left", "right"}
     assert referenced["left"]._kwargs["operator"] == "average"
+
+
+@pytest.mark.parametrize("ids", [["0", "1", "2", "3"], ["10", "11", "3", "1"], [0, 1, 2, 3]], ids=str)
+@pytest.mark.parametrize("more", [{}, dict(ref_channel_ids="out_of_group")], ids=str)
+def test_a_flat_list_of_ids_is_no_group_of_characters(ids, more):
+    recording = si.NumpyRecording([make_traces(50, "float32")[:, :4]], SAMPLING_FREQUENCY, channel_ids=ids)
+    for flat in (ids, ids[:2], np.array(ids), tuple(ids), ids[0]):
+        with pytest.raises(ValueError, match=r"groups=.*\[\['0', '1'\], \['2', '3'\]\]"):
+            common_reference(recording, groups=flat, **more)
+    traces = common_reference(recording, groups=[ids]).get_traces()
+    np.testing.assert_array_equal(traces, common_reference(recording).get_traces())
+
+
+def test_channels_in_no_group_are_named():
+    with pytest.warns(UserWarning, match=f"channels {IDS[0]}, {IDS[11]} are in none of them and become 0"):
+        referenced = common_reference(numpy_parent("uint16"), groups=[IDS[1:11]])
+    assert not referenced.get_traces(0, return_in_uV=True)[:, [0, 11]].any()
+
+
+@pytest.mark.parametrize("name", ["gains", "offsets"])
+def test_counts_of_unlike_channels_are_told(name):
+    recording = numpy_parent("int16")
+    getattr(recording, f"set_channel_{name}")(np.linspace(0.1, 0.4, 12))
+    with pytest.warns(
+        UserWarning, match=f"steady_common_reference: the channels have {name} from 0.1 to 0.4"
+    ):
+        common_reference(recording)
+    # what the warning says to do
+    scaled = common_reference(spre.scale_to_uV(recording)).get_traces(0)
+    in_uv = recording.get_traces(0, return_in_uV=True)
+    np.testing.assert_allclose(scaled, in_uv - np.median(in_uv, axis=1, keepdims=True), atol=1e-4)

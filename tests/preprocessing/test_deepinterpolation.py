@@ -412,6 +412,9 @@ def test_a_model_that_changed_is_refused(tmp_path):
         (dict(device="tpu"), "device='tpu'"),
         (dict(dtype="complex64"), "dtype='complex64'"),
         (dict(bad_channel_ids=["AP99"]), "AP99"),
+        (dict(bad_channel_ids="AP3"), "bad_channel_ids='AP3'; allowed: a list of ids"),
+        (dict(bad_channel_ids=3), "bad_channel_ids=3; allowed: a list of ids"),
+        (dict(bad_channel_ids=np.arange(8) > 5), "bad_channel_ids=.*True"),
         (dict(center=[0.0]), "center="),
         (dict(scale=[-1.0] * 8), "none below 0"),
         (dict(model_sha256="abc"), "is not the model"),
@@ -473,3 +476,22 @@ def test_a_gpu_computes_the_same(name, precision, tolerance):
     chunks = [denoised.get_traces(0, start, start + 701) for start in range(0, 3000, 701)]
     np.testing.assert_allclose(np.concatenate(chunks), traces, atol=1e-5 * exact.std())
     assert denoised.get_preferred_mp_context() == "spawn"
+
+
+def test_an_id_of_digits_is_no_list_of_ids():
+    recording = recording_of(noise(50)).rename_channels(["0", "1", "10", "3", "4", "5", "6", "7"])
+    with pytest.raises(ValueError, match=r"bad_channel_ids='10'; allowed: a list of ids of channels"):
+        deepinterpolate(recording, model_for(recording, "ridge"), bad_channel_ids="10")
+
+
+@pytest.mark.parametrize(
+    ("gain", "offset", "match"),
+    [
+        (1e-6, 0.0, "dtype='int16'.*round away.*needs to be 2 or more"),
+        (20.0, 40_000.0, "dtype='int16'.*lie around 4"),
+    ],
+)
+def test_integers_that_cannot_hold_the_samples_are_refused(gain, offset, match):
+    recording = recording_of(noise(200) * np.float32(gain) + np.float32(offset))
+    with pytest.raises(ValueError, match=match):
+        deepinterpolate(recording, model_for(recording, "ridge"), dtype="int16")

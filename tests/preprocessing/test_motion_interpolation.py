@@ -11,6 +11,8 @@ from probeinterface import Probe
 from spikeinterface.core.motion import Motion
 from spikeinterface.sortingcomponents.motion import interpolate_motion as upstream_interpolate_motion
 
+from steadyspike.preprocessing.bandpass import bandpass_filter
+from steadyspike.preprocessing.motion_by_shank import interpolate_motion_by_shank
 from steadyspike.preprocessing.motion_interpolation import interpolate_motion
 
 
@@ -464,3 +466,53 @@ def test_a_probe_is_needed():
     recording = si.NumpyRecording([np.zeros((10, 4), dtype="float32")], SAMPLING_FREQUENCY)
     with pytest.raises(ValueError, match="no probe"):
         interpolate_motion(recording, two_bins())
+
+
+@pytest.mark.parametrize("border_mode", ["remove_channels", "force_zeros"])
+@pytest.mark.parametrize("motion_um", [0.0, 1e-13, -1e-13, 1e-6])
+def test_rounding_errors_of_a_motion_move_no_contact_away(border_mode, motion_um):
+    recording = numpy_parent()
+    motion = drift(recording)
+    motion.displacement = [np.full_like(one, motion_um) for one in motion.displacement]
+    corrected = interpolate_motion(recording, motion, border_mode=border_mode)
+    assert corrected.get_num_channels() == NUM_CHANNELS
+    np.testing.assert_allclose(corrected.get_traces(0), recording.get_traces(0), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("parent", "dtype", "refused"),
+    [
+        ("uint16", "int16", True),
+        ("uint16", "uint8", True),
+        ("uint16", "int32", False),
+        ("uint16", "uint16", False),
+        ("int16", "uint16", True),
+        ("int16", "int8", True),
+        ("int16", "int32", False),
+        ("float32", "int16", False),
+    ],
+)
+def test_integers_that_cannot_hold_the_range_are_refused(parent, dtype, refused):
+    recording = numpy_parent(parent)
+    ways = [
+        lambda: interpolate_motion(recording, drift(recording), dtype=dtype),
+        lambda: interpolate_motion_by_shank(recording, [drift(recording)], dtype=dtype),
+        lambda: bandpass_filter(recording, freq_min=None, freq_max=300.0, dtype=dtype),
+    ]
+    for make in ways:
+        if not refused:
+            assert make().get_dtype() == dtype
+            continue
+        with pytest.raises(
+            ValueError, match=f"dtype='{dtype}'; allowed: None.*int32.*hold the range of {parent}"
+        ):
+            make()
+
+
+def test_unlike_gains_are_told():
+    recording = numpy_parent("int16")
+    recording.set_channel_gains(np.linspace(0.1, 0.4, 12))
+    with pytest.warns(
+        UserWarning, match="steady_interpolate_motion: the channels have gains from 0.1 to 0.4"
+    ):
+        interpolate_motion(recording, drift(recording))
