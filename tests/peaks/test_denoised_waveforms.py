@@ -320,8 +320,9 @@ def test_the_sign_of_the_voltage_counts_and_not_that_of_the_counts(spiky, matche
     recording.set_probe(spiky.recording.get_probe())
     recording.set_channel_gains(0.5 * signs)
     recording.set_channel_offsets(0.0)
+    levels = dict(noise_levels=spiky.noise_levels)
     expected, found = (
-        localize_peaks(one, matched[0], method=METHOD, job_kwargs=JOBS)
+        localize_peaks(one, matched[0], method=METHOD, method_kwargs=levels, job_kwargs=JOBS)
         for one in (spiky.recording, recording)
     )
     for name in ("x", "y", "z"):
