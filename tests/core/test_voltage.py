@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import spikeinterface as si
 
-from steadyspike.core.voltage import voltage_signs, warn_of_unlike_scales, zero_counts
+from steadyspike.core.voltage import relative_gains, voltage_signs, warn_of_unlike_scales, zero_counts
 
 
 def recording_of(dtype, gains=None, offsets=None):
@@ -60,3 +60,10 @@ def test_unlike_scales_are_told(gains, offsets, unlike):
     else:
         with pytest.warns(UserWarning, match=unlike):
             warn_of_unlike_scales(recording, "part")
+
+
+def test_relative_gains():
+    assert relative_gains(recording_of("int16")).tolist() == [1, 1, 1]
+    assert relative_gains(recording_of("int16", 0.195)).tolist() == [1, 1, 1]
+    assert relative_gains(recording_of("int16", [0.2, -0.2, 0.4])) == pytest.approx([1, -1, 2])
+    assert relative_gains(recording_of("int16", [0.2, 0.0, 0.4])).tolist() == [1, 1, 1]

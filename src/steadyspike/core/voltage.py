@@ -16,6 +16,14 @@ def voltage_signs(recording: Any) -> np.ndarray:
     return np.where(np.asarray(gains) < 0, -1.0, 1.0).astype("float32")
 
 
+def relative_gains(recording: Any) -> np.ndarray:
+    """Return the gain of each channel over the typical size of gains; 1 where there are none; float32."""
+    gains = recording.get_channel_gains()
+    if gains is None or not np.all(gains):
+        return np.ones(recording.get_num_channels(), dtype="float32")
+    return (gains / np.median(np.abs(gains))).astype("float32")
+
+
 def zero_counts(recording: Any) -> np.ndarray | None:
     """Return the counts of each channel that stand for no voltage, where the samples are unsigned; else None.
 
