@@ -67,3 +67,17 @@ def test_relative_gains():
     assert relative_gains(recording_of("int16", 0.195)).tolist() == [1, 1, 1]
     assert relative_gains(recording_of("int16", [0.2, -0.2, 0.4])) == pytest.approx([1, -1, 2])
     assert relative_gains(recording_of("int16", [0.2, 0.0, 0.4])).tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "middle"),
+    [("uint8", 128), ("uint16", 2048), ("uint16", 512), ("uint16", 32_768), ("uint32", 2**31)],
+)
+def test_the_middle_of_the_range_is_seen_in_the_samples(dtype, middle):
+    traces = np.random.default_rng(0).normal(1.05 * middle, 0.02 * middle, size=(50, 3)).astype(dtype)
+    empty = np.zeros((0, 3), dtype)
+    recording = si.NumpyRecording([empty, traces], 30_000.0)
+    assert zero_counts(recording).tolist() == [middle] * 3
+    recording.set_channel_gains([0.2, 0.0, 0.2])
+    recording.set_channel_offsets([-20.0, -20.0, 0.0])
+    assert zero_counts(recording) == pytest.approx([100.0, middle, middle])

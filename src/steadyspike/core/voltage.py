@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+FEW_SAMPLES = 1000
+
 
 def voltage_signs(recording: Any) -> np.ndarray:
     """Return -1 for channels whose counts rise where the voltage falls (a negative gain), else 1; float32."""
@@ -27,20 +29,29 @@ def relative_gains(recording: Any) -> np.ndarray:
 def zero_counts(recording: Any) -> np.ndarray | None:
     """Return the counts of each channel that stand for no voltage, where the samples are unsigned; else None.
 
-    They are those of the recording's gain and offset, or the middle of the range of the type without them.
+    They are those of the recording's gain and offset. Without these, a few samples tell the power of two that is the
+    middle of the converter's range, which may be less than that of the type.
     """
-    dtype = recording.get_dtype()
-    if dtype.kind != "u":
+    if recording.get_dtype().kind != "u":
         return None
-    highest = np.iinfo(dtype).max
-    zeros = np.full(recording.get_num_channels(), (highest + 1) / 2)
-    gains, offsets = recording.get_channel_gains(), recording.get_channel_offsets()
-    if gains is None or offsets is None:
-        return zeros
-    with np.errstate(divide="ignore", invalid="ignore"):
-        told = -np.asarray(offsets, dtype="float64") / np.asarray(gains, dtype="float64")
+    number, gains, offsets = recording.get_num_channels(), recording.get_channel_gains(), None
+    if gains is not None:
+        offsets = recording.get_channel_offsets()
+    told = np.zeros(number)
+    if offsets is not None:
+        told = np.divide(-np.asarray(offsets, "float64"), gains, out=told, where=np.asarray(gains) != 0)
     # an offset of 0 is what a reader that knows none says
-    return np.where(np.isfinite(told) & (told > 0) & (told <= highest), told, zeros)
+    known = np.isfinite(told) & (told > 0) & (told <= np.iinfo(recording.get_dtype()).max)
+    return told if known.all() else np.where(known, told, _middle(recording))
+
+
+def _middle(recording: Any) -> float:
+    """Return the power of two around which the samples lie, or the middle of the type's range if there are none."""
+    for segment in range(recording.get_num_segments()):
+        some = recording.get_traces(segment, 0, min(FEW_SAMPLES, recording.get_num_samples(segment)))
+        if np.any(some):
+            return float(2.0 ** np.round(np.log2(np.median(some[some > 0]))))
+    return float(2.0 ** (8 * recording.get_dtype().itemsize - 1))
 
 
 def warn_of_unlike_scales(recording: Any, part: str, stacklevel: int = 4, sizes_only: bool = False) -> None:
