@@ -485,13 +485,31 @@ def test_an_id_of_digits_is_no_list_of_ids():
 
 
 @pytest.mark.parametrize(
-    ("gain", "offset", "match"),
+    ("gain", "offset", "dtype", "match"),
     [
-        (1e-6, 0.0, "dtype='int16'.*round away.*needs to be 2 or more"),
-        (20.0, 40_000.0, "dtype='int16'.*lie around 4"),
+        (1e-6, 0.0, "int16", "dtype='int16'.*round away.*needs to be 2 or more"),
+        (20.0, 40_000.0, "int16", "dtype='int16'; allowed: one that holds 3.* to 4.*, where the noise"),
+        (20.0, 0.0, "uint16", "dtype='uint16'; allowed: one that holds -.*, where the noise"),
     ],
 )
-def test_integers_that_cannot_hold_the_samples_are_refused(gain, offset, match):
+def test_integers_that_cannot_hold_the_samples_are_refused(gain, offset, dtype, match):
     recording = recording_of(noise(200) * np.float32(gain) + np.float32(offset))
+    folder = model_for(recording, "ridge")
     with pytest.raises(ValueError, match=match):
-        deepinterpolate(recording, model_for(recording, "ridge"), dtype="int16")
+        deepinterpolate(recording, folder, dtype=dtype)
+    fitting = recording_of(noise(200) * np.float32(20.0))
+    exact = deepinterpolate(fitting, folder).get_traces()
+    np.testing.assert_allclose(deepinterpolate(fitting, folder, dtype="int16").get_traces(), exact, atol=0.51)
+
+
+def test_unsigned_samples_are_not_cut_to_a_signed_type():
+    # half of them lay beyond 32,767
+    traces = np.round(noise(200) * 20.0 + 32_768.0).astype("uint16")
+    recording = recording_of(traces)
+    folder = model_for(recording, "ridge")
+    with pytest.raises(ValueError, match=r"dtype='int16'; allowed: None.*uint16.*or si.unsigned_to_signed"):
+        deepinterpolate(recording, folder, dtype="int16")
+    signed = deepinterpolate(si.unsigned_to_signed(recording), folder, dtype="int16").get_traces()
+    unsigned = deepinterpolate(recording, folder, dtype="uint16").get_traces()
+    assert np.abs(unsigned.astype("int64") - 32_768 - signed).max() <= 1
+    assert np.unique(signed).size > 20

@@ -71,7 +71,8 @@ def check_fit(recording: BaseRecording, source: ModelSource, settings: dict[str,
     from steadyspike.library.models.provenance import ModelUseWarning
 
     unmeasured = np.zeros(recording.get_num_channels())
-    # it is not preprocessed yet; `compare_filtering` tells later
+    # it is not preprocessed yet; `compare_filtering` tells later, and the node whether an integer type holds the result
+    recording = recording.astype("float32")
     with refusals(*ARGUMENTS), warnings.catch_warnings(action="ignore", category=ModelUseWarning):
         steadyspike.deepinterpolate(
             recording, source.saved, center=unmeasured, scale=unmeasured + 1, **settings

@@ -21,6 +21,8 @@ from steadyspike.preprocessing.dtypes import (
 RATE_TOLERANCE = 0.02
 # integers in the noise level that integer traces must have; below, rounding is a noise of its own
 LEAST_STEPS = 2.0
+# standard deviations on both sides that an integer type has to hold
+RANGE = 4.0
 
 
 class DeepInterpolateSettings(Settings):
@@ -142,7 +144,7 @@ class SteadyDeepInterpolateRecording(BasePreprocessor):
         warn_of_unlike_filters(source, recording)
         layout_for(source, recording, bad)
         center, scale = normalization_for(source, recording, *given)
-        if given[1] is None and source.normalization != "none":
+        if given[1] is None and source.normalization != "none" and recording.get_dtype().kind == "f":
             check_integers(settings, output_dtype, center[scale > 0], scale[scale > 0])
 
         BasePreprocessor.__init__(self, recording, dtype=output_dtype)
@@ -327,16 +329,18 @@ def check_integers(settings, dtype, center, scale):
     """Refuse integers where the noise of the recording is hardly one, or that cannot hold where it lies."""
     if dtype.kind == "f" or not scale.size:
         return
-    limits, typical = np.iinfo(dtype), np.median(scale)
+    limits, typical = np.iinfo(dtype), float(np.median(scale))
     if typical < LEAST_STEPS:
         settings.refuse(
             "dtype",
             "None or a float, as integers would round away what is there: the noise of this recording is "
             f"{typical:.2g} in its own units, and needs to be {LEAST_STEPS:g} or more",
         )
-    if center.min() < limits.min or center.max() > limits.max:
-        worst = center[np.abs(center).argmax()]
-        settings.refuse("dtype", f"None or a float, as the traces of this recording lie around {worst:.6g}")
+    low, high = np.median(center - RANGE * scale), np.median(center + RANGE * scale)
+    if low < limits.min or high > limits.max:
+        settings.refuse(
+            "dtype", f"one that holds {low:.6g} to {high:.6g}, where the noise of this recording lies"
+        )
 
 
 deepinterpolate = define_function_handling_dict_from_class(
