@@ -64,7 +64,20 @@ def noise_levels(recording: BaseRecording, **job_kwargs: Any) -> np.ndarray:
 
 
 def without_silent(levels: np.ndarray, channel_ids: Any) -> np.ndarray:
-    """Put silent channels out of the reach of any threshold, and warn which they are."""
+    """Put silent channels out of the reach of any threshold, and warn which they are.
+
+    Parameters
+    ----------
+    levels : ndarray of float, shape (num_channels,)
+        Noise levels; 0 or not finite for a silent channel.
+    channel_ids : sequence
+        Their ids.
+
+    Returns
+    -------
+    levels : ndarray of float, shape (num_channels,)
+        With 1e30 for silent channels.
+    """
     silent = ~(np.isfinite(levels) & (levels != 0))
     if not silent.any():
         return levels
