@@ -219,3 +219,21 @@ def test_wrong_arguments_leave_nothing(recording, tmp_path, arguments, error, me
 def test_bar_counts_every_chunk_of_the_recording(recording, tmp_path, capsys):
     compute_peaks(recording, tmp_path / "peaks", block_s=2.0, **FAST, **{**JOBS, "progress_bar": True})
     assert "9/9" in capsys.readouterr().err
+
+
+def test_integers_of_few_counts_and_a_silent_channel(recording, tmp_path):
+    traces = recording.get_traces(0) / 8.0
+    traces[:, 3] = 0.0
+    traces[::500, 3] = -300.0
+    integers = si.NumpyRecording([traces.round().astype("int16")], recording.sampling_frequency)
+    integers.set_probe(recording.get_probe())
+    with pytest.warns(UserWarning, match="channels 3 are silent"):
+        peaks, _ = compute_peaks(integers, tmp_path / "peaks", **FAST, **JOBS)
+    levels = np.load(tmp_path / "peaks" / "noise_levels.npy")
+    exact = si.get_noise_levels(si.NumpyRecording([traces], 30_000.0), return_in_uV=False, progress_bar=False)
+    live = np.arange(8) != 3
+    assert 0.4 < exact[live].min() < exact[live].max() < 1.5
+    assert levels[live] / exact[live] == pytest.approx(1.0, abs=0.1)
+    assert levels[3] == 0
+    assert len(peaks) > 20
+    assert not (peaks["channel_index"] == 3).any()
