@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import spikeinterface as si
@@ -72,13 +74,27 @@ def test_what_is_no_noise_has_no_level(name):
     assert rounded_levels(silent(name)[:, None]).tolist() == [0.0]
 
 
+def recording_of(dtype="float32", gain=1.0):
+    recording = si.NumpyRecording([np.zeros((5, 4), dtype)], 30_000.0, channel_ids=[10, 20, 30, 40])
+    recording.set_channel_gains(gain)
+    return recording
+
+
 def test_silent_channels_are_named_and_put_out_of_reach():
     levels = np.array([1.0, 0.0, np.nan, 2.0])
     with pytest.warns(UserWarning, match="channels 20, 30 are silent"):
-        np.testing.assert_array_equal(
-            without_silent(levels, [10, 20, 30, 40]), [1.0, OUT_OF_REACH, OUT_OF_REACH, 2.0]
-        )
-    assert without_silent(levels[[0, 3]], [10, 40]).tolist() == [1.0, 2.0]
+        found = without_silent(levels, recording_of())
+    np.testing.assert_array_equal(found, [1.0, OUT_OF_REACH, OUT_OF_REACH, 2.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert without_silent(np.ones(4), recording_of()).tolist() == [1.0] * 4
+
+
+def test_spikes_that_are_no_troughs_of_the_counts_are_told():
+    with pytest.warns(UserWarning, match=r"peaks where the gain is negative.*scale_to_uV.*peak_sign=\"pos\""):
+        without_silent(np.ones(4), recording_of(gain=[1.0, 1.0, -1.0, 1.0]))
+    with pytest.warns(UserWarning, match=r"unsigned samples lie far from 0: filter"):
+        without_silent(np.ones(4), recording_of("uint16"))
 
 
 @pytest.mark.parametrize("counts", [0.3, 0.8, 2.0, 5.0])

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from steadyspike.core.voltage import warn_of_counts
+
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
 
@@ -63,26 +65,29 @@ def noise_levels(recording: BaseRecording, **job_kwargs: Any) -> np.ndarray:
     return levels
 
 
-def without_silent(levels: np.ndarray, channel_ids: Any) -> np.ndarray:
+def without_silent(levels: np.ndarray, recording: BaseRecording) -> np.ndarray:
     """Put silent channels out of the reach of any threshold, and warn which they are.
+
+    Also warns where spikes are no troughs of the counts (`steadyspike.core.voltage.warn_of_counts`).
 
     Parameters
     ----------
     levels : ndarray of float, shape (num_channels,)
         Noise levels; 0 or not finite for a silent channel.
-    channel_ids : sequence
-        Their ids.
+    recording : BaseRecording
+        Of which they are.
 
     Returns
     -------
     levels : ndarray of float, shape (num_channels,)
         With 1e30 for silent channels.
     """
+    warn_of_counts(recording)
     silent = ~(np.isfinite(levels) & (levels != 0))
     if not silent.any():
         return levels
     warnings.warn(
-        f"channels {', '.join(map(str, np.asarray(channel_ids)[silent]))} are silent (their noise level is 0 or not "
+        f"channels {', '.join(map(str, recording.channel_ids[silent]))} are silent (their noise level is 0 or not "
         "finite) and are left out of the detection of peaks; remove or interpolate bad channels first",
         stacklevel=3,
     )

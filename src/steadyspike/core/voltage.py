@@ -54,6 +54,19 @@ def _middle(recording: Any) -> float:
     return float(2.0 ** (8 * recording.get_dtype().itemsize - 1))
 
 
+def warn_of_counts(recording: Any) -> None:
+    """Warn where troughs of the counts, which detectors by thresholds look for, are no troughs of the voltage."""
+    told = "detectors by thresholds take counts as they are, and spikes"
+    if recording.get_dtype().kind == "u":
+        warnings.warn(f"{told} of unsigned samples lie far from 0: filter the recording first", stacklevel=4)
+    elif (voltage_signs(recording) < 0).any():
+        warnings.warn(
+            f"{told} are peaks where the gain is negative: scale the recording first, with "
+            'si.scale_to_uV(recording), or use peak_sign="pos"',
+            stacklevel=4,
+        )
+
+
 def warn_of_unlike_scales(recording: Any, part: str, stacklevel: int = 4, sizes_only: bool = False) -> None:
     """Warn where a part puts counts of channels together that stand for different voltages, or sizes of them."""
     gains, offsets = recording.get_channel_gains(), recording.get_channel_offsets()

@@ -350,7 +350,7 @@ def _leaving_silent_out(original: Callable) -> Callable:
 
     @functools.wraps(original)
     def get_noise_levels(recording: Any, *args: Any, **kwargs: Any) -> Any:
-        return _resolve(SILENT_TARGET)(original(recording, *args, **kwargs), recording.channel_ids)
+        return _resolve(SILENT_TARGET)(original(recording, *args, **kwargs), recording)
 
     return get_noise_levels
 

@@ -223,7 +223,7 @@ def peak_nodes(
     detect, localize = dict(detect), dict(localize)
     detector = provided().detectors()[detect.pop("method")]
     if detector.need_noise_levels:
-        detect["noise_levels"] = without_silent(levels, recording.channel_ids)
+        detect["noise_levels"] = without_silent(levels, recording)
     source = detector(recording, **detect)
     waveforms = ExtractDenseWaveforms(recording, parents=[source], return_output=False, **WAVEFORM_MS)
     localizer = provided().localizers()[localize.pop("method")]

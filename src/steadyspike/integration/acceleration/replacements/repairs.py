@@ -244,7 +244,7 @@ def _detected(recording: Any, settings: dict[str, Any], job_kwargs: dict[str, An
     settings = dict(settings)
     if detect_peak_methods[settings["method"]].need_noise_levels:
         levels = get_noise_levels(recording, return_in_uV=False)
-        settings["noise_levels"] = without_silent(levels, recording.channel_ids)
+        settings["noise_levels"] = without_silent(levels, recording)
     # SpikeInterface calls this with an argument that it has no more
     peaks: np.ndarray = detect_peaks(recording, method_kwargs=settings, job_kwargs=job_kwargs)
     return peaks
