@@ -11,9 +11,13 @@ A node is declared once and then run through every check::
 `arguments` must move EVERY argument of the node away from its default at least once: the suite reads the
 signature and fails on a forgotten one, because an argument that is missing from the saved chain makes a
 reloaded recording compute something else without a word.
+
+The checks of samples run on every kind of awkward recordings too (`parent_recordings.AWKWARD`), so that `arguments`
+may have to depend on the recording.
 """
 
 import dataclasses
+import functools
 import inspect
 import json
 import pickle
@@ -25,8 +29,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import spikeinterface as si
 from parent_recordings import (
+    AWKWARD,
     LENGTHS,
+    NEGATIVE,
+    OFFSET_UV,
+    PLAIN,
     SAMPLING_FREQUENCY,
+    UNSIGNED,
+    WORKERS,
     channel_ids,
     dress,
     file_parent,
@@ -152,18 +162,18 @@ def check_every_argument_is_saved(node, folder):
         assert not missing, f"_kwargs forgets {missing}"
 
 
-def check_any_chunk_size(node, folder):
-    for dtype in ("int16", "float32"):
-        for recording in node.nodes(numpy_parent(dtype)):
+def check_any_chunk_size(node, folder, kind=PLAIN):
+    for dtype in kind.dtypes:
+        for recording in node.nodes(numpy_parent(dtype, kind=kind)):
             for segment_index in range(2):
                 expected = whole(recording, segment_index)
-                for chunk_size in (97, 499, 1500, 10_000):
+                for chunk_size in (97, 499, 1500) if kind is PLAIN else (97,):
                     value = read_in_chunks(recording, chunk_size, segment_index)
                     node.assert_same(value, expected, f"{dtype} in chunks of {chunk_size}")
 
 
-def check_single_samples(node, folder):
-    for recording in node.nodes(numpy_parent()):
+def check_single_samples(node, folder, kind=PLAIN):
+    for recording in node.nodes(numpy_parent(kind.dtypes[-1], kind=kind)):
         for segment_index in range(2):
             expected = whole(recording, segment_index)
             std, last = expected.std(dtype="float64"), len(expected) - 1
@@ -172,38 +182,47 @@ def check_single_samples(node, folder):
                 node.assert_same(value, expected[start : start + 1], f"sample {start}", std)
 
 
-def check_any_channels(node, folder):
-    for dtype in ("int16", "float32"):
-        for recording in node.nodes(numpy_parent(dtype)):
+def check_any_channels(node, folder, kind=PLAIN):
+    stop = kind.lengths[1] - 7
+    for dtype in kind.dtypes:
+        for recording in node.nodes(numpy_parent(dtype, kind=kind)):
             segment = recording.segments[1]
-            expected = segment.get_traces(100, 700, slice(None))
+            expected = segment.get_traces(30, stop, slice(None))
             last = expected.shape[1] - 1
-            subsets = [slice(2, 5), slice(None, None, 2), slice(None, None, -1), [last], [last, 0, 2], [1, 1]]
-            for subset in [None, np.array([2, 0]), np.array([], dtype="int64"), *subsets]:
-                value = segment.get_traces(100, 700, subset)
+            subsets = [
+                slice(2, 5),
+                slice(None, None, 2),
+                slice(None, None, -1),
+                [last],
+                [last, 0, last // 2],
+                [0, 0],
+            ]
+            for subset in [None, np.array([last, 0]), np.array([], dtype="int64"), *subsets]:
+                value = segment.get_traces(30, stop, subset)
                 wanted = expected if subset is None else expected[:, subset]
                 node.assert_same(value, wanted, f"channels {subset}")
-            ids = recording.channel_ids[[last, 1, 0]]
-            value = recording.get_traces(1, 100, 700, channel_ids=ids)
-            node.assert_same(value, expected[:, [last, 1, 0]], f"channel ids {ids}")
+            some = [last, min(1, last), 0]
+            ids = recording.channel_ids[some]
+            value = recording.get_traces(1, 30, stop, channel_ids=ids)
+            node.assert_same(value, expected[:, some], f"channel ids {ids}")
 
 
-def check_segments_alone(node, folder):
+def check_segments_alone(node, folder, kind=PLAIN):
     """A segment gives the same samples whether or not there are others."""
-    together = numpy_parent("int16")
+    together = numpy_parent(kind.dtypes[0], kind=kind)
     for segment_index in range(2):
         alone = si.select_segment_recording(together, segment_index)
         for one, many in zip(node.nodes(alone), node.nodes(together), strict=True):
             node.assert_same(whole(one), whole(many, segment_index), f"segment {segment_index} alone")
 
 
-def check_declared_dtype(node, folder):
-    for dtype in ("int16", "uint16", "float32", "float64"):
-        parent = numpy_parent(dtype)
+def check_declared_dtype(node, folder, kind=PLAIN):
+    for dtype in ("int16", "uint16", "float32", "float64") if kind is PLAIN else kind.dtypes:
+        parent = numpy_parent(dtype, kind=kind)
         for kwargs, recording in zip(node.cases(parent), node.nodes(parent), strict=True):
             declared = recording.get_dtype()
             assert declared == expected_dtype(kwargs, dtype), f"{dtype} parent: declares {declared}"
-            for start, end in ((0, 400), (5, 6), (300, 300), (0, LENGTHS[1])):
+            for start, end in ((0, 100), (5, 6), (80, 80), (0, kind.lengths[1])):
                 traces = recording.get_traces(1, start, end)
                 assert traces.dtype == declared
                 assert traces.shape == (end - start, recording.get_num_channels())
@@ -234,8 +253,8 @@ def check_times(node, folder):
                 assert recording.get_start_time(segment_index) == times[0]
 
 
-def check_metadata(node, folder):
-    parent = numpy_parent("int16")
+def check_metadata(node, folder, kind=PLAIN):
+    parent = numpy_parent(kind.dtypes[0], kind=kind)
     for recording in node.nodes(parent):
         ids = recording.channel_ids
         assert recording.sampling_frequency == parent.sampling_frequency
@@ -248,11 +267,11 @@ def check_metadata(node, folder):
         assert parent.get_annotation("is_filtered") is False
 
 
-def check_parent_untouched(node, folder):
-    for dtype in ("int16", "float32"):
-        traces = [make_traces(length, dtype, seed) for seed, length in enumerate(LENGTHS)]
+def check_parent_untouched(node, folder, kind=PLAIN):
+    for dtype in kind.dtypes:
+        traces = [kind.counts(length, dtype, seed) for seed, length in enumerate(kind.lengths)]
         copies = [array.copy() for array in traces]
-        parent = dress(si.NumpyRecording(traces, SAMPLING_FREQUENCY, channel_ids=channel_ids()))
+        parent = kind.dress(si.NumpyRecording(traces, SAMPLING_FREQUENCY, channel_ids=kind.channel_ids()))
         for recording in node.nodes(parent):
             result = whole(recording)
             read_in_chunks(recording, 499, 1)
@@ -261,10 +280,11 @@ def check_parent_untouched(node, folder):
             np.testing.assert_array_equal(array, copy)
 
 
-def check_short_recordings(node, folder):
-    for lengths in ((0,), (0, 301), (1,), (2,), (7,), (50,), (53, 1)):
-        for dtype in ("int16", "float32"):
-            parent = numpy_parent(dtype, lengths)
+def check_short_recordings(node, folder, kind=PLAIN):
+    plain = ((0,), (0, 301), (1,), (2,), (7,), (50,), (53, 1))
+    for lengths in plain if kind is PLAIN else ((0, 31), (1,)):
+        for dtype in kind.dtypes:
+            parent = numpy_parent(dtype, lengths, kind)
             for recording in node.nodes(parent):
                 for segment_index, length in enumerate(lengths):
                     expected = whole(recording, segment_index)
@@ -279,16 +299,19 @@ def check_short_recordings(node, folder):
 def check_reload_in_new_process(node, folder):
     """A saved chain computes the same samples in a process which never imported steadyspike."""
     expected = {}
-    for dtype in ("int16", "float32"):
-        for time_vectors in (False, True):
-            parent = file_parent(folder, dtype, time_vectors=time_vectors)
-            for index, recording in enumerate(node.nodes(parent)):
-                name = f"{dtype}_{time_vectors}_{index}"
-                recording.dump_to_json(folder / f"{name}.json")
-                recording.dump_to_pickle(folder / f"{name}.pkl")
-                (folder / f"{name}.pickled").write_bytes(pickle.dumps(recording))
-                for suffix in (".json", ".pkl", ".pickled"):
-                    expected[name + suffix] = recording
+    for kind, dtype, time_vectors in (
+        (PLAIN, "float32", True),
+        (PLAIN, "int16", False),
+        (WORKERS, "uint16", False),
+    ):
+        parent = file_parent(folder, dtype, time_vectors, kind)
+        for index, recording in enumerate(node.nodes(parent)):
+            name = f"{dtype}_{index}"
+            recording.dump_to_json(folder / f"{name}.json")
+            recording.dump_to_pickle(folder / f"{name}.pkl")
+            (folder / f"{name}.pickled").write_bytes(pickle.dumps(recording))
+            for suffix in (".json", ".pkl", ".pickled"):
+                expected[name + suffix] = recording
     command = [sys.executable, "-c", RELOAD_SCRIPT, str(folder)]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
@@ -313,10 +336,10 @@ def refuse(constant):
     raise AssertionError(f"{constant} in the saved chain")
 
 
-def check_threads(node, folder):
+def check_threads(node, folder, kind=PLAIN):
     """Threads that read the same node at the same time disturb nothing of each other."""
     with ThreadPoolExecutor(4) as pool:
-        for recording in node.nodes(numpy_parent("int16")):
+        for recording in node.nodes(numpy_parent(kind.dtypes[0], kind=kind)):
             expected = whole(recording)
             starts = range(0, len(expected), 101)
             chunks = pool.map(lambda start: recording.get_traces(0, start, start + 101), starts)  # noqa: B023
@@ -324,19 +347,19 @@ def check_threads(node, folder):
 
 
 def check_thread_workers(node, folder):
-    recording = node.nodes(file_parent(folder))[-1]
+    recording = node.nodes(file_parent(folder, "uint16", kind=WORKERS))[-1]
     check_saved(node, recording, folder / "threads", pool_engine="thread")
 
 
 def check_forked_workers(node, folder):
     if sys.platform != "linux":
         return
-    recording = node.nodes(file_parent(folder))[-1]
+    recording = node.nodes(file_parent(folder, "uint16", kind=WORKERS))[-1]
     check_saved(node, recording, folder / "forked", pool_engine="process", mp_context="fork")
 
 
 def check_spawned_workers(node, folder):
-    recording = node.nodes(file_parent(folder))[-1]
+    recording = node.nodes(file_parent(folder, "uint16", kind=WORKERS))[-1]
     check_saved(node, recording, folder / "spawned", pool_engine="process", mp_context="spawn")
 
 
@@ -348,28 +371,65 @@ def check_saved(node, recording, folder, **pool):
         node.assert_same(whole(saved, segment_index), whole(recording, segment_index), str(pool))
 
 
-CHECKS = (
-    check_every_argument_is_changed,
-    check_every_argument_is_saved,
+def check_same_voltages(node, folder):
+    """Counts of another type or sign that stand for the same voltages give the same voltages."""
+    expected = [
+        one.get_traces(0, return_in_uV=True) for one in node.nodes(in_uv_without_offset(PLAIN, "int16"))
+    ]
+    for kind, dtype in ((UNSIGNED, "uint16"), (NEGATIVE, "int16")):
+        nodes = node.nodes(in_uv_without_offset(kind, dtype))
+        for recording, wanted in zip(nodes, expected, strict=True):
+            if recording.get_dtype().kind == "f":
+                difference = np.abs(recording.get_traces(0, return_in_uV=True) - wanted).max()
+                # float32 near 32,768 counts
+                allowed = max(2 * node.tolerance, 1e-4) * wanted.std() + 0.01
+                assert difference <= allowed, f"{kind.name}: off by {difference} uV, allowed {allowed}"
+
+
+def in_uv_without_offset(kind, dtype):
+    """Recording of a kind whose middle count is no voltage."""
+    parent = numpy_parent(dtype, PLAIN.lengths, kind)
+    parent.set_channel_offsets(parent.get_channel_offsets() - OFFSET_UV)
+    return parent
+
+
+SAMPLE_CHECKS = (
     check_any_chunk_size,
     check_single_samples,
     check_any_channels,
     check_segments_alone,
     check_declared_dtype,
-    check_integer_output_saturates,
-    check_times,
     check_metadata,
     check_parent_untouched,
     check_short_recordings,
+    check_threads,
+)
+
+
+def check_awkward(kind, node, folder):
+    """All checks of samples on a kind of awkward recordings."""
+    for check in SAMPLE_CHECKS:
+        check(node, folder, kind)
+
+
+CHECKS = (
+    check_every_argument_is_changed,
+    check_every_argument_is_saved,
+    *SAMPLE_CHECKS,
+    check_integer_output_saturates,
+    check_times,
     check_reload_in_new_process,
     check_json_is_plain,
-    check_threads,
     check_thread_workers,
     check_forked_workers,
     check_spawned_workers,
+    check_same_voltages,
+    *(functools.partial(check_awkward, kind) for kind in AWKWARD),
 )
 
 
 def check_name(check):
     """Name of a check as pytest shows it."""
+    if isinstance(check, functools.partial):
+        return check.args[0].name.replace(" ", "_")
     return check.__name__.removeprefix("check_")

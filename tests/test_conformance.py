@@ -8,13 +8,16 @@ from conformance import (
     Node,
     check_any_channels,
     check_any_chunk_size,
+    check_awkward,
     check_declared_dtype,
     check_every_argument_is_changed,
     check_every_argument_is_saved,
     check_metadata,
     check_parent_untouched,
+    check_same_voltages,
     check_short_recordings,
 )
+from parent_recordings import AWKWARD
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
 
 
@@ -51,10 +54,38 @@ class ScaledSegment(BasePreprocessorSegment):
             channels = slice(None)
         if self.mistake == "short" and len(traces) < 5:
             raise IndexError("too short")
+        if self.mistake == "neighbour":
+            traces = traces + 0 * traces[:, [1]]
+        if self.mistake == "clipped":
+            traces = np.clip(traces, -32_768, 32_767)
+        if self.mistake == "sign of counts":
+            traces = np.minimum(traces, 150)
         return (traces[:, channels] * self.factor).astype(self.dtype)
 
 
 GOOD = Node(make=Scaled, arguments=[dict(factor=2.0, dtype="float64")])
+
+
+# what is multiplied is no voltage any more
+AS_IT_IS = Node(make=Scaled, arguments=[])
+
+
+@pytest.mark.parametrize("mistake", ["clipped", "sign of counts"])
+def test_a_mistake_about_voltages_is_found(mistake, tmp_path, monkeypatch):
+    check_same_voltages(AS_IT_IS, tmp_path)
+    monkeypatch.setattr(Scaled, "mistake", mistake)
+    with pytest.raises(AssertionError, match=r"off by .* uV"):
+        check_same_voltages(AS_IT_IS, tmp_path)
+
+
+def test_awkward_recordings_find_what_a_plain_one_does_not(tmp_path, monkeypatch):
+    for kind in AWKWARD:
+        check_awkward(kind, GOOD, tmp_path)
+    monkeypatch.setattr(Scaled, "mistake", "neighbour")
+    check_any_chunk_size(GOOD, tmp_path)
+    one_contact = next(kind for kind in AWKWARD if kind.num_channels == 1)
+    with pytest.raises(IndexError):
+        check_awkward(one_contact, GOOD, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -305,8 +305,17 @@ def test_integers_in_the_units_of_the_recording(data, denoised_folder, tmp_path)
     small.dump_to_json(tmp_path / "small.json")
     result = run("denoise", tmp_path / "small.json", *command[2:], "-o", tmp_path / "out2")
     assert result.exit_code == 2
-    assert "leave --dtype out" in result.output
+    assert "--dtype" in result.output
+    assert "round away" in " ".join(result.output.split())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "small.json"]
+    unsigned = si.scale(si.load(data / "raw"), gain=1.0, offset=32_768.0, dtype="uint16")
+    unsigned.dump_to_json(tmp_path / "unsigned.json")
+    result = run(
+        "denoise", tmp_path / "unsigned.json", *command[2:], "-o", tmp_path / "out3", "--preprocess", "none"
+    )
+    assert result.exit_code == 2
+    assert "which hold the range of uint16" in " ".join(result.output.split())
+    assert not (tmp_path / "out3").exists()
 
 
 def test_interrupted_denoising_goes_on(data, denoised_folder, tmp_path, monkeypatch):

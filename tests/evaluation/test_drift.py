@@ -195,6 +195,8 @@ def test_no_spikes_no_drift_and_few_bins():
         (dict(fdr=1.0), "fdr=1.0"),
         (dict(seed=-1), "seed=-1"),
         (dict(unit_ids=[0, 1]), "ids that unit_ids holds"),
+        (dict(unit_ids="ab"), "unit_ids='ab'; allowed: a list of ids"),
+        (dict(unit_ids=[0, 0, 1]), "unit_ids=.*each once"),
         (dict(unit_depths_um=[1.0]), "each of the 8 units"),
         (dict(amplitudes=np.zeros(3)), "amplitudes=.*one value for each"),
         (dict(segment_index=np.full(10**5, 1)), "segment_index="),

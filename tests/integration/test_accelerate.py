@@ -246,3 +246,11 @@ def test_error_in_a_thread_is_raised():
 
     with steadyspike.accelerate(num_threads=2), pytest.raises(RuntimeError, match="in a thread"):
         threads.over_ranges(work, 10)
+
+
+def test_one_name_is_no_list_of_letters():
+    with (
+        steadyspike.accelerate(names="bandpass_filter"),
+        pytest.raises(ValueError, match=r"names=\['bandpas'\]"),
+    ):
+        steadyspike.accelerate(names="bandpas")

@@ -1,3 +1,4 @@
+import pickle
 import sys
 import types
 
@@ -7,6 +8,7 @@ import spikeinterface.full as si
 from motion_inputs import drifting_peaks
 from spikeinterface.core.motion import Motion
 from spikeinterface.sortingcomponents.motion import estimate_motion, interpolate_motion
+from spikeinterface.sortingcomponents.peak_detection import detect_peaks
 
 import steadyspike
 
@@ -19,7 +21,14 @@ def test_repairs_are_told():
             set(report.defects)
             == set(report)
             == {
-                *("compute_motion", "dredge_ap", "interpolate_motion", "locally_exclusive", "medicine"),
+                *(
+                    "compute_motion",
+                    "dredge_ap",
+                    "get_noise_levels",
+                    "interpolate_motion",
+                    "locally_exclusive",
+                ),
+                "medicine",
             }
         )
         assert all(sentence in repr(told) for sentence in report.defects.values())
@@ -60,8 +69,20 @@ def test_several_segments_are_interpolated():
         )
     kept = corrected.save(format="memory", n_jobs=1, progress_bar=False)
     np.testing.assert_array_equal(kept.get_traces(segment_index=1), corrected.get_traces(segment_index=1))
-    assert corrected._kwargs["motion"] is motion
-    assert not corrected.check_serializability("pickle")
+    assert corrected._kwargs["motion"] == motion
+
+
+@pytest.mark.parametrize(("dtype", "num_segments"), [("int16", 2), ("float32", 2), ("float32", 1)])
+def test_what_a_repair_has_made_lives_without_it(dtype, num_segments):
+    # a spawned worker unpickles the recording before it repairs anything, and other processes never do
+    recording, motion = still_and_moving(num_segments)
+    with steadyspike.accelerate(), steadyspike.repair():
+        corrected = interpolate_motion(recording.astype(dtype), motion, interpolation_time_bin_size_s=0.5)
+    again = pickle.loads(pickle.dumps(corrected))
+    np.testing.assert_array_equal(again.channel_ids, corrected.channel_ids)
+    for index in range(num_segments):
+        traces = again.get_traces(segment_index=index)
+        np.testing.assert_allclose(traces, corrected.get_traces(segment_index=index), atol=1e-3)
 
 
 def test_channels_that_leave_in_any_segment_go():
@@ -198,3 +219,62 @@ def test_errors_after_selection_are_spikeinterfaces(spiking, tmp_path):
         (tmp_path / "there").mkdir()
         with pytest.raises(AssertionError, match="already exists"):
             si.compute_motion(spiking, folder=tmp_path / "there", **SELECTED)
+
+
+def glitching(dtype="float32"):
+    """Spikes in noise of 3 counts; channel "3" is silent but for a few glitches."""
+    recording, _ = si.generate_ground_truth_recording(durations=[4.0], num_channels=8, num_units=4, seed=0)
+    traces = 3.0 * recording.get_traces()
+    traces[:, 3] = 0.0
+    traces[::5000, 3] = -300.0
+    broken = si.NumpyRecording([np.round(traces).astype(dtype)], recording.sampling_frequency)
+    broken.set_probe(recording.get_probe())
+    broken.set_channel_gains(-0.5)
+    broken.set_channel_offsets(0.0)
+    return broken.rename_channels([str(one) for one in range(8)])
+
+
+@pytest.mark.parametrize("accelerated", [False, True])
+def test_a_silent_channel_does_not_stop_a_preset(accelerated):
+    # also without repairs, as presets are what users call
+    with steadyspike.accelerate(accelerated), pytest.warns(UserWarning, match="channels 3 are silent"):
+        _, info = si.correct_motion(
+            glitching(), preset="steady_rigid", output_motion_info=True, progress_bar=False
+        )
+    assert info["peaks"].size > 50
+    assert not (info["peaks"]["channel_index"] == 3).any()
+
+
+@pytest.mark.parametrize("accelerated", [False, True])
+def test_detection_leaves_silent_channels_out(accelerated):
+    recording = glitching()
+    kwargs = dict(noise_levels=np.where(np.arange(8) == 3, 0.0, 3.0).astype("float32"))
+    with steadyspike.accelerate(accelerated):
+        with pytest.raises(ZeroDivisionError):
+            detect_peaks(
+                recording, method="locally_exclusive", method_kwargs=kwargs, job_kwargs=dict(n_jobs=1)
+            )
+        with steadyspike.repair():
+            peaks = detect_peaks(
+                recording, method="locally_exclusive", method_kwargs=kwargs, job_kwargs=dict(n_jobs=1)
+            )
+    assert peaks.size > 50
+    assert not (peaks["channel_index"] == 3).any()
+
+
+@pytest.mark.parametrize("accelerated", [False, True])
+@pytest.mark.parametrize("in_uv", [False, True])
+def test_noise_levels_of_integers(accelerated, in_uv):
+    levels = np.array([0.4, 0.8, 1.7, 30.0])
+    traces = np.random.default_rng(0).normal(100.0, levels, size=(20_000, 4)).round().astype("int16")
+    recording = si.NumpyRecording([traces], 30_000.0)
+    recording.set_channel_gains(-0.5)
+    recording.set_channel_offsets(0.0)
+    kwargs = dict(return_in_uV=in_uv, force_recompute=True, n_jobs=1, progress_bar=False)
+    expected = levels / 2 if in_uv else levels
+    with steadyspike.accelerate(accelerated):
+        bent = si.get_noise_levels(recording, **kwargs)
+        with steadyspike.repair():
+            right = si.get_noise_levels(recording, **kwargs)
+    assert right / expected == pytest.approx(1.0, abs=0.04)
+    assert np.abs(bent / expected - 1)[:3].min() > 0.1

@@ -19,6 +19,7 @@ from spikeinterface.sortingcomponents.peak_detection import detect_peaks
 from spikeinterface.sortingcomponents.peak_localization import localize_peaks
 
 import steadyspike
+from steadyspike.core import environment
 from steadyspike.integration import protocols, register
 from steadyspike.library.presets.presets import PresetError
 from steadyspike.peaks.localization import LocalizeSteadyMonopolar
@@ -168,7 +169,7 @@ def test_presets_that_others_add_stay(monkeypatch):
 @pytest.mark.parametrize("version", ["0.104.9", "0.106.0", "1.105.0", "0.1050.1", "0.106.0rc1"])
 def test_other_series_of_spikeinterface_is_refused(version, monkeypatch):
     monkeypatch.setattr(sys.modules["spikeinterface"], "__version__", version)
-    with pytest.raises(register.UnsupportedSpikeInterfaceError) as caught:
+    with pytest.raises(environment.UnsupportedSpikeInterfaceError) as caught:
         register.register()
     assert isinstance(caught.value, ImportError)
     for word in (version, "0.105.x", steadyspike.__version__, "pip install 'spikeinterface==0.105.*'"):
@@ -178,7 +179,7 @@ def test_other_series_of_spikeinterface_is_refused(version, monkeypatch):
 @pytest.mark.parametrize("version", ["0.105.0", "0.105.12", "0.105.4.dev0"])
 def test_versions_of_the_series_are_welcome(version, monkeypatch):
     monkeypatch.setattr(sys.modules["spikeinterface"], "__version__", version)
-    register.check_spikeinterface_version()
+    environment.check_spikeinterface_version()
 
 
 def test_version_is_checked_before_any_part_is_imported():

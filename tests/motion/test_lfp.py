@@ -235,3 +235,14 @@ def test_only_noisy_contacts_are_toned_down():
     np.testing.assert_allclose(lfp.contact_gains(scale)[[0, 1, 2, 3, 5, 6]], 1.0)
     assert lfp.contact_gains(scale)[4] > 20
     assert np.all(lfp.contact_gains(np.zeros(4)) > 0)
+
+
+@pytest.mark.parametrize("gains", [-0.5, np.resize([0.5, -0.5, 2.0, 1.0], 32)], ids=["turned over", "mixed"])
+def test_voltages_count_and_not_counts(gains):
+    recording, _ = simulated_lfp(durations_s=(3.0,))
+    counts = NumpyRecording([recording.get_traces() / np.float32(gains)], RATE_HZ)
+    counts.set_probe(recording.get_probe())
+    counts.set_channel_gains(gains)
+    counts.set_channel_offsets(0.0)
+    expected, found = (estimate_motion(one, method=METHOD, rigid=True) for one in (recording, counts))
+    np.testing.assert_allclose(found.displacement[0], expected.displacement[0], atol=1e-2)

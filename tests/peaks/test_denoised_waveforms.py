@@ -312,3 +312,18 @@ def test_residual_waveforms_are_residual_and_own_template(overlapping):
 def test_residual_localization_refuses(overlapping, kwargs, message):
     with pytest.raises(ValueError, match=message):
         steadyspike.peaks.localize_residual(*overlapping[:2], **kwargs)
+
+
+def test_the_sign_of_the_voltage_counts_and_not_that_of_the_counts(spiky, matched):
+    signs = np.where(np.arange(32) % 2 == 0, -1.0, 1.0)
+    recording = si.NumpyRecording([spiky.recording.get_traces() * signs.astype("float32")], 30_000.0)
+    recording.set_probe(spiky.recording.get_probe())
+    recording.set_channel_gains(0.5 * signs)
+    recording.set_channel_offsets(0.0)
+    levels = dict(noise_levels=spiky.noise_levels)
+    expected, found = (
+        localize_peaks(one, matched[0], method=METHOD, method_kwargs=levels, job_kwargs=JOBS)
+        for one in (spiky.recording, recording)
+    )
+    for name in ("x", "y", "z"):
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-3)

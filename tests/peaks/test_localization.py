@@ -1,6 +1,7 @@
 import inspect
 import os
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -343,3 +344,37 @@ def test_waveforms_are_needed(simulated):
     recording, peaks = simulated
     with pytest.raises(TypeError, match="needs a WaveformsNode"):
         LocalizeSteadyMonopolar(recording, parents=[PeakRetriever(recording, peaks)])
+
+
+@pytest.mark.parametrize("method", ["steady_monopolar", "steady_grid_convolution"])
+@pytest.mark.parametrize("rate", [1000.0, 2500.0, 5000.0, 7500.0, 10_000.0])
+def test_waveforms_that_are_too_short_to_tell_amplitudes(method, rate):
+    traces = np.random.default_rng(0).normal(size=(400, 8)).astype("float32")
+    recording = si.NumpyRecording([traces], rate)
+    recording.set_probe(staggered_probe(8))
+    peaks = make_peaks([100, 200], [3, 4])
+
+    def make():
+        source = PeakRetriever(recording, peaks)
+        waveforms = ExtractDenseWaveforms(recording, parents=[source], **SHORT)
+        return peak_localization_methods[method](recording, parents=[source, waveforms])
+
+    if rate < 5000.0:
+        with pytest.raises(
+            ValueError, match=rf"{method}: the waveforms have [01] sample\(s\), at {rate:g} Hz.*LFP"
+        ):
+            make()
+    elif rate < 10_000.0:
+        with pytest.warns(UserWarning, match=rf"{method}: the waveforms have [23] sample\(s\).*rough"):
+            make()
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            make()
+
+
+def test_unlike_gains_are_told(simulated):
+    recording = simulated[0].clone()
+    recording.set_channel_gains(np.resize([0.2, 0.4], recording.get_num_channels()))
+    with pytest.warns(UserWarning, match="steady_monopolar: the channels have gains from 0.2 to 0.4"):
+        build_node(recording, simulated[1])

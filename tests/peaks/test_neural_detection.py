@@ -142,7 +142,7 @@ def test_dead_and_broken_channels_have_no_peaks(spiky):
     assert detect(silent, noise_levels=np.ones(24)).size == 0
     # shorter than the margins
     assert detect(silent.frame_slice(0, 7), noise_levels=np.ones(24)).size == 0
-    assert noise_scales(levels)[[2, 5]].tolist() == [0, 0]
+    assert noise_scales(broken, levels)[[2, 5]].tolist() == [0, 0]
 
 
 def test_other_sampling_frequencies(spiky):
@@ -191,3 +191,18 @@ def test_bundled_detector_tells_where_it_is_from():
     assert isinstance(model, SpikeDetectorModel)
     assert "simulated recordings" in model.card
     assert model.config.extra["held_out"]["precision"] > 0.9
+
+
+@pytest.mark.parametrize("turned", ["all", "every second"])
+def test_the_sign_of_the_voltage_counts_and_not_that_of_the_counts(spiky, turned):
+    signs = np.where((np.arange(24) % 2 == 0) | (turned == "all"), -1.0, 1.0)
+    recording = si.NumpyRecording([spiky.recording.get_traces() * signs.astype("float32")], 30_000.0)
+    recording.set_probe(spiky.recording.get_probe())
+    recording.set_channel_gains(0.5 * signs)
+    recording.set_channel_offsets(0.0)
+    expected = detect(spiky.recording, noise_levels=spiky.noise_levels)
+    peaks = detect(recording, noise_levels=spiky.noise_levels)
+    assert peaks.size > 50
+    for field in ("sample_index", "channel_index"):
+        np.testing.assert_array_equal(peaks[field], expected[field])
+    np.testing.assert_array_equal(peaks["amplitude"], expected["amplitude"] * signs[peaks["channel_index"]])

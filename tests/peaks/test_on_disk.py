@@ -10,6 +10,7 @@ import pytest
 import spikeinterface.full as si
 
 import steadyspike
+from steadyspike.core.noise_levels import SEED
 from steadyspike.peaks import on_disk
 from steadyspike.peaks.on_disk import compute_peaks
 
@@ -38,7 +39,7 @@ def expected(saved):
     """What SpikeInterface's pipeline gives for the whole recording at once."""
     recording = si.load(saved)
     levels = si.get_noise_levels(
-        recording, return_in_uV=False, random_slices_kwargs=dict(seed=on_disk.NOISE_SEED), progress_bar=False
+        recording, return_in_uV=False, random_slices_kwargs=dict(seed=SEED), progress_bar=False
     )
     nodes = on_disk.peak_nodes(
         recording, *on_disk.peak_parameters(FAST["preset"], FAST["detect_kwargs"], {}), levels
@@ -218,3 +219,21 @@ def test_wrong_arguments_leave_nothing(recording, tmp_path, arguments, error, me
 def test_bar_counts_every_chunk_of_the_recording(recording, tmp_path, capsys):
     compute_peaks(recording, tmp_path / "peaks", block_s=2.0, **FAST, **{**JOBS, "progress_bar": True})
     assert "9/9" in capsys.readouterr().err
+
+
+def test_integers_of_few_counts_and_a_silent_channel(recording, tmp_path):
+    traces = recording.get_traces(0) / 8.0
+    traces[:, 3] = 0.0
+    traces[::500, 3] = -300.0
+    integers = si.NumpyRecording([traces.round().astype("int16")], recording.sampling_frequency)
+    integers.set_probe(recording.get_probe())
+    with pytest.warns(UserWarning, match="channels 3 are silent"):
+        peaks, _ = compute_peaks(integers, tmp_path / "peaks", **FAST, **JOBS)
+    levels = np.load(tmp_path / "peaks" / "noise_levels.npy")
+    exact = si.get_noise_levels(si.NumpyRecording([traces], 30_000.0), return_in_uV=False, progress_bar=False)
+    live = np.arange(8) != 3
+    assert 0.4 < exact[live].min() < exact[live].max() < 1.5
+    assert levels[live] / exact[live] == pytest.approx(1.0, abs=0.1)
+    assert levels[3] == 0
+    assert len(peaks) > 20
+    assert not (peaks["channel_index"] == 3).any()

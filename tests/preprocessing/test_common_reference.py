@@ -10,19 +10,25 @@ from steadyspike.preprocessing.common_reference import common_reference
 IDS = channel_ids()
 GROUPS = [IDS[:5], IDS[5:9], IDS[9:]]
 
-NODE = Node(
-    make=common_reference,
-    arguments=[
-        dict(operator="average", groups=GROUPS, ref_channel_ids="out_of_group", dtype="int16"),
-        dict(groups=GROUPS[:2], ref_channel_ids=[IDS[2:7], IDS[:1]]),
-        dict(reference="single", ref_channel_ids=IDS[3]),
+
+def arguments(recording):
+    ids = recording.channel_ids.tolist()
+    groups = [group for group in (ids[:3], ids[3:9], ids[9:]) if group]
+    # one group has nothing outside
+    outside = "out_of_group" if len(groups) > 1 else [ids]
+    return [
+        dict(operator="average", groups=groups, ref_channel_ids=outside, dtype="int16"),
+        dict(groups=groups[:2], ref_channel_ids=[ids[2:7] or ids, ids[:1]][: len(groups)]),
+        dict(reference="single", ref_channel_ids=ids[-1]),
         dict(reference="local", local_radius=(25.0, 70.0), min_local_neighbors=4, dtype="float64"),
         dict(reference="local", operator="average", local_radius=(0.0, 45.0), min_local_neighbors=1),
-    ],
-    changed_properties=("offset_to_uV",),
-)
+    ]
 
 
+NODE = Node(make=common_reference, arguments=arguments, changed_properties=("offset_to_uV",))
+
+
+@pytest.mark.filterwarnings("ignore:.*(fewer than|in none of them|counts are put together).*")
 @pytest.mark.parametrize("check", CHECKS, ids=check_name)
 def test_conforms(check, tmp_path):
     check(NODE, tmp_path)
@@ -120,7 +126,8 @@ def test_offset_of_all_channels_is_removed_with_the_reference():
         (dict(groups=[IDS[:3], ["AP99"]]), r"groups=\['AP99'\]"),
         (dict(groups=[IDS[:3], []]), r"groups=\[\].*at least one"),
         (dict(groups=[IDS], ref_channel_ids="out_of_group"), r"ref_channel_ids=\[\].*at least one"),
-        (dict(groups=IDS[:3]), "groups=.*a list of lists"),
+        (dict(groups=IDS[:3]), r"groups=.*a list of lists .*\[\['0', '1'\]\]"),
+        (dict(groups=[]), r"groups=\[\].*a list of lists"),
         (dict(groups=GROUPS, ref_channel_ids=[IDS[:2]]), "each of the 3 groups"),
         (dict(groups=GROUPS, ref_channel_ids=IDS[:3]), "each of the 3 groups"),
         (dict(reference="single"), "ref_channel_ids=None; .*1 channel id"),
@@ -148,3 +155,34 @@ def test_function_name_and_dict_of_recordings():
     )
     assert set(referenced) == {"left", "right"}
     assert referenced["left"]._kwargs["operator"] == "average"
+
+
+@pytest.mark.parametrize("ids", [["0", "1", "2", "3"], ["10", "11", "3", "1"], [0, 1, 2, 3]], ids=str)
+@pytest.mark.parametrize("more", [{}, dict(ref_channel_ids="out_of_group")], ids=str)
+def test_a_flat_list_of_ids_is_no_group_of_characters(ids, more):
+    recording = si.NumpyRecording([make_traces(50, "float32")[:, :4]], SAMPLING_FREQUENCY, channel_ids=ids)
+    for flat in (ids, ids[:2], np.array(ids), tuple(ids), ids[0]):
+        with pytest.raises(ValueError, match=r"groups=.*\[\['0', '1'\], \['2', '3'\]\]"):
+            common_reference(recording, groups=flat, **more)
+    traces = common_reference(recording, groups=[ids]).get_traces()
+    np.testing.assert_array_equal(traces, common_reference(recording).get_traces())
+
+
+def test_channels_in_no_group_are_named():
+    with pytest.warns(UserWarning, match=f"channels {IDS[0]}, {IDS[11]} are in none of them and become 0"):
+        referenced = common_reference(numpy_parent("uint16"), groups=[IDS[1:11]])
+    assert not referenced.get_traces(0, return_in_uV=True)[:, [0, 11]].any()
+
+
+@pytest.mark.parametrize("name", ["gains", "offsets"])
+def test_counts_of_unlike_channels_are_told(name):
+    recording = numpy_parent("int16")
+    getattr(recording, f"set_channel_{name}")(np.linspace(0.1, 0.4, 12))
+    with pytest.warns(
+        UserWarning, match=f"steady_common_reference: the channels have {name} from 0.1 to 0.4"
+    ):
+        common_reference(recording)
+    # what the warning says to do
+    scaled = common_reference(spre.scale_to_uV(recording)).get_traces(0)
+    in_uv = recording.get_traces(0, return_in_uV=True)
+    np.testing.assert_allclose(scaled, in_uv - np.median(in_uv, axis=1, keepdims=True), atol=1e-4)

@@ -14,7 +14,7 @@ import pytest
 import spikeinterface.full as si
 import torch
 from conformance import CHECKS, Node, check_name
-from parent_recordings import NUM_CHANNELS
+from parent_recordings import NUM_CHANNELS, integer_type
 from probeinterface import Probe
 from torch.profiler import ProfilerActivity, profile
 
@@ -39,7 +39,6 @@ SIZES = {
     "ridge": {"unit": [[1, 1]] * 4, "taps": 4, "omission": 2},
     "unet_single_ephys_1024": {"pre": 5, "post": 4, "width": 2},
 }
-CENTERS = {"int16": 150.0, "uint16": 32_768.0}
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +55,10 @@ def models_folder():
 def model_for(recording, name, method="channel", **sizes):
     """Folder of a small model with random weights for the layout of a recording, the same at each call."""
     sizes = {**SIZES[name], **sizes}
-    digest = hashlib.sha256(repr((name, method, sizes)).encode()).hexdigest()[:8]
+    if "unit" in sizes:
+        sizes["unit"] = [list(row) for row in layout_of(recording).type.unit]
+    kind = layout_of(recording).type
+    digest = hashlib.sha256(repr((name, method, sizes, kind)).encode()).hexdigest()[:8]
     folder = models_folder()[1] / f"{name}_{digest}"
     if not folder.exists():
         torch.manual_seed(1)
@@ -74,26 +76,28 @@ def model_for(recording, name, method="channel", **sizes):
 
 def required(recording):
     """A model, and a normalization that does not depend on the segments, as one that is measured would."""
-    center = np.full(NUM_CHANNELS, CENTERS.get(recording.get_dtype().name, 0.0)) + np.arange(NUM_CHANNELS)
-    scale = np.full(NUM_CHANNELS, 25.0)
+    number, gains = recording.get_num_channels(), recording.get_channel_gains()
+    center = np.where(recording.get_dtype().kind in "iu", 150.0, 0.0) + np.arange(number)
+    center = center * np.sign(gains) + (32_618 if recording.get_dtype().kind == "u" else 0)
+    scale = np.full(number, 25.0)
     return dict(model=model_for(recording, "blindspot"), center=center, scale=scale)
 
 
 def arguments(recording):
-    ids = recording.channel_ids
+    ids, number = recording.channel_ids, recording.get_num_channels()
     unet = model_for(recording, "unet_single_ephys_1024", "global")
     ridge = model_for(recording, "ridge")
     return [
         dict(device="cpu", precision="half", memory_limit_mb=1.0),
-        dict(model=ridge, scale=np.arange(NUM_CHANNELS) * 3.0, dtype="float64"),
+        dict(model=ridge, scale=np.arange(number) * 3.0, dtype="float64"),
         # all channels pass through: two threads on busy processors would wait for each other in every check
-        dict(num_threads=2, scale=np.zeros(NUM_CHANNELS)),
+        dict(num_threads=2, scale=np.zeros(number)),
         dict(
             model=unet,
             memory_limit_mb=3.0,
-            bad_channel_ids=[ids[5], ids[1]],
+            bad_channel_ids=[ids[number // 2], ids[-1]],
             model_sha256=find_source(unet).sha256,
-            dtype="int16",
+            dtype=integer_type(recording),
         ),
     ]
 
@@ -101,6 +105,7 @@ def arguments(recording):
 NODE = Node(make=deepinterpolate, required=required, arguments=arguments, tolerance=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.*counts are put together.*")
 @pytest.mark.parametrize("check", CHECKS, ids=check_name)
 def test_conforms(check, tmp_path):
     check(NODE, tmp_path)
@@ -407,6 +412,9 @@ def test_a_model_that_changed_is_refused(tmp_path):
         (dict(device="tpu"), "device='tpu'"),
         (dict(dtype="complex64"), "dtype='complex64'"),
         (dict(bad_channel_ids=["AP99"]), "AP99"),
+        (dict(bad_channel_ids="AP3"), "bad_channel_ids='AP3'; allowed: a list of ids"),
+        (dict(bad_channel_ids=3), "bad_channel_ids=3; allowed: a list of ids"),
+        (dict(bad_channel_ids=np.arange(8) > 5), "bad_channel_ids=.*True"),
         (dict(center=[0.0]), "center="),
         (dict(scale=[-1.0] * 8), "none below 0"),
         (dict(model_sha256="abc"), "is not the model"),
@@ -468,3 +476,40 @@ def test_a_gpu_computes_the_same(name, precision, tolerance):
     chunks = [denoised.get_traces(0, start, start + 701) for start in range(0, 3000, 701)]
     np.testing.assert_allclose(np.concatenate(chunks), traces, atol=1e-5 * exact.std())
     assert denoised.get_preferred_mp_context() == "spawn"
+
+
+def test_an_id_of_digits_is_no_list_of_ids():
+    recording = recording_of(noise(50)).rename_channels(["0", "1", "10", "3", "4", "5", "6", "7"])
+    with pytest.raises(ValueError, match=r"bad_channel_ids='10'; allowed: a list of ids of channels"):
+        deepinterpolate(recording, model_for(recording, "ridge"), bad_channel_ids="10")
+
+
+@pytest.mark.parametrize(
+    ("gain", "offset", "dtype", "match"),
+    [
+        (1e-6, 0.0, "int16", "dtype='int16'.*round away.*needs to be 2 or more"),
+        (20.0, 40_000.0, "int16", "dtype='int16'; allowed: one that holds 3.* to 4.*, where the noise"),
+        (20.0, 0.0, "uint16", "dtype='uint16'; allowed: one that holds -.*, where the noise"),
+    ],
+)
+def test_integers_that_cannot_hold_the_samples_are_refused(gain, offset, dtype, match):
+    recording = recording_of(noise(200) * np.float32(gain) + np.float32(offset))
+    folder = model_for(recording, "ridge")
+    with pytest.raises(ValueError, match=match):
+        deepinterpolate(recording, folder, dtype=dtype)
+    fitting = recording_of(noise(200) * np.float32(20.0))
+    exact = deepinterpolate(fitting, folder).get_traces()
+    np.testing.assert_allclose(deepinterpolate(fitting, folder, dtype="int16").get_traces(), exact, atol=0.51)
+
+
+def test_unsigned_samples_are_not_cut_to_a_signed_type():
+    # half of them lay beyond 32,767
+    traces = np.round(noise(200) * 20.0 + 32_768.0).astype("uint16")
+    recording = recording_of(traces)
+    folder = model_for(recording, "ridge")
+    with pytest.raises(ValueError, match=r"dtype='int16'; allowed: None.*uint16.*or si.unsigned_to_signed"):
+        deepinterpolate(recording, folder, dtype="int16")
+    signed = deepinterpolate(si.unsigned_to_signed(recording), folder, dtype="int16").get_traces()
+    unsigned = deepinterpolate(recording, folder, dtype="uint16").get_traces()
+    assert np.abs(unsigned.astype("int64") - 32_768 - signed).max() <= 1
+    assert np.unique(signed).size > 20

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 from conformance import CHECKS, Node, check_name
-from parent_recordings import NUM_CHANNELS, numpy_parent
+from parent_recordings import NUM_CHANNELS, integer_type, numpy_parent
 from probeinterface import Probe
 from spikeinterface.core import NumpyRecording
 from spikeinterface.core.motion import Motion
-from test_motion_interpolation import drift
+from test_motion_interpolation import drift, leaving
 
 from steadyspike.preprocessing.motion_by_shank import interpolate_motion_by_shank
 from steadyspike.preprocessing.motion_interpolation import interpolate_motion
@@ -23,24 +23,26 @@ def required(recording):
 
 
 def arguments(recording):
-    both = [drift(recording).to_dict(), opposite(recording).to_dict()]
+    number = recording.get_num_channels()
+    shanks = [i % 2 for i in range(number)]
+    both = [drift(recording).to_dict(), opposite(recording).to_dict()][:number]
     motion = drift(recording)
     centers = [times[::2] for times in motion.temporal_bins_s]
     edges = [np.linspace(times[0], times[-1], 4) for times in motion.temporal_bins_s]
     return [
         dict(
             motions=both,
-            shanks=SHANKS,
-            border_mode="remove_channels",
+            shanks=shanks,
+            border_mode=leaving(recording),
             sigma_um=[30.0, 25.0],
             p=2,
             sparse_thresh=0.002,
             interpolation_time_bin_centers_s=centers,
-            dtype="int16",
+            dtype=integer_type(recording),
         ),
         dict(
             motions=both,
-            shanks=SHANKS[::-1],
+            shanks=shanks[::-1],
             border_mode="force_zeros",
             spatial_interpolation_method="idw",
             num_closest=5,
@@ -54,6 +56,7 @@ def arguments(recording):
 NODE = Node(make=interpolate_motion_by_shank, required=required, arguments=arguments)
 
 
+@pytest.mark.filterwarnings("ignore:.*counts are put together.*")
 @pytest.mark.parametrize("check", CHECKS, ids=check_name)
 def test_conforms(check, tmp_path):
     check(NODE, tmp_path)

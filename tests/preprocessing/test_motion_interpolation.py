@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import spikeinterface as si
 from conformance import CHECKS, Node, check_name
-from parent_recordings import NUM_CHANNELS, SAMPLING_FREQUENCY, dress, file_parent, numpy_parent
+from parent_recordings import NUM_CHANNELS, SAMPLING_FREQUENCY, dress, file_parent, integer_type, numpy_parent
 from probeinterface import Probe
 from spikeinterface.core.motion import Motion
 from spikeinterface.sortingcomponents.motion import interpolate_motion as upstream_interpolate_motion
 
+from steadyspike.preprocessing.bandpass import bandpass_filter
+from steadyspike.preprocessing.motion_by_shank import interpolate_motion_by_shank
 from steadyspike.preprocessing.motion_interpolation import interpolate_motion
 
 
@@ -27,6 +29,12 @@ def drift(recording):
     return Motion(displacement, temporal_bins_s, np.array([10.0, 80.0]))
 
 
+def leaving(recording):
+    """The border mode that removes channels, where any would stay."""
+    is_long = np.ptp(recording.get_channel_locations()[:, 1]) > 50.0
+    return "remove_channels" if is_long else "force_zeros"
+
+
 def required(recording):
     return dict(motion=drift(recording).to_dict())
 
@@ -39,12 +47,12 @@ def arguments(recording):
     return [
         dict(
             motion=opposite.to_dict(),
-            border_mode="remove_channels",
+            border_mode=leaving(recording),
             sigma_um=[30.0, 25.0],
             p=2,
             sparse_thresh=0.002,
             interpolation_time_bin_centers_s=centers,
-            dtype="int16",
+            dtype=integer_type(recording),
         ),
         dict(
             border_mode="force_zeros",
@@ -60,6 +68,7 @@ def arguments(recording):
 NODE = Node(make=interpolate_motion, required=required, arguments=arguments)
 
 
+@pytest.mark.filterwarnings("ignore:.*counts are put together.*")
 @pytest.mark.parametrize("check", CHECKS, ids=check_name)
 def test_conforms(check, tmp_path):
     check(NODE, tmp_path)
@@ -457,3 +466,53 @@ def test_a_probe_is_needed():
     recording = si.NumpyRecording([np.zeros((10, 4), dtype="float32")], SAMPLING_FREQUENCY)
     with pytest.raises(ValueError, match="no probe"):
         interpolate_motion(recording, two_bins())
+
+
+@pytest.mark.parametrize("border_mode", ["remove_channels", "force_zeros"])
+@pytest.mark.parametrize("motion_um", [0.0, 1e-13, -1e-13, 1e-6])
+def test_rounding_errors_of_a_motion_move_no_contact_away(border_mode, motion_um):
+    recording = numpy_parent()
+    motion = drift(recording)
+    motion.displacement = [np.full_like(one, motion_um) for one in motion.displacement]
+    corrected = interpolate_motion(recording, motion, border_mode=border_mode)
+    assert corrected.get_num_channels() == NUM_CHANNELS
+    np.testing.assert_allclose(corrected.get_traces(0), recording.get_traces(0), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("parent", "dtype", "refused"),
+    [
+        ("uint16", "int16", True),
+        ("uint16", "uint8", True),
+        ("uint16", "int32", False),
+        ("uint16", "uint16", False),
+        ("int16", "uint16", True),
+        ("int16", "int8", True),
+        ("int16", "int32", False),
+        ("float32", "int16", False),
+    ],
+)
+def test_integers_that_cannot_hold_the_range_are_refused(parent, dtype, refused):
+    recording = numpy_parent(parent)
+    ways = [
+        lambda: interpolate_motion(recording, drift(recording), dtype=dtype),
+        lambda: interpolate_motion_by_shank(recording, [drift(recording)], dtype=dtype),
+        lambda: bandpass_filter(recording, freq_min=None, freq_max=300.0, dtype=dtype),
+    ]
+    for make in ways:
+        if not refused:
+            assert make().get_dtype() == dtype
+            continue
+        with pytest.raises(
+            ValueError, match=f"dtype='{dtype}'; allowed: None.*int32.*hold the range of {parent}"
+        ):
+            make()
+
+
+def test_unlike_gains_are_told():
+    recording = numpy_parent("int16")
+    recording.set_channel_gains(np.linspace(0.1, 0.4, 12))
+    with pytest.warns(
+        UserWarning, match="steady_interpolate_motion: the channels have gains from 0.1 to 0.4"
+    ):
+        interpolate_motion(recording, drift(recording))

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from steadyspike.library.models.references import ModelSource
 
 ARGUMENTS = ("model", "device", "precision", "memory_limit_mb", "dtype")
-LEAST_STEPS = 2.0
-"""Integers in the noise level that integer traces must have; below, rounding is a noise of its own."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,8 @@ def check_fit(recording: BaseRecording, source: ModelSource, settings: dict[str,
     from steadyspike.library.models.provenance import ModelUseWarning
 
     unmeasured = np.zeros(recording.get_num_channels())
-    # it is not preprocessed yet; `compare_filtering` tells later
+    # it is not preprocessed yet; `compare_filtering` tells later, and the node whether an integer type holds the result
+    recording = recording.astype("float32")
     with refusals(*ARGUMENTS), warnings.catch_warnings(action="ignore", category=ModelUseWarning):
         steadyspike.deepinterpolate(
             recording, source.saved, center=unmeasured, scale=unmeasured + 1, **settings
@@ -158,11 +157,11 @@ def _denoise(
     import steadyspike
     from steadyspike.library.models.provenance import ModelUseWarning
 
-    with warnings.catch_warnings(action="ignore", category=ModelUseWarning):
+    ignored = warnings.catch_warnings(action="ignore", category=ModelUseWarning)
+    with refusals(*ARGUMENTS), ignored:
         denoised = steadyspike.deepinterpolate(
             recording, source.saved, model_sha256=source.sha256, **request.settings
         )
-    _check_rounding(denoised, source)
     files = []
     if denoised.check_serializability("json"):
         denoised.dump_to_json(folder / "recording.json")
@@ -196,16 +195,3 @@ def _write(denoised: BaseRecording, request: Request, work: Path, folder: Path) 
         raise other_settings(error) from None
     move_into_folder(denoised, work, folder)
     return denoised.get_total_duration() - there_s
-
-
-def _check_rounding(denoised: BaseRecording, source: ModelSource) -> None:
-    """Refuse integers where the noise of the input is hardly one."""
-    if denoised.get_dtype().kind == "f" or source.normalization == "none":
-        return
-    scale = np.array(denoised._kwargs["scale"])
-    typical = float(np.median(scale[scale > 0])) if scale.any() else LEAST_STEPS
-    if typical < LEAST_STEPS:
-        raise UsageError(
-            f"--dtype {denoised.get_dtype()} would round away what is there: the noise of this recording is "
-            f"{typical:.2g} in its own units; allowed: {LEAST_STEPS:g} or more, or leave --dtype out"
-        )

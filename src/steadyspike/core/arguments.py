@@ -22,6 +22,20 @@ def refuse(name: str, value: Any, allowed: str, part: str) -> NoReturn:
     raise ValueError(f"{part}: {name}={shown(value)}; allowed: {allowed}")
 
 
+def channel_indices(name: str, ids: Any, recording: Any, part: str) -> np.ndarray:
+    """Return the indices of channels that are named by a list of their ids, maybe an empty one."""
+    known = recording.channel_ids.tolist()
+    some = f"[{', '.join(map(repr, known[:2]))}{', ...' if len(known) > 2 else ''}]"
+    listed = ids.tolist() if isinstance(ids, np.ndarray) else ids
+    if not isinstance(listed, list | tuple) or not all(np.isscalar(each) for each in listed):
+        refuse(name, ids, f"a list of ids of channels, as {some}", part)
+    # True is 1 to Python, so that a mask would name the channels 0 and 1
+    unknown = [each for each in listed if isinstance(each, bool | np.bool_) or each not in known]
+    if unknown:
+        refuse(name, unknown, f"ids of channels of the recording, as {some}", part)
+    return np.array([known.index(each) for each in listed], dtype="int64")
+
+
 def checked_times(name: str, times: Any, min_size: int, part: str) -> np.ndarray:
     """Return increasing times of at least `min_size` values as float64."""
     times = np.array(times, dtype="float64")

@@ -20,6 +20,12 @@ PACKAGES = (
     "matplotlib",
 )
 
+SUPPORTED_SERIES = "0.105"
+
+
+class UnsupportedSpikeInterfaceError(ImportError):
+    """The installed SpikeInterface is of another series than this steadyspike was made for."""
+
 
 def own_version() -> str:
     """Give the version of steadyspike, without importing the package."""
@@ -51,6 +57,19 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def check_spikeinterface_version() -> None:
+    """Raise unless the installed SpikeInterface is of the supported series."""
+    import spikeinterface
+
+    version = spikeinterface.__version__
+    if version.split(".")[:2] != SUPPORTED_SERIES.split("."):
+        raise UnsupportedSpikeInterfaceError(
+            f"steadyspike {own_version()} works with spikeinterface {SUPPORTED_SERIES}.x; "
+            f"installed is {version}. Install a fitting one with: "
+            f"pip install 'spikeinterface=={SUPPORTED_SERIES}.*' (or take another steadyspike)"
+        )
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from steadyspike.core.noise_levels import has_few_values, rounded_levels
+
 METHODS = ("channel", "global", "none")
 PIECES, PIECE_S = 40, 0.05
 # from the median absolute deviation to the standard deviation of a normal distribution
@@ -21,8 +23,9 @@ def measure_normalization(recording: Any, method: str = "channel") -> tuple[np.n
     recording : BaseRecording
         40 pieces of 50 ms are read, spread evenly over all segments; all of a recording that is shorter than 2 s.
     method : {"channel", "global", "none"}, default: "channel"
-        - "channel": median, and 1.4826 times the median absolute deviation (the standard deviation where that is 0,
-          as when more than half of the samples are equal)
+        - "channel": median, and 1.4826 times the median absolute deviation, or what
+          `steadyspike.core.noise_levels.rounded_levels` finds in channels with few values (the standard deviation where
+          that is 0, as when more than half of the samples are equal)
         - "global": one mean and standard deviation for all channels (Lecoq et al. 2021)
         - "none": 0 and 1
 
@@ -81,5 +84,6 @@ def _robust(values: np.ndarray) -> tuple[float, float]:
     if values.size == 0 or np.ptp(values) == 0:
         return (float(values[0]) if values.size else 0.0), 0.0
     center = float(np.median(values))
-    scale = MAD_TO_STD * float(np.median(np.abs(values - center)))
+    level = float(rounded_levels(values[:, np.newaxis])[0]) if has_few_values(values) else 0.0
+    scale = level or MAD_TO_STD * float(np.median(np.abs(values - center)))
     return center, scale if scale > 0 else float(values.std())

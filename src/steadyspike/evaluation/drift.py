@@ -210,6 +210,8 @@ def drift_metrics_from_spikes(
         spike_times_s, spike_unit_ids, segment_index, amplitudes, motion
     )
     ids = np.unique(spike_unit_ids) if unit_ids is None else np.asarray(unit_ids)
+    if ids.ndim != 1 or ids.size != np.unique(ids).size:
+        refuse("unit_ids", unit_ids, "a list of ids of units, each once", DriftSettings.part)
     units = pd.Index(ids).get_indexer(np.asarray(spike_unit_ids))
     if (units < 0).any():
         _refuse("spike_unit_ids", np.asarray(spike_unit_ids)[units < 0][0], "ids that unit_ids holds")

@@ -5,7 +5,7 @@ and so does loading a saved recording with one of our nodes, because its class p
 
 Five tables get entries: pipeline steps, the class-to-function table behind them, detection and localization methods,
 and motion estimators. The table of detection methods is in a package whose import loads torch: it gets its entry when
-other code imports it (`steadyspike.integration.late_import`). Four things in SpikeInterface are wrapped or
+other code imports it (`steadyspike.integration.late_import`). Five things in SpikeInterface are wrapped or
 replaced, because no table exists there:
 
 - the dictionary of motion presets becomes a `MotionPresetTable`, which finds a preset by its file's path too, or on the
@@ -13,6 +13,7 @@ replaced, because no table exists there:
 - ``interpolate_motion``, with which `si.correct_motion` ends, hands calls with
   ``method="steady_interpolate_motion"`` to our lazy node and leaves all others as they were;
 - ``estimate_motion``, which refuses recordings of several segments, hands those to our estimators if one is asked for;
+- ``get_noise_levels``, as `compute_motion` calls it, puts silent channels, whose level of 0 stops it, out of reach;
 - ``_get_default_motion_params`` learns the defaults of that method, for `si.get_motion_parameters_preset`.
 """
 
@@ -27,15 +28,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from steadyspike.core.environment import own_version
+from steadyspike.core.environment import check_spikeinterface_version
 from steadyspike.core.settings import settings_of
 from steadyspike.integration import late_import, protocols
 from steadyspike.library.hub.reference import EXAMPLE
 from steadyspike.library.presets import checks as preset_checks
 from steadyspike.library.presets.files import PresetError, UnknownPresetError, bundled_files, read_toml
 from steadyspike.motion.estimators import ESTIMATORS
-
-SUPPORTED_SERIES = "0.105"
 
 STEPS_TABLE = "spikeinterface.preprocessing.pipeline.pp_names_to_functions"
 CLASSES_TABLE = "spikeinterface.preprocessing.preprocessing_classes.preprocessor_dict"
@@ -56,14 +55,12 @@ ESTIMATION_FUNCTIONS = (
     "spikeinterface.sortingcomponents.motion.motion_estimation.estimate_motion",
 )
 SEGMENTS_TARGET = "steadyspike.motion.estimators.estimate_motion_of_segments"
+NOISE_FUNCTION = "spikeinterface.preprocessing.motion.get_noise_levels"
+SILENT_TARGET = "steadyspike.core.noise_levels.without_silent"
 DEFAULTS_FUNCTION = "spikeinterface.preprocessing.motion._get_default_motion_params"
 
 INTERPOLATION_METHOD = "steady_interpolate_motion"
 INTERPOLATION_TARGET = "steadyspike.preprocessing.motion_interpolation.interpolate_motion"
-
-
-class UnsupportedSpikeInterfaceError(ImportError):
-    """The installed SpikeInterface is of another series than this steadyspike was made for."""
 
 
 class NameTakenError(RuntimeError):
@@ -167,19 +164,6 @@ def _enter(parts: Iterable[Part]) -> None:
             )
     for part in parts:
         _resolve(part.table)[part.name] = _resolve(part.target)
-
-
-def check_spikeinterface_version() -> None:
-    """Raise unless the installed SpikeInterface is of the supported series."""
-    import spikeinterface
-
-    version = spikeinterface.__version__
-    if version.split(".")[:2] != SUPPORTED_SERIES.split("."):
-        raise UnsupportedSpikeInterfaceError(
-            f"steadyspike {own_version()} works with spikeinterface {SUPPORTED_SERIES}.x; "
-            f"installed is {version}. Install a fitting one with: "
-            f"pip install 'spikeinterface=={SUPPORTED_SERIES}.*' (or take another steadyspike)"
-        )
 
 
 def _steps() -> dict[str, Any]:
@@ -361,6 +345,16 @@ def _taking_segments(original: Callable) -> Callable:
     return estimate_motion
 
 
+def _leaving_silent_out(original: Callable) -> Callable:
+    """Make `compute_motion`, which divides by noise levels, leave channels out that have none."""
+
+    @functools.wraps(original)
+    def get_noise_levels(recording: Any, *args: Any, **kwargs: Any) -> Any:
+        return _resolve(SILENT_TARGET)(original(recording, *args, **kwargs), recording)
+
+    return get_noise_levels
+
+
 def _knowing_our_defaults(original: Callable) -> Callable:
     """Make `get_motion_parameters_preset` find the defaults of our interpolation."""
 
@@ -378,6 +372,7 @@ def _knowing_our_defaults(original: Callable) -> Callable:
 
 WRAPPERS: dict[str, tuple[Callable[[Callable], Callable], str, str]] = {
     **dict.fromkeys(INTERPOLATION_FUNCTIONS, (_dispatching, INTERPOLATION_METHOD, INTERPOLATION_TARGET)),
+    NOISE_FUNCTION: (_leaving_silent_out, "silent channels", SILENT_TARGET),
     DEFAULTS_FUNCTION: (_knowing_our_defaults, INTERPOLATION_METHOD, INTERPOLATION_TARGET),
     **dict.fromkeys(ESTIMATION_FUNCTIONS, (_taking_segments, "several segments", SEGMENTS_TARGET)),
 }

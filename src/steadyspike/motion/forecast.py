@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from steadyspike.core.noise_levels import noise_levels
 from steadyspike.core.settings import Settings, parameter, takes
 from steadyspike.motion.costs import (
     MB,
@@ -228,7 +229,7 @@ def _sample_peaks(
 
     from steadyspike.peaks import on_disk
 
-    nodes = on_disk.peak_nodes(recording, *steps, on_disk.noise_levels_of(recording, job_kwargs))
+    nodes = on_disk.peak_nodes(recording, *steps, noise_levels(recording, **job_kwargs))
     pieces = _pieces(recording)
     one_job = dict(n_jobs=1, progress_bar=False, chunk_duration="1s")
     segment, first, last = pieces[0]

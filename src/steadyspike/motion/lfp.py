@@ -6,6 +6,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from steadyspike.core.settings import parameter, parameter_of
+from steadyspike.core.voltage import relative_gains
 from steadyspike.kernels.motion import lfp_covariance, lfp_registration, registration
 from steadyspike.motion.periods import check_periods, inside_periods
 from steadyspike.motion.problem import TimeBins, as_motion, build_problem
@@ -188,15 +189,18 @@ def _sample_bins(recording, samples_per_bin):
 def read_profiles(recording, direction, samples_per_bin, times, periods=None):
     """Read the potential as a profile over depth for each time bin of `samples_per_bin` samples, in chunks.
 
-    Contacts at one depth are averaged; each depth loses its median over time, where that is larger than the typical
-    robust standard deviation, and is divided by `contact_gains`; periods (see `check_periods`) are set to zero. Returns
-    values of float32, (num_times, num_depths), and the increasing depths at which the potential varies.
+    Contacts at one depth are averaged, as voltages of the typical gain; each depth loses its median over time, where
+    that is larger than the typical robust standard deviation, and is divided by `contact_gains`; periods (see
+    `check_periods`) are set to zero. Returns values of float32, (num_times, num_depths), and the increasing depths at
+    which the potential varies.
     """
     positions_um = recording.get_channel_locations()[:, "xyz".index(direction)]
     depths_um, row_of_channel = np.unique(positions_um.round(3), return_inverse=True)
     averaging = np.zeros((positions_um.size, depths_um.size), dtype="float32")
     averaging[np.arange(positions_um.size), row_of_channel] = 1.0
     averaging /= averaging.sum(axis=0)
+    averaging *= relative_gains(recording)[:, None]
+    periods = check_periods(LfpSettings.part, periods, recording)
     values = np.zeros((times.num_times, depths_um.size), dtype="float32")
     chunk_bins = max(CHUNK_VALUES // (positions_um.size * samples_per_bin), 1)
     for segment_index, part in enumerate(times.split(values)):
@@ -220,7 +224,6 @@ def read_profiles(recording, direction, samples_per_bin, times, periods=None):
     # an offset belongs to the contact, but the mean of passing waves, which is never quite zero, moves with the tissue
     values -= np.where(np.abs(median) > np.median(scale), median, np.float32(0))
     values /= contact_gains(scale)
-    periods = check_periods(LfpSettings.part, periods, recording)
     for segment_index, part in enumerate(times.split(values)):
         part[inside_periods(times.centers_s[segment_index], segment_index, periods)] = 0.0
     return values, depths_um

@@ -1,5 +1,7 @@
 """Periods of a recording that tell nothing about motion: artifacts, saturation, silence."""
 
+import warnings
+
 import numpy as np
 
 from steadyspike.core.arguments import refuse
@@ -28,6 +30,11 @@ def check_periods(name, periods, recording):
     ------
     ValueError
         For another form, a segment that is not there, or a period that ends before it starts.
+
+    Warns
+    -----
+    UserWarning
+        For periods that lie outside the recording, as those in times from its first sample may.
     """
     if periods is None or len(periods) == 0:
         return np.zeros((0, 3))
@@ -60,7 +67,27 @@ def check_periods(name, periods, recording):
                 f"times that do not end before they start, as ({start_s:g}, {stop_s:g}) does",
                 name,
             )
+    _warn_of_outside(name, rows, recording)
     return rows
+
+
+def _warn_of_outside(name, rows, recording):
+    outside = []
+    for segment, start_s, stop_s in rows:
+        num_samples = recording.get_num_samples(int(segment))
+        if not num_samples:
+            continue
+        first_s, last_s = recording.sample_index_to_time(np.array([0, num_samples - 1]), int(segment))
+        if stop_s < first_s or start_s > last_s:
+            outside.append(
+                f"({start_s:g}, {stop_s:g}) s, where segment {segment:g} has {first_s:g} to {last_s:g} s"
+            )
+    if outside:
+        warnings.warn(
+            f"{name}: {len(outside)} of {len(rows)} periods lie outside the recording, and leave out nothing: "
+            f"{outside[0]}; give them in the recording's own times, as of recording.sample_index_to_time",
+            stacklevel=4,
+        )
 
 
 def _in_seconds(name, periods, recording):
@@ -71,7 +98,13 @@ def _in_seconds(name, periods, recording):
     rows = []
     for period in periods:
         segment, start, end = (int(period[field]) for field in fields)
-        times_s = recording.sample_index_to_time(np.array([start, end]), segment_index=segment)
+        if segment not in range(recording.get_num_segments()):
+            # is refused with the others
+            rows.append((segment, 0.0, 0.0))
+            continue
+        # a period that lasts to the end ends with the sample after the last, which has no time
+        last = max(recording.get_num_samples(segment) - 1, 0)
+        times_s = recording.sample_index_to_time(np.clip([start, end], 0, last), segment_index=segment)
         rows.append((segment, *times_s))
     return rows
 

@@ -11,6 +11,7 @@ from steadyspike.kernels.spikes.denoise_waveforms import gather_waveforms, selec
 from steadyspike.kernels.spikes.monopolar import solve_monopolar
 from steadyspike.library.models.find import pin_model
 from steadyspike.library.models.spike_denoisers import SpikeDenoiser
+from steadyspike.library.models.spike_finders import noise_scales
 from steadyspike.peaks.localization import MonopolarSettings
 from steadyspike.peaks.node import LocalizeSteady
 from steadyspike.peaks.waveforms import (
@@ -84,7 +85,7 @@ class LocalizeSteadyDenoisedMonopolar(LocalizeSteady):
         self.denoiser = SpikeDenoiser(
             find_denoiser(model),
             self.contact_locations,
-            noise_levels,
+            noise_scales(recording, noise_levels),
             recording.get_sampling_frequency(),
             settings.radius_um,
         )

@@ -96,7 +96,7 @@ class DetectSteadyNeural(PeakDetector):
         self.finder = FINDERS[model.config.network.name](
             model,
             locations,
-            noise_scales(levels) * np.float32(PEAK_SIGNS[settings.peak_sign]),
+            noise_scales(recording, levels) * np.float32(PEAK_SIGNS[settings.peak_sign]),
             recording.get_sampling_frequency(),
             model.config.probability if settings.probability is None else settings.probability,
         )

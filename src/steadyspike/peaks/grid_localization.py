@@ -12,7 +12,7 @@ from steadyspike.core.settings import Settings, document, parameter, takes
 from steadyspike.kernels.spikes.contact_features import neighbour_columns
 from steadyspike.kernels.spikes.grid_convolution import locate_on_grid
 from steadyspike.kernels.spikes.local_grids import build_local_grids
-from steadyspike.peaks.node import LocalizeSteady
+from steadyspike.peaks.node import LocalizeSteady, check_samples
 
 WEIGHT_DEFAULTS = {
     name: parameter.default
@@ -156,6 +156,7 @@ class LocalizeSteadyGridConvolution(LocalizeSteady):
         self.radius_um = settings.radius_um
         self.percentile = settings.percentile
         self._kwargs.update(settings.saved())
+        check_samples(parent, self.name)
         self.prototype = self._make_prototype(parent, settings)
         num_channels = len(self.contact_locations)
         self.grids = build_local_grids(

@@ -12,7 +12,7 @@ from steadyspike.kernels.spikes.contact_features import (
     waveform_features,
 )
 from steadyspike.kernels.spikes.monopolar import solve_monopolar
-from steadyspike.peaks.node import LocalizeSteady
+from steadyspike.peaks.node import LEAST_SAMPLES, LocalizeSteady, check_samples
 
 
 class MonopolarSettings(Settings):
@@ -93,6 +93,7 @@ class LocalizeSteadyMonopolar(LocalizeSteady):
         self.feature = settings.feature
         self.return_goodness_of_fit = settings.return_goodness_of_fit
         self._kwargs.update(settings.saved())
+        check_samples(parent, self.name, least=1 if self.feature == "peak_voltage" else LEAST_SAMPLES)
         if self.feature == "peak_voltage" and parent.nafter < 1:
             allowed = "'ptp' or 'energy', as ms_after is too short for a sample at the peak"
             refuse("feature", self.feature, allowed, self.name)

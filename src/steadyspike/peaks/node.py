@@ -1,12 +1,17 @@
 """What our localizers share: the start of a node, its waveforms, and its output."""
 
+import warnings
+
 import numpy as np
 from spikeinterface.core.node_pipeline import PipelineNode, WaveformsNode, find_parent_of_type
 from spikeinterface.postprocessing.unit_locations import dtype_localize_by_method
 from spikeinterface.sortingcomponents.peak_localization.base import LocalizeBase
 
 from steadyspike.core.arguments import finite_locations
+from steadyspike.core.voltage import warn_of_unlike_scales
 
+# A trough and a peak take two; with fewer than four, amplitudes depend on where between two samples a spike lies.
+LEAST_SAMPLES, FEW_SAMPLES = 2, 4
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -16,6 +21,20 @@ def waveforms_parent(parents, name):
     if parent is None:
         raise TypeError(f"{name} needs a {WaveformsNode.__name__} among its parents")
     return parent
+
+
+def check_samples(parent, name, least=LEAST_SAMPLES):
+    """Refuse waveforms that are too short to tell amplitudes, as those of LFP, and warn of those that are short."""
+    found = parent.nbefore + parent.nafter
+    rate = parent.recording.get_sampling_frequency()
+    told = (
+        f"{name}: the waveforms have {found} sample(s), at {rate:g} Hz; allowed: {least} or more, of a recording with "
+        "the band of spikes, not LFP, or by longer ms_before and ms_after"
+    )
+    if found < least:
+        raise ValueError(told)
+    if found < FEW_SAMPLES:
+        warnings.warn(f"{told}; with fewer than {FEW_SAMPLES} positions are rough", stacklevel=4)
 
 
 class LocalizeSteady(LocalizeBase):
@@ -28,6 +47,7 @@ class LocalizeSteady(LocalizeBase):
         """Start the node, whose output is that of SpikeInterface's `method`; return the parent with waveforms."""
         locations = finite_locations(recording, self.name)
         parent = waveforms_parent(parents, self.name)
+        warn_of_unlike_scales(recording, self.name, sizes_only=True)
         # not LocalizeBase.__init__: it keeps two channels x channels matrices, 225 MB for 5,000 contacts, that would
         # travel to each worker
         PipelineNode.__init__(self, recording, return_output=return_output, parents=parents)

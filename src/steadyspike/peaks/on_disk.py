@@ -30,6 +30,7 @@ from steadyspike.core.folder_settings import (
     read_settings,
     write_settings,
 )
+from steadyspike.core.noise_levels import noise_levels, without_silent
 from steadyspike.core.settings import Settings, parameter, takes
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ OUTPUTS = ("peaks", "peak_locations")
 NOISE_LEVELS = "noise_levels"
 # what compute_motion cuts out for every localization method
 WAVEFORM_MS = dict(ms_before=0.1, ms_after=0.3)
-NOISE_SEED = 0
 # arguments of the nodes that are not the user's
 FROM_HERE = ("return_output", "noise_levels")
 COPY_ROWS = 1_000_000
@@ -212,7 +212,7 @@ def divide_into_blocks(
 
 
 def peak_nodes(
-    recording: BaseRecording, detect: dict[str, Any], localize: dict[str, Any], noise_levels: np.ndarray
+    recording: BaseRecording, detect: dict[str, Any], localize: dict[str, Any], levels: np.ndarray
 ) -> list[PipelineNode]:
     """Build the nodes of SpikeInterface's pipeline as `compute_motion` does, from what `peak_parameters` gives.
 
@@ -223,7 +223,7 @@ def peak_nodes(
     detect, localize = dict(detect), dict(localize)
     detector = provided().detectors()[detect.pop("method")]
     if detector.need_noise_levels:
-        detect["noise_levels"] = noise_levels
+        detect["noise_levels"] = without_silent(levels, recording)
     source = detector(recording, **detect)
     waveforms = ExtractDenseWaveforms(recording, parents=[source], return_output=False, **WAVEFORM_MS)
     localizer = provided().localizers()[localize.pop("method")]
@@ -308,26 +308,12 @@ def _progress(
         yield ([] if processes else [_Counter(recording, count)]), advance
 
 
-def noise_levels_of(recording: BaseRecording, job_kwargs: dict[str, Any]) -> np.ndarray:
-    """Give noise levels, in the unit of the traces: those the recording has, or computed with a fixed seed."""
-    from spikeinterface.core import get_noise_levels
-
-    # chunks, of which these are pieces of their own size, would be taken for an outdated way to call it
-    jobs = {key: value for key, value in job_kwargs.items() if not key.startswith(("chunk_", "total_"))}
-    return get_noise_levels(
-        recording,
-        return_in_uV=False,
-        random_slices_kwargs=dict(seed=NOISE_SEED),
-        **{**jobs, "progress_bar": False},
-    )
-
-
 def _noise_levels(recording: BaseRecording, folder: Path, job_kwargs: dict[str, Any]) -> np.ndarray:
     """Give the noise levels that the folder was begun with."""
     file = _file(folder, NOISE_LEVELS)
     if not file.exists():
         with written_aside(file) as unfinished:
-            np.save(unfinished, noise_levels_of(recording, job_kwargs))
+            np.save(unfinished, noise_levels(recording, **job_kwargs))
     return np.load(file)
 
 

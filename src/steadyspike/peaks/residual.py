@@ -9,6 +9,7 @@ from spikeinterface.core.node_pipeline import SpikeRetriever, WaveformsNode, run
 
 from steadyspike.core.arguments import refuse
 from steadyspike.core.settings import Settings, parameter, takes
+from steadyspike.core.voltage import voltage_signs
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording, BaseSorting
@@ -182,7 +183,7 @@ def _with_main_channels(sorting: BaseSorting, recording: BaseRecording, template
     """Copy of a sorting whose units know the channel on which their template is deepest."""
     from spikeinterface.core import NumpySorting
 
-    main = templates.min(axis=1).argmin(axis=1)
+    main = (templates * voltage_signs(recording)).min(axis=1).argmin(axis=1)
     spikes = NumpySorting(sorting.to_spike_vector(), sorting.sampling_frequency, sorting.unit_ids)
     spikes.set_property("main_channel_id", recording.channel_ids[main])
     return spikes

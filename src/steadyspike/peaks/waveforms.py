@@ -6,11 +6,13 @@ import numpy as np
 from spikeinterface.core.node_pipeline import WaveformsNode
 
 from steadyspike.core.arguments import finite_locations
+from steadyspike.core.noise_levels import noise_levels
 from steadyspike.core.settings import Settings, document, parameter, takes
 from steadyspike.kernels.spikes.contact_features import neighbour_columns
 from steadyspike.kernels.spikes.denoise_waveforms import select_waveforms
 from steadyspike.library.models.find import pin_model
-from steadyspike.library.models.spike_denoisers import SpikeDenoiser, seeded_noise_levels
+from steadyspike.library.models.spike_denoisers import SpikeDenoiser
+from steadyspike.library.models.spike_finders import noise_scales
 from steadyspike.peaks.node import waveforms_parent
 
 
@@ -43,7 +45,7 @@ def find_denoiser(model):
 def noise_levels_for(recording, settings):
     """Give the noise level of each channel, estimated if none are given."""
     levels = settings.noise_levels
-    levels = seeded_noise_levels(recording) if levels is None else np.asarray(levels)
+    levels = noise_levels(recording, n_jobs=1) if levels is None else np.asarray(levels)
     if levels.shape != (recording.get_num_channels(),):
         settings.refuse("noise_levels", f"one for each of {recording.get_num_channels()} channels")
     return levels
@@ -87,11 +89,11 @@ class DenoiseWaveforms(WaveformsNode):
         parent = waveforms_parent(parents, type(self).__name__)
         model = pin_model(settings.model)
         locations = finite_locations(recording, settings.part)
-        noise_levels = noise_levels_for(recording, settings)
+        levels = noise_levels_for(recording, settings)
         self.denoiser = SpikeDenoiser(
             find_denoiser(model),
             locations,
-            noise_levels,
+            noise_scales(recording, levels),
             recording.get_sampling_frequency(),
         )
         nbefore, nafter = self.denoiser.samples_before, self.denoiser.samples_after
@@ -102,7 +104,7 @@ class DenoiseWaveforms(WaveformsNode):
         self.first = parent.nbefore - nbefore
         self.neighbours_mask = parent.neighbours_mask
         self.columns = neighbour_columns(self.denoiser.neighbours, self.neighbours_mask)
-        self._kwargs.update(settings.saved(model=model, noise_levels=noise_levels))
+        self._kwargs.update(settings.saved(model=model, noise_levels=levels))
         no_peaks = np.zeros(0, dtype=[("channel_index", "int64")])
         self.compute(None, no_peaks, np.zeros((0, parent.nbefore + parent.nafter, 1), recording.get_dtype()))
 

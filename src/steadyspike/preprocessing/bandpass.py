@@ -128,7 +128,7 @@ class SteadyBandpassFilterRecording(BasePreprocessor):
                     name,
                     f"above 0 and below half the sampling frequency, {sampling_frequency / 2} Hz, or None",
                 )
-        output_dtype = resolve_output_dtype(recording.get_dtype(), settings.dtype)
+        output_dtype = resolve_output_dtype(recording, settings, around_zero=settings.freq_min is not None)
         sections = butterworth_sections(
             sampling_frequency,
             settings.freq_min,

@@ -9,8 +9,9 @@ from spikeinterface.core import get_closest_channels
 from spikeinterface.core.core_tools import define_function_handling_dict_from_class
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
 
-from steadyspike.core.arguments import refuse
+from steadyspike.core.arguments import channel_indices, refuse
 from steadyspike.core.settings import Settings, document, parameter, takes
+from steadyspike.core.voltage import warn_of_unlike_scales
 from steadyspike.kernels.channels.median import subtract_reference
 from steadyspike.preprocessing.dtypes import (
     SignedDtype,
@@ -48,7 +49,7 @@ class CommonReferenceSettings(Settings):
         """Reference each group by itself, for "global" and "single". Channels in no group become 0; a channel in
         several groups takes the reference of the last""",
         type_doc="list of lists of channel ids or None",
-        allowed="a list of lists of channel ids, or None",
+        allowed="a list of lists of channel ids, as [['0', '1'], ['2', '3']] or, for one group, [['0', '1']]; or None",
     )
     ref_channel_ids: Any = parameter(
         None,
@@ -78,6 +79,8 @@ class CommonReferenceSettings(Settings):
 
     @model_validator(mode="after")
     def _sets(self) -> Self:
+        if self.groups == []:
+            self.refuse("groups", self.allowed("groups"))
         local = self.reference == "local"
         for name in ("groups", "ref_channel_ids") if local else ():
             if getattr(self, name) is not None:
@@ -132,11 +135,12 @@ class SteadyCommonReferenceRecording(BasePreprocessor):
 
     @takes(CommonReferenceSettings)
     def __init__(self, recording, settings):
-        output_dtype = resolve_output_dtype(recording.get_dtype(), settings.dtype)
+        output_dtype = resolve_output_dtype(recording, settings, around_zero=True)
         find_sets = local_sets if settings.reference == "local" else shared_sets
         sets, which = find_sets(recording, settings)
 
         BasePreprocessor.__init__(self, recording, dtype=output_dtype)
+        warn_of_unlike_scales(recording, settings.part)
         self._remove_common_offset(which)
         for parent_segment in recording.segments:
             segment = SteadyCommonReferenceRecordingSegment(
@@ -149,8 +153,10 @@ class SteadyCommonReferenceRecording(BasePreprocessor):
     def _remove_common_offset(self, which):
         """Where all channels have one scale, an offset is part of what is subtracted."""
         gains, offsets = self.get_property("gain_to_uV"), self.get_property("offset_to_uV")
-        if gains is not None and offsets is not None and len(set(gains)) == len(set(offsets)) == 1:
-            self.set_channel_offsets(np.where(which == NO_REFERENCE, offsets, 0.0))
+        if gains is not None and offsets is not None:
+            alike = len(set(gains)) == len(set(offsets)) == 1
+            stays = which == NO_REFERENCE if alike else which != NO_GROUP
+            self.set_channel_offsets(np.where(stays, offsets, 0.0))
 
 
 class SteadyCommonReferenceRecordingSegment(BasePreprocessorSegment):
@@ -193,6 +199,9 @@ def shared_sets(recording, settings):
         which[:] = NO_GROUP
         for index, group in enumerate(settings.groups):
             which[to_indices(recording, group, "groups")] = index
+        if (which == NO_GROUP).any():
+            left_out = ", ".join(map(str, recording.channel_ids[which == NO_GROUP]))
+            warnings.warn(f"groups: channels {left_out} are in none of them and become 0", stacklevel=4)
     if settings.reference == "single":
         ids = single_reference_ids(settings)
     else:
@@ -269,11 +278,9 @@ def local_sets(recording, settings):
 
 def to_indices(recording, ids, name):
     """Indices of channel ids; raises ValueError for an empty list or an unknown id."""
-    known = recording.channel_ids.tolist()
-    unknown = [each for each in ids if each not in known]
-    if unknown or len(ids) == 0:
-        refuse(name, unknown or ids, "ids of channels, at least one", part=CommonReferenceSettings.part)
-    return np.array([known.index(each) for each in ids], dtype="int64")
+    if isinstance(ids, list) and not ids:
+        refuse(name, ids, "ids of channels, at least one", part=CommonReferenceSettings.part)
+    return channel_indices(name, ids, recording, CommonReferenceSettings.part)
 
 
 common_reference = define_function_handling_dict_from_class(

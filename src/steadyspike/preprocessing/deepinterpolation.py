@@ -7,8 +7,9 @@ import numpy as np
 from spikeinterface.core.core_tools import define_function_handling_dict_from_class
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
 
-from steadyspike.core.arguments import contact_positions, refuse
+from steadyspike.core.arguments import channel_indices, contact_positions
 from steadyspike.core.settings import Settings, document, parameter, takes
+from steadyspike.core.voltage import voltage_signs, warn_of_unlike_scales
 from steadyspike.preprocessing.dtypes import (
     OutputDtype,
     cast_traces,
@@ -18,6 +19,10 @@ from steadyspike.preprocessing.dtypes import (
 
 # a network meets waveforms stretched by this much in any recording
 RATE_TOLERANCE = 0.02
+# integers in the noise level that integer traces must have; below, rounding is a noise of its own
+LEAST_STEPS = 2.0
+# standard deviations on both sides that an integer type has to hold
+RANGE = 4.0
 
 
 class DeepInterpolateSettings(Settings):
@@ -75,8 +80,9 @@ class SteadyDeepInterpolateRecording(BasePreprocessor):
               \frac{x(t + b) - \mu}{\sigma}\right)
 
     with the network :math:`f`, which reads all channels of a shank, the gap of :math:`g` samples on each side that it
-    never sees, and center :math:`\mu_c` and scale :math:`\sigma_c` of each channel. Noise that is independent from
-    sample to sample cannot be predicted, and is left out.
+    never sees, and center :math:`\mu_c` and scale :math:`\sigma_c` of each channel; the scale counts as negative where
+    the gain is, as networks know spikes by the sign of the voltage. Noise that is independent from sample to sample
+    cannot be predicted, and is left out.
 
     Parameters
     ----------
@@ -128,7 +134,7 @@ class SteadyDeepInterpolateRecording(BasePreprocessor):
         from steadyspike.library.models.references import check_unchanged, find_source
 
         computes = resolve_device(settings.device)
-        output_dtype = resolve_output_dtype(recording.get_dtype(), settings.dtype)
+        output_dtype = resolve_output_dtype(recording, settings)
         bad = bad_channels(recording, settings.bad_channel_ids)
         given = [channel_values(settings, name, recording.get_num_channels()) for name in ("center", "scale")]
         source = find_source(model)
@@ -138,6 +144,8 @@ class SteadyDeepInterpolateRecording(BasePreprocessor):
         warn_of_unlike_filters(source, recording)
         layout_for(source, recording, bad)
         center, scale = normalization_for(source, recording, *given)
+        if given[1] is None and source.normalization != "none" and recording.get_dtype().kind == "f":
+            check_integers(settings, output_dtype, center[scale > 0], scale[scale > 0])
 
         BasePreprocessor.__init__(self, recording, dtype=output_dtype)
         tensorflow = source.keras is not None and source.keras.backend == "tensorflow"
@@ -145,10 +153,11 @@ class SteadyDeepInterpolateRecording(BasePreprocessor):
             # neither a GPU nor a pool of threads outlives a fork
             self._preferred_mp_context = "spawn"
         layout = layout_for(source, recording, bad | (scale == 0))
+        signed_scale = scale * voltage_signs(recording)
         for parent_segment in recording.segments:
             self.add_recording_segment(
                 SteadyDeepInterpolateRecordingSegment(
-                    parent_segment, layout, center, scale, output_dtype, source, settings
+                    parent_segment, layout, center, signed_scale, output_dtype, source, settings
                 )
             )
         named = settings.bad_channel_ids is not None
@@ -244,11 +253,12 @@ class SteadyDeepInterpolateRecordingSegment(BasePreprocessorSegment):
 
 def bad_channels(recording, bad_channel_ids) -> np.ndarray:
     """Whether each channel is among those named."""
-    named = [] if bad_channel_ids is None else list(bad_channel_ids)
-    unknown = [one for one in named if one not in recording.channel_ids]
-    if unknown:
-        refuse("bad_channel_ids", unknown, "channel ids of the recording", part=DeepInterpolateSettings.part)
-    return np.isin(recording.channel_ids, named) if named else np.zeros(len(recording.channel_ids), bool)
+    bad = np.zeros(recording.get_num_channels(), dtype=bool)
+    if bad_channel_ids is not None:
+        bad[channel_indices("bad_channel_ids", bad_channel_ids, recording, DeepInterpolateSettings.part)] = (
+            True
+        )
+    return bad
 
 
 def channel_values(settings, name, num_channels):
@@ -307,10 +317,30 @@ def normalization_for(source, recording, center, scale):
     from steadyspike.core.normalization import measure_normalization
 
     if center is None or scale is None:
+        if source.normalization != "channel":
+            warn_of_unlike_scales(recording, DeepInterpolateSettings.part, stacklevel=5)
         measured = measure_normalization(recording, source.normalization)
         center = measured[0] if center is None else center
         scale = measured[1] if scale is None else scale
     return center, scale
+
+
+def check_integers(settings, dtype, center, scale):
+    """Refuse integers where the noise of the recording is hardly one, or that cannot hold where it lies."""
+    if dtype.kind == "f" or not scale.size:
+        return
+    limits, typical = np.iinfo(dtype), float(np.median(scale))
+    if typical < LEAST_STEPS:
+        settings.refuse(
+            "dtype",
+            "None or a float, as integers would round away what is there: the noise of this recording is "
+            f"{typical:.2g} in its own units, and needs to be {LEAST_STEPS:g} or more",
+        )
+    low, high = np.median(center - RANGE * scale), np.median(center + RANGE * scale)
+    if low < limits.min or high > limits.max:
+        settings.refuse(
+            "dtype", f"one that holds {low:.6g} to {high:.6g}, where the noise of this recording lies"
+        )
 
 
 deepinterpolate = define_function_handling_dict_from_class(

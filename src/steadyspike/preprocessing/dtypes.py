@@ -36,34 +36,53 @@ def dtype_parameter(signed=False) -> Any:
     integer = "a signed integer" if signed else "an integer"
     return parameter(
         None,
-        f"""Type of the result: float32, float64 or {integer}, which is rounded and saturates. None keeps float32 and
-        float64 recordings as they are and makes float32 of every other. Always in the recording's own units""",
+        f"""Type of the result: float32, float64 or {integer} that holds the range of the recording's type, which
+        is rounded and saturates. None keeps float32 and float64 recordings as they are and makes float32 of every
+        other. Always in the recording's own units""",
         type_doc="dtype, str or None",
         allowed=f"None, {', '.join(SIGNED_DTYPES if signed else ALLOWED_DTYPES)}",
     )
 
 
-def resolve_output_dtype(parent_dtype, dtype=None) -> np.dtype:
-    """Sample type that a node declares and returns.
+def resolve_output_dtype(recording, settings, around_zero=False) -> np.dtype:
+    """Sample type that a node declares and returns, in the byte order of the machine.
 
     Parameters
     ----------
-    parent_dtype : dtype or str
-        Sample type of the parent recording.
-    dtype : dtype, str or None, default: None
-        Type asked for. None keeps float32 and float64 parents as they are; every other type (integers, signed
-        or unsigned, and float16) becomes float32.
+    recording : BaseRecording
+        The parent.
+    settings : Settings
+        Whose `dtype` is the type asked for. None keeps float32 and float64 parents as they are; every other type
+        (integers, signed or unsigned, and float16) becomes float32.
+    around_zero : bool, default: False
+        Whether the node takes every offset away, so that a signed type holds as much as an unsigned one of its size.
 
-    Returns
-    -------
-    numpy.dtype
-        A type in the byte order of the machine.
+    Raises
+    ------
+    ValueError
+        For an integer type that cannot hold the range of the parent's.
     """
-    if dtype is not None:
-        return np.dtype(dtype).newbyteorder("=")
-    parent_dtype = np.dtype(parent_dtype)
-    keep = parent_dtype.kind == "f" and parent_dtype.itemsize in (4, 8)
-    return np.dtype(f"f{parent_dtype.itemsize}" if keep else "float32")
+    parent, dtype = recording.get_dtype(), settings.dtype
+    if dtype is None:
+        keep = parent.kind == "f" and parent.itemsize in (4, 8)
+        return np.dtype(f"f{parent.itemsize}" if keep else "float32")
+    dtype = np.dtype(dtype).newbyteorder("=")
+    if not _holds(dtype, parent, around_zero):
+        names = SIGNED_DTYPES if around_zero else ALLOWED_DTYPES
+        fitting = [name for name in names if _holds(np.dtype(name), parent, around_zero)]
+        signed = parent.kind == "u" and dtype.kind == "i" and not around_zero
+        first = "; or si.unsigned_to_signed(recording) first" if signed else ""
+        settings.refuse("dtype", f"None, {', '.join(fitting)}, which hold the range of {parent.name}{first}")
+    return dtype
+
+
+def _holds(dtype, parent, around_zero):
+    if dtype.kind == "f" or parent.kind not in "iu":
+        return True
+    if around_zero:
+        return dtype.itemsize >= parent.itemsize
+    own, wanted = np.iinfo(dtype), np.iinfo(parent)
+    return own.min <= wanted.min and wanted.max <= own.max
 
 
 def cast_traces(traces, dtype) -> np.ndarray:

@@ -6,8 +6,9 @@ from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, Base
 
 from steadyspike.core.arguments import contact_positions
 from steadyspike.core.settings import document, takes
+from steadyspike.core.voltage import warn_of_unlike_scales, zero_counts
 from steadyspike.kernels.channels.banded_weights import apply_weights
-from steadyspike.kernels.channels.spatial_interpolation import DisplacementWeights, bin_runs
+from steadyspike.kernels.channels.spatial_interpolation import STILL_UM, DisplacementWeights, bin_runs
 from steadyspike.preprocessing.dtypes import cast_traces, resolve_output_dtype
 from steadyspike.preprocessing.motion_arguments import (
     InterpolationSettings,
@@ -66,7 +67,8 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
     The smallest weights of a channel, together below 1e-6, are dropped. A NaN or infinite sample makes NaN of
     the channels which keep a weight on its channel (those within about 200 um with the default arguments), at
     this sample only, and changes no others: remove or interpolate dead channels first. A constant offset is
-    kept where the weights sum to 1, so not beyond the outermost contacts: filter first.
+    kept where the weights sum to 1, so not beyond the outermost contacts: filter first. Unsigned samples are taken from
+    the counts that stand for no voltage, by gain and offset, or from the middle of their range without them.
 
     References
     ----------
@@ -79,11 +81,12 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
 
     @takes(InterpolationSettings)
     def __init__(self, recording, motion, settings):
-        output_dtype = resolve_output_dtype(recording.get_dtype(), settings.dtype)
+        output_dtype = resolve_output_dtype(recording, settings)
         positions = contact_positions(recording, settings.part)
         sigma_um = sigma_for(settings, positions)
         motion = checked_motion(motion, recording, positions.shape[1])
         time_bins, edges_s = time_bins_for(settings, recording, motion)
+        warn_of_unlike_scales(recording, settings.part)
 
         # a copy holds the interpolators: a saved chain should not carry scipy's objects
         field = motion.copy()
@@ -108,6 +111,7 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
         )
         if covariance is not None and not time_bins:
             edges_s = [fine_edges(motion, index) for index in range(len(edges_s))]
+        zeros = zero_counts(recording)
         for segment_index, parent_segment in enumerate(recording.segments):
             self.add_recording_segment(
                 SteadyInterpolateMotionRecordingSegment(
@@ -118,6 +122,7 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
                     edges_s[segment_index],
                     weights,
                     output_dtype,
+                    zeros,
                 )
             )
 
@@ -162,7 +167,7 @@ class SteadyInterpolateMotionRecordingSegment(BasePreprocessorSegment):
     """One segment of `SteadyInterpolateMotionRecording`."""
 
     def __init__(
-        self, parent_recording_segment, segment_index, motion, depths, edges_s, weights, output_dtype
+        self, parent_recording_segment, segment_index, motion, depths, edges_s, weights, output_dtype, zeros
     ):
         BasePreprocessorSegment.__init__(self, parent_recording_segment)
         self.segment_index = segment_index
@@ -171,6 +176,7 @@ class SteadyInterpolateMotionRecordingSegment(BasePreprocessorSegment):
         self.edges_s = edges_s
         self.weights = weights
         self.output_dtype = output_dtype
+        self.zeros = zeros
 
     def get_traces(self, start_frame, end_frame, channel_indices):
         """Corrected traces of shape (num_samples, num_channels)."""
@@ -191,9 +197,14 @@ class SteadyInterpolateMotionRecordingSegment(BasePreprocessorSegment):
         """Rows of the corrected traces (None: all) of samples at some times in s, in the type of the weights."""
         num_channels = len(self.weights.targets) if rows is None else len(rows)
         corrected = np.empty((len(traces), num_channels), dtype=self.weights.dtype)
+        if self.zeros is not None:
+            traces = traces - self.zeros.astype(self.weights.dtype)
         for start, end, time_bin in bin_runs(times, self.edges_s):
             weights = self.weights.at(self.displacement(time_bin))
             apply_weights(traces[start:end], weights, rows, corrected[start:end])
+        if self.zeros is not None:
+            targets = self.weights.targets if rows is None else self.weights.targets[rows]
+            corrected += self.zeros[targets].astype(corrected.dtype)
         return corrected
 
     def displacement(self, time_bin) -> np.ndarray:
@@ -226,7 +237,7 @@ def always_inside(motion, depths, edges_s) -> np.ndarray:
                 times[start : start + TIMES_PER_CHECK], unique_depths, segment_index, grid=True
             )
             moved = unique_depths[:, None] + displacement
-            inside &= ((moved >= depths.min()) & (moved <= depths.max())).all(axis=1)
+            inside &= ((moved >= depths.min() - STILL_UM) & (moved <= depths.max() + STILL_UM)).all(axis=1)
     return inside[inverse]
 
 

@@ -68,7 +68,6 @@ def known_spikes(
     ValueError
         For several segments, another number of them in `sorting`, or no spikes.
     """
-    from steadyspike.library.models.spike_denoisers import seeded_noise_levels
     from steadyspike.library.models.spike_finders import noise_scales
 
     if recording.get_num_segments() != 1 or sorting.get_num_segments() != 1:
@@ -87,7 +86,7 @@ def known_spikes(
     spikes = spikes[inside]
     if not spikes.size:
         raise ValueError(f"sorting has no spikes that are {BORDER_MS:g} ms or more inside the recording")
-    traces = recording.get_traces().astype("float32") * noise_scales(seeded_noise_levels(recording))
+    traces = recording.get_traces().astype("float32") * noise_scales(recording)
     np.nan_to_num(traces, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     num_units = len(sorting.unit_ids)
     templates = np.zeros((num_units, before + after, traces.shape[1]), dtype="float32")

@@ -44,11 +44,10 @@ def group_large_spikes(recording: BaseRecording, threshold: float = 8.0, seed: i
     """
     from spikeinterface.core import NumpySorting
 
-    from steadyspike.library.models.spike_denoisers import seeded_noise_levels
     from steadyspike.library.models.spike_finders import noise_scales
 
     frequency = recording.sampling_frequency
-    scales = noise_scales(seeded_noise_levels(recording))
+    scales = noise_scales(recording)
     neighbours = neighbour_lists(recording.get_channel_locations(), RADIUS_UM)
     traces = recording.get_traces()
     sweep = max(round(SWEEP_MS * frequency / 1000), 1)

@@ -17,6 +17,7 @@ import numpy as np
 from steadyspike.core.normalization import measure_normalization
 from steadyspike.core.probe_layout import ProbeLayout, layout_of
 from steadyspike.core.stretches import Stretch
+from steadyspike.core.voltage import voltage_signs
 
 CHUNKS_IN_BLOCK, CHUNKS_IN_ROUND = 4, 32
 ROUNDS_AHEAD = 2
@@ -47,7 +48,8 @@ class Source:
     layout : ProbeLayout
         Channels without a scale are dead in it.
     center, scale : ndarray of float64, shape (num_channels,)
-        ``(traces - center) / scale`` is what a network sees (`steadyspike.core.normalization`).
+        ``(traces - center) / scale`` is what a network sees (`steadyspike.core.normalization`), turned over where the
+        gain is negative.
     """
 
     recording: Any
@@ -72,7 +74,7 @@ class Source:
             segment_index=stretch.segment, start_frame=stretch.start, end_frame=stretch.stop
         ).astype("float32")
         traces -= self.center.astype("float32")
-        traces /= np.where(self.scale > 0, self.scale, 1).astype("float32")
+        traces /= np.where(self.scale > 0, self.scale, 1).astype("float32") * voltage_signs(self.recording)
         traces[~np.isfinite(traces)] = np.nan
         return self.layout.scatter(traces)
 

@@ -142,7 +142,7 @@ def repair(on: bool = True, *, names: Iterable[str] | None = None) -> Repair:
     >>> import steadyspike
     >>> with steadyspike.repair():
     ...     sorted(steadyspike.repaired())
-    ['compute_motion', 'dredge_ap', 'interpolate_motion', 'locally_exclusive', 'medicine']
+    ['compute_motion', 'dredge_ap', 'get_noise_levels', 'interpolate_motion', 'locally_exclusive', 'medicine']
     """
     chosen = _checked_names(names, repairs=True)
     block = Repair(_repairs, Setting(bool(on), chosen))
@@ -186,7 +186,8 @@ def accelerate_if_told(value: str) -> None:
 def _checked_names(names: Iterable[str] | None, repairs: bool) -> tuple[str, ...] | None:
     if names is None:
         return None
-    chosen, known = tuple(dict.fromkeys(names)), part_names(repairs)
+    chosen = tuple(dict.fromkeys([names] if isinstance(names, str) else names))
+    known = part_names(repairs)
     unknown = sorted(set(chosen) - set(known))
     if unknown:
         done = "repaired" if repairs else "accelerated"

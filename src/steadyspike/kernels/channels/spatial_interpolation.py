@@ -28,6 +28,7 @@ from steadyspike.kernels.channels.banded_weights import (
 
 METHODS = ("kriging", "idw", "nearest")
 
+STILL_UM = 1e-3
 REMEMBERED_DISPLACEMENTS = 32
 # Variance added on the diagonal before the inverse, in units of a contact's variance.
 NUGGET = 1e-6
@@ -109,9 +110,10 @@ def inverse_covariance(positions, sigma_um, p) -> np.ndarray:
     return np.linalg.pinv(noisy_covariance, hermitian=True)
 
 
-def is_inside(sources, targets) -> np.ndarray:
-    """Whether each target lies in the box spanned by the sources, borders included."""
-    return ((targets >= sources.min(axis=0)) & (targets <= sources.max(axis=0))).all(axis=1)
+def is_inside(sources, targets, margin_um=0.0) -> np.ndarray:
+    """Whether each target lies in the box spanned by the sources, or no further than a margin from it."""
+    low, high = sources.min(axis=0) - margin_um, sources.max(axis=0) + margin_um
+    return ((targets >= low) & (targets <= high)).all(axis=1)
 
 
 def normalize_rows(weights, rows) -> np.ndarray:
@@ -171,7 +173,8 @@ def nearest_weights(sources, targets) -> np.ndarray:
 class DisplacementWeights:
     """Sparse weights for any displacement of the contacts, the latest of them remembered.
 
-    `dropped_fraction` tells `drop_small` what is negligible.
+    `dropped_fraction` tells `drop_small` what is negligible. A contact beyond the outermost ones by no more than
+    `still_um` has not left them: smoothing, and files, leave such errors of rounding.
 
     `positions` (num_channels, num_dimensions) of the contacts are in um, and move along `dimension`; `targets` are the
     contacts whose traces are wanted. For the methods and what they take see `kriging_weights`, `idw_weights` and
@@ -191,6 +194,7 @@ class DisplacementWeights:
     dtype: np.dtype
 
     dropped_fraction: ClassVar[float] = DROPPED_FRACTION
+    still_um: ClassVar[float] = STILL_UM
 
     def __post_init__(self):
         self.dtype = np.dtype(self.dtype)
@@ -230,7 +234,7 @@ class DisplacementWeights:
         else:
             weights = nearest_weights(self.positions, moved)
         if not self.extrapolate:
-            weights[~is_inside(self.positions, moved)] = 0.0
+            weights[~is_inside(self.positions, moved, self.still_um)] = 0.0
         return weights
 
     def _compute(self, displacement_bytes):

@@ -23,7 +23,7 @@ from steadyspike.kernels.channels.banded_weights import (
     drop_small,
     narrow_order,
 )
-from steadyspike.kernels.channels.spatial_interpolation import is_inside
+from steadyspike.kernels.channels.spatial_interpolation import STILL_UM, is_inside
 from steadyspike.kernels.channels.trace_covariance import Mixture, separations
 
 # Contacts that share in one target; farther ones have no weight worth keeping.
@@ -93,7 +93,7 @@ class WienerWeights:
         weights = np.zeros((len(self.targets), len(self.positions)))
         np.put_along_axis(weights, sources, np.einsum("tk,tck->tc", solved, whiten), axis=1)
         if not self.extrapolate:
-            weights[~is_inside(self.positions, moved)] = 0.0
+            weights[~is_inside(self.positions, moved, STILL_UM)] = 0.0
         return weights
 
     def _in_view(self, moved):

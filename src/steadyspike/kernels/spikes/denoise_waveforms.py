@@ -91,7 +91,7 @@ def _denoise_local(
         main = channels[i]
         size = np.float32(1.0)
         for s in range(num_samples):
-            size = max(size, abs(waveforms[i, s, 0]) * scales[main])
+            size = max(size, abs(waveforms[i, s, 0] * scales[main]))
         noise = np.float32(1.0) / size
         for k in range(counts[main]):
             _project(
@@ -113,7 +113,7 @@ def _denoise_local(
         _add_product(total, merge_summary, merged_base)
         for k in range(counts[main]):
             scale = scales[neighbours[main, k]]
-            if not scale > 0.0:
+            if scale == 0.0:
                 continue
             _accumulate(features[k], merge_other, merged_base, hidden)
             _add_product(weights[main, k], merge_spatial, hidden)
@@ -183,7 +183,7 @@ def _denoise_yass(
     for i in range(waveforms.shape[0]):
         for k in range(counts[channels[i]]):
             scale = scales[neighbours[channels[i], k]]
-            if not scale > 0.0:
+            if scale == 0.0:
                 continue
             for s in range(num_samples):
                 values[s] = waveforms[i, s, k] * scale

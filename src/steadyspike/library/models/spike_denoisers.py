@@ -8,15 +8,15 @@ import numpy as np
 
 from steadyspike.kernels.spikes.contact_features import neighbour_lists
 from steadyspike.kernels.spikes.denoise_waveforms import denoise_local, denoise_yass
-from steadyspike.library.models.spike_finders import check_rate, neighbour_weights, noise_scales
+from steadyspike.library.models.spike_finders import check_rate, neighbour_weights
 
 
 class SpikeDenoiser:
     """A waveform denoiser made ready for one probe and sampling frequency.
 
     The network of `model` sees the contacts of its radius together, or each by itself; `radius_um` says then which are
-    denoised, None all. `locations` (num_channels, 2) are in um, `noise_levels` those of each channel: one that is 0 or
-    not finite is dead, and its denoised waveforms are 0.
+    denoised, None all. `locations` (num_channels, 2) are in um, `scales` as of `noise_scales`: the denoised waveforms of
+    a dead channel are 0.
 
     Its `neighbours` and `counts` are the contacts around each that are denoised, nearest first
     (`contact_features.neighbour_lists`); `samples_before` and `num_samples` are those of the waveforms.
@@ -26,13 +26,13 @@ class SpikeDenoiser:
         self,
         model: Any,
         locations: np.ndarray,
-        noise_levels: np.ndarray,
+        scales: np.ndarray,
         sampling_frequency: float,
         radius_um: float | None = None,
     ):
         config = model.config
         ratio = sampling_frequency / config.sampling_frequency
-        self.scales = noise_scales(noise_levels)
+        self.scales = scales
         self.is_local = config.radius_um is not None
         reach = config.radius_um if self.is_local else np.inf if radius_um is None else radius_um
         self.neighbours, self.counts = neighbour_lists(locations, reach)
@@ -59,13 +59,3 @@ class SpikeDenoiser:
         if self.is_local:
             return denoise_local(*layout, self.weights, self.arrays)
         return denoise_yass(*layout, self.arrays)
-
-
-def seeded_noise_levels(recording: Any) -> np.ndarray:
-    """Noise level of each channel in the unit of the traces, from the same samples each time."""
-    from spikeinterface.core import get_noise_levels
-
-    levels: np.ndarray = get_noise_levels(
-        recording, return_in_uV=False, random_slices_kwargs=dict(seed=0), n_jobs=1, progress_bar=False
-    )
-    return levels

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from steadyspike.core.noise_levels import noise_levels as measured_levels
+from steadyspike.core.voltage import voltage_signs
 from steadyspike.kernels.spikes.contact_features import neighbour_lists
 from steadyspike.kernels.spikes.spike_candidates import find_candidates, keep_strongest
 from steadyspike.kernels.spikes.spike_network import spike_logits, yass_logits
@@ -27,8 +29,8 @@ class Found(NamedTuple):
 class LocalFinder:
     """Candidates above a low threshold, each judged by a `LocalSpikeDetector`.
 
-    `locations` (num_channels, 2) are in um; `scales` are one over each channel's noise level, negative to find peaks
-    instead of troughs, 0 for a dead channel; a candidate is a spike from `probability` on.
+    `locations` (num_channels, 2) are in um; `scales` are as of `noise_scales`, turned over to find peaks instead of
+    troughs; a candidate is a spike from `probability` on.
     """
 
     def __init__(
@@ -155,8 +157,18 @@ def nearest(locations: np.ndarray, radius_um: float, number: int) -> np.ndarray:
     return listed
 
 
-def noise_scales(noise_levels: np.ndarray) -> np.ndarray:
-    """One over each noise level, float32; 0 for channels whose level is 0 or not finite, which are dead."""
+def noise_scales(recording: Any, noise_levels: np.ndarray | None = None) -> np.ndarray:
+    """One over each noise level, float32, in the sign of the voltage: networks know spikes as troughs of that.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        Whose gains tell the sign.
+    noise_levels : ndarray or None, default: None
+        Of each channel; one that is 0 or not finite is dead, and its scale 0. None: measured.
+    """
+    noise_levels = measured_levels(recording, n_jobs=1) if noise_levels is None else noise_levels
     levels = np.asarray(noise_levels, dtype=np.float64)
     alive = np.isfinite(levels) & (levels > 0)
-    return np.divide(1.0, levels, out=np.zeros(levels.shape), where=alive).astype("float32")
+    scales = np.divide(1.0, levels, out=np.zeros(levels.shape), where=alive).astype("float32")
+    return scales * voltage_signs(recording)

@@ -39,6 +39,7 @@ class UpstreamWeights(DisplacementWeights):
 
     # SpikeInterface multiplies with all weights: the difference stays below 1e-5 standard deviations
     dropped_fraction = 3e-6
+    still_um = 0.0
 
     def dense(self, displacement_um: np.ndarray) -> np.ndarray:
         """All weights, shape (num_targets, num_channels), float64."""

@@ -5,6 +5,7 @@ What was right before stays as it is: every repair is of calls that raise, or of
 
 from __future__ import annotations
 
+import copy
 import time
 import warnings
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from spikeinterface.core.motion import Motion
 
+from steadyspike.core.noise_levels import OUT_OF_REACH, rounded_levels, without_silent
 from steadyspike.integration.acceleration.calls import NothingToRepairError
 from steadyspike.integration.acceleration.declarations import replaces
 from steadyspike.integration.acceleration.patching import RepairedCall
@@ -39,20 +41,52 @@ def dredge_offline(call: RepairedCall) -> Any:
 @replaces(
     "spikeinterface.sortingcomponents.peak_detection.locally_exclusive",
     "LocallyExclusivePeakDetector.compute",
-    repairs="samples that are NaN are never peaks; SpikeInterface takes them for peaks with peak_sign='both'",
+    repairs=(
+        "samples that are NaN are never peaks; SpikeInterface takes them for peaks with peak_sign='both'; nor are "
+        "those of channels whose noise level is 0, by which it divides"
+    ),
     name="locally_exclusive",
     sources=("3decb9f73df13cb1",),
     helpers=("LocallyExclusivePeakDetector.__init__", "detect_peaks_numba_locally_exclusive_on_chunk"),
 )
-def peaks_without_nan(call: RepairedCall) -> Any:
+def peaks_of_noisy_samples(call: RepairedCall) -> Any:
     """Find the peaks among the other samples."""
-    if not detection.takes_nan_for_peaks(call["self"], call["traces"]):
+    node = call["self"]
+    silent = node.abs_thresholds == 0
+    if silent.any():
+        call["self"] = node = copy.copy(node)
+        node.abs_thresholds = np.where(silent, OUT_OF_REACH, node.abs_thresholds)
+    if not detection.takes_nan_for_peaks(node, call["traces"]):
+        if not silent.any():
+            raise NothingToRepairError
+        return call.proceed()
+    return detection.locally_exclusive_of(node, call["traces"], call["segment_index"])
+
+
+@replaces(
+    "spikeinterface.core.recording_tools",
+    "_noise_level_chunk",
+    repairs="noise levels of integers are those of the noise before it was rounded, also to less than a step",
+    name="get_noise_levels",
+    sources=("32b2121487648ebc",),
+    helpers=("_noise_level_chunk_init",),
+)
+def noise_level_of_integers(call: RepairedCall) -> Any:
+    """Measure channels with few values as our own parts do."""
+    context = call["worker_ctx"]
+    recording = context["recording"]
+    if context["method"] != "mad" or recording.get_dtype().kind not in "iu":
         raise NothingToRepairError
-    return detection.locally_exclusive_of(call["self"], call["traces"], call["segment_index"])
+    traces = recording.get_traces(call["segment_index"], call["start_frame"], call["end_frame"])
+    levels = rounded_levels(traces)
+    return levels * np.abs(recording.get_channel_gains()) if context["return_in_uV"] else levels
 
 
 class _SegmentsKnown(Motion):
-    """A motion that finds the segment by its time bins where it is not named."""
+    """A motion that finds the segment by its time bins where it is not named.
+
+    A recording keeps it among its arguments, so that a process without repairs can make the recording again.
+    """
 
     def get_displacement_at_time_and_depth(
         self, times_s: Any, locations_um: Any, segment_index: int | None = None, grid: bool = False
@@ -72,7 +106,8 @@ class _SegmentsKnown(Motion):
     "InterpolateMotionRecording.__init__",
     repairs=(
         "interpolate_motion takes several segments with border_mode='remove_channels', interpolation_time_bin_size_s "
-        "with a time vector, and integers, which become float32 as its documentation says"
+        "with a time vector, and in workers and saved chains, which forget it, and integers, which become float32 as "
+        "its documentation says"
     ),
     name="interpolate_motion",
     sources=("cf43a1f3e604ee71",),
@@ -89,7 +124,7 @@ def start_interpolation(call: RepairedCall) -> None:
     )
     segments = recording.segments if sized else []
     vectors = any(recording.has_time_vector(index) for index in range(len(segments)))
-    if not (several or integers or vectors):
+    if not (several or integers or sized):
         raise NothingToRepairError
     if vectors:
         # SpikeInterface looks for the time of a sample after the last
@@ -107,13 +142,11 @@ def start_interpolation(call: RepairedCall) -> None:
             interpolation_method=motion.interpolation_method,
         )
     call.proceed()
-    if several:
-        corrected = call["self"]
-        corrected._kwargs["motion"] = motion
-        for segment in corrected.segments:
-            segment.motion = motion
-        # SpikeInterface alone could not make it again
-        corrected._serializability["pickle"] = False
+    corrected = call["self"]
+    if sized and not vectors:
+        corrected._kwargs["interpolation_time_bin_size_s"] = size_s
+    for segment in corrected.segments:
+        segment.motion = motion
 
 
 def _time_bins(segment: Any, frequency: float, size_s: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -210,7 +243,8 @@ def _detected(recording: Any, settings: dict[str, Any], job_kwargs: dict[str, An
 
     settings = dict(settings)
     if detect_peak_methods[settings["method"]].need_noise_levels:
-        settings["noise_levels"] = get_noise_levels(recording, return_in_uV=False)
+        levels = get_noise_levels(recording, return_in_uV=False)
+        settings["noise_levels"] = without_silent(levels, recording)
     # SpikeInterface calls this with an argument that it has no more
     peaks: np.ndarray = detect_peaks(recording, method_kwargs=settings, job_kwargs=job_kwargs)
     return peaks
