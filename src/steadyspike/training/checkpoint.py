@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,8 +52,6 @@ def save_checkpoint(
     tensors = {name: values.detach().cpu().contiguous().clone() for name, values in tensors.items()}
     with written_aside(folder / CHECKPOINT) as aside:
         save_file(tensors, aside, metadata={"progress": json.dumps(asdict(progress))})
-        with aside.open("rb+") as file:
-            os.fsync(file.fileno())
 
 
 def read_checkpoint(folder: Path) -> tuple[Progress, dict[str, dict[str, Tensor]]]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from steadyspike.core.aside import refuse_existing
+from steadyspike.core.aside import locking, refuse_existing
 from steadyspike.core.environment import versions
 from steadyspike.core.setting_groups import GroupedSettings, group
 from steadyspike.core.settings import parameter, takes
@@ -91,6 +91,7 @@ class SpikeDetectorTraining(GroupedSettings):
     data_license: DataLicense = DATA_LICENSE
 
 
+@locking
 @takes(SpikeDetectorTraining)
 def train_spike_detector(
     recordings: BaseRecording | list[BaseRecording],

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from steadyspike.core.aside import refuse_existing
+from steadyspike.core.aside import locking, refuse_existing
 from steadyspike.core.environment import versions
 from steadyspike.core.setting_groups import GroupedSettings, group
 from steadyspike.core.settings import parameter, parameter_of, takes
@@ -67,6 +67,7 @@ class WaveformDenoiserTraining(GroupedSettings):
     data_license: DataLicense = DATA_LICENSE
 
 
+@locking
 @takes(WaveformDenoiserTraining)
 def train_waveform_denoiser(
     recordings: BaseRecording | list[BaseRecording],
