@@ -54,12 +54,12 @@ def failing_at(number, fail):
         yield taken
 
 
-def fail_everywhere(action, check, fail, most=400):
+def fail_everywhere(action, check, fail, stride=1, most=400):
     """Let an action fail at its first step, then at its second, and so on until it does not; check after each.
 
     Returns the number of steps.
     """
-    for number in count(1):
+    for number in count(1, stride):
         assert number < most
         with failing_at(number, fail) as taken:
             if fail is killed:

@@ -273,7 +273,7 @@ def test_failure_on_the_way_leaves_nothing(raw_folder, tmp_path, monkeypatch, st
     def fail(*_, **__):
         stop()
 
-    monkeypatch.setattr(on_disk, "run_node_pipeline", fail)
+    monkeypatch.setattr(on_disk, "TimeSeriesChunkExecutor", fail)
     result = run("correct", raw_folder, "-o", tmp_path / "out", "-p", "steady_rigid", "-j", 1)
     assert result.exit_code == code
     assert "Traceback" not in result.output
@@ -300,7 +300,7 @@ def test_failure_after_the_peaks_keeps_them_for_the_next_run(raw_folder, tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["out.part"]
 
     with monkeypatch.context() as patch:
-        patch.setattr(on_disk, "run_node_pipeline", None)
+        patch.setattr(on_disk, "TimeSeriesChunkExecutor", None)
         result = run(*command)
     assert result.exit_code == 0, result.output
     assert "going on" in result.output
@@ -313,7 +313,7 @@ def test_work_folder_of_someone_else_is_safe(raw_folder, tmp_path):
     for options in ((), ("--restart",)):
         result = run("correct", raw_folder, "-o", tmp_path / "out", "-p", "steady_rigid", "-j", 1, *options)
         assert result.exit_code == 2
-        assert "holds no peaks" in result.output
+        assert "holds no unfinished output" in result.output
     assert (tmp_path / "out.part" / "book.tex").is_file()
 
 
@@ -350,7 +350,7 @@ def test_ctrl_c_leaves_nothing_half_done(raw_folder, tmp_path, late):
     )
     # it waits there, with its folders made and, if late, its peaks found, until the interrupt comes
     assert process.stdout.readline() == "here\n", process.stderr.read()
-    assert list(tmp_path.glob(".unfinished-*-out"))
+    assert (tmp_path / "out.part" / "result").is_dir()
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors

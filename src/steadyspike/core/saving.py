@@ -197,7 +197,7 @@ def _whole_chunks(
 
 def _digest_pieces(read: Callable[[int, int], bytes | memoryview], size: int) -> str:
     firsts = np.unique(np.linspace(0, max(size - PIECE_BYTES, 0), NUM_PIECES).astype(int))
-    return digest(b"".join(bytes(read(int(first), PIECE_BYTES)) for first in firsts))[:16]
+    return digest(b"".join(bytes(read(int(first), min(PIECE_BYTES, size))) for first in firsts))[:16]
 
 
 def _open_files(recording: BaseRecording, files: list[Path]) -> dict[str, Any]:
@@ -209,7 +209,7 @@ def _write_chunk(segment: int, start: int, stop: int, worker: dict[str, Any]) ->
     """Write a chunk, and give the note of it when it is on the disk."""
     recording, file = worker["recording"], worker["files"][segment]
     traces = recording.get_traces(segment_index=segment, start_frame=start, end_frame=stop)
-    content = np.ascontiguousarray(traces).data.cast("B")
+    content = np.ascontiguousarray(traces).reshape(-1).view("uint8").data
     found = _digest_pieces(lambda first, size: content[first : first + size], len(content))
     file.seek(start * recording.get_num_channels() * traces.dtype.itemsize)
     left = content

@@ -18,6 +18,8 @@ from steadyspike.library.models.folder import load_model
 if TYPE_CHECKING:
     from steadyspike.library.models.keras.model import KerasModel
 
+PATH = "path"
+
 
 @dataclass(frozen=True)
 class ModelSource:
@@ -30,8 +32,7 @@ class ModelSource:
     sha256 : str
         Of configuration and weights.
     name : str
-        What a saved chain holds: the name of a bundled model, the absolute path, or the reference to a commit on the
-        Hub.
+        What it is called: the name of a bundled model, the absolute path, or the reference to a commit on the Hub.
     keras : KerasModel or None
         How to use a Keras model; None: it is a model folder.
     """
@@ -43,8 +44,10 @@ class ModelSource:
 
     @property
     def saved(self) -> str | dict[str, Any]:
-        """What a saved chain holds."""
-        return self.name if self.keras is None else self.keras.model_dump()
+        """What a saved chain holds: a path bears the name by which SpikeInterface's `relative_to` knows one."""
+        if self.keras is not None:
+            return {PATH: str(self.path), **self.keras.model_dump(exclude={"file"})}
+        return {PATH: self.name} if self.name == str(self.path) else self.name
 
     @property
     def sampling_frequency(self) -> float | None:
@@ -71,7 +74,7 @@ def find_source(model: Any) -> ModelSource:
     ----------
     model : str, Path, DeepInterpolationModel, KerasModel or dict
         A bundled name; the path of a model folder; a reference to the Hub; a loaded model that has a folder; the path
-        of a Keras file, or how to use it.
+        of a Keras file, or how to use it; or what a saved chain holds of one of them.
 
     Raises
     ------
@@ -87,6 +90,9 @@ def find_source(model: Any) -> ModelSource:
                 "allowed: save it with save(folder), then pass the folder"
             )
         model = Path(model.folder)
+    if isinstance(model, Mapping) and PATH in model:
+        path, rest = str(model[PATH]), {name: value for name, value in model.items() if name != PATH}
+        model = Path(path) if not rest else {"file": path, **rest}
     if isinstance(model, Mapping):
         model = KerasModel.model_validate(dict(model))
     elif isinstance(model, str | Path) and str(model).endswith(KERAS_SUFFIXES):
