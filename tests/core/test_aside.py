@@ -81,7 +81,9 @@ def test_an_error_leaves_what_was_there(tmp_path, kind, error):
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-@pytest.mark.parametrize("fail", [disk_full, ctrl_c, pytest.param(killed, marks=pytest.mark.skipif(not FORKS, reason="forks"))])
+@pytest.mark.parametrize(
+    "fail", [disk_full, ctrl_c, pytest.param(killed, marks=pytest.mark.skipif(not FORKS, reason="forks"))]
+)
 def test_whatever_step_fails_the_old_or_the_new_is_there_as_a_whole(tmp_path, kind, fail):
     write, name = WRITERS[kind]
     path = tmp_path / "made" / "it"
@@ -103,7 +105,9 @@ def test_a_folder_that_is_not_ours_is_never_replaced(tmp_path, kind):
     write, _ = WRITERS[kind]
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "book.tex").write_text("years of work")
-    with pytest.raises(FileExistsError, match="thesis is a folder that holds something else, and is not replaced"):
+    with pytest.raises(
+        FileExistsError, match="thesis is a folder that holds something else, and is not replaced"
+    ):
         write(tmp_path / "thesis", "it")
     (tmp_path / "file").write_text("a file")
     with pytest.raises(FileExistsError, match="file is a file"):
@@ -200,7 +204,9 @@ def test_two_processes_do_not_write_the_same(held, monkeypatch):
     stale = path.with_name(f"{UNFINISHED}01234567-new-{path.name}")
     stale.write_text("what the other one writes")
     for write in (write_file, write_folder):
-        with pytest.raises(InUseError, match=r"it \[red\] is being written by another run of steadyspike; wait"):
+        with pytest.raises(
+            InUseError, match=r"it \[red\] is being written by another run of steadyspike; wait"
+        ):
             write(path, "it")
     (path.parent / "elsewhere").symlink_to(path.parent)
     with pytest.raises(InUseError), locked(path.parent / "elsewhere" / path.name):

@@ -1,4 +1,4 @@
-"""Traces on the disk: those of SpikeInterface, whatever interrupts their writing, and whatever a crash takes of them."""
+"""Traces on the disk: those of SpikeInterface, whatever interrupts their writing, and whatever a crash takes."""
 
 import gc
 import multiprocessing
@@ -51,9 +51,7 @@ def assert_whole(folder, samples=SAMPLES):
 def written(monkeypatch):
     """The chunks that were written."""
     chunks, write = [], saving._write_chunk
-    monkeypatch.setattr(
-        saving, "_write_chunk", lambda *chunk: (chunks.append(chunk[:3]), write(*chunk))[1]
-    )
+    monkeypatch.setattr(saving, "_write_chunk", lambda *chunk: (chunks.append(chunk[:3]), write(*chunk))[1])
     return chunks
 
 
@@ -99,7 +97,7 @@ def test_whatever_step_fails_the_same_command_goes_on(tmp_path, quick, fail, str
         assert_whole(output / "recording")
         assert [path.name for path in tmp_path.iterdir()] == ["out"], number
         assert sorted(path.name for path in output.iterdir()) == ["recording", MARKER]
-        WorkFolder(output, "x").path.rename(output.with_name(f"{UNFINISHED}01234567-deleted-out"))
+        output.rename(output.with_name(f"{UNFINISHED}01234567-deleted-out"))
 
     steps = fail_everywhere(lambda: write_output(output), check, fail, stride)
     assert steps > 30
@@ -213,7 +211,9 @@ def test_the_saved_folder_is_the_one_that_spikeinterface_writes(work, tmp_path):
     lazy.save(folder=tmp_path / "out" / "theirs", n_jobs=1, progress_bar=False, verbose=False)
     save(work, lazy, n_jobs=2, chunk_size=90)
     ours = work.path / "result" / "recording"
-    theirs = {path.relative_to(tmp_path / "out" / "theirs") for path in (tmp_path / "out" / "theirs").rglob("*")}
+    theirs = {
+        path.relative_to(tmp_path / "out" / "theirs") for path in (tmp_path / "out" / "theirs").rglob("*")
+    }
     assert {path.relative_to(ours) for path in ours.rglob("*")} == theirs
     for path in theirs:
         if (tmp_path / "out" / "theirs" / path).is_file():

@@ -270,12 +270,16 @@ def test_a_folder_that_is_no_model_is_never_replaced(tmp_path):
 
 @pytest.mark.parametrize("how", [dict(resume=True), dict(overwrite=True), {}])
 def test_a_folder_beside_it_that_is_no_training_of_ours_is_never_deleted(tmp_path, how):
-    for number, content in enumerate(["{}", "[1", '{"kind": "steadyspike peaks", "settings": {}}', "[" * 9999]):
+    for number, content in enumerate(
+        ["{}", "[1", '{"kind": "steadyspike peaks", "settings": {}}', "[" * 9999]
+    ):
         work = tmp_path / f"{number}.training"
         work.mkdir()
         (work / "thesis.txt").write_text("mine")
         (work / "settings.json").write_text(content)
-        with pytest.raises(FileExistsError, match=r"training (exists and holds no training|holds an unfinished)"):
+        with pytest.raises(
+            FileExistsError, match=r"training (exists and holds no training|holds an unfinished)"
+        ):
             train_deepinterpolation(recording_of(), tmp_path / f"{number}", **how, **FAST)
         assert sorted(path.name for path in work.iterdir()) == ["settings.json", "thesis.txt"]
 

@@ -173,9 +173,7 @@ def _save_motion(info: dict[str, Any], explained: np.ndarray | None, folder: Pat
     return ["motion_info/"]
 
 
-def _save_recording(
-    corrected: BaseRecording, folder: Path, work: WorkFolder, request: Request
-) -> list[str]:
+def _save_recording(corrected: BaseRecording, folder: Path, work: WorkFolder, request: Request) -> list[str]:
     from steadyspike.core.saving import save_recording
 
     files = save_lazily(corrected, folder, work, request.save_as, request.relative_paths)

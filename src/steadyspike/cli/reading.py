@@ -202,7 +202,11 @@ def apply_steps(
 
     applied = recording
     for index, step in enumerate(steps):
-        if work is not None and step["name"] in FINDERS and "bad_channel_ids" not in (step.get("params") or {}):
+        if (
+            work is not None
+            and step["name"] in FINDERS
+            and "bad_channel_ids" not in (step.get("params") or {})
+        ):
             bad = _bad_channels(recording, steps[: index + 1], work)
             step = {**step, "params": {**(step.get("params") or {}), "bad_channel_ids": bad}}
         applied = si.apply_preprocessing_pipeline(applied, [step])

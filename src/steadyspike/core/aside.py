@@ -1,8 +1,8 @@
-"""Files and folders that are there complete or not at all, that one process at a time writes, and how they are deleted.
+"""Files and folders that are there complete or not at all, are written by one process at a time, and deleted here.
 
-What is being made, set aside or deleted bears a name that begins with `UNFINISHED` and ends with that of what it is for.
-A kill may leave it; whoever next locks the same path clears it away. Nothing else is ever deleted here: what has another
-name is first renamed to such a one, which takes its marker.
+What is being made, set aside or deleted bears a name that begins with `UNFINISHED` and ends with that of what it is
+for. A kill may leave it; whoever next locks the same path clears it away. Nothing else is ever deleted: what has
+another name is first renamed to such a one, and only where our marker says that it is ours.
 """
 
 from __future__ import annotations
@@ -264,7 +264,7 @@ def _aside(path: Path, why: str) -> Path:
 
 
 def _delete(path: Path) -> None:
-    """Delete what bears a name of ours, which is all that is ever deleted; what cannot be is cleared by the next run."""
+    """Delete what bears a name of ours, which is all that ever is; what cannot be deleted is left to the next run."""
     if not path.name.startswith(UNFINISHED):
         raise ValueError(f"{path} does not bear a name that is deleted")
     if path.is_dir() and not path.is_symlink():

@@ -174,9 +174,7 @@ def _size_files(recording: BaseRecording, folder: Path) -> list[Path]:
     return files
 
 
-def _whole_chunks(
-    notes: Notes, chunks: set[Chunk], files: list[Path], frame_bytes: int
-) -> dict[Chunk, str]:
+def _whole_chunks(notes: Notes, chunks: set[Chunk], files: list[Path], frame_bytes: int) -> dict[Chunk, str]:
     """Read which chunks are noted and on the disk."""
     done = {}
     for line in notes.read():

@@ -1,4 +1,4 @@
-"""Folders of unfinished work: known by a marker, gone on with only for what they were begun with, and deleted as a whole.
+"""Folders of unfinished work: known by a marker, gone on with for what they were begun with only, deleted as a whole.
 
 Whoever works in one holds the lock of what comes of it (`steadyspike.core.aside.locked`).
 """
@@ -118,7 +118,7 @@ class WorkFolder:
         return True
 
     def begin(self, settings: dict[str, Any]) -> None:
-        """Make the folder, which must be new or empty, and note what it was begun with."""
+        """Make the folder, which must be new or empty, and note what the work is to be done with."""
         self.path.mkdir(parents=True, exist_ok=True)
         clear_unfinished(self.marker)
         content = dict(
@@ -153,9 +153,10 @@ class WorkFolder:
             # a training that 0.1.0 began
             content = dict(kind=f"{KIND}training", settings=flatten(content))
         known = content.get("settings")
-        is_ours = content.get("kind") == KIND + self.what and isinstance(known, dict)
-        is_ours = is_ours and isinstance(content.get("format", 1), int)
-        return content if is_ours and all(isinstance(one, str) for one in known.values()) else None
+        is_ours = content.get("kind") == KIND + self.what and isinstance(content.get("format", 1), int)
+        if not is_ours or not isinstance(known, dict):
+            return None
+        return content if all(isinstance(one, str) for one in known.values()) else None
 
     def _foreign(self) -> FileExistsError:
         return FileExistsError(

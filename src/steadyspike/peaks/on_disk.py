@@ -138,7 +138,7 @@ def compute_peaks(
                 work.discard()
             if not work.check(settings, BLOCK_S):
                 work.begin(settings)
-            blocks, _ = divide_into_blocks(recording, float(work.settings()["block_s"]), job_kwargs)
+            blocks, _ = divide_into_blocks(recording, float((work.settings() or {})["block_s"]), job_kwargs)
             if finished_peaks(work.path) is None:
                 _compute_blocks(recording, work.path, blocks, detect, localize, job_kwargs, asked.verbose)
                 for name in reversed(OUTPUTS):

@@ -91,8 +91,8 @@ def find_source(model: Any) -> ModelSource:
             )
         model = Path(model.folder)
     if isinstance(model, Mapping) and PATH in model:
-        path, rest = str(model[PATH]), {name: value for name, value in model.items() if name != PATH}
-        model = Path(path) if not rest else {"file": path, **rest}
+        rest = {name: value for name, value in model.items() if name != PATH}
+        model = {"file": str(model[PATH]), **rest} if rest else Path(model[PATH])
     if isinstance(model, Mapping):
         model = KerasModel.model_validate(dict(model))
     elif isinstance(model, str | Path) and str(model).endswith(KERAS_SUFFIXES):
