@@ -193,7 +193,7 @@ def _trained(
     progress_bar: bool,
 ) -> tuple[Any, Any]:
     """Train the network, and fit the linear interpolation on the same recordings."""
-    from steadyspike.library.models.folder import load_model, save_model
+    from steadyspike.library.models.folder import load_model
     from steadyspike.training.deepinterpolation import train_deepinterpolation
 
     recordings = []

@@ -20,6 +20,9 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, TypeVar, cast
 
+Marker = str | Collection[str] | Callable[[Path], bool]
+"""By what a folder of ours is known: files that it has all of, or a function that tells."""
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 UNFINISHED = ".unfinished-steadyspike-"
@@ -96,16 +99,15 @@ def locking(function: Function) -> Function:
 
 
 @contextmanager
-def written_aside(path: Path, marker: str | Collection[str] = ()) -> Iterator[Path]:
+def written_aside(path: Path, marker: Marker = ()) -> Iterator[Path]:
     """Give a path to write a file or a folder to, which takes the place of `path` when the block has ended.
 
     Parameters
     ----------
     path : Path
         A file that is there is replaced; folders above it are made.
-    marker : str or collection of str, default: ()
-        Files by which a folder of ours is known: one that has all of them is replaced, and no other one that holds
-        anything.
+    marker : Marker, default: ()
+        By what a folder of ours is known, which is replaced; no other one that holds anything is.
 
     Yields
     ------
@@ -132,7 +134,7 @@ def written_aside(path: Path, marker: str | Collection[str] = ()) -> Iterator[Pa
 
 
 @contextmanager
-def folder_aside(folder: Path, marker: str | Collection[str] = ()) -> Iterator[Path]:
+def folder_aside(folder: Path, marker: Marker = ()) -> Iterator[Path]:
     """Do as `written_aside` for a folder, which is empty at first; a file is never replaced by it."""
     if folder.is_file():
         raise FileExistsError(f"{folder} is a file; choose another place for the folder")
@@ -141,7 +143,7 @@ def folder_aside(folder: Path, marker: str | Collection[str] = ()) -> Iterator[P
         yield aside
 
 
-def put_in_place(new: Path, path: Path, marker: str | Collection[str] = ()) -> None:
+def put_in_place(new: Path, path: Path, marker: Marker = ()) -> None:
     """Rename what is complete, and on the same disk, to its place, in place of what is there; see `written_aside`.
 
     What is renamed outlives a crash of the machine.
@@ -218,15 +220,23 @@ def flush(path: Path, deep: bool = True) -> None:
         os.close(opened)
 
 
-def refuse_existing(folder: Path, marker: str, overwrite: bool, what: str) -> None:
+def is_ours(folder: Path, marker: Marker) -> bool:
+    """Whether a folder is known by a marker."""
+    if callable(marker):
+        return marker(folder)
+    names = [marker] if isinstance(marker, str) else marker
+    return bool(names) and all((folder / name).is_file() for name in names)
+
+
+def refuse_existing(folder: Path, marker: Marker, overwrite: bool, what: str) -> None:
     """Refuse to replace a folder unless it is one of ours and that was asked for.
 
     Parameters
     ----------
     folder : Path
         May be absent.
-    marker : str
-        Name of the file by which a folder of ours is known.
+    marker : Marker
+        By what a folder of ours is known.
     overwrite : bool
         Whether one of ours may be replaced.
     what : str
@@ -237,17 +247,15 @@ def refuse_existing(folder: Path, marker: str, overwrite: bool, what: str) -> No
     FileExistsError
         If it is there, and may not be replaced.
     """
-    ours = (folder / marker).is_file()
+    ours = is_ours(folder, marker)
     if folder.exists() and not (overwrite and ours):
         hint = "pass overwrite=True to replace it" if ours else f"and is no {what}"
         raise FileExistsError(f"{folder} exists already; {hint}")
 
 
-def _refuse_foreign(path: Path, marker: str | Collection[str]) -> None:
+def _refuse_foreign(path: Path, marker: Marker) -> None:
     """Refuse to replace a folder that holds something, and is not ours."""
-    names = [marker] if isinstance(marker, str) else marker
-    is_ours = bool(names) and all((path / name).is_file() for name in names)
-    if path.is_dir() and not is_ours and any(path.iterdir()):
+    if path.is_dir() and not is_ours(path, marker) and any(path.iterdir()):
         raise FileExistsError(
             f"{path} is a folder that holds something else, and is not replaced; choose another place"
         )

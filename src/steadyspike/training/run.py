@@ -20,7 +20,7 @@ from steadyspike.core.environment import versions
 from steadyspike.core.identity import describe_recording
 from steadyspike.core.probe_layout import ProbeLayout
 from steadyspike.core.unfinished import WorkFolder
-from steadyspike.library.hub.artifact import CONFIG
+from steadyspike.library.models.config import is_model_folder
 from steadyspike.library.models.deepinterpolation import (
     DeepInterpolationModel,
     ModelConfig,
@@ -99,7 +99,7 @@ class Run:
         """
         if self.folder.exists() and not overwrite:
             raise FileExistsError(f"{self.folder} exists already; pass overwrite=True to replace a model")
-        refuse_existing(self.folder, CONFIG, overwrite, "model folder, so it is not replaced")
+        refuse_existing(self.folder, is_model_folder, overwrite, "model folder, so it is not replaced")
         work, settings = work_folder(self.folder), self.settings()
         if resume and work.check(settings):
             return True
@@ -243,7 +243,7 @@ def work_folder(folder: Path) -> WorkFolder:
 
 def finished(folder: Path) -> bool:
     """Whether there is a finished model."""
-    return (folder / CONFIG).is_file()
+    return is_model_folder(folder)
 
 
 def _train_in_process(fabric: Any, run: Run, resume: bool) -> None:

@@ -25,6 +25,7 @@ from steadyspike.library.models.config import (
     ModelError,
     described,
     expected_weights,
+    is_model_folder,
     kind_class,
     read_config,
 )
@@ -229,12 +230,12 @@ def save_model(
     from safetensors.torch import save_file
 
     folder = Path(folder).absolute()
-    refuse_existing(folder, CONFIG, overwrite, "model folder")
+    refuse_existing(folder, is_model_folder, overwrite, "model folder")
     weights = {name: values.detach().cpu().contiguous() for name, values in network.state_dict().items()}
     _check_weights(
         folder, expected_weights(folder, config), {name: described(value) for name, value in weights.items()}
     )
-    with folder_aside(folder, CONFIG) as new:
+    with folder_aside(folder, is_model_folder) as new:
         for path in beside:
             if path.is_file():
                 shutil.copyfile(path, new / path.name)
