@@ -1,3 +1,4 @@
+import functools
 import json
 import os
 import shutil
@@ -305,6 +306,81 @@ def test_failure_after_the_peaks_keeps_them_for_the_next_run(raw_folder, tmp_pat
     assert result.exit_code == 0, result.output
     assert "going on" in result.output
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+PREPROCESSING = """
+schema = 1
+kind = "preprocessing"
+name = "ours"
+doc = "Bad channels and a bandpass"
+[[steps]]
+name = "detect_and_remove_bad_channels"
+params = { method = "std", seed = 0, num_random_chunks = 2, std_mad_threshold = 3.0 }
+[[steps]]
+name = "steady_bandpass_filter"
+params = { freq_min = 300.0, freq_max = 6000.0 }
+"""
+
+
+def stopping_at(number, function):
+    calls = []
+
+    def call(*arguments):
+        calls.append(arguments)
+        if len(calls) == number:
+            os.kill(os.getpid(), signal.SIGINT)
+        return function(*arguments)
+
+    return call
+
+
+def test_bad_channels_peaks_and_traces_are_kept_wherever_ctrl_c_comes(raw_folder, tmp_path, monkeypatch):
+    from steadyspike.core import saving
+    from steadyspike.peaks import on_disk
+
+    finder = sys.modules["spikeinterface.preprocessing.detect_bad_channels"]
+    divide, compute = on_disk.divide_into_blocks, on_disk._compute_peak_pipeline_chunk
+    monkeypatch.setattr(on_disk, "divide_into_blocks", lambda rec, _, jobs: divide(rec, 2.0, jobs))
+    (tmp_path / "ours.toml").write_text(PREPROCESSING)
+    shutil.copytree(raw_folder, tmp_path / "raw")
+    traces = np.memmap(tmp_path / "raw" / "traces_cached_seg0.raw", "int16", mode="r+").reshape(-1, 24)
+    traces[:, 7] *= 20
+    command = ("correct", tmp_path / "raw", "-o", tmp_path / "out", "-p", "steady_rigid", "-j", 1, "-f", "binary")
+    command = (*command, "--preprocess", tmp_path / "ours.toml", "--no-figures")
+    part = tmp_path / "out.part"
+
+    with monkeypatch.context() as patch:
+        patch.setattr(on_disk, "_compute_peak_pipeline_chunk", stopping_at(6, compute))
+        result = run(*command)
+    assert result.exit_code == 130
+    assert "kept" in result.output
+    assert len(list((part / "peaks" / "blocks").iterdir())) == 2
+    bad = json.loads((part / "bad_channels" / "1" / "ids.json").read_text())
+    assert len(bad) == 1
+
+    detected = functools.wraps(finder.detect_bad_channels)(lambda *_, **__: pytest.fail("found again"))
+    monkeypatch.setattr(finder, "detect_bad_channels", detected)
+    with monkeypatch.context() as patch:
+        chunks = []
+        patch.setattr(
+            on_disk, "_compute_peak_pipeline_chunk", lambda *chunk: (chunks.append(chunk), compute(*chunk))[1]
+        )
+        patch.setattr(saving, "_write_chunk", stopping_at(4, saving._write_chunk))
+        result = run(*command)
+    assert result.exit_code == 130, result.output
+    assert len(chunks) == 4
+    assert not (tmp_path / "out").exists()
+
+    monkeypatch.setattr(on_disk, "_compute_peak_pipeline_chunk", None)
+    written, write = [], saving._write_chunk
+    monkeypatch.setattr(saving, "_write_chunk", lambda *chunk: (written.append(chunk), write(*chunk))[1])
+    result = run(*command)
+    assert result.exit_code == 0, result.output
+    assert len(written) == 5
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ours.toml", "out", "raw"]
+    saved, lazy = si.load(tmp_path / "out" / "recording"), si.load(tmp_path / "out" / "recording.json")
+    np.testing.assert_allclose(saved.get_traces(), lazy.get_traces(), atol=1e-2)
+    assert saved.get_num_channels() == 23
 
 
 def test_work_folder_of_someone_else_is_safe(raw_folder, tmp_path):

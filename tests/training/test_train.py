@@ -184,6 +184,13 @@ def test_ctrl_c_saves_and_stops(interrupted, whole):
     assert log_of(interrupted) == log_of(whole.folder)
 
 
+def test_a_damaged_checkpoint_is_told(interrupted):
+    file = interrupted.with_name("model.training") / "checkpoint.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"checkpoint.safetensors is damaged .* start anew with overwrite=True"):
+        train_deepinterpolation(recording_of(), interrupted, resume=True, **FAST)
+
+
 def test_an_unfinished_run_can_end_early(interrupted):
     model = train_deepinterpolation(recording_of(), interrupted, resume=True, **{**FAST, "max_steps": 8})
     assert model.config.extra["training"]["steps"] == 8

@@ -55,15 +55,26 @@ def save_checkpoint(
 
 
 def read_checkpoint(folder: Path) -> tuple[Progress, dict[str, dict[str, Tensor]]]:
-    """Return the progress, and tensors under "network", "best", "optimizer" and "random"."""
-    from safetensors import safe_open
+    """Return the progress, and tensors under "network", "best", "optimizer" and "random".
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
 
     parts: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "optimizer": {}, "random": {}}
-    with safe_open(folder / CHECKPOINT, framework="pt") as file:
-        progress = Progress(**json.loads(file.metadata()["progress"]))
-        for key in file.keys():  # noqa: SIM118, it is no dict
-            part, _, name = key.partition(".")
-            parts[part][name] = file.get_tensor(key)
+    try:
+        with safe_open(folder / CHECKPOINT, framework="pt") as file:
+            progress = Progress(**json.loads(file.metadata()["progress"]))
+            for key in file.keys():  # noqa: SIM118, it is no dict
+                part, _, name = key.partition(".")
+                parts[part][name] = file.get_tensor(key)
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{folder / CHECKPOINT} is damaged ({error}); start anew with overwrite=True with resume=False"
+        ) from None
     return progress, parts
 
 
