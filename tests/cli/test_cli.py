@@ -12,7 +12,8 @@ import spikeinterface.full as si
 import typer
 from cli_runner import assert_nothing_left, run, run_benchmark
 
-from steadyspike.cli.errors import clear_errors
+from steadyspike.cli.errors import UsageError, clear_errors
+from steadyspike.cli.output import begin_anew, worked_on
 from steadyspike.simulation.drift import build_probe, simulate_drifting_recording
 
 
@@ -345,7 +346,18 @@ def test_bad_channels_peaks_and_traces_are_kept_wherever_ctrl_c_comes(raw_folder
     shutil.copytree(raw_folder, tmp_path / "raw")
     traces = np.memmap(tmp_path / "raw" / "traces_cached_seg0.raw", "int16", mode="r+").reshape(-1, 24)
     traces[:, 7] *= 20
-    command = ("correct", tmp_path / "raw", "-o", tmp_path / "out", "-p", "steady_rigid", "-j", 1, "-f", "binary")
+    command = (
+        "correct",
+        tmp_path / "raw",
+        "-o",
+        tmp_path / "out",
+        "-p",
+        "steady_rigid",
+        "-j",
+        1,
+        "-f",
+        "binary",
+    )
     command = (*command, "--preprocess", tmp_path / "ours.toml", "--no-figures")
     part = tmp_path / "out.part"
 
@@ -391,6 +403,20 @@ def test_work_folder_of_someone_else_is_safe(raw_folder, tmp_path):
         assert result.exit_code == 2
         assert "holds no unfinished output" in result.output
     assert (tmp_path / "out.part" / "book.tex").is_file()
+
+
+@pytest.mark.parametrize("what", ["peaks", "traces"])
+def test_what_0_1_0_left_unfinished_is_begun_anew_only_if_asked(tmp_path, what):
+    (tmp_path / "out.part").mkdir()
+    marker = {"kind": f"steadyspike {what}", "settings": {"versions.steadyspike": "0.1.0"}}
+    (tmp_path / "out.part" / "settings.json").write_text(json.dumps(marker))
+    with pytest.raises(
+        UsageError, match="holds no unfinished output of steadyspike; choose another --output"
+    ):
+        with worked_on(tmp_path / "out", False, lambda _: True, "it"):
+            pass
+    begin_anew(tmp_path / "out")
+    assert_nothing_left(tmp_path)
 
 
 def test_debug_shows_where_it_came_from(tmp_path):

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import spikeinterface.full as si
 from failures import disk_full_or_ctrl_c, fail_everywhere
 
 import steadyspike
-from steadyspike.core import environment, unfinished
+from steadyspike.core import aside, environment, unfinished
 from steadyspike.core.unfinished import OtherSettingsError, WorkFolder
 from steadyspike.peaks import on_disk
 from steadyspike.peaks.on_disk import compute_peaks
@@ -246,6 +247,29 @@ def test_a_folder_of_a_newer_format_is_not_touched(recording, tmp_path, monkeypa
         compute_peaks(recording, folder, **FAST, **JOBS)
     with pytest.raises(OtherSettingsError, match="newer version of steadyspike"):
         compute_peaks(recording, folder, **FAST, **JOBS)
+
+
+def test_two_runs_do_not_find_peaks_in_one_folder(recording, tmp_path, monkeypatch):
+    monkeypatch.setattr(aside, "LOCK_WAIT_S", 0.0)
+    refused, compute = [], on_disk._compute_peak_pipeline_chunk
+
+    def second():
+        try:
+            compute_peaks(recording, tmp_path / "peaks", **FAST, **JOBS)
+        except aside.InUseError as error:
+            refused.append(str(error))
+
+    def while_another_begins(*chunk):
+        if not refused:
+            thread = threading.Thread(target=second)
+            thread.start()
+            thread.join()
+        return compute(*chunk)
+
+    monkeypatch.setattr(on_disk, "_compute_peak_pipeline_chunk", while_another_begins)
+    compute_peaks(recording, tmp_path / "peaks", **FAST, **JOBS)
+    (said,) = refused
+    assert "peaks is being written by another run of steadyspike; wait until that has ended" in said
 
 
 def test_peaks_that_are_complete_are_read_where_nothing_may_be_written(recording, tmp_path, monkeypatch):

@@ -187,7 +187,9 @@ def test_ctrl_c_saves_and_stops(interrupted, whole):
 def test_a_damaged_checkpoint_is_told(interrupted):
     file = interrupted.with_name("model.training") / "checkpoint.safetensors"
     file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"checkpoint.safetensors is damaged .* start anew with overwrite=True"):
+    with pytest.raises(
+        ValueError, match=r"checkpoint.safetensors is damaged .* start anew with overwrite=True"
+    ):
         train_deepinterpolation(recording_of(), interrupted, resume=True, **FAST)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 MARKER = "steadyspike.json"
 """File by which a folder that steadyspike wrote is known; it tells how the folder was made."""
+
+LEFT_BY_0_1_0 = ("peaks", "traces")
+"""What lay in the place of a work folder, without one around it."""
 
 RESULT, PEAKS, RECORDING = "result", "peaks", "recording"
 """In a work folder: what becomes the output, and what of it and beside it is kept after an interrupt."""
@@ -99,6 +103,10 @@ def begin(work: WorkFolder) -> None:
 def begin_anew(output: Path) -> WorkFolder:
     """Delete the work folder of an output, and give it."""
     work = work_folder(output)
+    for what in LEFT_BY_0_1_0:
+        left = replace(work, what=what)
+        if left.settings() is not None:
+            left.discard()
     with refused_work():
         work.discard()
     return work
@@ -156,7 +164,13 @@ def save_lazily(
     if recording.check_serializability("json"):
         # the work folder is as deep as the output will be
         relative_to = work.path if relative_paths else None
-        recording.dump_to_json(folder / f"{RECORDING}.json", relative_to=relative_to)
+        file = folder / f"{RECORDING}.json"
+        recording.dump_to_json(file, relative_to=relative_to)
+        if relative_paths and not json.loads(file.read_text(encoding="utf8"))["relative_paths"]:
+            say(
+                f"[yellow]note[/yellow]: paths in {file.name} are absolute all the same: not all lie on the disk of the "
+                "output"
+            )
         return [f"{RECORDING}.json"]
     if save_as == "json":
         raise UsageError("this recording cannot be written as JSON; choose another --format")
