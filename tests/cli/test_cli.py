@@ -412,9 +412,8 @@ def test_what_0_1_0_left_unfinished_is_begun_anew_only_if_asked(tmp_path, what):
     (tmp_path / "out.part" / "settings.json").write_text(json.dumps(marker))
     with pytest.raises(
         UsageError, match="holds no unfinished output of steadyspike; choose another --output"
-    ):
-        with worked_on(tmp_path / "out", False, lambda _: True, "it"):
-            pass
+    ), worked_on(tmp_path / "out", False, lambda _: True, "it"):
+        pass
     begin_anew(tmp_path / "out")
     assert_nothing_left(tmp_path)
 

@@ -168,8 +168,7 @@ def save_lazily(
         recording.dump_to_json(file, relative_to=relative_to)
         if relative_paths and not json.loads(file.read_text(encoding="utf8"))["relative_paths"]:
             say(
-                f"[yellow]note[/yellow]: paths in {file.name} are absolute all the same: not all lie on the disk of the "
-                "output"
+                f"[yellow]note[/yellow]: {file.name} holds absolute paths: not all are on the disk of the output"
             )
         return [f"{RECORDING}.json"]
     if save_as == "json":
