@@ -410,9 +410,10 @@ def test_what_0_1_0_left_unfinished_is_begun_anew_only_if_asked(tmp_path, what):
     (tmp_path / "out.part").mkdir()
     marker = {"kind": f"steadyspike {what}", "settings": {"versions.steadyspike": "0.1.0"}}
     (tmp_path / "out.part" / "settings.json").write_text(json.dumps(marker))
-    with pytest.raises(
-        UsageError, match="holds no unfinished output of steadyspike; choose another --output"
-    ), worked_on(tmp_path / "out", False, lambda _: True, "it"):
+    with (
+        pytest.raises(UsageError, match="holds no unfinished output of steadyspike; choose another --output"),
+        worked_on(tmp_path / "out", False, lambda _: True, "it"),
+    ):
         pass
     begin_anew(tmp_path / "out")
     assert_nothing_left(tmp_path)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 # texts longer than this are kept as a digest
 LONGEST_TEXT = 200
-PIECE_FRAMES, NUM_PIECES = 500, 32
+# of a source, which is read in a moment from any disk: 1.5 s of a Neuropixels probe, or all of a short recording
+MOST_VALUES, NUM_PIECES = 2**24, 64
 
 
 def describe_recording(recording: BaseRecording) -> dict[str, Any]:
@@ -88,14 +89,18 @@ def plain(value: Any) -> Any:
 
 
 def _digest_samples(recording: BaseRecording) -> str:
-    """Digest pieces of the traces, spread over each segment."""
+    """Digest pieces of the traces, spread over each segment; all of them where these are few."""
     found = hashlib.sha256()
-    number = max(NUM_PIECES // recording.get_num_segments(), 2)
-    for segment in range(recording.get_num_segments()):
-        last = max(recording.get_num_samples(segment) - PIECE_FRAMES, 0)
-        for first in np.unique(np.linspace(0, last, number).astype(int)):
+    segments = recording.get_num_segments()
+    most = MOST_VALUES // (segments * recording.get_num_channels())
+    number = max(NUM_PIECES // segments, 2)
+    frames = max(most // number, 1)
+    for segment in range(segments):
+        size = recording.get_num_samples(segment)
+        spread = np.linspace(0, max(size - frames, 0), number).astype(int)
+        for first in np.arange(0, size, frames) if size <= most else np.unique(spread):
             piece = recording.get_traces(
-                segment_index=segment, start_frame=int(first), end_frame=int(first) + PIECE_FRAMES
+                segment_index=segment, start_frame=int(first), end_frame=min(int(first) + frames, size)
             )
             found.update(np.ascontiguousarray(piece).tobytes())
     return found.hexdigest()
