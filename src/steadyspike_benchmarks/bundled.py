@@ -7,8 +7,6 @@ The card of the model says where it comes from, and how it scored.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -141,7 +139,7 @@ def train_bundled(
         If `folder` exists, and `overwrite` is False or it is no model folder.
     """
     from steadyspike.library.hub.artifact import CONFIG
-    from steadyspike.library.models.folder import load_model
+    from steadyspike.library.models.folder import load_model, save_model
     from steadyspike.library.models.inference import torch_threads
 
     settings, folder = settings or BundledSettings(), Path(folder).expanduser().absolute()
@@ -179,7 +177,8 @@ def train_bundled(
     extra = {**model.config.extra, "trained_on_simulation_only": True, "simulation": simulation}
     config = type(model.config).model_validate({**model.config.model_dump(), "extra": extra})
     card = _card(name, made, model.card, scores, train, test)
-    _put(replace(model, config=config, card=card), model.folder, work / f"{name}.new", folder)
+    beside = [model.folder / file for file in (LOG, FIGURE)]
+    save_model(folder, model.network, config, card, overwrite=True, beside=beside)
     tell(f"{folder} is written")
     return load_model(folder)
 
@@ -300,21 +299,3 @@ def _score_table(scores: dict[str, dict[str, float | None]]) -> str:
         values = [own[column] for own in scores.values()]
         rows.append([label, *("-" if value is None else f"{value:.3f}" for value in values)])
     return markdown_table(["", *scores], rows)
-
-
-def _put(model: Any, trained: Path, aside: Path, folder: Path) -> None:
-    """Write the model with its log and figure aside, and rename it."""
-    shutil.rmtree(aside, ignore_errors=True)
-    model.save(aside)
-    for file in (LOG, FIGURE):
-        if (trained / file).is_file():
-            shutil.copyfile(trained / file, aside / file)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    replaced = aside.with_name(f"{aside.name}.replaced")
-    shutil.rmtree(replaced, ignore_errors=True)
-    if folder.exists():
-        shutil.move(folder, replaced)
-    near = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.move(aside, near)
-    os.replace(near, folder)
-    shutil.rmtree(replaced, ignore_errors=True)

@@ -1,3 +1,4 @@
+import functools
 import json
 import os
 import shutil
@@ -11,7 +12,8 @@ import spikeinterface.full as si
 import typer
 from cli_runner import assert_nothing_left, run, run_benchmark
 
-from steadyspike.cli.errors import clear_errors
+from steadyspike.cli.errors import UsageError, clear_errors
+from steadyspike.cli.output import begin_anew, worked_on
 from steadyspike.simulation.drift import build_probe, simulate_drifting_recording
 
 
@@ -273,7 +275,7 @@ def test_failure_on_the_way_leaves_nothing(raw_folder, tmp_path, monkeypatch, st
     def fail(*_, **__):
         stop()
 
-    monkeypatch.setattr(on_disk, "run_node_pipeline", fail)
+    monkeypatch.setattr(on_disk, "TimeSeriesChunkExecutor", fail)
     result = run("correct", raw_folder, "-o", tmp_path / "out", "-p", "steady_rigid", "-j", 1)
     assert result.exit_code == code
     assert "Traceback" not in result.output
@@ -300,11 +302,97 @@ def test_failure_after_the_peaks_keeps_them_for_the_next_run(raw_folder, tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["out.part"]
 
     with monkeypatch.context() as patch:
-        patch.setattr(on_disk, "run_node_pipeline", None)
+        patch.setattr(on_disk, "TimeSeriesChunkExecutor", None)
         result = run(*command)
     assert result.exit_code == 0, result.output
     assert "going on" in result.output
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+PREPROCESSING = """
+schema = 1
+kind = "preprocessing"
+name = "ours"
+doc = "Bad channels and a bandpass"
+[[steps]]
+name = "detect_and_remove_bad_channels"
+params = { method = "std", seed = 0, num_random_chunks = 2, std_mad_threshold = 3.0 }
+[[steps]]
+name = "steady_bandpass_filter"
+params = { freq_min = 300.0, freq_max = 6000.0 }
+"""
+
+
+def stopping_at(number, function):
+    calls = []
+
+    def call(*arguments):
+        calls.append(arguments)
+        if len(calls) == number:
+            os.kill(os.getpid(), signal.SIGINT)
+        return function(*arguments)
+
+    return call
+
+
+def test_bad_channels_peaks_and_traces_are_kept_wherever_ctrl_c_comes(raw_folder, tmp_path, monkeypatch):
+    from steadyspike.core import saving
+    from steadyspike.peaks import on_disk
+
+    finder = sys.modules["spikeinterface.preprocessing.detect_bad_channels"]
+    divide, compute = on_disk.divide_into_blocks, on_disk._compute_peak_pipeline_chunk
+    monkeypatch.setattr(on_disk, "divide_into_blocks", lambda rec, _, jobs: divide(rec, 2.0, jobs))
+    (tmp_path / "ours.toml").write_text(PREPROCESSING)
+    shutil.copytree(raw_folder, tmp_path / "raw")
+    traces = np.memmap(tmp_path / "raw" / "traces_cached_seg0.raw", "int16", mode="r+").reshape(-1, 24)
+    traces[:, 7] *= 20
+    command = (
+        "correct",
+        tmp_path / "raw",
+        "-o",
+        tmp_path / "out",
+        "-p",
+        "steady_rigid",
+        "-j",
+        1,
+        "-f",
+        "binary",
+    )
+    command = (*command, "--preprocess", tmp_path / "ours.toml", "--no-figures")
+    part = tmp_path / "out.part"
+
+    with monkeypatch.context() as patch:
+        patch.setattr(on_disk, "_compute_peak_pipeline_chunk", stopping_at(6, compute))
+        result = run(*command)
+    assert result.exit_code == 130
+    assert "kept" in result.output
+    assert len(list((part / "peaks" / "blocks").iterdir())) == 2
+    bad = json.loads((part / "bad_channels" / "1" / "ids.json").read_text())
+    assert len(bad) == 1
+
+    detected = functools.wraps(finder.detect_bad_channels)(lambda *_, **__: pytest.fail("found again"))
+    monkeypatch.setattr(finder, "detect_bad_channels", detected)
+    with monkeypatch.context() as patch:
+        chunks = []
+        patch.setattr(
+            on_disk, "_compute_peak_pipeline_chunk", lambda *chunk: (chunks.append(chunk), compute(*chunk))[1]
+        )
+        patch.setattr(saving, "_write_chunk", stopping_at(4, saving._write_chunk))
+        result = run(*command)
+    assert result.exit_code == 130, result.output
+    assert len(chunks) == 4
+    assert not (tmp_path / "out").exists()
+
+    monkeypatch.setattr(on_disk, "_compute_peak_pipeline_chunk", None)
+    written, write = [], saving._write_chunk
+    monkeypatch.setattr(saving, "_write_chunk", lambda *chunk: (written.append(chunk), write(*chunk))[1])
+    result = run(*command)
+    assert result.exit_code == 0, result.output
+    assert len(written) == 5
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ours.toml", "out", "raw"]
+    saved, lazy = si.load(tmp_path / "out" / "recording"), si.load(tmp_path / "out" / "recording.json")
+    np.testing.assert_allclose(saved.get_traces(), lazy.get_traces(), atol=1e-2)
+    assert saved.get_num_channels() == 23
 
 
 def test_work_folder_of_someone_else_is_safe(raw_folder, tmp_path):
@@ -313,8 +401,22 @@ def test_work_folder_of_someone_else_is_safe(raw_folder, tmp_path):
     for options in ((), ("--restart",)):
         result = run("correct", raw_folder, "-o", tmp_path / "out", "-p", "steady_rigid", "-j", 1, *options)
         assert result.exit_code == 2
-        assert "holds no peaks" in result.output
+        assert "holds no unfinished output" in result.output
     assert (tmp_path / "out.part" / "book.tex").is_file()
+
+
+@pytest.mark.parametrize("what", ["peaks", "traces"])
+def test_what_0_1_0_left_unfinished_is_begun_anew_only_if_asked(tmp_path, what):
+    (tmp_path / "out.part").mkdir()
+    marker = {"kind": f"steadyspike {what}", "settings": {"versions.steadyspike": "0.1.0"}}
+    (tmp_path / "out.part" / "settings.json").write_text(json.dumps(marker))
+    with (
+        pytest.raises(UsageError, match="holds no unfinished output of steadyspike; choose another --output"),
+        worked_on(tmp_path / "out", False, lambda _: True, "it"),
+    ):
+        pass
+    begin_anew(tmp_path / "out")
+    assert_nothing_left(tmp_path)
 
 
 def test_debug_shows_where_it_came_from(tmp_path):
@@ -350,7 +452,7 @@ def test_ctrl_c_leaves_nothing_half_done(raw_folder, tmp_path, late):
     )
     # it waits there, with its folders made and, if late, its peaks found, until the interrupt comes
     assert process.stdout.readline() == "here\n", process.stderr.read()
-    assert list(tmp_path.glob(".unfinished-*-out"))
+    assert (tmp_path / "out.part" / "result").is_dir()
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors

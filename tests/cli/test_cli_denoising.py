@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from cli_runner import assert_nothing_left, run
 from probeinterface import generate_linear_probe
 
 import steadyspike
-from steadyspike.core import saving
+from steadyspike.cli import denoising
+from steadyspike.core import aside, saving
 from steadyspike.core.loading import load_sorting
 from steadyspike.evaluation.denoising import methods as denoising_methods
 from steadyspike.training import loop
@@ -170,7 +172,7 @@ def test_interrupted_training_goes_on(data, tmp_path, monkeypatch):
 
     result = run(*command, "--seed", 1)
     assert result.exit_code == 2
-    assert "seed was 0, is 1" in result.output
+    assert "seed is 0 there and 1 here" in result.output
     assert "--restart" in result.output
 
     result = run(*command)
@@ -275,24 +277,6 @@ def test_denoise_writes_what_help_says(data, denoised_folder):
     assert made["result"]["written_s"] == pytest.approx(1.9)
 
 
-def test_the_saved_folder_is_the_one_that_spikeinterface_writes(data, tmp_path):
-    recording = si.astype(si.load(data / "raw"), "float32")
-    recording.set_times(np.arange(recording.get_num_samples(0)) / 30_000 + 7, 0)
-    recording.set_times(np.arange(recording.get_num_samples(1)) / 30_000 + 17, 1)
-    recording.set_property("brain_area", ["CA1"] * 8)
-    recording.annotate(subject="mouse")
-    jobs = dict(chunk_duration="300ms", progress_bar=False)
-    recording.save(folder=tmp_path / "theirs", n_jobs=1, verbose=False, **jobs)
-    saving.write_traces(recording, tmp_path / "work", n_jobs=2, **jobs)
-    saving.move_into_folder(recording, tmp_path / "work", tmp_path / "ours")
-    theirs = {path.relative_to(tmp_path / "theirs") for path in (tmp_path / "theirs").rglob("*")}
-    assert {path.relative_to(tmp_path / "ours") for path in (tmp_path / "ours").rglob("*")} == theirs
-    for path in theirs:
-        if (tmp_path / "theirs" / path).is_file():
-            ours = (tmp_path / "ours" / path).read_bytes()
-            assert ours == (tmp_path / "theirs" / path).read_bytes(), path
-
-
 def test_integers_in_the_units_of_the_recording(data, denoised_folder, tmp_path):
     command = ("denoise", data / "raw", "-m", data / "model", "--dtype", "int16", "-j", 1, "--segment", 1)
     result = run(*command, "-o", tmp_path / "out")
@@ -339,7 +323,7 @@ def test_interrupted_denoising_goes_on(data, denoised_folder, tmp_path, monkeypa
     assert "chunk_size is 15000 there and 7500 here" in result.output
     assert "--restart" in result.output
 
-    with (tmp_path / "out.part" / "done.txt").open("a") as file:
+    with (tmp_path / "out.part" / "traces" / "done.txt").open("a") as file:
         file.write("0 30000 4")  # a kill in the middle of a line
     written += [None] * 3
     result = run(*command, "--chunk-duration", "500ms")
@@ -348,12 +332,112 @@ def test_interrupted_denoising_goes_on(data, denoised_folder, tmp_path, monkeypa
     assert "1.0 s of traces" in result.output
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert written[5:] == [(0, 30000, 45000), (1, 0, 12000)]
+    assert_same_traces(tmp_path / "out", denoised_folder)
+
+
+def assert_same_traces(ours, theirs):
     for segment in (0, 1):
-        ours, theirs = (
-            si.load(folder / "recording").get_traces(segment)
-            for folder in (tmp_path / "out", denoised_folder)
-        )
-        np.testing.assert_array_equal(ours, theirs)
+        traces = [si.load(folder / "recording").get_traces(segment) for folder in (ours, theirs)]
+        np.testing.assert_array_equal(*traces)
+
+
+def test_denoising_that_fails_before_the_last_rename_goes_on(data, denoised_folder, tmp_path, monkeypatch):
+    command = ("denoise", data / "raw", "-m", data / "model", "-o", tmp_path / "out", "-j", 1)
+    command = (*command, "--chunk-duration", "500ms")
+    replace = os.replace
+
+    def full_at_the_end(source, target):
+        if str(target) == str(tmp_path / "out"):
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full_at_the_end)
+        result = run(*command)
+    assert result.exit_code == 1
+    assert "kept" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["out.part"]
+    monkeypatch.setattr(saving, "_write_chunk", None)
+    result = run(*command)
+    assert result.exit_code == 0, result.output
+    assert "going on" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert_same_traces(tmp_path / "out", denoised_folder)
+
+
+def test_a_recording_that_was_written_anew_is_not_gone_on_with(data, tmp_path, monkeypatch):
+    raw, loaded = tmp_path / "raw", si.load(data / "raw")
+    shutil.copytree(data / "raw", raw)
+    commands = {
+        "model": ("train", raw, "-o", tmp_path / "model", *TINY),
+        "denoised": ("denoise", raw, "-m", data / "model", "-o", tmp_path / "denoised", "-j", 1),
+    }
+    step = loop._Loop.step
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Loop, "step", lambda self, batch: (interrupt(), step(self, batch)))
+        patch.setattr(denoising, "write_marker", interrupt)
+        for command in commands.values():
+            assert run(*command).exit_code == 130
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["denoised.part", "model.training", "raw"]
+
+    traces = loaded.get_traces(0).copy()
+    traces[7_000:8_000] += 1
+    traces.tofile(raw / "traces_cached_seg0.raw")
+    for command in commands.values():
+        result = run(*command)
+        assert result.exit_code == 2, result.output
+        for words in ("of another recording, or of one that was changed since", "samples is", "--restart"):
+            assert words in result.output
+    shutil.rmtree(raw)
+    shutil.copytree(data / "raw", raw)
+    for name, command in commands.items():
+        assert run(*command).exit_code == 0
+        assert (tmp_path / name).is_dir()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["denoised", "model", "raw"]
+
+
+def test_two_runs_do_not_write_one_output(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(aside, "LOCK_WAIT_S", 0.0)
+    commands = [
+        ("denoise", data / "raw", "-m", data / "model", "-j", 1),
+        ("correct", data / "raw", "-p", "steady_rigid", "-j", 1),
+        ("train", data / "raw", *TINY),
+        ("evaluate", data / "raw", "-m", data / "model"),
+    ]
+    monkeypatch.setattr(si.BaseRecording, "get_traces", None)
+    # a lock is of a thread, as it is of a process
+    held, over = threading.Event(), threading.Event()
+
+    def hold():
+        with aside.locked(tmp_path / "out"):
+            held.set()
+            over.wait()
+
+    other = threading.Thread(target=hold)
+    other.start()
+    held.wait()
+    try:
+        for command in commands:
+            result = run(*command, "-o", tmp_path / "out")
+            assert result.exit_code == 2, result.output
+            assert "out is being written by another run of steadyspike; wait until" in result.output
+    finally:
+        over.set()
+        other.join()
+    assert_nothing_left(tmp_path)
+
+
+def test_recording_and_model_move_with_the_lazy_recording(data, denoised_folder, tmp_path):
+    (tmp_path / "here").mkdir()
+    for name in ("raw", "model"):
+        shutil.copytree(data / name, tmp_path / "here" / name)
+    monkey = ("denoise", tmp_path / "here" / "raw", "-m", tmp_path / "here" / "model", "-j", 1)
+    result = run(*monkey, "-o", tmp_path / "here" / "out", "-f", "json", "--relative-paths")
+    assert result.exit_code == 0, result.output
+    (tmp_path / "here").rename(tmp_path / "there")
+    lazy = si.load(tmp_path / "there" / "out" / "recording.json", base_folder=True)
+    expected = si.load(denoised_folder / "recording").get_traces(1, end_frame=300)
+    np.testing.assert_allclose(lazy.get_traces(1, end_frame=300), expected, atol=1e-3)
 
 
 def test_failure_on_the_way_leaves_nothing(data, tmp_path, monkeypatch):
@@ -411,7 +495,7 @@ def test_someone_elses_folders_are_safe(data, denoised_folder, tmp_path):
             *("denoise", data / "raw", "-m", data / "model", "-o", tmp_path / "out", "-j", 1, *options)
         )
         assert result.exit_code == 2
-        assert "holds no traces" in result.output
+        assert "holds no unfinished output" in result.output
     assert (tmp_path / "out.part" / "book.tex").is_file()
     command = ("denoise", denoised_folder / "recording", "-m", data / "model", "-o", denoised_folder)
     assert "lies in" in run(*command, "--overwrite").output

@@ -3,14 +3,19 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
+import threading
 
 import numpy as np
 import pytest
 import spikeinterface.full as si
+from failures import disk_full_or_ctrl_c, fail_everywhere
 
 import steadyspike
+from steadyspike.core import aside, environment, unfinished
 from steadyspike.core.noise_levels import SEED
+from steadyspike.core.unfinished import OtherSettingsError, WorkFolder
 from steadyspike.peaks import on_disk
 from steadyspike.peaks.on_disk import compute_peaks
 
@@ -87,20 +92,37 @@ def test_any_blocks_and_jobs_give_the_same(recording, expected, tmp_path, jobs):
 
 def killed_after(num_chunks, saved, folder):
     """Compute peaks in a process that is killed in the middle of a chunk."""
-    chunks = []
+    chunks, compute = [], on_disk._compute_peak_pipeline_chunk
 
-    def compute(self, *_):
+    def killed(*arguments):
         chunks.append(None)
         if len(chunks) == num_chunks:
             os.kill(os.getpid(), signal.SIGKILL)
+        return compute(*arguments)
 
-    on_disk._Counter.compute = compute
+    on_disk._compute_peak_pipeline_chunk = killed
     compute_peaks(si.load(saved), folder, block_s=2.0, **FAST, **JOBS)
 
 
+@pytest.fixture
+def computed(monkeypatch):
+    """The chunks that were computed."""
+    chunks, compute = [], on_disk._compute_peak_pipeline_chunk
+    monkeypatch.setattr(
+        on_disk,
+        "_compute_peak_pipeline_chunk",
+        lambda segment, start, stop, worker: (
+            chunks.append((segment, start // 10_000)),
+            compute(segment, start, stop, worker),
+        )[1],
+    )
+    return chunks
+
+
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs a quick new process")
+@pytest.mark.parametrize("block_s", [2.0, 3.0])
 def test_killed_process_loses_the_block_in_work_only(
-    saved, recording, expected, tmp_path, monkeypatch, capsys
+    saved, recording, expected, tmp_path, computed, capsys, block_s
 ):
     folder = tmp_path / "peaks"
     process = multiprocessing.get_context("fork").Process(target=killed_after, args=(6, saved, folder))
@@ -109,22 +131,43 @@ def test_killed_process_loses_the_block_in_work_only(
     assert process.exitcode == -signal.SIGKILL
     assert sorted(path.name for path in (folder / "blocks").iterdir()) == ["000000", "000001"]
     assert not (folder / "peaks.npy").exists()
-    computed = []
-    run = on_disk.run_node_pipeline
-    monkeypatch.setattr(
-        on_disk, "run_node_pipeline", lambda *a, **k: (computed.extend(k["slices"]), run(*a, **k))
-    )
-    result = compute_peaks(recording, folder, block_s=2.0, verbose=True, **FAST, **JOBS)
+    # a folder goes on with its own blocks
+    result = compute_peaks(recording, folder, block_s=block_s, verbose=True, **FAST, **JOBS)
     assert_same(result, expected)
-    assert [(segment, start // 10_000) for segment, start, _ in computed] == [
-        (0, 4),
-        (0, 5),
-        (1, 0),
-        (1, 1),
-        (1, 2),
-    ]
+    assert computed == [(0, 4), (0, 5), (1, 0), (1, 1), (1, 2)]
     assert "2 of 5 blocks" in capsys.readouterr().out
     assert len(list(folder.iterdir())) == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["peaks"]
+
+
+def test_blocks_are_of_20_s_of_the_recording():
+    recording = si.generate_recording(num_channels=2, durations=[3600.0], sampling_frequency=1000.0)
+    blocks, chunk = on_disk.divide_into_blocks(
+        recording, on_disk.ComputePeaksSettings.defaults()["block_s"], dict(n_jobs=1, chunk_duration="1s")
+    )
+    assert chunk == 1000
+    assert {len(block) for block in blocks} == {20}
+
+
+def test_whatever_step_fails_the_next_run_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    recording = si.NumpyRecording([np.random.default_rng(0).normal(size=(1_000, 2))], 10_000.0)
+    recording.set_dummy_probe_from_locations(np.array([[0.0, 0.0], [0.0, 20.0]]))
+    arguments = dict(preset="rigid_fast", detect_kwargs=dict(detect_threshold=2.0), block_s=0.05)
+    jobs = {**JOBS, "chunk_duration": "50ms"}
+    expected = compute_peaks(recording, tmp_path / "expected", **arguments, **jobs)
+    assert len(expected[0]) > 10
+
+    def compute():
+        compute_peaks(recording, tmp_path / "peaks", **arguments, **jobs)
+
+    def check(number):
+        assert_same(compute_peaks(recording, tmp_path / "peaks", **arguments, **jobs), expected)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["expected", "peaks"]
+        assert len(list((tmp_path / "peaks").iterdir())) == 4
+        WorkFolder(tmp_path / "peaks", "peaks").discard()
+
+    assert fail_everywhere(compute, check, disk_full_or_ctrl_c) > 20
 
 
 def test_interrupt_while_joining_loses_nothing(recording, expected, tmp_path, monkeypatch):
@@ -140,7 +183,7 @@ def test_interrupt_while_joining_loses_nothing(recording, expected, tmp_path, mo
     with pytest.raises(KeyboardInterrupt):
         compute_peaks(recording, folder, block_s=2.0, **FAST, **JOBS)
     monkeypatch.setattr(on_disk, "_join", join)
-    monkeypatch.setattr(on_disk, "run_node_pipeline", None)
+    monkeypatch.setattr(on_disk, "TimeSeriesChunkExecutor", None)
     assert_same(compute_peaks(recording, folder, block_s=2.0, **FAST, **JOBS), expected)
     # and once it is complete, it is only opened
     monkeypatch.setattr(on_disk, "_join", None)
@@ -168,6 +211,81 @@ def test_other_settings_are_refused_by_name(recording, tmp_path):
     assert np.abs(peaks["amplitude"]).size > 0
 
 
+def test_a_recording_is_known_by_what_its_files_hold(tmp_path, monkeypatch):
+    def write(seed, changed=0.0):
+        traces = np.random.default_rng(seed).normal(scale=20, size=(20_000, 4))
+        traces[12_000:12_500] += changed
+        recording = si.NumpyRecording([traces.astype("int16")], 10_000.0)
+        recording.set_probe(si.generate_recording(num_channels=4, durations=[0.1]).get_probe())
+        shutil.rmtree(tmp_path / "raw", ignore_errors=True)
+        recording.save(folder=tmp_path / "raw", n_jobs=1, verbose=False, progress_bar=False)
+
+    def compute(place="raw", folder="peaks"):
+        filtered = steadyspike.bandpass_filter(si.load(tmp_path / place), freq_min=300.0, freq_max=3000.0)
+        return compute_peaks(filtered, tmp_path / folder, **FAST, **JOBS)
+
+    write(seed=0)
+    first = compute()
+    # neither the version nor the place counts
+    monkeypatch.setattr(environment, "version", lambda package: "99.0")
+    assert_same(compute(), first)
+    (tmp_path / "raw").rename(tmp_path / "moved")
+    assert_same(compute("moved"), first)
+    for changes in (dict(seed=1), dict(seed=0, changed=1.0)):
+        write(**changes)
+        with pytest.raises(
+            OtherSettingsError, match=r"provenance\.kwargs\..*samples is .* there and .* here.*overwrite=True"
+        ):
+            compute()
+    write(seed=0)
+    assert_same(compute(), first)
+
+
+def test_a_folder_of_a_newer_format_is_not_touched(recording, tmp_path, monkeypatch):
+    folder = tmp_path / "peaks"
+    with monkeypatch.context() as patch:
+        patch.setattr(unfinished, "FORMAT", 3)
+        compute_peaks(recording, folder, **FAST, **JOBS)
+    with pytest.raises(OtherSettingsError, match="newer version of steadyspike"):
+        compute_peaks(recording, folder, **FAST, **JOBS)
+
+
+def test_two_runs_do_not_find_peaks_in_one_folder(recording, tmp_path, monkeypatch):
+    monkeypatch.setattr(aside, "LOCK_WAIT_S", 0.0)
+    refused, compute = [], on_disk._compute_peak_pipeline_chunk
+
+    def second():
+        try:
+            compute_peaks(recording, tmp_path / "peaks", **FAST, **JOBS)
+        except aside.InUseError as error:
+            refused.append(str(error))
+
+    def while_another_begins(*chunk):
+        if not refused:
+            thread = threading.Thread(target=second)
+            thread.start()
+            thread.join()
+        return compute(*chunk)
+
+    monkeypatch.setattr(on_disk, "_compute_peak_pipeline_chunk", while_another_begins)
+    compute_peaks(recording, tmp_path / "peaks", **FAST, **JOBS)
+    (said,) = refused
+    assert "peaks is being written by another run of steadyspike; wait until that has ended" in said
+
+
+def test_peaks_that_are_complete_are_read_where_nothing_may_be_written(recording, tmp_path, monkeypatch):
+    folder = tmp_path / "peaks"
+    first = compute_peaks(recording, folder, **FAST, **JOBS)
+
+    def refused(*_, **__):
+        raise PermissionError("read-only")
+
+    for name in ("mkdir", "replace", "rename", "unlink"):
+        monkeypatch.setattr(os, name, refused)
+    monkeypatch.setattr(on_disk, "locked", refused)
+    assert_same(compute_peaks(recording, folder, **FAST, **JOBS), first)
+
+
 def test_recording_in_memory_is_known_by_its_traces(tmp_path):
     traces = np.random.default_rng(0).normal(size=(12_000, 4)).astype("float32")
     probe = si.generate_recording(num_channels=4, durations=[0.1]).get_probe()
@@ -180,7 +298,7 @@ def test_recording_in_memory_is_known_by_its_traces(tmp_path):
     folder = tmp_path / "peaks"
     first = compute_peaks(in_memory(traces), folder, **FAST, **JOBS)
     assert_same(compute_peaks(in_memory(traces.copy()), folder, **FAST, **JOBS), first)
-    with pytest.raises(ValueError, match=r"recording\.traces"):
+    with pytest.raises(ValueError, match=r"recording\.provenance\.samples"):
         compute_peaks(in_memory(2 * traces), folder, **FAST, **JOBS)
 
 

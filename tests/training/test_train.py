@@ -148,12 +148,10 @@ def test_resume_after_a_kill_is_the_same_to_the_last_bit(whole, tmp_path):
     assert_same(model, whole)
     assert log_of(folder) == log_of(whole.folder)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
-    # finished, and killed before the log was moved: comes back without training
-    work.mkdir()
-    (folder / "log.jsonl").rename(work / "log.jsonl")
+    # finished, and killed before the work was deleted: comes back without training
+    run.work_folder(folder).begin({})
     assert_same(train_deepinterpolation(recording_of(), folder, resume=True, **FAST), whole)
-    assert log_of(folder) == log_of(whole.folder)
-    assert not work.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 @pytest.fixture
@@ -179,11 +177,20 @@ def test_ctrl_c_saves_and_stops(interrupted, whole):
     assert not interrupted.exists()
     with pytest.raises(FileExistsError, match="holds an unfinished run; pass resume=True"):
         train_deepinterpolation(recording_of(), interrupted, **FAST)
-    with pytest.raises(ValueError, match=r"other settings: seed was 0, is 3; first_weights"):
+    with pytest.raises(ValueError, match=r"other settings: seed is 0 there and 3 here; first_w"):
         train_deepinterpolation(recording_of(), interrupted, resume=True, **{**FAST, "seed": 3})
     model = train_deepinterpolation(recording_of(), interrupted, resume=True, **FAST)
     assert_same(model, whole)
     assert log_of(interrupted) == log_of(whole.folder)
+
+
+def test_a_damaged_checkpoint_is_told(interrupted):
+    file = interrupted.with_name("model.training") / "checkpoint.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(
+        ValueError, match=r"checkpoint.safetensors is damaged .* start anew with overwrite=True"
+    ):
+        train_deepinterpolation(recording_of(), interrupted, resume=True, **FAST)
 
 
 def test_an_unfinished_run_can_end_early(interrupted):
@@ -268,6 +275,40 @@ def test_a_folder_that_is_no_model_is_never_replaced(tmp_path):
     with pytest.raises(FileExistsError, match="is no model folder, so it is not replaced"):
         train_deepinterpolation(recording_of(), tmp_path / "model", overwrite=True, **FAST)
     assert [path.name for path in tmp_path.rglob("*")] == ["model", "thesis.txt"]
+
+
+@pytest.mark.parametrize("how", [dict(resume=True), dict(overwrite=True), {}])
+def test_a_folder_beside_it_that_is_no_training_of_ours_is_never_deleted(tmp_path, how):
+    for number, content in enumerate(
+        ["{}", "[1", '{"kind": "steadyspike peaks", "settings": {}}', "[" * 9999]
+    ):
+        work = tmp_path / f"{number}.training"
+        work.mkdir()
+        (work / "thesis.txt").write_text("mine")
+        (work / "settings.json").write_text(content)
+        with pytest.raises(
+            FileExistsError, match=r"training (exists and holds no training|holds an unfinished)"
+        ):
+            train_deepinterpolation(recording_of(), tmp_path / f"{number}", **how, **FAST)
+        assert sorted(path.name for path in work.iterdir()) == ["settings.json", "thesis.txt"]
+
+
+@pytest.mark.parametrize("other", ["samples", "preprocessing", "gain", "order"])
+def test_a_run_is_not_resumed_on_other_data(interrupted, whole, other, tmp_path):
+    recording = recording_of()
+    if other == "samples":
+        recording = recording_of(seed=1)
+    elif other == "preprocessing":
+        recording = recording.frame_slice(0, recording.get_num_samples())
+    elif other == "gain":
+        recording.set_channel_gains(-1.0)
+        recording.set_channel_offsets(0.0)
+    else:
+        recording = recording.select_channels(recording.channel_ids[::-1])
+    before = (tmp_path / "model.training" / "checkpoint.safetensors").read_bytes()
+    with pytest.raises(ValueError, match=r"of another recording.*overwrite=True with resume=False"):
+        train_deepinterpolation(recording, interrupted, resume=True, **FAST)
+    assert (tmp_path / "model.training" / "checkpoint.safetensors").read_bytes() == before
 
 
 def test_recordings_with_other_numbers_of_channels_and_a_dead_one(tmp_path):

@@ -15,10 +15,12 @@ from steadyspike.cli.options import (
     Output,
     Overwrite,
     ProgressBar,
+    RelativePaths,
     job_kwargs,
     parse_settings,
     writing,
 )
+from steadyspike.cli.output import PEAKS, begin_anew, work_folder, writing_to
 
 if TYPE_CHECKING:
     from steadyspike.cli.correction import Correction
@@ -53,9 +55,10 @@ EXAMPLES = """
 
   recording/ or recording.zarr/   the traces, with -f binary or -f zarr
 
-Until all of that is there, the peaks found so far are kept in a folder
-beside it whose name ends in .part: after an interrupt, the same command
-goes on from there.
+Until all of that is there, the bad channels, the peaks of every 20 s of the
+recording and, with -f binary, the traces that are done are kept in a folder
+beside it whose name ends in .part: after an interrupt or a crash, the same
+command goes on from there.
 """
 
 
@@ -73,17 +76,10 @@ def correct(
         writing("--format", "-f", help="Save the traces too, besides the lazy JSON."),
     ] = "json",
     no_figures: Annotated[bool, writing("--no-figures", help="Draw no figures.")] = False,
-    relative_paths: Annotated[
-        bool,
-        writing(
-            "--relative-paths",
-            help="Let recording.json and the data be moved together. Load it with "
-            "si.load(file, base_folder=True).",
-        ),
-    ] = False,
+    relative_paths: RelativePaths = False,
     overwrite: Overwrite = False,
     restart: Annotated[
-        bool, writing("--restart", help="Find all peaks anew instead of resuming an interrupted run.")
+        bool, writing("--restart", help="Begin anew instead of resuming an interrupted run.")
     ] = False,
     preset: Annotated[
         str,
@@ -124,13 +120,11 @@ def correct(
     debug: Debug = False,
 ) -> None:
     """Estimate and correct the motion of a recording."""
-    with clear_errors(debug):
+    with clear_errors(debug), writing_to(output, overwrite):
         from steadyspike.cli import correction, estimation
-        from steadyspike.cli.output import check_output, work_folder
         from steadyspike.core.environment import job_defaults
 
         # everything that can be known to fail is looked at before any data is read
-        check_output(output, overwrite)
         jobs = job_kwargs(n_jobs, chunk_duration, progress_bar)
         overrides = _overrides(parse_settings(setting or [], "--set"), rigid)
         preset = reading.pin_preset(preset)
@@ -141,13 +135,13 @@ def correct(
         reading.check_place([recording], output)
         correction.tell_shanks(opened)
         say(f"[bold]recording[/bold]   {reading.describe(opened)}")
+        work = begin_anew(output) if restart else work_folder(output)
         with job_defaults(**jobs):
-            preprocessed, chosen = reading.preprocess(opened, preprocess)
+            preprocessed, chosen = reading.preprocess(opened, preprocess, work)
         say(f"[bold]preprocess[/bold]  {chosen}")
         say(f"[bold]motion[/bold]      {preset}")
         with job_defaults(**jobs):
-            work = work_folder(output)
-            expected = estimation.forecast(preprocessed, work, preset, overrides, jobs)
+            expected = estimation.forecast(preprocessed, work.path / PEAKS, preset, overrides, jobs)
         say(f"[bold]forecast[/bold]    {expected}")
         request = correction.Request(
             source=recording,
@@ -160,7 +154,6 @@ def correct(
             figures=not no_figures,
             overwrite=overwrite,
             artifacts=leave_out_artifacts,
-            restart=restart,
             job_kwargs=jobs,
         )
         _report(correction.run(preprocessed, request))

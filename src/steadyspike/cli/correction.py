@@ -11,12 +11,14 @@ import numpy as np
 
 from steadyspike.cli.errors import UsageError, say
 from steadyspike.cli.estimation import INTERPOLATION, estimate, find_artifacts
-from steadyspike.cli.output import new_folder, work_beside, write_marker
+from steadyspike.cli.output import PEAKS, RECORDING, save_lazily, worked_on, write_marker
 from steadyspike.core.environment import job_defaults
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
     from spikeinterface.core.motion import Motion
+
+    from steadyspike.core.unfinished import WorkFolder
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,6 @@ class Request:
     relative_paths: bool = False
     figures: bool = True
     overwrite: bool = False
-    restart: bool = False
     artifacts: bool = False
     job_kwargs: dict[str, Any] = field(default_factory=dict)
 
@@ -93,24 +94,29 @@ def run(recording: BaseRecording, request: Request) -> Correction:
     -------
     done : Correction
     """
-    from steadyspike.peaks.on_disk import finished_blocks, is_peaks_folder
+    from steadyspike.cli.reading import BAD_CHANNELS
+    from steadyspike.core.saving import seconds_noted
+    from steadyspike.peaks.on_disk import finished_blocks
 
-    work_for = work_beside(request.output, is_peaks_folder, finished_blocks, "peaks found so far")
-    with work_for as work, new_folder(request.output, request.overwrite) as folder:
+    def finished(work: Path) -> bool:
+        found = finished_blocks(work / PEAKS) or seconds_noted(work, 1.0)
+        return bool(found) or (work / BAD_CHANNELS).exists()
+
+    what = "what was found and written so far"
+    with worked_on(request.output, request.overwrite, finished, what) as (work, folder):
         done = _correct(recording, request, work, folder)
         write_marker(folder, {"command": "correct", "request": asdict(request), "result": asdict(done)})
     return done
 
 
-def _correct(recording: BaseRecording, request: Request, work: Path, folder: Path) -> Correction:
+def _correct(recording: BaseRecording, request: Request, work: WorkFolder, folder: Path) -> Correction:
     with job_defaults(**request.job_kwargs):
         periods = find_artifacts(recording, request.job_kwargs) if request.artifacts else None
         info, extra = estimate(
             recording,
-            work,
+            work.path / PEAKS,
             preset=request.preset,
             overrides=request.overrides,
-            restart=request.restart,
             periods=periods,
             job_kwargs=request.job_kwargs,
         )
@@ -118,7 +124,7 @@ def _correct(recording: BaseRecording, request: Request, work: Path, folder: Pat
         corrected = _interpolate(recording, info["motion"], request)
         files = _save_motion(info, explained, folder)
         (folder / "motion_info" / "verdict.json").write_text(json.dumps(verdict.to_dict(), indent=1))
-        files += _save_recording(corrected, folder, request)
+        files += _save_recording(corrected, folder, work, request)
         if request.figures:
             from steadyspike.evaluation.figures import save_figures
 
@@ -167,18 +173,17 @@ def _save_motion(info: dict[str, Any], explained: np.ndarray | None, folder: Pat
     return ["motion_info/"]
 
 
-def _save_recording(corrected: BaseRecording, folder: Path, request: Request) -> list[str]:
-    files = []
-    if corrected.check_serializability("json"):
-        relative_to = folder if request.relative_paths else None
-        corrected.dump_to_json(folder / "recording.json", relative_to=relative_to)
-        files.append("recording.json")
-    elif request.save_as == "json":
-        raise UsageError("this recording cannot be written as JSON; save it with --format binary or zarr")
+def _save_recording(corrected: BaseRecording, folder: Path, work: WorkFolder, request: Request) -> list[str]:
+    from steadyspike.core.saving import save_recording
+
+    files = save_lazily(corrected, folder, work, request.save_as, request.relative_paths)
     if request.save_as == "binary":
-        corrected.save(folder=folder / "recording", format="binary", **request.job_kwargs)
-        files.append("recording/")
+        # the motion may be another one, of the same peaks
+        save_recording(
+            corrected, folder / RECORDING, work, anew=True, job_name="correct", **request.job_kwargs
+        )
+        files.append(f"{RECORDING}/")
     elif request.save_as == "zarr":
-        corrected.save(folder=folder / "recording.zarr", format="zarr", **request.job_kwargs)
-        files.append("recording.zarr/")
+        corrected.save(folder=folder / f"{RECORDING}.zarr", format="zarr", **request.job_kwargs)
+        files.append(f"{RECORDING}.zarr/")
     return files

@@ -16,9 +16,11 @@ from steadyspike.cli.options import (
     Overwrite,
     Precision,
     ProgressBar,
+    RelativePaths,
     job_kwargs,
     writing,
 )
+from steadyspike.cli.output import begin_anew, work_folder, writing_to
 
 if TYPE_CHECKING:
     from steadyspike.cli.denoising import Denoised
@@ -41,9 +43,9 @@ EXAMPLES = """
 
   steadyspike.json how it was made: command, model, its hash, versions
 
-Until all of that is there, the traces are kept in a folder beside it whose
-name ends in .part: after an interrupt or a crash, the same command goes on
-from there.
+Until all of that is there, the bad channels and every chunk of traces that is
+done are kept in a folder beside it whose name ends in .part: after an
+interrupt or a crash, the same command goes on from there.
 """
 
 
@@ -65,6 +67,7 @@ def denoise(
     dtype: Annotated[
         str | None, writing("--dtype", help="int16, in the recording's own units. Default: float32.")
     ] = None,
+    relative_paths: RelativePaths = False,
     overwrite: Overwrite = False,
     restart: Annotated[
         bool, writing("--restart", help="Begin anew instead of resuming an interrupted run.")
@@ -86,12 +89,10 @@ def denoise(
     The recording must be preprocessed as those that the model was trained on; "auto" does the same here as in
     steadyspike train.
     """
-    with clear_errors(debug):
+    with clear_errors(debug), writing_to(output, overwrite):
         from steadyspike.cli import denoising
-        from steadyspike.cli.output import check_output
         from steadyspike.core.environment import job_defaults
 
-        check_output(output, overwrite)
         settings = dict(device=device, precision=precision, memory_limit_mb=memory_limit_mb, dtype=dtype)
         jobs = job_kwargs(denoising.choose_jobs(n_jobs, device), chunk_duration, progress_bar)
         source = denoising.find_model(model)
@@ -99,9 +100,10 @@ def denoise(
         denoising.check_fit(opened, source, settings)
         reading.check_place([recording], output)
         say(f"[bold]recording[/bold]   {reading.describe(opened)}")
+        work = begin_anew(output) if restart else work_folder(output)
         with job_defaults(**jobs):
             steps, chosen = reading.denoising_steps(opened, preprocess)
-            preprocessed = reading.apply_steps(opened, steps)
+            preprocessed = reading.apply_steps(opened, steps, work)
         say(f"[bold]preprocess[/bold]  {chosen}")
         if not denoising.compare_preprocessing(source, chosen, steps):
             denoising.compare_filtering(source, preprocessed)
@@ -113,8 +115,8 @@ def denoise(
             settings=settings,
             preprocess=chosen,
             save_as=save_as,
+            relative_paths=relative_paths,
             overwrite=overwrite,
-            restart=restart,
             job_kwargs=jobs,
         )
         _report(denoising.run(preprocessed, source, request))

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from steadyspike.cli.errors import UsageError, refusals, say
-from steadyspike.cli.output import new_folder, other_settings, work_beside, write_marker
+from steadyspike.cli.errors import refusals, say
+from steadyspike.cli.output import RECORDING, refused_work, save_lazily, worked_on, write_marker
 from steadyspike.core.environment import job_defaults
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
 
+    from steadyspike.core.unfinished import WorkFolder
     from steadyspike.library.models.references import ModelSource
 
 ARGUMENTS = ("model", "device", "precision", "memory_limit_mb", "dtype")
@@ -32,8 +33,8 @@ class Request:
     settings: dict[str, Any] = field(default_factory=dict)
     preprocess: str = "none"
     save_as: str = "binary"
+    relative_paths: bool = False
     overwrite: bool = False
-    restart: bool = False
     job_kwargs: dict[str, Any] = field(default_factory=dict)
 
 
@@ -133,10 +134,14 @@ def run(recording: BaseRecording, source: ModelSource, request: Request) -> Deno
     -------
     done : Denoised
     """
-    from steadyspike.core.saving import chunks_written, is_traces_folder
+    from steadyspike.cli.reading import BAD_CHANNELS
+    from steadyspike.core.saving import seconds_noted
 
-    work_for = work_beside(request.output, is_traces_folder, chunks_written, "traces written so far")
-    with work_for as work, new_folder(request.output, request.overwrite) as folder:
+    def finished(work: Path) -> bool:
+        return seconds_noted(work, 1.0) > 0 or (work / BAD_CHANNELS).exists()
+
+    what = "traces written so far"
+    with worked_on(request.output, request.overwrite, finished, what) as (work, folder):
         with job_defaults(**request.job_kwargs):
             done = _denoise(recording, source, request, work, folder)
         write_marker(
@@ -152,7 +157,7 @@ def run(recording: BaseRecording, source: ModelSource, request: Request) -> Deno
 
 
 def _denoise(
-    recording: BaseRecording, source: ModelSource, request: Request, work: Path, folder: Path
+    recording: BaseRecording, source: ModelSource, request: Request, work: WorkFolder, folder: Path
 ) -> Denoised:
     import steadyspike
     from steadyspike.library.models.provenance import ModelUseWarning
@@ -162,16 +167,11 @@ def _denoise(
         denoised = steadyspike.deepinterpolate(
             recording, source.saved, model_sha256=source.sha256, **request.settings
         )
-    files = []
-    if denoised.check_serializability("json"):
-        denoised.dump_to_json(folder / "recording.json")
-        files.append("recording.json")
-    elif request.save_as == "json":
-        raise UsageError("this recording cannot be written as JSON; leave out --format json")
+    files = save_lazily(denoised, folder, work, request.save_as, request.relative_paths)
     start, written_s = time.perf_counter(), 0.0
     if request.save_as == "binary":
-        written_s = _write(denoised, request, work, folder / "recording")
-        files.append("recording/")
+        written_s = _write(denoised, request, work, folder / RECORDING)
+        files.append(f"{RECORDING}/")
     return Denoised(
         output=request.output,
         files=files,
@@ -181,17 +181,13 @@ def _denoise(
     )
 
 
-def _write(denoised: BaseRecording, request: Request, work: Path, folder: Path) -> float:
+def _write(denoised: BaseRecording, request: Request, work: WorkFolder, folder: Path) -> float:
     """Write the traces, or those that are missing in the work folder; return their seconds."""
-    from steadyspike.core.folder_settings import OtherSettingsError
-    from steadyspike.core.saving import move_into_folder, seconds_written, write_traces
+    from steadyspike.core.saving import save_recording, seconds_noted
 
-    there_s = 0.0 if request.restart else seconds_written(work, denoised.sampling_frequency)
-    if there_s:
-        say(f"[bold]going on[/bold]    with {there_s:.1f} s of traces in {work}")
-    try:
-        write_traces(denoised, work, restart=request.restart, job_name="denoise", **request.job_kwargs)
-    except (OtherSettingsError, FileExistsError) as error:
-        raise other_settings(error) from None
-    move_into_folder(denoised, work, folder)
+    noted_s = seconds_noted(work.path, denoised.sampling_frequency)
+    if noted_s:
+        say(f"[bold]going on[/bold]    with {noted_s:.1f} s of traces in {work.path}")
+    with refused_work():
+        there_s = save_recording(denoised, folder, work, job_name="denoise", **request.job_kwargs)
     return denoised.get_total_duration() - there_s

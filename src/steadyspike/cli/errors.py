@@ -33,6 +33,7 @@ def clear_errors(debug: bool = False) -> Iterator[None]:
     debug : bool, default: False
         Let exceptions through with their traceback.
     """
+    from steadyspike.core.aside import InUseError
     from steadyspike.core.loading import LoadingError
     from steadyspike.library.presets.files import PresetError
 
@@ -43,7 +44,7 @@ def clear_errors(debug: bool = False) -> Iterator[None]:
             _stop()
         except (typer.Exit, typer.Abort):
             raise
-        except (UsageError, LoadingError, PresetError) as error:
+        except (UsageError, LoadingError, PresetError, InUseError) as error:
             _fail(error, MISUSED, debug)
         except Exception as error:
             if interrupts:
@@ -113,7 +114,7 @@ def say(message: str) -> None:
 
 
 def _stop() -> NoReturn:
-    say("[yellow]stopped[/yellow]: nothing half-written was left behind")
+    say("[yellow]stopped[/yellow]: an output is there as a whole, or not at all")
     raise typer.Exit(STOPPED) from None
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from steadyspike.cli.errors import UsageError, say
-from steadyspike.cli.output import other_settings
+from steadyspike.cli.output import refused_work
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
@@ -97,7 +97,6 @@ def estimate(
     *,
     preset: str,
     overrides: Overrides,
-    restart: bool,
     periods: np.ndarray | None,
     job_kwargs: dict[str, Any],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -113,8 +112,6 @@ def estimate(
         A motion preset, or the path of one.
     overrides : dict
         Changes of the preset, as the arguments of `correct_motion`.
-    restart : bool
-        Begin anew, whatever is in the work folder.
     periods : ndarray or None
         Times that the estimator leaves out.
     job_kwargs : dict
@@ -140,7 +137,7 @@ def estimate(
         if _selects_peaks(preset, overrides):
             info, extra = _estimate_at_once(recording, preset, overrides, job_kwargs)
         else:
-            info = _peaks_on_disk(recording, work, preset, overrides, restart, job_kwargs)
+            info = _peaks_on_disk(recording, work, preset, overrides, job_kwargs)
             start = time.perf_counter()
             info["parameters"]["estimate_motion_kwargs"] = estimation_parameters(preset, overrides)
             info["motion"], extra = estimate_motion(
@@ -178,28 +175,23 @@ def _peaks_on_disk(
     work: Path,
     preset: str,
     overrides: Overrides,
-    restart: bool,
     job_kwargs: dict[str, Any],
 ) -> dict[str, Any]:
-    from steadyspike.core.folder_settings import OtherSettingsError
     from steadyspike.peaks.on_disk import compute_peaks, finished_blocks, peak_parameters
 
     steps = (overrides.get("detect_kwargs", {}), overrides.get("localize_peaks_kwargs", {}))
-    if finished_blocks(work) and not restart:
+    if finished_blocks(work):
         say(f"[bold]going on[/bold]    with the peaks in {work}")
     start = time.perf_counter()
-    try:
+    with refused_work():
         peaks, locations = compute_peaks(
             recording,
             work,
             preset=preset,
             detect_kwargs=steps[0],
             localize_peaks_kwargs=steps[1],
-            overwrite=restart,
             **job_kwargs,
         )
-    except (OtherSettingsError, FileExistsError) as error:
-        raise other_settings(error) from None
     detect, localize = peak_parameters(preset, *steps)
     parameters = dict(
         preset=preset,

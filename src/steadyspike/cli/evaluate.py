@@ -11,6 +11,7 @@ import typer
 from steadyspike.cli import reading
 from steadyspike.cli.errors import Debug, clear_errors, refusals, said_warnings, say
 from steadyspike.cli.options import Device, Overwrite, Precision, ProgressBar, job_kwargs, writing
+from steadyspike.cli.output import new_folder, write_marker, writing_to
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
@@ -80,15 +81,13 @@ def evaluate(
     Always: the error of predicting held-out samples. With --sorting: noise between spikes, and amplitude, shape and
     separability of each unit. With --clean: the error against the noise-free traces.
     """
-    with clear_errors(debug):
+    with clear_errors(debug), writing_to(output, overwrite):
         from steadyspike.cli import denoising
-        from steadyspike.cli.output import check_output, new_folder, write_marker
         from steadyspike.core.environment import job_defaults
         from steadyspike.evaluation.denoising.evaluate import evaluate_deepinterpolation
         from steadyspike.library.models.provenance import ModelUseWarning
 
         if output is not None:
-            check_output(output, overwrite)
             reading.check_place([recording, *(path for path in (sorting, clean) if path)], output)
         jobs = job_kwargs(1, "1s", progress_bar)
         sources = [denoising.find_model(one) for one in model]

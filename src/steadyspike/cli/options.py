@@ -24,6 +24,14 @@ writing = functools.partial(typer.Option, rich_help_panel="Writing")
 
 Output = Annotated[Path, writing("--output", "-o", help="Folder; complete or not at all.")]
 Overwrite = Annotated[bool, writing("--overwrite", help="Replace the folder if steadyspike wrote it.")]
+RelativePaths = Annotated[
+    bool,
+    writing(
+        "--relative-paths",
+        help="Let recording.json, the data and the model be moved together. Load it with "
+        "si.load(file, base_folder=True).",
+    ),
+]
 Jobs = Annotated[
     int | None,
     typer.Option("--n-jobs", "-j", help="Worker processes; -1: one per core. Default: that, but at most 8."),

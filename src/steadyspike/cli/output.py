@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from steadyspike.cli.errors import UsageError, say
-from steadyspike.core.aside import folder_aside
+from steadyspike.core.aside import folder_aside, locked, put_in_place, remove
+
+if TYPE_CHECKING:
+    from spikeinterface import BaseRecording
+
+    from steadyspike.core.unfinished import WorkFolder
 
 MARKER = "steadyspike.json"
 """File by which a folder that steadyspike wrote is known; it tells how the folder was made."""
+
+LEFT_BY_0_1_0 = ("peaks", "traces")
+"""What lay in the place of a work folder, without one around it."""
+
+RESULT, PEAKS, RECORDING = "result", "peaks", "recording"
+"""In a work folder: what becomes the output, and what of it and beside it is kept after an interrupt."""
 
 
 def check_output(path: Path, overwrite: bool) -> None:
@@ -40,6 +51,21 @@ def check_output(path: Path, overwrite: bool) -> None:
 
 
 @contextmanager
+def writing_to(path: Path | None, overwrite: bool) -> Iterator[None]:
+    """Do as `check_output`, and let no other run write there meanwhile; None: nothing is written."""
+    if path is None:
+        yield
+        return
+    with locked(path):
+        work = work_folder(path)
+        if (path / MARKER).is_file() and not (work.path / RESULT).exists() and work.settings() is not None:
+            # of a run that was killed when the output was complete
+            work.discard()
+        check_output(path, overwrite)
+        yield
+
+
+@contextmanager
 def new_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
     """Build a folder beside its place and move it there when it is complete.
 
@@ -55,56 +81,111 @@ def new_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
     unfinished : Path
         An empty folder to write into. It vanishes if the block ends with an error.
     """
-    path = path.absolute()
     check_output(path, overwrite)
-    with folder_aside(path) as unfinished:
+    with folder_aside(path, MARKER) as unfinished:
         yield unfinished
 
 
-def work_folder(output: Path) -> Path:
+def work_folder(output: Path) -> WorkFolder:
     """Give the folder that keeps unfinished work until the output is complete."""
-    return output.absolute().with_name(f"{output.absolute().name}.part")
+    from steadyspike.core.unfinished import WorkFolder
+
+    output = output.absolute()
+    return WorkFolder(output.with_name(f"{output.name}.part"), "unfinished output", "--restart")
+
+
+def begin(work: WorkFolder) -> None:
+    """Make a work folder if it is not there; refuse one that is not ours."""
+    if not work.check({}):
+        work.begin({})
+
+
+def begin_anew(output: Path) -> WorkFolder:
+    """Delete the work folder of an output, and give it."""
+    work = work_folder(output)
+    for what in LEFT_BY_0_1_0:
+        left = replace(work, what=what)
+        if left.settings() is not None:
+            left.discard()
+    with refused_work():
+        work.discard()
+    return work
 
 
 @contextmanager
-def work_beside(
-    output: Path, is_ours: Callable[[Path], bool], finished: Callable[[Path], int], what: str
-) -> Iterator[Path]:
-    """Give a work folder that vanishes when all is done, and stays after an interrupt if it holds finished work.
+def worked_on(
+    output: Path, overwrite: bool, finished: Callable[[Path], bool], what: str
+) -> Iterator[tuple[WorkFolder, Path]]:
+    """Build an output folder in a work folder beside its place, which stays after an interrupt if it holds work.
 
     Parameters
     ----------
     output : Path
-        Where the result shall be; the work folder lies beside it.
-    is_ours : callable
-        Whether a folder was begun by the command, and may be deleted.
+        Where the result shall be.
+    overwrite : bool
+        As in `check_output`.
     finished : callable
-        How much in it need not be done again.
+        Whether there is something in the work folder that need not be done again.
     what : str
         What that is, in words.
 
     Yields
     ------
-    work : Path
-        May be absent.
+    work : WorkFolder
+        What is kept there is gone on with.
+    result : Path
+        Becomes the output when the block has ended. It is empty, but for the traces of a run that was interrupted.
     """
     work = work_folder(output)
+    result = work.path / RESULT
+    with writing_to(output, overwrite):
+        with refused_work():
+            begin(work)
+        result.mkdir(exist_ok=True)
+        for child in result.iterdir():
+            if child.name != RECORDING:
+                remove(child, work.marker)
+        try:
+            yield work, result
+            put_in_place(result, output, MARKER)
+        except BaseException as error:
+            if not (result.exists() and finished(work.path)):
+                work.discard()
+            elif not isinstance(error, UsageError):
+                say(f"[yellow]kept[/yellow]: {what}, in {work.path}; the same command goes on from there")
+            raise
+        work.discard()
+
+
+def save_lazily(
+    recording: BaseRecording, folder: Path, work: WorkFolder, save_as: str, relative_paths: bool
+) -> list[str]:
+    """Write the lazy recording as JSON, and return the names of what was written; none where that is impossible."""
+    if recording.check_serializability("json"):
+        # the work folder is as deep as the output will be
+        relative_to = work.path if relative_paths else None
+        file = folder / f"{RECORDING}.json"
+        recording.dump_to_json(file, relative_to=relative_to)
+        if relative_paths and not json.loads(file.read_text(encoding="utf8"))["relative_paths"]:
+            say(
+                f"[yellow]note[/yellow]: {file.name} holds absolute paths: not all are on the disk of the output"
+            )
+        return [f"{RECORDING}.json"]
+    if save_as == "json":
+        raise UsageError("this recording cannot be written as JSON; choose another --format")
+    return []
+
+
+@contextmanager
+def refused_work() -> Iterator[None]:
+    """Tell of a work folder that cannot be gone on with in the words of the command line."""
+    from steadyspike.core.unfinished import OtherSettingsError
+
     try:
-        yield work
-    except BaseException as error:
-        if finished(work):
-            if not isinstance(error, UsageError):
-                say(f"[yellow]kept[/yellow]: {what}, in {work}; the same command goes on from there")
-        elif is_ours(work):
-            shutil.rmtree(work)
-        raise
-    shutil.rmtree(work, ignore_errors=True)
-
-
-def other_settings(error: Exception) -> UsageError:
-    """Tell of a work folder that was begun with other settings in the words of the command line."""
-    text = str(error).replace("overwrite=True, or choose another folder", "--restart")
-    return UsageError(text.replace("choose another folder", "choose another --output"))
+        yield
+    except (OtherSettingsError, FileExistsError) as error:
+        text = str(error).replace("overwrite=True", "--restart")
+        raise UsageError(text.replace("choose another folder", "choose another --output")) from None
 
 
 def write_marker(folder: Path, content: dict[str, Any]) -> None:

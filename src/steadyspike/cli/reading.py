@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,8 @@ from steadyspike.cli.options import option, parse_settings, takes_options
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
+
+    from steadyspike.core.unfinished import WorkFolder
 
 RecordingPath = Annotated[
     Path, typer.Argument(help="What SpikeInterface saved, or a file or folder of an acquisition system.")
@@ -40,6 +43,10 @@ Preprocess = Annotated[
         "probe.",
     ),
 ]
+
+BAD_CHANNELS = "bad_channels"
+FINDERS = ("detect_and_interpolate_bad_channels", "detect_and_remove_bad_channels")
+"""Preprocessing steps that read the recording to find bad channels; and where these are kept."""
 
 FILTERS: list[dict[str, Any]] = [
     {"name": "steady_bandpass_filter", "params": {"freq_min": 300.0, "freq_max": 6000.0}},
@@ -115,7 +122,9 @@ def describe(recording: BaseRecording) -> str:
     return f"{channels} channels, {rate:g} Hz, {recording.get_total_duration():.1f} s{segments}, {recording.dtype}"
 
 
-def preprocess(recording: BaseRecording, choice: str) -> tuple[BaseRecording, str]:
+def preprocess(
+    recording: BaseRecording, choice: str, work: WorkFolder | None = None
+) -> tuple[BaseRecording, str]:
     """Apply a preprocessing preset.
 
     Parameters
@@ -124,6 +133,8 @@ def preprocess(recording: BaseRecording, choice: str) -> tuple[BaseRecording, st
         The recording as it was opened.
     choice : str
         "none", "auto", a bundled preset, a TOML file or a reference to the Hub.
+    work : WorkFolder or None, default: None
+        As for `apply_steps`.
 
     Returns
     -------
@@ -133,7 +144,7 @@ def preprocess(recording: BaseRecording, choice: str) -> tuple[BaseRecording, st
         What was applied, in words.
     """
     steps, chosen = preprocessing_steps(recording, choice)
-    return apply_steps(recording, steps), chosen
+    return apply_steps(recording, steps, work), chosen
 
 
 def preprocessing_steps(recording: BaseRecording, choice: str) -> tuple[list[dict[str, Any]], str]:
@@ -183,11 +194,52 @@ def _opened_above(step: dict[str, Any]) -> dict[str, Any]:
     return {**step, "params": {**step["params"], "freq_max": None}} if _upper_corner(step) else step
 
 
-def apply_steps(recording: BaseRecording, steps: list[dict[str, Any]]) -> BaseRecording:
-    """Apply preprocessing steps, lazily."""
+def apply_steps(
+    recording: BaseRecording, steps: list[dict[str, Any]], work: WorkFolder | None = None
+) -> BaseRecording:
+    """Apply preprocessing steps, lazily; bad channels that are found on the way are kept in a work folder."""
     import spikeinterface.full as si
 
-    return si.apply_preprocessing_pipeline(recording, steps) if steps else recording
+    applied = recording
+    for index, step in enumerate(steps):
+        if (
+            work is not None
+            and step["name"] in FINDERS
+            and "bad_channel_ids" not in (step.get("params") or {})
+        ):
+            bad = _bad_channels(recording, steps[: index + 1], work)
+            step = {**step, "params": {**(step.get("params") or {}), "bad_channel_ids": bad}}
+        applied = si.apply_preprocessing_pipeline(applied, [step])
+    return applied
+
+
+def _bad_channels(recording: BaseRecording, steps: list[dict[str, Any]], work: WorkFolder) -> list[Any]:
+    """Find the bad channels that the last step is to leave out, or take those that an interrupted run found."""
+    import numpy as np
+    import spikeinterface.full as si
+
+    from steadyspike.cli.output import begin, refused_work
+    from steadyspike.core.aside import written_aside
+    from steadyspike.core.identity import describe_recording
+    from steadyspike.core.unfinished import OtherSettingsError, WorkFolder
+
+    found = WorkFolder(work.path / BAD_CHANNELS / str(len(steps)), "bad channels")
+    settings, file = dict(recording=describe_recording(recording), steps=steps), found.path / "ids.json"
+    with refused_work():
+        begin(work)
+    try:
+        goes_on = found.check(settings)
+    except OtherSettingsError:
+        goes_on = False
+    if goes_on and file.is_file():
+        return list(json.loads(file.read_text(encoding="utf8")))
+    bad = si.apply_preprocessing_pipeline(recording, steps).to_dict()["kwargs"]["bad_channel_ids"]
+    ids = np.asarray(bad).tolist()
+    found.discard()
+    found.begin(settings)
+    with written_aside(file) as aside:
+        aside.write_text(json.dumps(ids), encoding="utf8")
+    return list(ids)
 
 
 def fitting_preset(recording: BaseRecording) -> str:

@@ -100,13 +100,15 @@ def shown_versions(ref: str) -> str:
 
 def _copy(fetched: Fetched, output: Path) -> None:
     from steadyspike.cli.output import new_folder
+    from steadyspike.core.aside import written_aside
 
     if fetched.form.name == "preset":
         if output.suffix != ".toml":
             raise UsageError(
                 f"--output {output} is no place for a preset; allowed: a name that ends in .toml"
             )
-        shutil.copyfile(fetched.folder / fetched.form.marker, output)
+        with written_aside(output) as aside:
+            shutil.copyfile(fetched.folder / fetched.form.marker, aside)
         return
     with new_folder(output) as folder:
         for path in sorted(fetched.folder.iterdir()):

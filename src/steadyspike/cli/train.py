@@ -23,6 +23,7 @@ from steadyspike.cli.options import (
     takes_options,
     writing,
 )
+from steadyspike.core.aside import locked, written_aside
 from steadyspike.training.settings import DeepInterpolationTraining
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def train(
     The network learns to predict each sample from those before and after it. Ends with the error on held-out
     time, beside that of a linear prediction.
     """
-    with clear_errors(debug):
+    with clear_errors(debug), locked(output):
         from steadyspike.core.environment import job_defaults
 
         arguments |= dict(
@@ -187,16 +188,16 @@ def _layers(given: list[str] | None) -> str | list[str]:
 
 def _unfinished(output: Path, overwrite: bool) -> bool:
     """Whether there is a run to resume; refuse what would be destroyed."""
-    from steadyspike.training.run import SETTINGS, finished
+    from steadyspike.training.run import finished, work_folder
 
-    work = output.absolute().with_name(f"{output.absolute().name}.training")
-    if work.exists() and not (work / SETTINGS).is_file() and any(work.iterdir()):
-        raise UsageError(f"{work} exists and holds no training of steadyspike; choose another --output")
+    work = work_folder(output.absolute())
+    if work.exists() and work.settings() is None:
+        raise UsageError(f"{work.path} exists and holds no training of steadyspike; choose another --output")
     if output.exists() and not finished(output):
         raise UsageError(f"{output} exists and is no model folder; choose another --output")
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists; replace it with --overwrite, or choose another --output")
-    return (work / SETTINGS).is_file()
+    return work.exists()
 
 
 def _open(
@@ -233,7 +234,6 @@ def _kept(output: Path) -> Iterator[None]:
 
 def _note(folder: Path, preprocessing: dict[str, Any]) -> None:
     """Write into the configuration how recordings were preprocessed, for `steadyspike denoise` to compare."""
-    from steadyspike.core.aside import written_aside
     from steadyspike.library.hub.artifact import CONFIG
 
     content = json.loads((folder / CONFIG).read_text(encoding="utf8"))

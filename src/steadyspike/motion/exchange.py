@@ -179,7 +179,7 @@ def save_motion(
         path = path.with_name(f"{path.name}.npz")
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} is there already; overwrite=True replaces it")
-    with written_aside(path) as aside:
+    with written_aside(path, next(iter(FORMATS[format].signs), ())) as aside:
         write(motion, aside)
     return path
 

@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from spikeinterface.core.job_tools import (
+    TimeSeriesChunkExecutor,
     divide_time_series_into_chunks,
     ensure_chunk_size,
     fix_job_kwargs,
     job_keys,
 )
-from spikeinterface.core.node_pipeline import ExtractDenseWaveforms, PipelineNode, run_node_pipeline
-from tqdm.auto import tqdm
+from spikeinterface.core.node_pipeline import (
+    ExtractDenseWaveforms,
+    PipelineNode,
+    _compute_peak_pipeline_chunk,
+    _init_peak_pipeline,
+    check_graph,
+)
 
 from steadyspike.core.arguments import refuse
-from steadyspike.core.aside import UNFINISHED, written_aside
-from steadyspike.core.folder_settings import (
-    SETTINGS,
-    check_folder,
-    describe_recording,
-    read_settings,
-    write_settings,
-)
+from steadyspike.core.aside import clear_unfinished, folder_aside, locked, remove, written_aside
+from steadyspike.core.identity import describe_recording
 from steadyspike.core.noise_levels import noise_levels, without_silent
 from steadyspike.core.settings import Settings, parameter, takes
+from steadyspike.core.unfinished import WorkFolder
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
@@ -41,6 +38,8 @@ Slice = tuple[int, int, int]
 BLOCKS = "blocks"
 OUTPUTS = ("peaks", "peak_locations")
 NOISE_LEVELS = "noise_levels"
+# how the work is divided does not change what it gives
+BLOCK_S = ("block_s",)
 # what compute_motion cuts out for every localization method
 WAVEFORM_MS = dict(ms_before=0.1, ms_after=0.3)
 # arguments of the nodes that are not the user's
@@ -62,7 +61,13 @@ class ComputePeaksSettings(Settings):
     localize_peaks_kwargs: dict[str, Any] | None = parameter(
         None, "Changes of the preset's localization", type_doc="dict or None", allowed="a dict, or None"
     )
-    block_s: float = parameter(300.0, "Seconds of recording in one block; at least one chunk", unit="s", gt=0)
+    block_s: float = parameter(
+        20.0,
+        """Seconds of recording in one block; at least one chunk. A folder that was begun with other blocks goes on with
+        those""",
+        unit="s",
+        gt=0,
+    )
     overwrite: bool = parameter(False, "Begin anew where the folder was made by this function")
     verbose: bool = parameter(False, "Print how much is there already")
 
@@ -73,8 +78,8 @@ def compute_peaks(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Detect and localize peaks as `compute_motion` does, and keep them on disk.
 
-    The recording is worked through in blocks by SpikeInterface's own pipeline. A block that is done is renamed into
-    the folder, so that after an interrupt, or a crash of the machine's process, the same call goes on with the next
+    The recording is worked through by SpikeInterface's own pipeline. A block that is done is renamed into the folder
+    when it is on the disk, so that after an interrupt, or a crash of the machine, the same call goes on with the next
     block. At the end the blocks are joined; until they are deleted they take their space twice.
 
     Parameters
@@ -83,6 +88,7 @@ def compute_peaks(
         Filtered, with contact positions; of any number of segments.
     folder : str or Path
         Where peaks are kept: made if it is not there, continued if it was begun with the same recording and settings.
+        The recording is known by its chain and by what the recordings that it begins with hold, wherever they lie.
     {settings}
     **job_kwargs
         SpikeInterface's job arguments, such as ``n_jobs``, ``pool_engine``, ``chunk_duration`` and ``progress_bar``.
@@ -103,7 +109,7 @@ def compute_peaks(
     TypeError
         For an argument that is none.
     FileExistsError
-        If the folder holds something else.
+        If the folder holds something else, or (`InUseError`) another process is writing it.
 
     Notes
     -----
@@ -117,7 +123,7 @@ def compute_peaks(
         asked.preset, asked.detect_kwargs or {}, asked.localize_peaks_kwargs or {}
     )
     job_kwargs = fix_job_kwargs(job_kwargs)
-    blocks, chunk_size = divide_into_blocks(recording, asked.block_s, job_kwargs)
+    _, chunk_size = divide_into_blocks(recording, asked.block_s, job_kwargs)
     settings = dict(
         recording=describe_recording(recording),
         detect_kwargs=detect,
@@ -125,38 +131,45 @@ def compute_peaks(
         chunk_size=chunk_size,
         block_s=asked.block_s,
     )
-    folder = Path(folder)
-    check_folder(folder, settings, asked.overwrite)
-    if not (folder / SETTINGS).exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_settings(folder, settings)
-    if not all(_file(folder, name).exists() for name in OUTPUTS):
-        _compute_blocks(recording, folder, blocks, detect, localize, job_kwargs, asked.verbose)
-        for name in reversed(OUTPUTS):
-            _join(folder, len(blocks), name)
-    _clean(folder)
-    peaks, locations = (np.load(_file(folder, name), mmap_mode="r") for name in OUTPUTS)
+    work = peaks_folder(Path(folder))
+    if asked.overwrite or finished_peaks(work.path) is None or not work.check(settings, BLOCK_S):
+        with locked(work.path):
+            if asked.overwrite:
+                work.discard()
+            if not work.check(settings, BLOCK_S):
+                work.begin(settings)
+            blocks, _ = divide_into_blocks(recording, float((work.settings() or {})["block_s"]), job_kwargs)
+            if finished_peaks(work.path) is None:
+                _compute_blocks(recording, work.path, blocks, detect, localize, job_kwargs, asked.verbose)
+                for name in reversed(OUTPUTS):
+                    _join(work.path, len(blocks), name)
+    if (work.path / BLOCKS).exists():
+        # what is complete may lie where nothing can be written, or be cleaned by another run
+        with suppress(OSError), locked(work.path):
+            _clean(work)
+    peaks, locations = (np.load(_file(work.path, name), mmap_mode="r") for name in OUTPUTS)
     return peaks, locations
+
+
+def peaks_folder(folder: Path) -> WorkFolder:
+    """Give a folder as `compute_peaks` knows it."""
+    return WorkFolder(folder, "peaks")
 
 
 def finished_blocks(folder: Path) -> int:
     """Count the blocks whose peaks are in a folder; joined, they count as one."""
-    if not is_peaks_folder(folder):
+    if peaks_folder(folder).settings() is None:
         return 0
     if finished_peaks(folder) is not None:
         return 1
-    return sum(1 for _ in (folder / BLOCKS).glob("*"))
+    return sum(1 for _ in (folder / BLOCKS).glob("[0-9]*"))
 
 
 def finished_peaks(folder: Path) -> np.ndarray | None:
     """Give the peaks of a folder that is complete, else None."""
-    is_complete = is_peaks_folder(folder) and all(_file(folder, name).exists() for name in OUTPUTS)
+    is_ours = peaks_folder(folder).settings() is not None
+    is_complete = is_ours and all(_file(folder, name).exists() for name in OUTPUTS)
     return np.load(_file(folder, OUTPUTS[0]), mmap_mode="r") if is_complete else None
-
-
-def is_peaks_folder(folder: Path) -> bool:
-    """Whether a folder was begun by `compute_peaks`."""
-    return read_settings(folder) is not None
 
 
 def peak_parameters(
@@ -244,68 +257,45 @@ def _compute_blocks(
     verbose: bool,
 ) -> None:
     """Compute the blocks that are not there."""
-    done = {index for index in range(len(blocks)) if _block(folder, index).is_dir()}
-    if verbose and done:
-        print(f"compute_peaks: {len(done)} of {len(blocks)} blocks are there already")
+    missing = {index: chunks for index, chunks in enumerate(blocks) if not _block(folder, index).is_dir()}
+    if verbose and len(missing) < len(blocks):
+        print(f"compute_peaks: {len(blocks) - len(missing)} of {len(blocks)} blocks are there already")
+    if not missing:
+        return
     nodes = peak_nodes(recording, detect, localize, _noise_levels(recording, folder, job_kwargs))
-    (folder / BLOCKS).mkdir(exist_ok=True)
-    with _progress(recording, blocks, done, job_kwargs) as (counter, advance):
-        for index, chunks in enumerate(blocks):
-            if index in done:
-                continue
-            unfinished = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder))
-            run_node_pipeline(
-                recording,
-                [*nodes, *counter],
-                {**job_kwargs, "progress_bar": False},
-                job_name="detect and localize",
-                gather_mode="npy",
-                gather_kwargs=dict(exist_ok=True),
-                squeeze_output=False,
-                dest=unfinished,
-                names=list(OUTPUTS),
-                slices=chunks,
-            )
-            unfinished.rename(_block(folder, index))
-            advance(len(chunks))
+    check_graph(nodes)
+    if nodes[0].need_first_call_before_pipeline:
+        nodes[0]._first_call_before_pipeline()
+    executor = TimeSeriesChunkExecutor(
+        recording,
+        _compute_peak_pipeline_chunk,
+        _init_peak_pipeline,
+        (recording, nodes, None),
+        gather_func=_Blocks(folder, missing),
+        job_name="detect and localize",
+        **job_kwargs,
+    )
+    executor.run(slices=[chunk for chunks in missing.values() for chunk in chunks])
 
 
-class _Counter(PipelineNode):
-    """Counts chunks for a progress bar; where workers are threads, as a counter in another process is not ours."""
+class _Blocks:
+    """Takes the output of one chunk after the other, and puts each block in its place when it is complete."""
 
-    def __init__(self, recording: BaseRecording, count: Callable[[], None]) -> None:
-        super().__init__(recording, return_output=False, parents=[])
-        self.count = count
+    def __init__(self, folder: Path, missing: dict[int, list[Slice]]) -> None:
+        self.folder = folder
+        self.missing = iter([(index, len(chunks)) for index, chunks in missing.items()])
+        self.gathered: list[tuple[np.ndarray, ...]] = []
+        self.index, self.size = next(self.missing, (0, 0))
 
-    def compute(self, *_: Any) -> None:
-        self.count()
-
-
-@contextmanager
-def _progress(
-    recording: BaseRecording, blocks: list[list[Slice]], done: set[int], job_kwargs: dict[str, Any]
-) -> Iterator[tuple[list[PipelineNode], Callable[[int], None]]]:
-    """Show a bar over the whole recording: gives nodes that count chunks, and what to call after each block."""
-    counts = [len(chunks) for chunks in blocks]
-    lock = threading.Lock()
-    with tqdm(
-        desc="detect and localize",
-        total=sum(counts),
-        initial=sum(counts[index] for index in done),
-        disable=not job_kwargs.get("progress_bar", False),
-        unit="chunk",
-    ) as bar:
-
-        def count() -> None:
-            with lock:
-                bar.update()
-
-        def advance(number: int) -> None:
-            if processes:
-                bar.update(number)
-
-        processes = job_kwargs["n_jobs"] > 1 and job_kwargs.get("pool_engine") == "process"
-        yield ([] if processes else [_Counter(recording, count)]), advance
+    def __call__(self, outputs: tuple[np.ndarray, ...]) -> None:
+        self.gathered.append(outputs)
+        if len(self.gathered) < self.size:
+            return
+        with folder_aside(_block(self.folder, self.index)) as unfinished:
+            for name, parts in zip(OUTPUTS, zip(*self.gathered, strict=True), strict=True):
+                np.save(unfinished / f"{name}.npy", np.concatenate(parts))
+        self.gathered = []
+        self.index, self.size = next(self.missing, (0, 0))
 
 
 def _noise_levels(recording: BaseRecording, folder: Path, job_kwargs: dict[str, Any]) -> np.ndarray:
@@ -332,14 +322,11 @@ def _join(folder: Path, num_blocks: int, name: str) -> None:
         joined.flush()
 
 
-def _clean(folder: Path) -> None:
+def _clean(work: WorkFolder) -> None:
     """Delete the blocks, and what interrupted runs left."""
-    shutil.rmtree(folder / BLOCKS, ignore_errors=True)
-    for leftover in folder.glob(f"{UNFINISHED}*"):
-        if leftover.is_dir():
-            shutil.rmtree(leftover, ignore_errors=True)
-        else:
-            leftover.unlink(missing_ok=True)
+    remove(work.path / BLOCKS, work.marker)
+    for name in (BLOCKS, *(f"{name}.npy" for name in (*OUTPUTS, NOISE_LEVELS))):
+        clear_unfinished(work.path / name)
 
 
 def _block(folder: Path, index: int) -> Path:

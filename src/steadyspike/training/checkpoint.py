@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,20 +52,29 @@ def save_checkpoint(
     tensors = {name: values.detach().cpu().contiguous().clone() for name, values in tensors.items()}
     with written_aside(folder / CHECKPOINT) as aside:
         save_file(tensors, aside, metadata={"progress": json.dumps(asdict(progress))})
-        with aside.open("rb+") as file:
-            os.fsync(file.fileno())
 
 
 def read_checkpoint(folder: Path) -> tuple[Progress, dict[str, dict[str, Tensor]]]:
-    """Return the progress, and tensors under "network", "best", "optimizer" and "random"."""
-    from safetensors import safe_open
+    """Return the progress, and tensors under "network", "best", "optimizer" and "random".
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
 
     parts: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "optimizer": {}, "random": {}}
-    with safe_open(folder / CHECKPOINT, framework="pt") as file:
-        progress = Progress(**json.loads(file.metadata()["progress"]))
-        for key in file.keys():  # noqa: SIM118, it is no dict
-            part, _, name = key.partition(".")
-            parts[part][name] = file.get_tensor(key)
+    try:
+        with safe_open(folder / CHECKPOINT, framework="pt") as file:
+            progress = Progress(**json.loads(file.metadata()["progress"]))
+            for key in file.keys():  # noqa: SIM118, it is no dict
+                part, _, name = key.partition(".")
+                parts[part][name] = file.get_tensor(key)
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{folder / CHECKPOINT} is damaged ({error}); start anew with overwrite=True with resume=False"
+        ) from None
     return progress, parts
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from steadyspike.core.aside import locking
 from steadyspike.core.settings import takes
 from steadyspike.training.settings import DeepInterpolationTraining
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from steadyspike.library.models.deepinterpolation import DeepInterpolationModel
 
 
+@locking
 @takes(DeepInterpolationTraining)
 def train_deepinterpolation(
     recordings: Any,
@@ -34,7 +36,8 @@ def train_deepinterpolation(
     warm-up and then a cosine; the weights with the lowest held-out loss are kept.
 
     While it runs, everything is in ``<folder>.training``: checkpoint, log and settings. At the end the model folder
-    appears as a whole, with ``log.jsonl`` and ``loss.png`` beside the three files of a model.
+    appears as a whole, with ``log.jsonl`` and ``loss.png`` beside the three files of a model. A run is resumed on the
+    same recordings only, known by their chains and by pieces of what they hold, wherever they lie.
 
     Parameters
     ----------
@@ -68,8 +71,11 @@ def train_deepinterpolation(
     ValueError
         If a parameter cannot work or recordings do not fit each other; `ModelError` if `init_from` does not fit them.
         All before data is read.
+    OtherSettingsError
+        If an unfinished run was begun with other settings, or on recordings that hold something else; a `ValueError`.
     FileExistsError
-        If `folder` or an unfinished run exists, and neither `resume` nor `overwrite` is set.
+        If `folder` or an unfinished run exists, and neither `resume` nor `overwrite` is set; if ``<folder>.training``
+        is something else; or (`InUseError`) if another process is training there.
     TrainingInterrupted
         After Ctrl-C or SIGTERM, when the state is saved; a `KeyboardInterrupt`.
 
@@ -128,15 +134,15 @@ def train_deepinterpolation(
         progress_bar=progress_bar,
         linear_start=chosen.network.name == "blindspot" and chosen.start is None,
     )
-    if resume and finished(folder) and not (overwrite and run.work.exists()):
-        return run.tidied()
-    resume = run.prepare(resume, overwrite)
     trained = "all" if optimizer.train_layers == "all" else ", ".join(layers)
     notes: dict[str, Any] = {
         "training": {"init_from": chosen.start, "train_layers": trained},
         "data_license": settings.data_license,
     }
     with own_random_numbers(plan.seed):
+        if resume and finished(folder) and not (overwrite and run.work.exists()):
+            return run.finished()
+        resume = run.prepare(resume, overwrite)
         try:
             run.carry_out(resume)
         finally:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
-import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -18,10 +15,12 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from steadyspike.core.aside import refuse_existing, written_aside
+from steadyspike.core.aside import refuse_existing
 from steadyspike.core.environment import versions
+from steadyspike.core.identity import describe_recording
 from steadyspike.core.probe_layout import ProbeLayout
-from steadyspike.library.hub.artifact import CONFIG
+from steadyspike.core.unfinished import WorkFolder
+from steadyspike.library.models.config import is_model_folder
 from steadyspike.library.models.deepinterpolation import (
     DeepInterpolationModel,
     ModelConfig,
@@ -41,7 +40,6 @@ from steadyspike.training.plan import Plan
 from steadyspike.training.tasks import Interpolation
 from steadyspike.training.windows import Batch, Source, Windows
 
-SETTINGS = "settings.json"
 IN_SETTINGS = ("learning_rate", "weight_decay", "clip_norm")
 """What of the loop's settings a result depends on, other than how long it trains."""
 RIDGE_ROWS, MOST_RIDGE_BATCHES = 200_000, 400
@@ -64,12 +62,13 @@ class Run:
     @property
     def work(self) -> Path:
         """Folder for the checkpoint and log until the model is finished."""
-        return self.folder.with_name(self.folder.name + ".training")
+        return work_folder(self.folder).path
 
     def settings(self) -> dict[str, Any]:
         """What a result depends on, other than how long it trains; to resume, it must be the same."""
         plan = self.plan
         loop = {name: getattr(self.loop, name) for name in IN_SETTINGS}
+        recordings = (*plan.recordings, *plan.test_recordings)
         return {
             "network": plan.network.name,
             "sizes": plan.network.sizes,
@@ -78,8 +77,9 @@ class Run:
             "normalization": plan.normalization,
             "recordings": [
                 [one.get_num_channels(), one.get_total_samples(), float(one.sampling_frequency)]
-                for one in (*plan.recordings, *plan.test_recordings)
+                for one in recordings
             ],
+            "recording": {str(index): describe_recording(one) for index, one in enumerate(recordings)},
             **{"train": plan.train, "test": plan.test, "test_windows": plan.test_windows},
             **{"chunk_frames": plan.chunk_frames, "batch_size": plan.batch_size, "seed": plan.seed},
             **{"devices": self.devices, "linear_start": self.linear_start},
@@ -97,31 +97,19 @@ class Run:
         ValueError
             If a run is to be resumed with other settings.
         """
-        settings = json.loads(json.dumps(self.settings()))
         if self.folder.exists() and not overwrite:
             raise FileExistsError(f"{self.folder} exists already; pass overwrite=True to replace a model")
-        refuse_existing(self.folder, CONFIG, overwrite, "model folder, so it is not replaced")
-        file = self.work / SETTINGS
-        if resume and file.is_file():
-            saved = json.loads(file.read_text(encoding="utf-8"))
-            other = [key for key in settings if settings[key] != saved.get(key)]
-            if other:
-                raise ValueError(
-                    f"{self.work} holds a run with other settings: "
-                    + "; ".join(f"{key} was {saved.get(key)!r}, is {settings[key]!r}" for key in other)
-                    + ". Pass the same, or overwrite=True with resume=False to start anew"
-                )
+        refuse_existing(self.folder, is_model_folder, overwrite, "model folder, so it is not replaced")
+        work, settings = work_folder(self.folder), self.settings()
+        if resume and work.check(settings):
             return True
-        if self.work.exists():
-            if not (resume or overwrite):
-                raise FileExistsError(
-                    f"{self.work} holds an unfinished run; "
-                    "pass resume=True to go on, or overwrite=True to start anew"
-                )
-            shutil.rmtree(self.work)
-        self.work.mkdir(parents=True)
-        with written_aside(file) as aside:
-            aside.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+        if work.exists() and not (resume or overwrite):
+            raise FileExistsError(
+                f"{self.work} holds an unfinished run; "
+                "pass resume=True to go on, or overwrite=True to start anew"
+            )
+        work.discard()
+        work.begin(settings)
         return False
 
     def carry_out(self, resume: bool) -> None:
@@ -173,21 +161,21 @@ class Run:
         ridge = (scores["linear interpolation"] or {}).get(self.plan.loss)
         save_loss_figure(self.work, lines, self.plan.loss, ridge)
         card = interpolation_card(config, self.folder.name, license_name, FIGURE)
-        save_model(self.folder, network, config, card, overwrite=overwrite)
-        return self.tidied()
+        beside = [self.work / name for name in (LOG, FIGURE)]
+        save_model(self.folder, network, config, card, overwrite=overwrite, beside=beside)
+        return self.finished()
 
-    def tidied(self) -> DeepInterpolationModel:
-        """Move log and figure beside the finished model, and return it."""
-        for name in (LOG, FIGURE):
-            if (self.work / name).is_file():
-                os.replace(self.work / name, self.folder / name)
-        shutil.rmtree(self.work, ignore_errors=True)
+    def finished(self) -> DeepInterpolationModel:
+        """Delete what is left of the work, and return the finished model."""
+        work = work_folder(self.folder)
+        if work.settings() is not None:
+            work.discard()
         return DeepInterpolationModel.load(self.folder)
 
     def drop_if_not_begun(self) -> None:
         """Remove the work folder if there is nothing to resume."""
         if not (self.work / CHECKPOINT).is_file():
-            shutil.rmtree(self.work, ignore_errors=True)
+            work_folder(self.folder).discard()
 
     def _scores(self, network: Any, sources: list[Source], test_sources: list[Source]) -> dict[str, Any]:
         plan, context = self.plan, network.context
@@ -247,9 +235,15 @@ class Run:
         return config_of(network, plan.layout_type, rate, normalization, extra)
 
 
+def work_folder(folder: Path) -> WorkFolder:
+    """Give the folder in which a model is trained."""
+    begin_anew = "overwrite=True with resume=False"
+    return WorkFolder(folder.with_name(f"{folder.name}.training"), "training", begin_anew)
+
+
 def finished(folder: Path) -> bool:
     """Whether there is a finished model."""
-    return (folder / CONFIG).is_file()
+    return is_model_folder(folder)
 
 
 def _train_in_process(fabric: Any, run: Run, resume: bool) -> None:

@@ -11,15 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from steadyspike.core.aside import refuse_existing
+from steadyspike.core.aside import locking, refuse_existing
 from steadyspike.core.environment import versions
 from steadyspike.core.setting_groups import GroupedSettings, group
 from steadyspike.core.settings import parameter, takes
 from steadyspike.kernels.spikes.contact_features import neighbour_lists
 from steadyspike.kernels.spikes.event_pairs import near_pairs
 from steadyspike.kernels.spikes.spike_candidates import find_candidates
-from steadyspike.library.hub.artifact import CONFIG
-from steadyspike.library.models.config import NetworkConfig
+from steadyspike.library.models.config import NetworkConfig, is_model_folder
 from steadyspike.library.models.spikes import SpikeDetectorConfig, SpikeDetectorModel
 from steadyspike.networks import make_network
 from steadyspike.training.cards import detector_card
@@ -86,6 +85,7 @@ class SpikeDetectorTraining(GroupedSettings):
     data_license: DataLicense = DATA_LICENSE
 
 
+@locking
 @takes(SpikeDetectorTraining)
 def train_spike_detector(
     recordings: BaseRecording | list[BaseRecording],
@@ -137,7 +137,7 @@ def train_spike_detector(
     """
     recordings, sortings = as_lists(recordings, sortings)
     if folder is not None:
-        refuse_existing(Path(folder), CONFIG, overwrite, "model folder")
+        refuse_existing(Path(folder), is_model_folder, overwrite, "model folder")
     frequency = float(recordings[0].sampling_frequency)
     before, after = (round(ms * frequency / 1000) for ms in (settings.ms_before, settings.ms_after))
     sizes: dict[str, Any] = dict(samples_before=before, samples_after=after + 1)

@@ -9,13 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from steadyspike.core.aside import refuse_existing
+from steadyspike.core.aside import locking, refuse_existing
 from steadyspike.core.environment import versions
 from steadyspike.core.setting_groups import GroupedSettings, group
 from steadyspike.core.settings import parameter, parameter_of, takes
 from steadyspike.kernels.spikes.contact_features import neighbour_lists
-from steadyspike.library.hub.artifact import CONFIG
-from steadyspike.library.models.config import NetworkConfig
+from steadyspike.library.models.config import NetworkConfig, is_model_folder
 from steadyspike.library.models.spikes import WaveformDenoiserConfig, WaveformDenoiserModel
 from steadyspike.networks import make_network
 from steadyspike.training.cards import denoiser_card
@@ -67,6 +66,7 @@ class WaveformDenoiserTraining(GroupedSettings):
     data_license: DataLicense = DATA_LICENSE
 
 
+@locking
 @takes(WaveformDenoiserTraining)
 def train_waveform_denoiser(
     recordings: BaseRecording | list[BaseRecording],
@@ -118,7 +118,7 @@ def train_waveform_denoiser(
         If `folder` exists and may not be replaced.
     """
     if folder is not None:
-        refuse_existing(Path(folder), CONFIG, overwrite, "model folder")
+        refuse_existing(Path(folder), is_model_folder, overwrite, "model folder")
     if sortings is None:
         given = recordings if isinstance(recordings, list | tuple) else [recordings]
         sortings = [group_large_spikes(recording, seed=settings.optimizer.seed) for recording in given]

@@ -180,7 +180,7 @@ class DenoisingEvaluation:
         """
         folder = Path(folder).absolute()
         refuse_existing(folder, SETTINGS_FILE, overwrite, "evaluation")
-        with folder_aside(folder) as new:
+        with folder_aside(folder, SETTINGS_FILE) as new:
             self._write(new)
         return sorted(folder.iterdir())
 

@@ -361,7 +361,7 @@ class Evaluation:
             "models": {
                 # a model that was in memory has no place that outlasts this
                 name: {
-                    "model": None if self.folder in source.path.parents else source.saved,
+                    "model": None if self.folder in source.path.parents else source.name,
                     "sha256": source.sha256,
                 }
                 for name, source in self.sources.items()

@@ -105,6 +105,15 @@ def read_config(folder: str | Path) -> FolderConfig:
         raise ModelError(f"{path}: " + "; ".join(problems)) from None
 
 
+def is_model_folder(folder: Path) -> bool:
+    """Whether there is a configuration that we wrote, of whatever version; that of many a program has the same name."""
+    try:
+        content = json.loads((folder / CONFIG).read_bytes()[: MAX_CONFIG_BYTES + 1])
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and isinstance(content.get("schema_version"), int) and "kind" in content
+
+
 Described = dict[str, tuple[tuple[int, ...], str | None]]
 
 

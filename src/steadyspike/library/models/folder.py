@@ -7,7 +7,7 @@ run. A folder is complete or absent: it is written aside and then renamed.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -25,6 +25,7 @@ from steadyspike.library.models.config import (
     ModelError,
     described,
     expected_weights,
+    is_model_folder,
     kind_class,
     read_config,
 )
@@ -195,7 +196,12 @@ def model_card(config: FolderConfig) -> str:
 
 
 def save_model(
-    folder: str | Path, network: nn.Module, config: FolderConfig, card: str = "", overwrite: bool = False
+    folder: str | Path,
+    network: nn.Module,
+    config: FolderConfig,
+    card: str = "",
+    overwrite: bool = False,
+    beside: Iterable[Path] = (),
 ) -> None:
     """Save a model folder: whole or not at all.
 
@@ -211,6 +217,8 @@ def save_model(
         The model card, Markdown.
     overwrite : bool, default: False
         Whether a model folder that is already there is replaced. Any other folder is never replaced.
+    beside : iterable of Path
+        Files to copy into it; those that are not there are left out.
 
     Raises
     ------
@@ -222,12 +230,15 @@ def save_model(
     from safetensors.torch import save_file
 
     folder = Path(folder).absolute()
-    refuse_existing(folder, CONFIG, overwrite, "model folder")
+    refuse_existing(folder, is_model_folder, overwrite, "model folder")
     weights = {name: values.detach().cpu().contiguous() for name, values in network.state_dict().items()}
     _check_weights(
         folder, expected_weights(folder, config), {name: described(value) for name, value in weights.items()}
     )
-    with folder_aside(folder) as new:
+    with folder_aside(folder, is_model_folder) as new:
+        for path in beside:
+            if path.is_file():
+                shutil.copyfile(path, new / path.name)
         save_file(weights, new / WEIGHTS, metadata={"format": "pt"})
         (new / CONFIG).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (new / CARD).write_text(card, encoding="utf-8")

@@ -18,13 +18,15 @@ from steadyspike.library.models.folder import load_model
 if TYPE_CHECKING:
     from steadyspike.library.models.keras.model import KerasModel
 
+PATH = "path"
+
 
 @dataclass(frozen=True)
 class ModelSource:
     """Files of a model, found and identified, but not loaded.
 
-    `path` is a model folder or the file of a Keras model, `sha256` of configuration and weights. `name` is what a
-    saved chain holds: the name of a bundled model, the absolute path, or the reference to a commit on the Hub. `keras`
+    `path` is a model folder or the file of a Keras model, `sha256` of configuration and weights. `name` is what it
+    is called: the name of a bundled model, the absolute path, or the reference to a commit on the Hub. `keras`
     says how to use a Keras model; None: it is a model folder.
     """
 
@@ -35,8 +37,10 @@ class ModelSource:
 
     @property
     def saved(self) -> str | dict[str, Any]:
-        """What a saved chain holds."""
-        return self.name if self.keras is None else self.keras.model_dump()
+        """What a saved chain holds: a path bears the name by which SpikeInterface's `relative_to` knows one."""
+        if self.keras is not None:
+            return {PATH: str(self.path), **self.keras.model_dump(exclude={"file"})}
+        return {PATH: self.name} if self.name == str(self.path) else self.name
 
     @property
     def sampling_frequency(self) -> float | None:
@@ -60,7 +64,8 @@ def find_source(model: Any) -> ModelSource:
     """Find the files of a model, whatever way it is referred to.
 
     A model is a bundled name; the path of a model folder; a reference to the Hub; a loaded model that has a folder;
-    the path of a Keras file, or how to use it. Raises `ModelError` if it cannot be found by what is given.
+    the path of a Keras file, or how to use it; or what a saved chain holds of one of them. Raises `ModelError` if it
+    cannot be found by what is given.
     """
     from steadyspike.library.models.keras.model import KerasModel
 
@@ -71,6 +76,9 @@ def find_source(model: Any) -> ModelSource:
                 "allowed: save it with save(folder), then pass the folder"
             )
         model = Path(model.folder)
+    if isinstance(model, Mapping) and PATH in model:
+        rest = {name: value for name, value in model.items() if name != PATH}
+        model = {"file": str(model[PATH]), **rest} if rest else Path(model[PATH])
     if isinstance(model, Mapping):
         model = KerasModel.model_validate(dict(model))
     elif isinstance(model, str | Path) and str(model).endswith(KERAS_SUFFIXES):

@@ -15,7 +15,7 @@ class SpikeDenoiser:
     """A waveform denoiser made ready for one probe and sampling frequency.
 
     The network of `model` sees the contacts of its radius together, or each by itself; `radius_um` says then which are
-    denoised, None all. `locations` (num_channels, 2) are in um, `scales` as of `noise_scales`: the denoised waveforms of
+    denoised, None all. `locations` (num_channels, 2) are in um, `scales` as of `noise_scales`: denoised waveforms of
     a dead channel are 0.
 
     Its `neighbours` and `counts` are the contacts around each that are denoised, nearest first
