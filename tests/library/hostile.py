@@ -76,6 +76,12 @@ def with_file(name, data):
     return lambda files: {**files, name: data(files[name]) if callable(data) else data}
 
 
+def another_of_its_size(data):
+    other = data.replace(b"as our laboratory", b"as the laboratory")
+    assert other != data
+    return Stored(other, listed_hash=Stored(data).git_hash, told_hash=Stored(other).git_hash)
+
+
 def without(*names, **more):
     """Leave files out."""
     return lambda files: {name: data for name, data in files.items() if name not in names}
@@ -177,6 +183,33 @@ MODELS = [
         with_file(CARD, lambda data: Stored(data * 50, listed_size=10)),
         "is not the file that the Hub lists",
     ),
+    Case(
+        "the server sends a file without an end",
+        with_file(
+            CARD, lambda data: Stored(data.ljust(100_000), listed_size=11, listed_hash="0" * 40, endless=True)
+        ),
+        "is not the file that the Hub lists",
+    ),
+    Case(
+        "the server sends weights without an end",
+        with_file(WEIGHTS, lambda data: Stored(data, lfs=True, listed_hash="0" * 64, endless=True)),
+        "is not the file that the Hub lists",
+    ),
+    Case(
+        "the server says another hash than it lists",
+        with_file(CONFIG, lambda data: Stored(data + b"\n", told_hash="0" * 40)),
+        "is not the file that the Hub lists",
+    ),
+    Case(
+        "the server says a hash that leaves the cache",
+        with_file(CONFIG, lambda data: Stored(data + b"\n", told_hash="../../../../owned")),
+        "is not the file that the Hub lists",
+    ),
+    Case(
+        "the server lists a hash that leaves the cache",
+        with_file(WEIGHTS, lambda data: Stored(data, lfs=True, listed_hash="../../../../owned")),
+        "its hash is not known",
+    ),
     Case("a card of 2 MB", with_file(CARD, b"#" * 2_000_000), "README.md: has 2000000 bytes"),
     Case("a figure that is no PNG", with_file("loss.png", b"<svg onload=alert(1)>"), "loss.png: is no PNG"),
     Case("a figure of 20 MB", with_file("loss.png", bytes(20_000_000)), "loss.png: has 20000000 bytes"),
@@ -220,6 +253,18 @@ PRESETS = [
     ),
     Case(
         "a number of 100,000 digits", with_file(PRESET, b"x = " + b"1" * 100_000), "is not valid TOML", True
+    ),
+    Case(
+        "the server has another preset of the same size than it lists",
+        with_file(PRESET, another_of_its_size),
+        "is not the file that the Hub lists",
+        True,
+    ),
+    Case(
+        "the server sends another preset of the same size than it lists and says",
+        with_file(PRESET, lambda data: Stored(data[::-1], listed_hash=Stored(data).git_hash)),
+        "is not the file that the Hub lists",
+        True,
     ),
     Case("a preset of 1 MB", with_file(PRESET, b"#" * 1_000_000), "preset.toml: has 1000000 bytes", True),
 ]
