@@ -322,7 +322,9 @@ def test_what_was_held_out_is_evaluated_unless_something_else_is_asked_for():
     recording, *_ = simulated(samples=(40_000, 20_000))
     model = ridge_model(recording)
     # at 10 kHz, and 0.1 s away from what was trained on
-    first, second = (seen_by(recording, model, one, (1, 0, 20_000)) for one in ((0, 0, 25_000), (0, 31_000, 40_000)))
+    first, second = (
+        seen_by(recording, model, one, (1, 0, 20_000)) for one in ((0, 0, 25_000), (0, 31_000, 40_000))
+    )
     for given, limits in (
         (first, (2.6, 4.0)),
         (second, (0.0, 3.0)),

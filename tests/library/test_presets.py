@@ -3,6 +3,7 @@
 import copy
 import os
 import tomllib
+import warnings
 from pathlib import Path
 
 import pytest
@@ -515,3 +516,14 @@ def test_presets_of_an_installed_wheel_are_found_in_the_package(tmp_path, monkey
     write(MOTION, package / "bundled" / "motion" / "my_lab.toml")
     monkeypatch.setattr(preset_files, "__file__", str(package / "files.py"))
     assert steadyspike.list_presets() == ["my_lab"]
+
+
+def test_a_file_of_the_name_of_a_bundled_preset_is_not_passed_over_in_silence(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_preset({**MOTION, "name": "steady_rigid"}, "steady_rigid.toml")
+    with pytest.warns(
+        UserWarning, match=r"'steady_rigid' is what steadyspike brings along.* write '\./steady_rigid\.toml'"
+    ):
+        assert load_preset("steady_rigid").name == "steady_rigid"
+    with warnings.catch_warnings(action="error"):
+        assert load_preset("./steady_rigid.toml").detect_kwargs == MOTION["detect_kwargs"]

@@ -100,6 +100,7 @@ def shown_versions(ref: str) -> str:
 
 def _copy(fetched: Fetched, output: Path) -> None:
     from steadyspike.cli.output import new_folder
+    from steadyspike.library.models.find import own_folder
 
     if fetched.form.name == "preset":
         if output.suffix != ".toml":
@@ -108,7 +109,7 @@ def _copy(fetched: Fetched, output: Path) -> None:
             )
         shutil.copyfile(fetched.folder / fetched.form.marker, output)
         return
-    with new_folder(output) as folder:
+    with refusals(folder="--output"), new_folder(own_folder(output, "models pull")) as folder:
         for path in sorted(fetched.folder.iterdir()):
             shutil.copyfile(path, folder / path.name)
 

@@ -176,7 +176,7 @@ def train(
 def _words() -> dict[str, str]:
     """How errors call what is asked for."""
     flags = {name: flag for name, (flag, _) in OPTIONS.items()}
-    return {**OTHERS, **flags, f"{DeepInterpolationTraining.part}: ": ""}
+    return {**OTHERS, **flags, "folder": "--output", f"{DeepInterpolationTraining.part}: ": ""}
 
 
 def _layers(given: list[str] | None) -> str | list[str]:

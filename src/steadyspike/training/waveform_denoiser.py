@@ -16,6 +16,7 @@ from steadyspike.core.settings import parameter, parameter_of, takes
 from steadyspike.kernels.spikes.contact_features import neighbour_lists
 from steadyspike.library.hub.artifact import CONFIG
 from steadyspike.library.models.config import NetworkConfig
+from steadyspike.library.models.find import own_folder
 from steadyspike.library.models.spikes import WaveformDenoiserConfig, WaveformDenoiserModel
 from steadyspike.networks import make_network
 from steadyspike.training.cards import denoiser_card
@@ -118,7 +119,7 @@ def train_waveform_denoiser(
         If `folder` exists and may not be replaced.
     """
     if folder is not None:
-        refuse_existing(Path(folder), CONFIG, overwrite, "model folder")
+        refuse_existing(own_folder(folder, settings.part), CONFIG, overwrite, "model folder")
     if sortings is None:
         given = recordings if isinstance(recordings, list | tuple) else [recordings]
         sortings = [group_large_spikes(recording, seed=settings.optimizer.seed) for recording in given]

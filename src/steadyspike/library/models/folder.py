@@ -28,7 +28,7 @@ from steadyspike.library.models.config import (
     kind_class,
     read_config,
 )
-from steadyspike.library.models.find import find_model
+from steadyspike.library.models.find import find_model, own_folder
 from steadyspike.networks import make_network
 
 if TYPE_CHECKING:
@@ -216,12 +216,14 @@ def save_model(
     ------
     FileExistsError
         If `folder` exists, and `overwrite` is False or it is no model folder.
+    ValueError
+        If something else would be loaded by the name of `folder`, such as a bundled model.
     ModelError
         If `config` describes another network.
     """
     from safetensors.torch import save_file
 
-    folder = Path(folder).absolute()
+    folder = own_folder(folder)
     refuse_existing(folder, CONFIG, overwrite, "model folder")
     weights = {name: values.detach().cpu().contiguous() for name, values in network.state_dict().items()}
     _check_weights(

@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from steadyspike.library.hub.artifact import PRESET, Form
 from steadyspike.library.hub.cards import Usage, brief
 from steadyspike.library.hub.client import fetch
-from steadyspike.library.hub.reference import EXAMPLE, is_reference
+from steadyspike.library.hub.reference import EXAMPLE, is_reference, tell_of_own
 from steadyspike.library.hub.shareable import Shareable
 from steadyspike.library.presets import checks as preset_checks
 from steadyspike.library.presets.files import (
@@ -312,6 +312,7 @@ def find_preset(ref: str | Path) -> Path:
         return fetch(str(ref), PRESET_FORM).folder / PRESET
     bundled = bundled_files()
     if isinstance(ref, str) and ref in bundled:
+        tell_of_own(ref, Path(f"{ref}.toml"))
         return bundled[ref]
     if isinstance(ref, Path) or (
         isinstance(ref, str) and (ref.endswith(".toml") or "/" in ref or "\\" in ref)
