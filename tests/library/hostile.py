@@ -160,6 +160,12 @@ MODELS = [
         "has schema_version 99.*pip install --upgrade steadyspike",
     ),
     Case("a kind that is not known", config(kind="oracle"), "kind: 'oracle' is not known"),
+    Case("a kind that is a list", config(kind=[]), r"kind: \[\] is not known"),
+    Case(
+        "a list of a hundred thousand layers",
+        config(network__sizes__dilations=[1] * 100_000),
+        "has more than 1000 values",
+    ),
     Case("a key that is not known", config(trust_remote_code=True), "trust_remote_code: Extra inputs"),
     Case("code as the name of a network", config(network__name="os.system('id')"), "network"),
     Case("a sampling frequency of NaN", config(sampling_frequency=float("nan")), "sampling_frequency"),
@@ -250,6 +256,24 @@ PRESETS = [
     Case("a preset that is no TOML", with_file(PRESET, b"schema: 1"), "is not valid TOML", True),
     Case(
         "a preset nested 100,000 deep", with_file(PRESET, b"x = " + b"[" * 100_000), "is not valid TOML", True
+    ),
+    Case(
+        "a key of 90,000 parts",
+        with_file(PRESET, b"a." * 90_000 + b"a = 1"),
+        "a key of 20 parts or more",
+        True,
+    ),
+    Case(
+        "tables nested 3,000 deep",
+        with_file(PRESET, lambda data: data + b"\n[x." + b".".join([b"a"] * 3_000) + b"]"),
+        "a key of 20 parts or more",
+        True,
+    ),
+    Case(
+        "lists nested 50 deep",
+        toml(detect_kwargs__detect_threshold=json.loads("[" * 50 + "]" * 50)),
+        "nested deeper than 10",
+        True,
     ),
     Case(
         "a number of 100,000 digits", with_file(PRESET, b"x = " + b"1" * 100_000), "is not valid TOML", True

@@ -527,3 +527,65 @@ def test_a_file_of_the_name_of_a_bundled_preset_is_not_passed_over_in_silence(tm
         assert load_preset("steady_rigid").name == "steady_rigid"
     with warnings.catch_warnings(action="error"):
         assert load_preset("./steady_rigid.toml").detect_kwargs == MOTION["detect_kwargs"]
+
+
+PARTS = "a." * 90_000 + "a = 1"
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        PARTS,
+        PARTS.replace("a.", "a . "),
+        PARTS.replace("a.", '"a".', 40_000),
+        f"[{PARTS[:-4]}]",
+        f"[[{PARTS[:-4]}]]",
+        f'x = 1.0 # "\n{PARTS}',
+        f'x = [{{b = """\n""", {PARTS}}}]',
+        f'x = 1 # """\n{PARTS}',
+        f'x = "\n{PARTS}',
+        "#" * 200_001,
+    ],
+    ids=lambda bomb: repr(bomb[:12]),
+)
+def test_what_would_take_the_parser_minutes_is_refused_before(tmp_path, monkeypatch, bomb):
+    monkeypatch.setattr(tomllib, "loads", lambda _: pytest.fail("was parsed"))
+    (tmp_path / "bomb.toml").write_text(bomb)
+    with pytest.raises(PresetError, match=r"a key of 20 parts or more|has \d+ bytes; allowed: up to 200000"):
+        load_preset(tmp_path / "bomb.toml")
+
+
+def test_points_in_texts_comments_and_numbers_are_no_keys(tmp_path):
+    path = save_preset({**MOTION, "doc": "a." * 100 + 'a and "b.c.d"'}, tmp_path / "points.toml")
+    points = ".".join(["a"] * 50)
+    path.write_text(f"# {points}\n{path.read_text()}\n# '{points}'\n")
+    assert load_preset(path).doc.startswith("a.a.a")
+    path.write_text(path.read_text().replace("radius_um = 75.0", f"radius_um = [{', '.join(['1.5'] * 100)}]"))
+    with pytest.raises(PresetError, match="radius_um"):
+        load_preset(path)
+
+
+def cyclic():
+    inner = {}
+    inner["again"] = inner
+    return inner
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (cyclic(), "nested deeper than 10"),
+        ([0] * 100_000, "has a length of 100000; allowed: up to 1000"),
+        (10**5000, "more than 64 bits"),
+        ("\ud800", "text that can be written as UTF-8"),
+        (object, "plain data"),
+    ],
+    ids=["cycle", "long", "digits", "surrogate", "class"],
+)
+def test_values_that_no_preset_has_are_told_in_few_words(tmp_path, value, words):
+    for key in ("schema", "kind", "name", "doc", "detect_kwargs", "more"):
+        with pytest.raises(PresetError) as caught:
+            save_preset({**MOTION, key: value}, tmp_path / "preset.toml")
+        assert len(str(caught.value)) < 1000
+    with pytest.raises(PresetError, match=words):
+        load_preset("steady_rigid").replace(detect_kwargs={"method": "by_channel", "peak_sign": value})
