@@ -174,7 +174,7 @@ def check_steps(steps: list[dict[str, Any]]) -> Iterator[Problem]:
 
 
 def check_plain(key: str, value: Any, depth: int = 1) -> Iterator[Problem]:
-    """Check that a value is plain data, no larger than in a preset: text, numbers, booleans, lists and tables of them."""
+    """Check that a value is plain data, and no more than a preset holds: text, numbers, booleans, lists and tables."""
     if depth > MAX_DEPTH:
         yield key, f"is nested deeper than {MAX_DEPTH} tables and lists, which no preset is"
     elif isinstance(value, Mapping | list | str) and len(value) > MAX_LENGTH:
