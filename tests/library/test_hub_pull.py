@@ -278,10 +278,10 @@ def test_copies_that_the_client_itself_downloaded_are_held_against_the_listing(h
 def read_only(monkeypatch):
     """Return a function after which the cache is another user's (the tests may run as root)."""
 
-    def refuse(path):
-        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+    def refuse(dir, **_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(dir))
 
-    return lambda: monkeypatch.setattr("steadyspike.library.hub.cache.written_aside", refuse)
+    return lambda: monkeypatch.setattr("tempfile.TemporaryDirectory", refuse)
 
 
 def test_a_cache_that_is_for_reading_only(hub, shared, read_only):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from steadyspike.cli.errors import FAILED, Debug, UsageError, clear_errors
+from steadyspike.cli.errors import FAILED, Debug, UsageError, clear_errors, tell
 from steadyspike.cli.sharing import OnHub, Reference, Repository, Words, takes_push
 
 if TYPE_CHECKING:
@@ -75,22 +75,18 @@ def validate(
 ) -> None:
     """Check presets: every key, method, type and value. The exit code is 1 if any cannot work."""
     with clear_errors(debug):
-        from rich.console import Console
-        from rich.markup import escape
-
         import steadyspike
         from steadyspike.library.presets.files import PresetError
 
-        console = Console(soft_wrap=True)
         wrong = 0
         for file in files:
             try:
                 preset = steadyspike.load_preset(Path(file) if Path(file).is_file() else file)
             except (PresetError, FileNotFoundError) as error:
                 wrong += 1
-                console.print(f"[red]wrong[/red] {escape(file)}: {escape(str(error))}")
+                tell(f"[red]wrong[/red] {file}: {error}")
             else:
-                console.print(f"[green]good[/green]  {escape(file)}: {preset.kind}, {escape(preset.doc)}")
+                tell(f"[green]good[/green]  {file}: {preset.kind}, {preset.doc}")
         if wrong:
             raise typer.Exit(FAILED)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from steadyspike.cli.errors import UsageError, refusals, say
+from steadyspike.cli.errors import UsageError, refusals, say, tell
 from steadyspike.cli.options import option, takes_options
 
 if TYPE_CHECKING:
@@ -171,11 +171,5 @@ def print_list(
 
 def print_tables(*tables: Table) -> None:
     """Print the tables that have rows, or say that there is nothing."""
-    from rich.console import Console
-
-    console = Console()
     filled = [table for table in tables if table.row_count]
-    for table in filled:
-        console.print(table)
-    if not filled:
-        console.print("nothing found")
+    tell(*(filled or ["nothing found"]))

@@ -6,12 +6,12 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Collection
-from contextlib import suppress
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from steadyspike.core.aside import written_aside
 from steadyspike.library.hub.reference import ArtifactError, HubReference
 
 SHA256_DIGITS = 64
@@ -43,7 +43,7 @@ def cached_commit(ref: HubReference) -> str | None:
 
 def note_commit(ref: HubReference, commit: str) -> None:
     """Note which commit a revision names now, where the cache can be written."""
-    with suppress(OSError), written_aside(_folder_of(ref) / "refs" / (ref.revision or "main")) as aside:
+    with suppress(OSError), _aside(_folder_of(ref) / "refs" / (ref.revision or "main")) as aside:
         aside.write_text(commit, encoding="utf-8")
 
 
@@ -137,16 +137,25 @@ def downloaded_file(
     if kept_as(path) == known:
         return path
     if not has_hash(blob, known):
-        with written_aside(blob) as aside:
+        with _aside(blob) as aside:
             receive(aside)
             if not has_hash(aside, known):
                 raise another_file(pinned, name)
-    with written_aside(path) as aside:
+    with _aside(path) as aside:
         if are_symlinks_supported(own.parent):
             aside.symlink_to(os.path.relpath(blob, path.parent))
         else:
             shutil.copyfile(blob, aside)
     return path
+
+
+@contextmanager
+def _aside(place: Path) -> Iterator[Path]:
+    """Give a path to write a file to, which then takes its place. Whoever else writes the same at once does no harm."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=place.parent) as folder:
+        yield Path(folder) / place.name
+        os.replace(Path(folder) / place.name, place)
 
 
 def _folder_of(ref: HubReference) -> Path:
