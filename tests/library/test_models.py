@@ -153,6 +153,12 @@ def test_a_folder_of_the_name_of_a_bundled_model_is_not_passed_over_in_silence(t
         assert find_model("steady-np2") == bundled_models()["steady-np2"]
 
 
+def test_weights_that_git_lfs_did_not_fetch(folder):
+    (folder / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(ModelError, match="a pointer of Git LFS and not the file itself; run: git lfs pull"):
+        load_model(folder)
+
+
 def test_a_save_that_fails_leaves_the_old_model_and_nothing_else(folder, monkeypatch):
     network, config = made()
     before = (folder / "config.json").read_bytes()

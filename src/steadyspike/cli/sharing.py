@@ -103,7 +103,7 @@ def _copy(fetched: Fetched, output: Path) -> None:
     from steadyspike.library.models.find import own_folder
 
     if fetched.form.name == "preset":
-        if output.suffix != ".toml":
+        if output.suffix.lower() != ".toml":
             raise UsageError(
                 f"--output {output} is no place for a preset; allowed: a name that ends in .toml"
             )

@@ -255,4 +255,8 @@ def _report(model: DeepInterpolationModel, folder: Path) -> None:
         f"{training['steps']} steps in {training['elapsed_s']:.0f} s on {training['device']}, "
         f"best at step {training['best_step']}; stopped by: {training['stopped']}"
     )
-    tell(table, "in noise levels of each channel, against noisy samples: only differences tell", f"wrote {folder}")
+    tell(
+        table,
+        "in noise levels of each channel, against noisy samples: only differences tell",
+        f"wrote {folder}",
+    )

@@ -123,6 +123,19 @@ def read_config(folder: str | Path) -> FolderConfig:
         raise ModelError(f"{path}: " + "; ".join(problems)) from None
 
 
+def looks_like(path: Path) -> str:
+    """Say what a file is that cannot be read as what its name says, for messages."""
+    with path.open("rb") as file:
+        begin = file.read(60)
+    if not begin:
+        return "is empty"
+    if begin.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS and not the file itself; run: git lfs pull"
+    if begin.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "is a web page and not the file itself; download it anew"
+    return f"begins with {begin[:20]!r}"
+
+
 Described = dict[str, tuple[tuple[int, ...], str | None]]
 
 

@@ -49,6 +49,8 @@ def find_model(ref: str | Path) -> Path:
         tell_of_own(ref, Path(ref))
         return bundled[ref]
     path = Path(ref).expanduser().absolute()
+    if path.is_file():
+        raise ModelError(f"{path} is a file; allowed: a model folder. See: steadyspike models import --help")
     if path.exists():
         return path
     if isinstance(ref, Path) or "/" in ref or "\\" in ref or is_keras(ref):

@@ -26,6 +26,7 @@ from steadyspike.library.models.config import (
     described,
     expected_weights,
     kind_class,
+    looks_like,
     read_config,
 )
 from steadyspike.library.models.find import find_model, own_folder
@@ -287,7 +288,8 @@ def load_folder(folder: Path, device: str = "cpu") -> SavedModel:
             _check_weights(folder, expected, found)
         weights = load_file(folder / WEIGHTS, device=device)
     except SafetensorError as error:
-        raise ModelError(f"{folder / WEIGHTS}: is not a whole safetensors file: {error}") from None
+        path = folder / WEIGHTS
+        raise ModelError(f"{path}: is not a whole safetensors file: {looks_like(path)} ({error})") from None
     network = make_network(config.network.name, config.network.sizes).to(device)
     _check_finite(folder, weights)
     network.load_state_dict(weights, strict=True)

@@ -298,7 +298,7 @@ def save_preset(
         If `path` does not end in ``.toml``.
     """
     path = Path(path).expanduser()
-    if path.suffix != ".toml":
+    if path.suffix.lower() != ".toml":
         raise ValueError(f"path={str(path)!r} is no place for a preset; allowed: a file name ending in .toml")
     content = _content(preset) if isinstance(preset, _Preset) else dict(preset)
     _validate(content, str(path))
@@ -317,7 +317,7 @@ def find_preset(ref: str | Path) -> Path:
         tell_of_own(ref, Path(f"{ref}.toml"))
         return bundled[ref]
     if isinstance(ref, Path) or (
-        isinstance(ref, str) and (ref.endswith(".toml") or "/" in ref or "\\" in ref)
+        isinstance(ref, str) and (ref.lower().endswith(".toml") or "/" in ref or "\\" in ref)
     ):
         return Path(ref).expanduser()
     close = get_close_matches(str(ref), bundled, n=1)

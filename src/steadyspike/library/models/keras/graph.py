@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from steadyspike.library.models.config import looks_like
+
 if TYPE_CHECKING:
     import h5py
 
@@ -143,15 +145,26 @@ def read_graph(file: str | Path) -> Layer | None:
     """
     if not Path(file).is_file():
         raise FileNotFoundError(f"there is no Keras file {file}")
-    if Path(file).suffix != ".keras":
+    if Path(file).suffix.lower() != ".keras":
         with open_legacy(file) as stored:
             return graph_of(stored, file)
     try:
         with zipfile.ZipFile(file) as archive:
+            known = (
+                _parsed(archive.read("metadata.json"), file) if "metadata.json" in archive.namelist() else {}
+            )
+            version = str(known.get("keras_version"))
+            if version.startswith("2."):
+                raise KerasFileError(
+                    f"{file}: was saved by Keras {version}, and Keras 3 reads no .keras file of that; save it there as "
+                    "model.save('model.h5'), and use that"
+                )
             if archive.getinfo("config.json").file_size > MAX_CONFIG_BYTES:
                 raise KerasFileError(f"{file}: its configuration is larger than {MAX_CONFIG_BYTES} bytes")
             return _graph_from(_parsed(archive.read("config.json"), file), file)
-    except (zipfile.BadZipFile, KeyError) as error:
+    except zipfile.BadZipFile:
+        raise KerasFileError(f"{file}: is no .keras file: it {looks_like(Path(file))}") from None
+    except (KeyError, AttributeError) as error:
         raise KerasFileError(f"{file}: is no .keras file: {error}") from None
 
 
@@ -297,4 +310,4 @@ def open_legacy(file: str | Path) -> h5py.File:
     try:
         return h5py.File(file, "r")
     except OSError as error:
-        raise KerasFileError(f"{file}: is no HDF5 file: {error}") from None
+        raise KerasFileError(f"{file}: is no HDF5 file: it {looks_like(Path(file))} ({error})") from None
