@@ -279,3 +279,15 @@ def test_a_config_is_read_without_torch(folder):
         [sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["False"]
+
+
+@pytest.mark.parametrize("ref", [None, 3, "", ["steady-np1"]])
+def test_what_is_no_reference_to_a_model(ref):
+    with pytest.raises(ModelError, match="is no model; allowed: a bundled name, a folder, or hf:owner/name"):
+        load_model(ref)
+
+
+def test_a_configuration_with_the_mark_that_editors_of_windows_write(folder):
+    content = (folder / "config.json").read_bytes()
+    (folder / "config.json").write_bytes(b"\xef\xbb\xbf" + content)
+    assert load_model(folder).card == "# A card\n"

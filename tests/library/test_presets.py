@@ -589,3 +589,10 @@ def test_values_that_no_preset_has_are_told_in_few_words(tmp_path, value, words)
         assert len(str(caught.value)) < 1000
     with pytest.raises(PresetError, match=words):
         load_preset("steady_rigid").replace(detect_kwargs={"method": "by_channel", "peak_sign": value})
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_as_editors_and_shells_of_windows_write_them(tmp_path, encoding):
+    path = save_preset({**MOTION, "doc": "Für µm"}, tmp_path / "preset.toml")
+    path.write_bytes(path.read_text(encoding="utf-8").replace("\n", "\r\n").encode(encoding))
+    assert load_preset(path).doc == "Für µm"

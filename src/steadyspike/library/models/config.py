@@ -102,7 +102,7 @@ def read_config(folder: str | Path) -> FolderConfig:
     if os.path.getsize(path) > MAX_CONFIG_BYTES:
         raise ModelError(f"{path}: is larger than {MAX_CONFIG_BYTES} bytes, which no configuration is")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: is not valid JSON: {error}") from None
     version = content.get("schema_version") if isinstance(content, dict) else None

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from steadyspike.core.arguments import refuse
+from steadyspike.core.arguments import refuse, shown
 from steadyspike.library.hub.artifact import CONFIG, WEIGHTS
 from steadyspike.library.hub.client import fetch, pin
 from steadyspike.library.hub.reference import EXAMPLE, is_reference, tell_of_own
@@ -42,6 +42,8 @@ def find_model(ref: str | Path) -> Path:
     HubError
         If it is on the Hub, is not on this machine, and cannot be downloaded.
     """
+    if not isinstance(ref, str | Path) or not str(ref):
+        raise ModelError(f"model={shown(ref)} is no model; allowed: a bundled name, a folder, or {EXAMPLE}")
     if is_reference(ref):
         return fetch(str(ref), MODEL_FORM).folder
     bundled = bundled_models()

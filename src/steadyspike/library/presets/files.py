@@ -72,7 +72,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     if path.stat().st_size > MAX_BYTES[PRESET]:
         raise PresetError(f"{path}: has {path.stat().st_size} bytes; allowed: up to {MAX_BYTES[PRESET]}")
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
+        # as Notepad and Windows PowerShell's ">" write it
+        text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
         if _DEEP_KEY.search(_TEXTS.sub("_", text)):
             raise ValueError(f"a key of {MAX_PARTS} parts or more, which no preset has")
         return tomllib.loads(text)
