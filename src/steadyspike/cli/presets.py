@@ -57,13 +57,14 @@ def show(
     with clear_errors(debug):
         from steadyspike.cli.sharing import hub_refusals
         from steadyspike.library.hub.cards import printable
+        from steadyspike.library.presets.files import read_text
         from steadyspike.library.presets.presets import find_preset
 
         with hub_refusals():
             path = find_preset(preset)
         if not path.is_file():
             raise UsageError(f"{path} does not exist")
-        typer.echo(printable(path.read_text(encoding="utf8")), nl=False)
+        typer.echo(printable(read_text(path)), nl=False)
 
 
 @app.command()

@@ -172,4 +172,4 @@ def print_list(
 def print_tables(*tables: Table) -> None:
     """Print the tables that have rows, or say that there is nothing."""
     filled = [table for table in tables if table.row_count]
-    tell(*(filled or ["nothing found"]))
+    tell(*filled if filled else ("nothing found",))

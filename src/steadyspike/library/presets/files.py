@@ -55,6 +55,12 @@ def bundled_files(kind: str | None = None) -> dict[str, Path]:
     return {path.stem: path for folder in kinds for path in sorted((preset_folder() / folder).glob("*.toml"))}
 
 
+def read_text(path: Path) -> str:
+    """Read the text of a preset, also as Notepad and Windows PowerShell's ">" write it."""
+    content = path.read_bytes()
+    return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 
@@ -72,9 +78,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     if path.stat().st_size > MAX_BYTES[PRESET]:
         raise PresetError(f"{path}: has {path.stat().st_size} bytes; allowed: up to {MAX_BYTES[PRESET]}")
     try:
-        content = path.read_bytes()
-        # as Notepad and Windows PowerShell's ">" write it
-        text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        text = read_text(path)
         if _DEEP_KEY.search(_TEXTS.sub("_", text)):
             raise ValueError(f"a key of {MAX_PARTS} parts or more, which no preset has")
         return tomllib.loads(text)
