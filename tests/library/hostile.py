@@ -208,7 +208,7 @@ MODELS = [
     ),
     Case(
         "the server says a hash that leaves the cache",
-        with_file(CONFIG, lambda data: Stored(data + b"\n", told_hash="../../../../owned")),
+        with_file(CONFIG, lambda data: Stored(data + b"\n", told_hash="../../../owned")),
         "is not the file that the Hub lists",
     ),
     Case(
