@@ -114,6 +114,22 @@ def test_what_was_trained_on_is_told(data, tmp_path):
         assert ("and this one is not marked as filtered" in denoised.stderr) == told
 
 
+@pytest.mark.parametrize("name", ["out [/b]", "o_[red]", "[bold]o[/bold] :cat:"])
+def test_brackets_in_paths_are_shown_as_they_are(data, tmp_path, name):
+    shutil.copytree(data / "raw", tmp_path / f"raw_{name}".replace("/", "-"))
+    recording = tmp_path / f"raw_{name}".replace("/", "-")
+    output = tmp_path / name
+    result = run(
+        "denoise", recording, "-m", data / "model", "-o", output, "--format", "json", "--preprocess", "none"
+    )
+    assert result.exit_code == 0, result.output
+    assert f"wrote {output}: " in result.stdout
+    again = run("denoise", recording, "-m", data / "model", "-o", output, "--format", "json")
+    assert again.exit_code == 2
+    assert f"{output} exists; replace it with --overwrite" in again.stderr
+    assert f"wrong {output}.toml: there is no" in run("presets", "validate", f"{output}.toml").stdout
+
+
 def test_train_is_the_python_call(data, tmp_path):
     recording = steadyspike.bandpass_filter(si.load(data / "raw"), freq_min=300.0, freq_max=None)
     model = steadyspike.train_deepinterpolation(

@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
+import cli_runner
 import pytest
+
+import steadyspike
 
 TOLD = '''# -*- coding: latin-1 -*-
 """Tells what a script can see of how it is run; é."""
@@ -73,7 +76,8 @@ def test_script_that_python_cannot_read(tmp_path):
 
 MODULE = """
 import sys
-import spikeinterface.full as si
+import spikeinterface.preprocessing as spre
+from spikeinterface.core import generate_recording
 
 def work():
     import os
@@ -81,9 +85,9 @@ def work():
 
 if __name__ == "__main__":
     work()
-    recording = si.generate_recording(num_channels=4, durations=[1.0], seed=0)
-    si.bandpass_filter(recording).get_traces()
-    si.center(recording).get_traces()
+    recording = generate_recording(num_channels=4, durations=[1.0], seed=0)
+    spre.bandpass_filter(recording).get_traces()
+    spre.center(recording).get_traces()
     if "steadyspike" in sys.modules:
         steadyspike = sys.modules["steadyspike"]
         from steadyspike.integration.acceleration import threads
@@ -122,9 +126,11 @@ def test_repair_is_an_option(tmp_path):
         ([], "Missing argument"),
     ],
 )
-def test_what_cannot_be_run_is_told_before(tmp_path, arguments, message):
+def test_what_cannot_be_run_is_told_before(tmp_path, monkeypatch, arguments, message):
     (tmp_path / "here.py").write_text("print('it ran')", encoding="utf8")
-    code, said, errors = run(["-m", "steadyspike", "run", *arguments], tmp_path)
-    assert code == 2
-    assert "it ran" not in said
-    assert message in errors
+    monkeypatch.chdir(tmp_path)
+    result = cli_runner.run("run", *arguments)
+    assert result.exit_code == 2
+    assert "it ran" not in result.stdout
+    assert message in result.stderr
+    assert not steadyspike.accelerated()

@@ -1,5 +1,7 @@
 import json
 import pickle
+import re
+import warnings
 
 import numpy as np
 import pytest
@@ -228,3 +230,46 @@ def write_nwb(path, traces):
     nwbfile.add_acquisition(series)
     with NWBHDF5IO(path, "w") as io:
         io.write(nwbfile)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "sampling_frequency is missing; allowed: a number > 0 Hz\nbinary: num_channels is missing"),
+        ({"num_channels": None}, "num_channels=None; allowed: a whole number >= 1"),
+        ({"num_channels": 0}, "num_channels=0; allowed: a whole number >= 1. Give it as --reader-option"),
+        ({"num_channels": 2.5}, "num_channels=2.5; allowed"),
+        ({"dtype": "int99"}, "dtype='int99'; allowed: a type of numpy"),
+        ({"sampling_frequency": 0}, "sampling_frequency=0; allowed: a number > 0 Hz"),
+    ],
+)
+def test_a_binary_file_of_which_too_little_is_known(tmp_path, options, words):
+    np.zeros(1000, "int16").tofile(tmp_path / "traces.bin")
+    known = (
+        {"sampling_frequency": 30_000.0, "num_channels": 4, "dtype": "int16", **options} if options else {}
+    )
+    with pytest.raises(LoadingError, match=re.escape(words)):
+        load_recording(tmp_path / "traces.bin", reader="binary", reader_options=known)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "<i2", np.int16, np.dtype("int16")])
+def test_a_binary_file_that_cannot_be_as_it_is_said_to_be(tmp_path, dtype):
+    np.zeros(1000, "int16").tofile(tmp_path / "traces.bin")
+    known = {"sampling_frequency": 30_000.0, "num_channels": 4, "dtype": dtype}
+    with warnings.catch_warnings(action="error"):
+        assert (
+            load_recording(tmp_path / "traces.bin", reader="binary", reader_options=known).get_num_samples()
+            == 250
+        )
+    with pytest.warns(
+        UserWarning, match="ends with 12 bytes that are no sample of 7 channels: are num_channels"
+    ):
+        load_recording(tmp_path / "traces.bin", reader="binary", reader_options={**known, "num_channels": 7})
+
+
+def test_capitals_in_the_end_of_a_name(tmp_path):
+    recording = si.generate_recording(num_channels=2, durations=[0.1])
+    recording.dump_to_json(tmp_path / "saved.json")
+    (tmp_path / "saved.json").rename(tmp_path / "SAVED.JSON")
+    with pytest.raises(LoadingError, match="end of its name in small letters"):
+        load_recording(tmp_path / "SAVED.JSON")

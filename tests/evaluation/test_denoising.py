@@ -312,6 +312,48 @@ def test_time_that_was_trained_on_is_told(tmp_path):
         evaluated(recording, seen, start_s=2.5, end_s=3.5)
 
 
+def seen_by(recording, model, *stretches):
+    extra = {"trained_on": note_stretches([recording], [Stretch(0, *one) for one in stretches])}
+    return DeepInterpolationModel(model.network, model.config.model_copy(update={"extra": extra}))
+
+
+@pytest.mark.filterwarnings("error::steadyspike.library.models.provenance.ModelUseWarning")
+def test_what_was_held_out_is_evaluated_unless_something_else_is_asked_for():
+    recording, *_ = simulated(samples=(40_000, 20_000))
+    model = ridge_model(recording)
+    # at 10 kHz, and 0.1 s away from what was trained on
+    first, second = (
+        seen_by(recording, model, one, (1, 0, 20_000)) for one in ((0, 0, 25_000), (0, 31_000, 40_000))
+    )
+    for given, limits in (
+        (first, (2.6, 4.0)),
+        (second, (0.0, 3.0)),
+        ({"a": first, "b": second}, (2.6, 3.0)),
+        ({"a": model, "b": second}, (0.0, 3.0)),
+        (seen_by(recording, model, (0, 10_000, 40_000)), (0.0, 6.0)),
+        (model, (3.0, 6.0)),
+    ):
+        result = evaluated(recording, given)
+        assert (result.settings["start_s"], result.settings["end_s"]) == pytest.approx(limits)
+    sliced = recording.select_segments([0]).frame_slice(20_000, 38_000)
+    assert evaluated(sliced, first).settings["start_s"] == pytest.approx(0.6)
+    assert evaluated(recording, second, start_s=0.5, end_s=1.0).settings["start_s"] == 0.5
+
+
+def test_where_nothing_was_held_out_that_is_told():
+    recording, *_ = simulated(samples=(20_000,))
+    with pytest.warns(ModelUseWarning, match=r"trained on 1 s of the 1 s that are evaluated"):
+        evaluated(recording, seen_by(recording, ridge_model(recording), (0, 0, 20_000)))
+
+
+@pytest.mark.parametrize(("longest_s", "start_s"), [(60.0, 0.4), (1.0, 1.4)])
+def test_the_last_of_what_was_held_out_is_evaluated(monkeypatch, longest_s, start_s):
+    monkeypatch.setattr("steadyspike.evaluation.denoising.inputs.DEFAULT_S", longest_s)
+    recording, *_ = simulated(samples=(20_000, 10_000))
+    seen = seen_by(recording, ridge_model(recording), (0, 0, 3_000), (1, 0, 5_000))
+    assert evaluated(recording, seen).settings["start_s"] == pytest.approx(start_s)
+
+
 def test_the_linear_baseline_is_fitted_elsewhere():
     recording, *_ = simulated(samples=(40_000,))
     result = evaluated(recording, ridge_model(recording), start_s=2.0, end_s=3.0)

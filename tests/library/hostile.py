@@ -76,6 +76,12 @@ def with_file(name, data):
     return lambda files: {**files, name: data(files[name]) if callable(data) else data}
 
 
+def another_of_its_size(data):
+    other = data.replace(b"as our laboratory", b"as the laboratory")
+    assert other != data
+    return Stored(other, listed_hash=Stored(data).git_hash, told_hash=Stored(other).git_hash)
+
+
 def without(*names, **more):
     """Leave files out."""
     return lambda files: {name: data for name, data in files.items() if name not in names}
@@ -154,6 +160,12 @@ MODELS = [
         "has schema_version 99.*pip install --upgrade steadyspike",
     ),
     Case("a kind that is not known", config(kind="oracle"), "kind: 'oracle' is not known"),
+    Case("a kind that is a list", config(kind=[]), r"kind: \[\] is not known"),
+    Case(
+        "a list of a hundred thousand layers",
+        config(network__sizes__dilations=[1] * 100_000),
+        "has more than 1000 values",
+    ),
     Case("a key that is not known", config(trust_remote_code=True), "trust_remote_code: Extra inputs"),
     Case("code as the name of a network", config(network__name="os.system('id')"), "network"),
     Case("a sampling frequency of NaN", config(sampling_frequency=float("nan")), "sampling_frequency"),
@@ -176,6 +188,33 @@ MODELS = [
         "the server sends more than it lists",
         with_file(CARD, lambda data: Stored(data * 50, listed_size=10)),
         "is not the file that the Hub lists",
+    ),
+    Case(
+        "the server sends a file without an end",
+        with_file(
+            CARD, lambda data: Stored(data.ljust(100_000), listed_size=11, listed_hash="0" * 40, endless=True)
+        ),
+        "is not the file that the Hub lists",
+    ),
+    Case(
+        "the server sends weights without an end",
+        with_file(WEIGHTS, lambda data: Stored(data, lfs=True, listed_hash="0" * 64, endless=True)),
+        "is not the file that the Hub lists",
+    ),
+    Case(
+        "the server says another hash than it lists",
+        with_file(CONFIG, lambda data: Stored(data + b"\n", told_hash="0" * 40)),
+        "is not the file that the Hub lists",
+    ),
+    Case(
+        "the server says a hash that leaves the cache",
+        with_file(CONFIG, lambda data: Stored(data + b"\n", told_hash="../../../owned")),
+        "is not the file that the Hub lists",
+    ),
+    Case(
+        "the server lists a hash that leaves the cache",
+        with_file(WEIGHTS, lambda data: Stored(data, lfs=True, listed_hash="../../../../owned")),
+        "its hash is not known",
     ),
     Case("a card of 2 MB", with_file(CARD, b"#" * 2_000_000), "README.md: has 2000000 bytes"),
     Case("a figure that is no PNG", with_file("loss.png", b"<svg onload=alert(1)>"), "loss.png: is no PNG"),
@@ -219,7 +258,37 @@ PRESETS = [
         "a preset nested 100,000 deep", with_file(PRESET, b"x = " + b"[" * 100_000), "is not valid TOML", True
     ),
     Case(
+        "a key of 90,000 parts",
+        with_file(PRESET, b"a." * 90_000 + b"a = 1"),
+        "a key of 20 parts or more",
+        True,
+    ),
+    Case(
+        "tables nested 3,000 deep",
+        with_file(PRESET, lambda data: data + b"\n[x." + b".".join([b"a"] * 3_000) + b"]"),
+        "a key of 20 parts or more",
+        True,
+    ),
+    Case(
+        "lists nested 50 deep",
+        toml(detect_kwargs__detect_threshold=json.loads("[" * 50 + "]" * 50)),
+        "nested deeper than 10",
+        True,
+    ),
+    Case(
         "a number of 100,000 digits", with_file(PRESET, b"x = " + b"1" * 100_000), "is not valid TOML", True
+    ),
+    Case(
+        "the server has another preset of the same size than it lists",
+        with_file(PRESET, another_of_its_size),
+        "is not the file that the Hub lists",
+        True,
+    ),
+    Case(
+        "the server sends another preset of the same size than it lists and says",
+        with_file(PRESET, lambda data: Stored(data[::-1], listed_hash=Stored(data).git_hash)),
+        "is not the file that the Hub lists",
+        True,
     ),
     Case("a preset of 1 MB", with_file(PRESET, b"#" * 1_000_000), "preset.toml: has 1000000 bytes", True),
 ]

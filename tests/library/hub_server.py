@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -19,17 +20,20 @@ import yaml
 OWNER, READER, OTHER = (f"hf_{name * 5}" for name in ("Owner", "Reader", "Other"))
 
 SAFE_PART = r"[A-Za-z0-9._-]+"
+MOST_SENT = 300_000_000
 REPO = rf"(?P<repo>{SAFE_PART}/{SAFE_PART})"
 
 
 @dataclass(frozen=True)
 class Stored:
-    """One file of a repository; `listed_size` and `listed_hash` are what a lying server says of it."""
+    """One file of a repository; what a lying server lists of it, says as its ETag, and sends without an end."""
 
     data: bytes
     lfs: bool = False
     listed_size: int | None = None
     listed_hash: str | None = None
+    told_hash: str | None = None
+    endless: bool = False
 
     @property
     def size(self):
@@ -44,8 +48,12 @@ class Stored:
         return hashlib.sha256(self.data).hexdigest()
 
     @property
-    def etag(self):
+    def hash(self):
         return self.listed_hash or (self.sha256 if self.lfs else self.git_hash)
+
+    @property
+    def etag(self):
+        return self.told_hash or self.hash
 
 
 @dataclass
@@ -62,7 +70,7 @@ class Repo:
         content = [
             self.branches.get("main"),
             title,
-            sorted((name, file.etag) for name, file in files.items()),
+            sorted((name, file.hash) for name, file in files.items()),
         ]
         oid = hashlib.sha1(json.dumps(content).encode()).hexdigest()
         self.commits[oid], self.titles[oid], self.branches["main"] = files, title, oid
@@ -85,13 +93,14 @@ class Repo:
 
 @dataclass
 class Fault:
-    """Requests that go wrong: with a status, or cut off after some bytes of the body."""
+    """Requests that go wrong: with a status, with a page instead, or cut off after some bytes of the body."""
 
     method: str
     pattern: str
     times: int
     status: int | None = None
     cut_after: int | None = None
+    page: bytes | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
     def matches(self, method, path):
@@ -121,6 +130,7 @@ class Hub:
     def reset(self):
         """Forget everything."""
         self.repos, self.lfs, self.faults, self.requests = {}, {}, [], []
+        self.sent_bytes = 0
         self.lfs_suffixes = (".safetensors",)
 
     def close(self):
@@ -191,6 +201,8 @@ class Handler(BaseHTTPRequestHandler):
         self.fault = self.hub.fault_for(method, path)
         if self.fault is not None and self.fault.status is not None:
             return self.error(self.fault.status, "on purpose", headers=self.fault.headers)
+        if self.fault is not None and self.fault.page is not None:
+            return self.send(200, self.fault.page, "text/html")
         for known, pattern, handle in ROUTES:
             match = re.fullmatch(pattern, path)
             if match and method in known.split():
@@ -297,7 +309,7 @@ class Handler(BaseHTTPRequestHandler):
                 "path": one["path"],
                 "uploadMode": "lfs" if one["path"].endswith(self.hub.lfs_suffixes) else "regular",
                 "shouldIgnore": False,
-                **({"oid": present[one["path"]].etag} if one["path"] in present else {}),
+                **({"oid": present[one["path"]].hash} if one["path"] in present else {}),
             }
             for one in json.loads(self.body)["files"]
         ]
@@ -351,9 +363,9 @@ class Handler(BaseHTTPRequestHandler):
         for name, file in found.commits[oid].items():
             one = {"rfilename": name}
             if blobs:
-                one |= {"size": file.size, "blobId": file.git_hash if file.lfs else file.etag}
+                one |= {"size": file.size, "blobId": file.git_hash if file.lfs else file.hash}
                 if file.lfs:
-                    one["lfs"] = {"size": file.size, "sha256": file.etag, "pointerSize": 130}
+                    one["lfs"] = {"size": file.size, "sha256": file.hash, "pointerSize": 130}
             siblings.append(one)
         metadata = found.metadata() if oid == found.branches["main"] else {}
         return {
@@ -379,7 +391,7 @@ class Handler(BaseHTTPRequestHandler):
                     {
                         **{"type": "file", "path": name, "size": file.size, "oid": file.git_hash},
                         **(
-                            {"lfs": {"size": file.size, "oid": file.etag, "pointerSize": 130}}
+                            {"lfs": {"size": file.size, "oid": file.hash, "pointerSize": 130}}
                             if file.lfs
                             else {}
                         ),
@@ -408,6 +420,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_file(self, file, headers):
         """Send a file, or the rest of it."""
+        if file.endless and self.command == "GET":
+            return self.send_forever(file.data, headers)
         data, status = file.data, 200
         start = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
         if start:
@@ -415,6 +429,17 @@ class Handler(BaseHTTPRequestHandler):
             headers = {**headers, "Content-Range": f"bytes {first}-{len(data) - 1}/{len(data)}"}
             data, status = data[first:], 206
         self.send(status, data, "application/octet-stream", {**headers, "Accept-Ranges": "bytes"})
+
+    def send_forever(self, data, headers):
+        """Send a file again and again until nobody takes it, without saying how much comes."""
+        self.send_response(200)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.close_connection = True
+        with suppress(ConnectionError):
+            while self.hub.sent_bytes < MOST_SENT:
+                self.hub.sent_bytes += self.wfile.write(data)
 
     def refs(self, repo):
         found = self.allowed(repo)

@@ -43,6 +43,14 @@ def folder(model, tmp_path):
     return tmp_path / "mine"
 
 
+def test_brackets_of_others_are_shown_as_they_are(hub):
+    card = b"---\ntags: [steadyspike, steadyspike-model, 'steadyspike-[/b]']\nlicense: '[red]x[/blue] :cat:'\n---\n"
+    hub.put("lab/odd", {"README.md": card})
+    listed = works("models", "list", "--hub")
+    assert "[/b]" in listed
+    assert "[red]x[/blue] :cat:" in listed
+
+
 def test_push_list_show_and_pull_a_model(hub, folder, tmp_path, new_cache, offline):
     pushed = works(
         "models", "push", folder, "lab/small", "--tag", "v1", "--license", "mit", "--message", "Hello"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hostile import CASES, PRESET, REFUSALS, table
 from hub_examples import lab_preset, small_model
+from hub_server import Handler
 from huggingface_hub import constants
 
 from steadyspike.library.hub.artifact import FIGURE
@@ -47,6 +48,8 @@ def test_it_is_refused(case, hub, good, tmp_path):
     assert "hf:lab/shared" in str(error)
     assert str(tmp_path) not in str(error)
     assert all(READ.fullmatch(name) for name in downloaded(hub))
+    # what has no end is stopped while it comes: the client takes it in pieces of 10 MB
+    assert hub.sent_bytes < 30_000_000
     written = {path for path in tmp_path.rglob("*") if path.is_file()} - before
     assert all(path.is_relative_to(constants.HF_HUB_CACHE) for path in written)
     # nothing of it is loaded later either
@@ -100,6 +103,26 @@ def test_a_link_out_of_the_cache_is_not_followed(hub, good, tmp_path):
 
 def pull_path(ref):
     return fetch(ref).folder / PRESET
+
+
+@pytest.mark.parametrize("what", ["another preset", "a hash that leaves"])
+def test_what_the_server_says_is_held_against_the_listing_before_anything_is_downloaded(hub, good, what):
+    case = next(
+        case for case in CASES if f"server says {what}" in case.what or f"server has {what}" in case.what
+    )
+    refusal(case, hub, good)
+    assert not downloaded(hub)
+
+
+@pytest.mark.parametrize("commit", ["../../../owned", "", None, 3])
+def test_a_commit_that_is_none(hub, good, commit, tmp_path, monkeypatch):
+    hub.put("lab/shared", good["preset"])
+    described = Handler.described
+    monkeypatch.setattr(Handler, "described", lambda *args: {**described(*args), "sha": commit})
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises(REFUSALS, match="hf:lab/shared"):
+        pull("hf:lab/shared")
+    assert set(tmp_path.rglob("*")) == before
 
 
 def test_a_card_that_is_no_text_does_no_harm(hub, good):

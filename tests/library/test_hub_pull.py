@@ -1,19 +1,27 @@
 """Pulling: by tag, branch and commit; private ones; without a network; and what broke on the way or in the cache."""
 
+import errno
 import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
+import huggingface_hub
 import pytest
 import torch
 from hub_examples import small_model
-from hub_server import OTHER, OWNER, READER
+from hub_server import OTHER, OWNER, READER, Stored
 from huggingface_hub import constants
 
 import steadyspike
 from steadyspike.library.hub.cache import reference_of
 from steadyspike.library.hub.client import search, versions
-from steadyspike.library.hub.reference import HubError, HubReference, NotOnDiskError, without_tokens
+from steadyspike.library.hub.reference import (
+    ArtifactError,
+    HubError,
+    HubReference,
+    NotOnDiskError,
+    without_tokens,
+)
 from steadyspike.library.models.find import find_model
 from steadyspike.library.models.references import find_source
 from steadyspike.library.sharing import fetch, pull_from_hub
@@ -222,6 +230,105 @@ def test_a_damaged_file_is_noticed_and_downloaded_again(hub, shared, damage):
     assert blob.read_bytes() == content
 
 
+@pytest.fixture
+def no_links(monkeypatch):
+    """Let the cache be on a file system without symbolic links, as on most Windows machines."""
+    monkeypatch.setattr("huggingface_hub.file_download.are_symlinks_supported", lambda _: False)
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: data[:-1] + b"x", lambda data: b""])
+@pytest.mark.parametrize("name", ["config.json", WEIGHTS])
+def test_a_copy_that_was_damaged_is_noticed_and_downloaded_again(hub, shared, no_links, name, damage):
+    copy = fetch("hf:lab/small@v1").folder / name
+    content = copy.read_bytes()
+    assert not copy.is_symlink()
+    assert is_version(1, pull_from_hub(shared[0], offline=True))
+    copy.write_bytes(damage(content))
+    with pytest.raises(NotOnDiskError, match="missing or damaged"):
+        pull_from_hub(shared[0], offline=True)
+    for whole in (copy, copy.parents[2] / "blobs" / Stored(content, name == WEIGHTS).hash):
+        whole.write_bytes(damage(content))
+    with pytest.raises(NotOnDiskError, match="missing or damaged"):
+        pull_from_hub(shared[0], offline=True)
+    assert is_version(1, pull_from_hub(shared[0]))
+    assert copy.read_bytes() == content
+
+
+def test_the_files_of_another_version_are_noticed(hub, shared, no_links):
+    folders = [fetch(ref).folder for ref in shared]
+    (folders[0] / WEIGHTS).write_bytes((folders[1] / WEIGHTS).read_bytes()[:-4] + bytes(4))
+    assert is_version(1, pull_from_hub(shared[0]))
+
+
+def test_copies_that_the_client_itself_downloaded_are_held_against_the_listing(hub, shared, monkeypatch):
+    monkeypatch.setattr(
+        "huggingface_hub.file_download._create_symlink", lambda blob, path, **_: os.rename(blob, path)
+    )
+    ref = HubReference.parse(shared[0])
+    for name in ("config.json", WEIGHTS):
+        path = huggingface_hub.hf_hub_download(ref.repo_id, name, revision=ref.revision)
+    assert not os.path.islink(path)
+    with open(path, "r+b") as file:
+        file.seek(-4, os.SEEK_END)
+        file.write(bytes(4))
+    assert is_version(1, pull_from_hub(shared[0]))
+
+
+@pytest.fixture
+def read_only(monkeypatch):
+    """Return a function after which the cache is another user's (the tests may run as root)."""
+
+    def refuse(dir, **_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(dir))
+
+    return lambda: monkeypatch.setattr("tempfile.TemporaryDirectory", refuse)
+
+
+def test_a_cache_that_is_for_reading_only(hub, shared, read_only):
+    pull_from_hub("hf:lab/small@v1")
+    hub.repos["lab/small"].tags["new"] = shared[0][-40:]
+    read_only()
+    for ref in ("hf:lab/small@v1", "hf:lab/small@new", shared[0]):
+        assert is_version(1, pull_from_hub(ref))
+    with pytest.raises(HubError, match=r"the cache, .* cannot be written \(Permission denied\); set HF_HOME"):
+        pull_from_hub("hf:lab/small@v2")
+
+
+def test_a_login_page_in_place_of_the_hub(hub, shared):
+    pull_from_hub("hf:lab/small@v1")
+    for method in ("GET", "HEAD", "POST"):
+        hub.fail(method, "", times=100, page=b"<html><body>Welcome to the airport</body></html>")
+    with pytest.warns(UserWarning, match="does not answer"):
+        assert is_version(1, pull_from_hub("hf:lab/small@v1"))
+    for ask in (
+        lambda: pull_from_hub("hf:lab/small@v2"),
+        search,
+        lambda: versions("hf:lab/small"),
+        lambda: small_model().push_to_hub("lab/small"),
+    ):
+        with pytest.raises(HubError, match="not the Hub, but perhaps a login page of the network"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        b"[]",
+        b"3",
+        b'"x"',
+        b"null",
+        b'{"id": 1}',
+        b'{"id": "a", "siblings": [{"rfilename": 3}]}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_listing_that_is_none(hub, shared, listed):
+    hub.fail("GET", "/api/", times=100, page=listed)
+    for ask in (lambda: pull_from_hub("hf:lab/small@v1"), lambda: pull_from_hub(shared[0])):
+        with pytest.raises((HubError, ArtifactError), match="hf:lab/small"):
+            ask()
+
+
 def test_a_download_that_is_cut_goes_on_where_it_was(hub, shared):
     hub.fail("GET", WEIGHTS, times=2, cut_after=1000)
     assert is_version(1, pull_from_hub("hf:lab/small@v1"))
@@ -258,7 +365,7 @@ def test_a_hub_that_does_not_work(hub, shared):
         assert is_version(1, pull_from_hub("hf:lab/small@v1"))
     hub.faults.clear()
     hub.fail("HEAD", "/resolve/", times=100, status=403)
-    with pytest.raises(HubError, match="does not allow this"):
+    with pytest.raises(HubError, match="does not allow this; take one that may read this repository"):
         pull_from_hub("hf:lab/small@v2")
 
 

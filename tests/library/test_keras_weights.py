@@ -1,6 +1,7 @@
 """Keras files of the paper's network: read with h5py alone, written back, and refused where they hold anything else."""
 
 import json
+import shutil
 import zipfile
 
 import h5py
@@ -10,9 +11,12 @@ import spikeinterface.full as si
 import torch
 from probeinterface import Probe
 
+from steadyspike.library.models.config import ModelError
 from steadyspike.library.models.keras.graph import KerasFileError, read_graph
 from steadyspike.library.models.keras.model import KerasModel
 from steadyspike.library.models.keras.weights import read_keras_unet, write_keras_unet
+from steadyspike.library.models.legacy.convert import import_model
+from steadyspike.library.models.references import find_source
 from steadyspike.networks.unet import UNetEphys1024
 from steadyspike.preprocessing.deepinterpolation import deepinterpolate
 
@@ -333,6 +337,39 @@ def test_files_that_are_no_keras_files(tmp_path):
         archive.writestr("config.json", json.dumps(config_of_keras_3(layers)))
     with pytest.raises(KerasFileError, match="'Lambda', which may run code"):
         KerasModel(file=str(tmp_path / "lambda.keras")).resolved()
+
+
+@pytest.mark.parametrize("name", ["net.H5", "NET.HDF5"])
+def test_the_end_of_a_name_may_be_in_capitals(tmp_path, file, name):
+    shutil.copyfile(file, tmp_path / name)
+    assert find_source(tmp_path / name).keras.backend == "torch"
+    assert read_graph(tmp_path / name) == read_graph(file)
+    write_keras_unet(read_keras_unet(file), tmp_path / f"written-{name}")
+
+
+@pytest.mark.parametrize("name", ["net.keras", "NET.KERAS"])
+def test_a_keras_file_of_keras_2_says_how_it_can_be_used(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / name, "w") as archive:
+        archive.writestr("metadata.json", json.dumps({"keras_version": "2.15.0"}))
+        archive.writestr("config.json", json.dumps(config_of_keras_2(LAYERS)))
+    with pytest.raises(
+        KerasFileError, match=r"was saved by Keras 2\.15\.0.*save it there as model\.save\('model\.h5'\)"
+    ):
+        find_source(str(tmp_path / name))
+    with pytest.raises(ValueError, match="needs no conversion: it is taken as a model as it is"):
+        import_model(tmp_path / name, tmp_path / "model")
+
+
+def test_files_that_are_something_else(tmp_path):
+    for name, words in (("empty.h5", "is empty"), ("empty.keras", "is empty")):
+        (tmp_path / name).write_bytes(b"")
+        with pytest.raises(KerasFileError, match=words):
+            find_source(tmp_path / name)
+    (tmp_path / "weights.pt").write_bytes(b"")
+    with pytest.raises(
+        ModelError, match=r"is a file; allowed: a model folder\. See: steadyspike models import"
+    ):
+        find_source(tmp_path / "weights.pt")
 
 
 def recording_of(num_channels, num_samples=80, staggered=True):

@@ -1,5 +1,7 @@
 """Published networks convert, and give what a plain forward pass in numpy gives."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from waveform_sets import need_zebra_finch, one_thread  # noqa: F401
 
 from steadyspike.library.models.config import ModelError
 from steadyspike.library.models.folder import load_model
+from steadyspike.library.models.legacy.convert import import_model
 from steadyspike.library.models.legacy.waveforms import (
     ZEBRA_FINCH_MEAN,
     ZEBRA_FINCH_PEAK,
@@ -188,3 +191,25 @@ def test_published_detectors_go_the_same_way():
     yass = need_zebra_finch().parent / "yass_weights"
     assert convert_legacy(yass / "detect_np1.pt").config.kind == "spike_detector"
     assert convert_legacy(yass / "denoise.pt").config.kind == "waveform_denoiser"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is no checkpoint of torch: it is empty"),
+        (b"hello\nworld", "is no checkpoint of torch: it begins with b'hello"),
+        (b"<!DOCTYPE html><html>", "it is a web page and not the file itself; download it anew"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+            "a pointer of Git LFS .* run: git lfs pull",
+        ),
+        (pickle.dumps({"model": print}), r"could run code; save its state_dict\(\)"),
+    ],
+    ids=["empty", "text", "page", "pointer", "pickle"],
+)
+def test_what_is_no_checkpoint_is_told_without_advice_to_run_it(tmp_path, content, words):
+    (tmp_path / "weights.pt").write_bytes(content)
+    with pytest.raises(ModelError, match=words) as caught:
+        import_model(tmp_path / "weights.pt", tmp_path / "model")
+    assert "weights_only" not in str(caught.value)
+    assert not (tmp_path / "model").exists()

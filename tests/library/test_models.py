@@ -4,12 +4,16 @@ import json
 import pickle
 import subprocess
 import sys
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from spikeinterface.core import NumpyRecording
 
+import steadyspike
 from steadyspike.core.probe_layout import layout_of
 from steadyspike.library.models.config import ModelError, read_config
 from steadyspike.library.models.deepinterpolation import (
@@ -18,8 +22,12 @@ from steadyspike.library.models.deepinterpolation import (
     Normalization,
     config_of,
 )
+from steadyspike.library.models.find import bundled_models, find_model
 from steadyspike.library.models.folder import SavedModel, load_model, save_model
+from steadyspike.library.models.references import find_source
 from steadyspike.networks import make_network, network_class
+from steadyspike.training.spike_detector import train_spike_detector
+from steadyspike.training.waveform_denoiser import train_waveform_denoiser
 
 POSITIONS = np.stack(np.divmod(np.arange(24), 2)[::-1], axis=1) * [32.0, 15.0]
 SIZES = {
@@ -100,6 +108,55 @@ def test_nothing_is_replaced_unasked(folder):
     other.mkdir()
     with pytest.raises(FileExistsError, match="no model folder"):
         save_model(other, network, config, overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["steady-np1", "./steady-np2", "hf:lab/denoiser", "mine.h5", "mine.KERAS"])
+def test_a_name_by_which_something_else_is_loaded_is_none_for_ones_own(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    network, config = made()
+    recording = NumpyRecording([np.zeros((100, 24), "float32")], 30_000.0)
+    recording.set_dummy_probe_from_locations(POSITIONS)
+    for make in (
+        lambda: save_model(name, network, config),
+        lambda: DeepInterpolationModel(network, config).save(Path(name)),
+        lambda: steadyspike.train_deepinterpolation(recording, name),
+        lambda: train_spike_detector(recording, None, name),
+        lambda: train_waveform_denoiser(recording, None, name),
+    ):
+        with pytest.raises(ValueError, match=rf"folder='(\./)?{Path(name)}'; allowed: another name"):
+            make()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("place", ["lab/steady-np1", "steady-np1-mine"])
+def test_names_that_are_like_a_bundled_one_are_allowed(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    network, config = made()
+    save_model(place, network, config)
+    assert load_model(Path(place)).config == config
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save_model("~/" + place + "2", network, config)
+    assert load_model("~/" + place + "2").folder == tmp_path / (place + "2")
+
+
+def test_a_folder_of_the_name_of_a_bundled_model_is_not_passed_over_in_silence(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    network, config = made()
+    save_model(tmp_path / "steady-np1", network, config)
+    for load in (find_model, find_source):
+        with pytest.warns(
+            UserWarning, match=r"'steady-np1' is what steadyspike brings along.* write '\./steady-np1'"
+        ):
+            load("steady-np1")
+    with warnings.catch_warnings(action="error"):
+        assert load_model("./steady-np1").config == config
+        assert find_model("steady-np2") == bundled_models()["steady-np2"]
+
+
+def test_weights_that_git_lfs_did_not_fetch(folder):
+    (folder / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(ModelError, match="a pointer of Git LFS and not the file itself; run: git lfs pull"):
+        load_model(folder)
 
 
 def test_a_save_that_fails_leaves_the_old_model_and_nothing_else(folder, monkeypatch):
@@ -222,3 +279,15 @@ def test_a_config_is_read_without_torch(folder):
         [sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["False"]
+
+
+@pytest.mark.parametrize("ref", [None, 3, "", ["steady-np1"]])
+def test_what_is_no_reference_to_a_model(ref):
+    with pytest.raises(ModelError, match="is no model; allowed: a bundled name, a folder, or hf:owner/name"):
+        load_model(ref)
+
+
+def test_a_configuration_with_the_mark_that_editors_of_windows_write(folder):
+    content = (folder / "config.json").read_bytes()
+    (folder / "config.json").write_bytes(b"\xef\xbb\xbf" + content)
+    assert load_model(folder).card == "# A card\n"

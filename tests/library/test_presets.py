@@ -3,6 +3,7 @@
 import copy
 import os
 import tomllib
+import warnings
 from pathlib import Path
 
 import pytest
@@ -515,3 +516,83 @@ def test_presets_of_an_installed_wheel_are_found_in_the_package(tmp_path, monkey
     write(MOTION, package / "bundled" / "motion" / "my_lab.toml")
     monkeypatch.setattr(preset_files, "__file__", str(package / "files.py"))
     assert steadyspike.list_presets() == ["my_lab"]
+
+
+def test_a_file_of_the_name_of_a_bundled_preset_is_not_passed_over_in_silence(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_preset({**MOTION, "name": "steady_rigid"}, "steady_rigid.toml")
+    with pytest.warns(
+        UserWarning, match=r"'steady_rigid' is what steadyspike brings along.* write '\./steady_rigid\.toml'"
+    ):
+        assert load_preset("steady_rigid").name == "steady_rigid"
+    with warnings.catch_warnings(action="error"):
+        assert load_preset("./steady_rigid.toml").detect_kwargs == MOTION["detect_kwargs"]
+
+
+PARTS = "a." * 90_000 + "a = 1"
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        PARTS,
+        PARTS.replace("a.", "a . "),
+        PARTS.replace("a.", '"a".', 40_000),
+        f"[{PARTS[:-4]}]",
+        f"[[{PARTS[:-4]}]]",
+        f'x = 1.0 # "\n{PARTS}',
+        f'x = [{{b = """\n""", {PARTS}}}]',
+        f'x = 1 # """\n{PARTS}',
+        f'x = "\n{PARTS}',
+        "#" * 200_001,
+    ],
+    ids=lambda bomb: repr(bomb[:12]),
+)
+def test_what_would_take_the_parser_minutes_is_refused_before(tmp_path, monkeypatch, bomb):
+    monkeypatch.setattr(tomllib, "loads", lambda _: pytest.fail("was parsed"))
+    (tmp_path / "bomb.toml").write_text(bomb)
+    with pytest.raises(PresetError, match=r"a key of 20 parts or more|has \d+ bytes; allowed: up to 200000"):
+        load_preset(tmp_path / "bomb.toml")
+
+
+def test_points_in_texts_comments_and_numbers_are_no_keys(tmp_path):
+    path = save_preset({**MOTION, "doc": "a." * 100 + 'a and "b.c.d"'}, tmp_path / "points.toml")
+    points = ".".join(["a"] * 50)
+    path.write_text(f"# {points}\n{path.read_text()}\n# '{points}'\n")
+    assert load_preset(path).doc.startswith("a.a.a")
+    path.write_text(path.read_text().replace("radius_um = 75.0", f"radius_um = [{', '.join(['1.5'] * 100)}]"))
+    with pytest.raises(PresetError, match="radius_um"):
+        load_preset(path)
+
+
+def cyclic():
+    inner = {}
+    inner["again"] = inner
+    return inner
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (cyclic(), "nested deeper than 10"),
+        ([0] * 100_000, "has a length of 100000; allowed: up to 1000"),
+        (10**5000, "more than 64 bits"),
+        ("\ud800", "text that can be written as UTF-8"),
+        (object, "plain data"),
+    ],
+    ids=["cycle", "long", "digits", "surrogate", "class"],
+)
+def test_values_that_no_preset_has_are_told_in_few_words(tmp_path, value, words):
+    for key in ("schema", "kind", "name", "doc", "detect_kwargs", "more"):
+        with pytest.raises(PresetError) as caught:
+            save_preset({**MOTION, key: value}, tmp_path / "preset.toml")
+        assert len(str(caught.value)) < 1000
+    with pytest.raises(PresetError, match=words):
+        load_preset("steady_rigid").replace(detect_kwargs={"method": "by_channel", "peak_sign": value})
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_as_editors_and_shells_of_windows_write_them(tmp_path, encoding):
+    path = save_preset({**MOTION, "doc": "Für µm"}, tmp_path / "preset.toml")
+    path.write_bytes(path.read_text(encoding="utf-8").replace("\n", "\r\n").encode(encoding))
+    assert load_preset(path).doc == "Für µm"

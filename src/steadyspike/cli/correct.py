@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from steadyspike.cli import reading
-from steadyspike.cli.errors import Debug, UsageError, clear_errors, say
+from steadyspike.cli.errors import Debug, UsageError, clear_errors, say, tell
 from steadyspike.cli.options import (
     ChunkDuration,
     Jobs,
@@ -176,18 +176,15 @@ def _overrides(settings: dict[str, Any], rigid: bool | None) -> dict[str, dict[s
 
 
 def _report(done: Correction) -> None:
-    from rich.console import Console
-
-    console = Console(soft_wrap=True)
     steps = ", ".join(f"{step.replace('_', ' ')} {seconds:.1f} s" for step, seconds in done.run_times.items())
-    console.print(f"{done.num_peaks} peaks; {steps}")
+    tell(f"{done.num_peaks} peaks; {steps}")
     explained = "" if done.median_explained is None else f", median pseudo-R2 {done.median_explained:.2f}"
-    console.print(f"displacement over the recording: {done.range_um:.1f} um{explained}")
+    tell(f"displacement over the recording: {done.range_um:.1f} um{explained}")
     color = "green" if done.verdict == "correct" else "yellow"
-    console.print(f"[bold {color}]{done.verdict}[/bold {color}]: {done.reason}")
+    tell(f"[bold {color}]{done.verdict}[/bold {color}]: {done.reason}")
     if done.verdict != "correct":
-        console.print(_what_was_done(done))
-    console.print(f"wrote {done.output}:", ", ".join(done.files), highlight=False)
+        tell(_what_was_done(done))
+    tell(f"wrote {done.output}: {', '.join(done.files)}")
 
 
 def _what_was_done(done: Correction) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from steadyspike.cli import reading
-from steadyspike.cli.errors import Debug, clear_errors, say
+from steadyspike.cli.errors import Debug, clear_errors, say, tell
 from steadyspike.cli.options import (
     ChunkDuration,
     Device,
@@ -123,12 +123,9 @@ def denoise(
 
 
 def _report(done: Denoised) -> None:
-    from rich.console import Console
-
-    console = Console(soft_wrap=True)
     if done.written_s:
-        console.print(
+        tell(
             f"wrote {done.written_s:.1f} s of {done.num_channels} channels in {done.elapsed_s:.1f} s, "
             f"{done.written_s / done.elapsed_s:.2g} times real time"
         )
-    console.print(f"wrote {done.output}:", ", ".join(done.files), highlight=False)
+    tell(f"wrote {done.output}: {', '.join(done.files)}")

@@ -96,13 +96,11 @@ def compare_preprocessing(source: ModelSource, chosen: str, steps: list[dict[str
     known : bool
         Whether it was trained there, so that there was something to compare.
     """
-    from rich.markup import escape
-
     trained: Any = None if source.keras is not None else source.config().extra.get("preprocessing")
     if not isinstance(trained, dict):
         return False
     if trained.get("steps") != steps:
-        before = escape(str(trained.get("chosen")))
+        before = trained.get("chosen")
         say(
             f"[yellow]note[/yellow]: the model was trained after another preprocessing ({before}); here it is {chosen}"
         )

@@ -11,9 +11,13 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
 
 FAILED, MISUSED, STOPPED = 1, 2, 130
 
@@ -88,11 +92,10 @@ def refusals(*names: str, **renamed: str) -> Iterator[None]:
 @contextmanager
 def said_warnings(category: type[Warning]) -> Iterator[None]:
     """Say warnings of one category as notes, without the line of code that they come from."""
-    from rich.markup import escape
 
     def show(message: Any, kind: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(kind, category):
-            say(f"[yellow]note[/yellow]: {escape(str(message))}")
+            say(f"[yellow]note[/yellow]: {message}")
         else:
             before(message, kind, *where, **more)
 
@@ -107,10 +110,32 @@ def say(message: str) -> None:
     """Print a message for people on standard error, where it does not mix with results."""
     from rich.console import Console
 
+    Console(stderr=True, soft_wrap=True).print(_styled(message))
+
+
+def tell(*results: str | Table) -> None:
+    """Print results: texts, as `say` does, and tables, whose cells are taken as they are."""
+    from rich.console import Console
+
+    for result in results:
+        if isinstance(result, str):
+            Console(soft_wrap=True).print(_styled(result))
+        else:
+            Console(markup=False, emoji=False, highlight=False).print(result)
+
+
+def _styled(message: str) -> Text:
+    """Style what a message begins with, "[yellow]note[/yellow]: ...": all else may hold any brackets, as paths do."""
+    from rich.text import Text
+
     from steadyspike.library.hub.cards import printable
 
     # a message can quote what others wrote
-    Console(stderr=True, soft_wrap=True).print(printable(message))
+    message = printable(message)
+    head = re.match(r"\[([a-z ]+)\](.*?)\[/\1\]", message)
+    if head is None:
+        return Text(message)
+    return Text.assemble((head[2], head[1]), message[head.end() :])
 
 
 def _stop() -> NoReturn:
@@ -123,12 +148,10 @@ def _fail(error: Exception, code: int, debug: bool) -> NoReturn:
         from rich.console import Console
 
         Console(stderr=True).print_exception()
-    from rich.markup import escape
-
     text = str(error).strip() or "no message"
     if code == FAILED:
         text = f"{type(error).__name__}: {text}"
-    say(f"[bold red]error[/bold red]: {escape(' '.join(text.split()))}")
+    say(f"[bold red]error[/bold red]: {' '.join(text.split())}")
     raise typer.Exit(code) from None
 
 

@@ -116,7 +116,7 @@ def push(
     with clear_errors(debug):
         from steadyspike.cli import sharing
 
-        if model.endswith(".toml"):
+        if model.lower().endswith(".toml"):
             raise UsageError(f"{model} is a preset; see: steadyspike presets push --help")
         sharing.push(model, repository, **how)
 

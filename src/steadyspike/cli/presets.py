@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from steadyspike.cli.errors import FAILED, Debug, UsageError, clear_errors
+from steadyspike.cli.errors import FAILED, Debug, UsageError, clear_errors, tell
 from steadyspike.cli.sharing import OnHub, Reference, Repository, Words, takes_push
 
 if TYPE_CHECKING:
@@ -57,13 +57,14 @@ def show(
     with clear_errors(debug):
         from steadyspike.cli.sharing import hub_refusals
         from steadyspike.library.hub.cards import printable
+        from steadyspike.library.presets.files import read_text
         from steadyspike.library.presets.presets import find_preset
 
         with hub_refusals():
             path = find_preset(preset)
         if not path.is_file():
             raise UsageError(f"{path} does not exist")
-        typer.echo(printable(path.read_text(encoding="utf8")), nl=False)
+        typer.echo(printable(read_text(path)), nl=False)
 
 
 @app.command()
@@ -75,22 +76,18 @@ def validate(
 ) -> None:
     """Check presets: every key, method, type and value. The exit code is 1 if any cannot work."""
     with clear_errors(debug):
-        from rich.console import Console
-        from rich.markup import escape
-
         import steadyspike
         from steadyspike.library.presets.files import PresetError
 
-        console = Console(soft_wrap=True)
         wrong = 0
         for file in files:
             try:
                 preset = steadyspike.load_preset(Path(file) if Path(file).is_file() else file)
             except (PresetError, FileNotFoundError) as error:
                 wrong += 1
-                console.print(f"[red]wrong[/red] {escape(file)}: {escape(str(error))}")
+                tell(f"[red]wrong[/red] {file}: {error}")
             else:
-                console.print(f"[green]good[/green]  {escape(file)}: {preset.kind}, {escape(preset.doc)}")
+                tell(f"[green]good[/green]  {file}: {preset.kind}, {preset.doc}")
         if wrong:
             raise typer.Exit(FAILED)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from steadyspike.cli.errors import UsageError, refusals, say
+from steadyspike.cli.errors import UsageError, refusals, say, tell
 from steadyspike.cli.options import option, takes_options
 
 if TYPE_CHECKING:
@@ -101,16 +101,17 @@ def shown_versions(ref: str) -> str:
 def _copy(fetched: Fetched, output: Path) -> None:
     from steadyspike.cli.output import new_folder
     from steadyspike.core.aside import written_aside
+    from steadyspike.library.models.find import own_folder
 
     if fetched.form.name == "preset":
-        if output.suffix != ".toml":
+        if output.suffix.lower() != ".toml":
             raise UsageError(
                 f"--output {output} is no place for a preset; allowed: a name that ends in .toml"
             )
         with written_aside(output) as aside:
             shutil.copyfile(fetched.folder / fetched.form.marker, aside)
         return
-    with new_folder(output) as folder:
+    with refusals(folder="--output"), new_folder(own_folder(output, "models pull")) as folder:
         for path in sorted(fetched.folder.iterdir()):
             shutil.copyfile(path, folder / path.name)
 
@@ -172,11 +173,5 @@ def print_list(
 
 def print_tables(*tables: Table) -> None:
     """Print the tables that have rows, or say that there is nothing."""
-    from rich.console import Console
-
-    console = Console()
     filled = [table for table in tables if table.row_count]
-    for table in filled:
-        console.print(table)
-    if not filled:
-        console.print("nothing found")
+    tell(*filled if filled else ("nothing found",))

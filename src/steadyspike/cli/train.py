@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from steadyspike.cli import reading
-from steadyspike.cli.errors import Debug, UsageError, clear_errors, refusals, say
+from steadyspike.cli.errors import Debug, UsageError, clear_errors, refusals, say, tell
 from steadyspike.cli.options import (
     Device,
     ProgressBar,
@@ -177,7 +177,7 @@ def train(
 def _words() -> dict[str, str]:
     """How errors call what is asked for."""
     flags = {name: flag for name, (flag, _) in OPTIONS.items()}
-    return {**OTHERS, **flags, f"{DeepInterpolationTraining.part}: ": ""}
+    return {**OTHERS, **flags, "folder": "--output", f"{DeepInterpolationTraining.part}: ": ""}
 
 
 def _layers(given: list[str] | None) -> str | list[str]:
@@ -243,7 +243,6 @@ def _note(folder: Path, preprocessing: dict[str, Any]) -> None:
 
 
 def _report(model: DeepInterpolationModel, folder: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     notes: Any = model.config.extra
@@ -252,11 +251,12 @@ def _report(model: DeepInterpolationModel, folder: Path) -> None:
     for name, values in notes["scores"].items():
         shown = ["-", "-"] if values is None else [f"{values[kind]:.4f}" for kind in ("mse", "mae")]
         table.add_row(name, *shown)
-    console = Console(soft_wrap=True)
-    console.print(
+    tell(
         f"{training['steps']} steps in {training['elapsed_s']:.0f} s on {training['device']}, "
         f"best at step {training['best_step']}; stopped by: {training['stopped']}"
     )
-    console.print(table)
-    console.print("in noise levels of each channel, against noisy samples: only differences tell")
-    console.print(f"wrote {folder}", highlight=False)
+    tell(
+        table,
+        "in noise levels of each channel, against noisy samples: only differences tell",
+        f"wrote {folder}",
+    )

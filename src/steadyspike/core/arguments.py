@@ -10,11 +10,18 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+LONGEST = 10_000
+
 
 def shown(value: Any) -> str:
     """Write a value for a message, a long one cut short."""
-    with np.printoptions(threshold=6):
-        return textwrap.shorten(repr(value), 200, placeholder=" ...")
+    try:
+        with np.printoptions(threshold=6):
+            text = repr(value)
+    except (ValueError, RecursionError):
+        # thousands of digits, or nested as deep
+        return f"<{type(value).__name__}>"
+    return textwrap.shorten(text[:LONGEST], 200, placeholder=" ...")
 
 
 def refuse(name: str, value: Any, allowed: str, part: str) -> NoReturn:

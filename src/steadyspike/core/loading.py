@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from steadyspike.core.settings import Settings, parameter
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording, BaseSorting
@@ -195,10 +198,15 @@ def _load_saved(path: Path, trust_pickle: bool) -> Any:
     """Load what SpikeInterface saved; None where the path holds something else."""
     import spikeinterface as si
 
-    if path.is_file() and path.suffix == ".json" and not path.name.endswith(".xdat.json"):
+    suffix = path.suffix.lower()
+    if suffix != path.suffix and suffix in (".json", ".pkl", ".pickle"):
+        raise LoadingError(
+            f"{path}: SpikeInterface reads it with the end of its name in small letters; rename it"
+        )
+    if path.is_file() and suffix == ".json" and not path.name.lower().endswith(".xdat.json"):
         _check_classes(path)
         return si.load(path, base_folder=True)
-    if path.suffix in (".pkl", ".pickle") and path.is_file():
+    if suffix in (".pkl", ".pickle") and path.is_file():
         _check_pickle_is_trusted(path, trust_pickle)
         return si.load(path, base_folder=True)
     if path.is_dir() and (path / "si_folder.json").is_file():
@@ -303,9 +311,44 @@ def _read(reader: str, path: Path, stream: str | None, options: dict[str, Any]) 
     if reader == "openephys":
         is_legacy = any(name.suffix == ".continuous" for name in _file_names(path))
         reader = "openephyslegacy" if is_legacy else "openephysbinary"
+    if reader == "binary":
+        _check_binary(path, options)
     with _told(reader):
         chosen = _choose_stream(reader, path, stream)
         return _as_recording(readers[reader](path, **chosen, **options), path)
+
+
+class _BinaryOptions(Settings):
+    """What must be known of a file that holds nothing but samples."""
+
+    part = "binary"
+
+    sampling_frequency: float = parameter(..., "Of the samples", unit="Hz", gt=0)
+    num_channels: int = parameter(..., "How many there are", ge=1)
+    dtype: str = parameter(..., "Of a sample", allowed="a type of numpy, such as int16")
+
+
+def _check_binary(path: Path, options: Mapping[str, Any]) -> None:
+    """Refuse a binary file of which too little is known, and warn where it cannot be as it is said to be."""
+    given = {name: options[name] for name in _BinaryOptions.model_fields if name in options}
+    try:
+        if "dtype" in given:
+            given["dtype"] = np.dtype(given["dtype"]).str
+        known = _BinaryOptions.of(**given)
+    except TypeError:
+        raise LoadingError(
+            f"binary: dtype={given['dtype']!r}; allowed: {_BinaryOptions.allowed('dtype')}"
+        ) from None
+    except ValueError as error:
+        raise LoadingError(f"{error}. Give it as --reader-option name=value (reader_options)") from None
+    frame = known.num_channels * np.dtype(known.dtype).itemsize
+    left = (path.stat().st_size - int(options.get("file_offset", 0))) % frame if path.is_file() else 0
+    if left:
+        warnings.warn(
+            f"{path} ends with {left} bytes that are no sample of {known.num_channels} channels: are num_channels and "
+            "dtype right?",
+            stacklevel=4,
+        )
 
 
 def _choose_stream(reader: str, path: Path, stream: str | None) -> dict[str, str]:

@@ -86,10 +86,19 @@ def split_time(
         held_out = _within(whole, rates, *test.limits(total_s))
     else:
         held_out = [_last_part(stretch, rates[stretch.recording]) for stretch in training]
-    for stretch in held_out:
-        gap = round(gap_s * rates[stretch.recording])
-        training = [part for one in training for part in _without(one, stretch, gap)]
+    training = apart_from(training, held_out, gap_s, rates)
     return training, [stretch for stretch in held_out if stretch.stop > stretch.start]
+
+
+def apart_from(
+    stretches: Sequence[Stretch], others: Sequence[Stretch], gap_s: float, rates: Sequence[float]
+) -> list[Stretch]:
+    """Return the parts of stretches that are no part of others, nor within `gap_s` of them."""
+    parts = list(stretches)
+    for other in others:
+        gap = round(gap_s * rates[other.recording])
+        parts = [part for one in parts for part in _without(one, other, gap)]
+    return parts
 
 
 def limited(recordings: Sequence[Any], limits: TimeRange, name: str) -> list[Stretch]:

@@ -151,13 +151,10 @@ def opened(shared: Any) -> Shareable:
     if is_reference(shared):
         is_preset = fetch(str(shared)).form is PRESET_FORM
     else:
-        is_preset = str(shared).endswith(".toml") or shared in bundled_files()
+        is_preset = str(shared).lower().endswith(".toml") or shared in bundled_files()
     if is_preset:
         return PresetFile(load_preset(shared), find_preset(shared))
-    path = find_model(shared)
-    if path.is_file():
-        raise ValueError(f"{path} is a file; allowed: a model folder. See: steadyspike models import --help")
-    return load_folder(path)
+    return load_folder(find_model(shared))
 
 
 @dataclass(frozen=True)

@@ -84,13 +84,14 @@ def train_deepinterpolation(
     Lecoq et al., "Removing independent noise in systems neuroscience data using DeepInterpolation", Nature Methods
     2021, doi:10.1038/s41592-021-01285-2.
     """
+    from steadyspike.library.models.find import own_folder
     from steadyspike.library.models.inference import resolve_device
     from steadyspike.training import plan as plans
     from steadyspike.training.devices import check_devices, find_precision
     from steadyspike.training.loop import own_random_numbers
     from steadyspike.training.run import Run, finished
 
-    folder = Path(folder).expanduser().absolute()
+    folder = own_folder(folder, settings.part)
     optimizer, data = settings.optimizer, settings.data
     device = resolve_device(settings.device)
     check_devices(settings.devices, device, settings.precision)

@@ -19,6 +19,7 @@ from steadyspike.kernels.spikes.contact_features import neighbour_lists
 from steadyspike.kernels.spikes.event_pairs import near_pairs
 from steadyspike.kernels.spikes.spike_candidates import find_candidates
 from steadyspike.library.models.config import NetworkConfig, is_model_folder
+from steadyspike.library.models.find import own_folder
 from steadyspike.library.models.spikes import SpikeDetectorConfig, SpikeDetectorModel
 from steadyspike.networks import make_network
 from steadyspike.training.cards import detector_card
@@ -137,7 +138,7 @@ def train_spike_detector(
     """
     recordings, sortings = as_lists(recordings, sortings)
     if folder is not None:
-        refuse_existing(Path(folder), is_model_folder, overwrite, "model folder")
+        refuse_existing(own_folder(folder, settings.part), is_model_folder, overwrite, "model folder")
     frequency = float(recordings[0].sampling_frequency)
     before, after = (round(ms * frequency / 1000) for ms in (settings.ms_before, settings.ms_after))
     sizes: dict[str, Any] = dict(samples_before=before, samples_after=after + 1)

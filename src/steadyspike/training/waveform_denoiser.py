@@ -15,6 +15,7 @@ from steadyspike.core.setting_groups import GroupedSettings, group
 from steadyspike.core.settings import parameter, parameter_of, takes
 from steadyspike.kernels.spikes.contact_features import neighbour_lists
 from steadyspike.library.models.config import NetworkConfig, is_model_folder
+from steadyspike.library.models.find import own_folder
 from steadyspike.library.models.spikes import WaveformDenoiserConfig, WaveformDenoiserModel
 from steadyspike.networks import make_network
 from steadyspike.training.cards import denoiser_card
@@ -118,7 +119,7 @@ def train_waveform_denoiser(
         If `folder` exists and may not be replaced.
     """
     if folder is not None:
-        refuse_existing(Path(folder), is_model_folder, overwrite, "model folder")
+        refuse_existing(own_folder(folder, settings.part), is_model_folder, overwrite, "model folder")
     if sortings is None:
         given = recordings if isinstance(recordings, list | tuple) else [recordings]
         sortings = [group_large_spikes(recording, seed=settings.optimizer.seed) for recording in given]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from steadyspike.core.settings import takes
 from steadyspike.evaluation.denoising.inputs import EvaluationSettings, Inputs
-from steadyspike.evaluation.denoising.methods import cautions_of, check_models, named_models
+from steadyspike.evaluation.denoising.methods import cautions_of, check_models, named_models, trained_on
 from steadyspike.evaluation.denoising.run import Evaluation
 from steadyspike.library.models.provenance import ModelUseWarning
 
@@ -80,9 +80,10 @@ def evaluate_deepinterpolation(
     clean : BaseRecording or None, default: None
         The same traces without noise, in the same units, with the same segments and channels.
     start_s, end_s, duration_s : float or None, default: None
-        What is evaluated, in s on the time line of all segments one after another. All None: the last 60 s, or the last
-        half of a recording that is shorter than 120 s. Where the model was trained on this recording, give what was
-        held out; a `ModelUseWarning`, which is among the notes of the result too, tells where it was not.
+        What is evaluated, in s on the time line of all segments one after another. All None: where models were trained
+        on this recording, what was held out of all of them, its last 60 s; else the last 60 s, or the last half of a
+        recording that is shorter than 120 s. A `ModelUseWarning`, which is among the notes of the result too, tells
+        where a model was trained on what is evaluated.
     {settings}
     bad_channel_ids : sequence or None, default: None
         Channels that are neither denoised nor evaluated. Those without a signal never are.
@@ -117,6 +118,8 @@ def evaluate_deepinterpolation(
     bad = bad_channels(recording, bad_channel_ids)
     with tempfile.TemporaryDirectory(prefix="steadyspike-evaluation-") as folder:
         sources = check_models(named_models(model), recording, bad, Path(folder))
+        if (start_s, end_s, duration_s) == (None, None, None):
+            inputs = inputs.held_out_from(trained_on(sources))
         cautions = tuple(cautions_of(sources, inputs))
         for caution in cautions:
             warnings.warn(caution, ModelUseWarning, stacklevel=3)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
+import numpy as np
 from pydantic import model_validator
 
 from steadyspike.core.arguments import contact_positions, refuse
 from steadyspike.core.settings import Settings, parameter, parameter_of
-from steadyspike.core.stretches import Stretch, TimeRange, split_time
+from steadyspike.core.stretches import Stretch, TimeRange, apart_from, limited, segments_of
+from steadyspike.library.models.provenance import parts_in_both
 from steadyspike.preprocessing.deepinterpolation import DeepInterpolateSettings
 
 DEFAULT_S, GAP_S = 60.0, 0.1
@@ -96,10 +99,37 @@ class Inputs:
         contact_positions(recording, EvaluationSettings.part)
         _check_alike(recording, sorting, clean)
         start_s, end_s = _range_of(recording, limits)
-        rest, evaluated = split_time([recording], TimeRange(), TimeRange(start_s, end_s), GAP_S, False)
+        evaluated = limited([recording], TimeRange(start_s, end_s), "evaluated")
         if not evaluated:
             raise ValueError(f"start_s={start_s:g}, end_s={end_s:g}: there is no sample in between")
-        return cls(recording, sorting, clean, evaluated, rest, (start_s, end_s))
+        return cls.of(recording, sorting, clean, evaluated)
+
+    @classmethod
+    def of(cls, recording: Any, sorting: Any, clean: Any, evaluated: list[Stretch]) -> Self:
+        """Put inputs together with what is not evaluated."""
+        rate, whole = float(recording.sampling_frequency), segments_of([recording])
+        begins = np.cumsum([0, *(one.stop for one in whole)])
+        first, last = evaluated[0], evaluated[-1]
+        range_s = (begins[first.segment] + first.start) / rate, (begins[last.segment] + last.stop) / rate
+        return cls(recording, sorting, clean, evaluated, apart_from(whole, evaluated, GAP_S, [rate]), range_s)
+
+    def held_out_from(self, noted: Sequence[Any]) -> Self:
+        """Evaluate instead the last 60 s that no model was trained on; the same if that is known of none, or of all.
+
+        Parameters
+        ----------
+        noted : sequence
+            What each model says that it was trained on.
+        """
+        rate, whole = float(self.recording.sampling_frequency), segments_of([self.recording])
+        seen = [part for one in noted for part in parts_in_both(one, self.recording, whole)]
+        left, held_out = round(DEFAULT_S * rate), []
+        for part in reversed(apart_from(whole, seen, GAP_S, [rate]) if seen else []):
+            held_out.append(part._replace(start=max(part.start, part.stop - left)))
+            left -= part.stop - held_out[-1].start
+            if left <= 0:
+                break
+        return type(self).of(self.recording, self.sorting, self.clean, held_out[::-1]) if held_out else self
 
 
 def _check_alike(recording: Any, sorting: Any, clean: Any) -> None:

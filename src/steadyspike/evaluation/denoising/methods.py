@@ -82,6 +82,11 @@ def check_models(models: Mapping[str, Any], recording: Any, bad: np.ndarray, fol
     return sources
 
 
+def trained_on(sources: Mapping[str, Any]) -> list[Any]:
+    """Return what each model says that it was trained on; a Keras file says nothing."""
+    return [one.config().extra.get("trained_on") for one in sources.values() if one.keras is None]
+
+
 def cautions_of(sources: Mapping[str, Any], inputs: Inputs) -> Iterator[str]:
     """Tell which models were trained on what is evaluated, or on otherwise filtered recordings, as far as they know."""
     rate = float(inputs.recording.sampling_frequency)

@@ -129,7 +129,7 @@ def wanted_files(form: Form, names: Iterable[str]) -> list[str]:
 def check_size(name: str, size: int | None, where: str, limits: Mapping[str, int] = MAX_BYTES) -> None:
     """Refuse a file that is larger than one of its name can be."""
     most = limits.get(name, limits.get("figure") if FIGURE.fullmatch(name) else None)
-    if size is None or most is None:
+    if not isinstance(size, int) or size < 0 or most is None:
         raise ArtifactError(f"{where}: {name}: its size is not known")
     if size > most:
         raise ArtifactError(f"{where}: {name}: has {size} bytes; allowed: up to {most}")

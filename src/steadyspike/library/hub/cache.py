@@ -1,16 +1,21 @@
-"""What lies in the cache of the Hub's client: found without the network, and held against its announced hash."""
+"""What lies in the cache of the Hub's client: found without the network, and held against its hash."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
-from collections.abc import Collection
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from steadyspike.library.hub.reference import HubReference
+from steadyspike.library.hub.reference import ArtifactError, HubReference
 
+SHA256_DIGITS = 64
+_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SNAPSHOT = re.compile(r"models--(?P<owner>[^/]+?)--(?P<name>[^/]+)")
 
 
@@ -34,6 +39,12 @@ def cached_commit(ref: HubReference) -> str | None:
     except RevisionResolutionError:
         return None
     return resolved.resolved
+
+
+def note_commit(ref: HubReference, commit: str) -> None:
+    """Note which commit a revision names now, where the cache can be written."""
+    with suppress(OSError), _aside(_folder_of(ref) / "refs" / (ref.revision or "main")) as aside:
+        aside.write_text(commit, encoding="utf-8")
 
 
 def downloaded(required: Collection[str]) -> list[tuple[HubReference, list[str]]]:
@@ -76,33 +87,87 @@ def content_hash(path: Path, large: bool) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
-def is_as_announced(path: Path, size: int | None = None) -> bool:
-    """Whether a file has the size and the content that the Hub announced.
-
-    The cache keeps content under its hash, and a file is a link to it; where a file system has no links, only the size
-    can be checked.
-    """
+def has_hash(path: Path, known: str) -> bool:
+    """Whether a file is there and has the content that the Hub knows by a hash."""
     try:
-        if size is not None and path.stat().st_size != size:
-            return False
-        if not path.is_symlink():
-            return True
-        content = _content(path)
-        return content is not None and content_hash(content, len(content.name) == 64) == content.name
+        return content_hash(path, len(known) == SHA256_DIGITS) == known
     except OSError:
         return False
 
 
-def drop(path: Path) -> None:
-    """Remove a file, and the content that it links to, from the cache."""
-    content = _content(path) if path.is_symlink() else None
-    path.unlink(missing_ok=True)
-    if content is not None:
-        content.unlink(missing_ok=True)
+def kept_as(path: Path) -> str | None:
+    """Return the hash under which the cache keeps a file; None if it is missing, or is no longer what was downloaded.
+
+    The cache keeps content under its hash, and a file is a link to it, or a copy where a file system has no links.
+    """
+    blobs = path.parents[2] / "blobs"
+    try:
+        if not path.is_symlink():
+            hashes = [content_hash(path, large) for large in (False, True)]
+            return next((known for known in hashes if has_hash(blobs / known, known)), None)
+        linked = path.parent / os.readlink(path)
+    except OSError:
+        return None
+    own = linked.parent.resolve() == blobs.resolve()
+    return linked.name if own and has_hash(linked, linked.name) else None
 
 
-def _content(path: Path) -> Path | None:
-    """Follow the link of a file to its content; None if that is not where the cache of its repository keeps it."""
-    linked = path.parent / os.readlink(path)
-    own = path.parents[2] / "blobs"
-    return linked if linked.parent.resolve() == own.resolve() else None
+def downloaded_file(
+    pinned: HubReference, name: str, known: str | None, receive: Callable[[Path], None]
+) -> Path:
+    """Have a file of a commit in the cache with the content of a hash, whatever lies there.
+
+    Parameters
+    ----------
+    pinned : HubReference
+        By commit.
+    name : str
+        Of the file.
+    known : str or None
+        Hash of its content, as the Hub lists it.
+    receive : callable
+        Writes the content to a path; called if the cache does not have it, and checked before it takes its place there.
+    """
+    from huggingface_hub.file_download import are_symlinks_supported
+
+    if not isinstance(known, str) or not _HASH.fullmatch(known):
+        raise ArtifactError(f"{pinned}: {name}: its hash is not known")
+    own = _folder_of(pinned)
+    path, blob = own / "snapshots" / str(pinned.revision) / name, own / "blobs" / known
+    if kept_as(path) == known:
+        return path
+    if not has_hash(blob, known):
+        with _aside(blob) as aside:
+            receive(aside)
+            if not has_hash(aside, known):
+                raise another_file(pinned, name)
+    with _aside(path) as aside:
+        if are_symlinks_supported(own.parent):
+            aside.symlink_to(os.path.relpath(blob, path.parent))
+        else:
+            shutil.copyfile(blob, aside)
+    return path
+
+
+@contextmanager
+def _aside(place: Path) -> Iterator[Path]:
+    """Give a path to write a file to, which then takes its place. Whoever else writes the same at once does no harm."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=place.parent) as folder:
+        yield Path(folder) / place.name
+        os.replace(Path(folder) / place.name, place)
+
+
+def _folder_of(ref: HubReference) -> Path:
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    folder = repo_folder_name(repo_id=ref.repo_id, repo_type="model")
+    return Path(constants.HF_HUB_CACHE).expanduser() / folder
+
+
+def another_file(pinned: HubReference, name: str) -> ArtifactError:
+    """Say that what comes, or would come, is not what was listed."""
+    return ArtifactError(
+        f"{pinned}: {name}: is not the file that the Hub lists, but another; nothing of it was kept"
+    )

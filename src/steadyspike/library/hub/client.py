@@ -7,11 +7,13 @@ which finds the access token by itself (``hf auth login``, or the environment va
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 from steadyspike.core.environment import own_version
 from steadyspike.library.hub.artifact import (
@@ -26,10 +28,25 @@ from steadyspike.library.hub.artifact import (
     form_of,
     wanted_files,
 )
-from steadyspike.library.hub.cache import cached_commit, cached_file, drop, is_as_announced
+from steadyspike.library.hub.cache import (
+    another_file,
+    cached_commit,
+    cached_file,
+    downloaded_file,
+    kept_as,
+    note_commit,
+)
 from steadyspike.library.hub.cards import tag_of
-from steadyspike.library.hub.errors import clear_errors, is_unreachable, not_on_disk
-from steadyspike.library.hub.listing import Found, Pushed, is_same, license_of, stale_figures
+from steadyspike.library.hub.errors import clear_errors, from_the_hub, is_unreachable, not_on_disk
+from steadyspike.library.hub.listing import (
+    Found,
+    Listed,
+    Pushed,
+    is_same,
+    license_of,
+    listed_files,
+    stale_figures,
+)
 from steadyspike.library.hub.reference import (
     ArtifactError,
     HubError,
@@ -76,6 +93,8 @@ def fetch(ref: str, *forms: Form, token: str | None = None, offline: bool | None
         if commit is None:
             raise not_on_disk(asked, "and downloads are switched off", wanted)
         pinned = asked.at(commit)
+        if not pinned.pinned:
+            raise ArtifactError(f"{asked}: stands for {commit!r}, which is no commit")
         found = _cached(pinned, forms)
         if found is not None:
             return found
@@ -88,8 +107,7 @@ def _newest(api: HfApi, asked: HubReference) -> str | None:
     """Ask which commit a tag or branch names, and note it; without an answer, take the commit that was last known."""
     known = cached_commit(asked)
     try:
-        # the client's own way to do both has no limit of time
-        commit = _info(api, asked.repo_id, asked.revision).sha
+        commit = str(_info(api, asked.repo_id, asked.revision).sha)
     except Exception as error:
         if known is None or not is_unreachable(error):
             raise
@@ -97,8 +115,8 @@ def _newest(api: HfApi, asked: HubReference) -> str | None:
             f"the Hub does not answer: {asked} is taken as it was last known, {known}", stacklevel=2
         )
         return known
-    if commit != known:
-        api.resolve_revision(asked.repo_id, revision=asked.revision)
+    if commit != known and asked.at(commit).pinned:
+        note_commit(asked, commit)
     return commit
 
 
@@ -126,8 +144,7 @@ def versions(ref: str, *, token: str | None = None) -> dict[str, str]:
 
     asked = HubReference.parse(ref)
     with clear_errors(asked, token):
-        tags = HfApi(token=token).list_repo_refs(asked.repo_id).tags
-    return {one.name: one.target_commit for one in tags}
+        return _tags(HfApi(token=token), asked.repo_id)
 
 
 def search(
@@ -154,9 +171,9 @@ def search(
     from huggingface_hub import HfApi
 
     wanted = ["steadyspike", *(tag_of(one) for one in (form, kind) if one)]
-    with clear_errors(None, token):
-        listed = list(HfApi(token=token).list_models(filter=wanted, search=words, limit=limit, cardData=True))
-    return [Found.of(one) for one in listed]
+    with clear_errors(None, token), from_the_hub():
+        listed = HfApi(token=token).list_models(filter=wanted, search=words, limit=limit, cardData=True)
+        return [Found.of(one) for one in listed]
 
 
 # what is downloaded
@@ -166,7 +183,7 @@ def _cached(pinned: HubReference, forms: Sequence[Form]) -> Fetched | None:
     """Return an artifact if all of it is in the cache as it was announced."""
     for required in FILES.values():
         files = [cached_file(pinned, name) for name in required]
-        if all(path is not None and is_as_announced(path) for path in files):
+        if all(path is not None and kept_as(path) for path in files):
             return Fetched(pinned, cast(Path, files[0]).parent, form_of(required, str(pinned), forms))
     return None
 
@@ -183,15 +200,13 @@ def _partial(pinned: HubReference, wanted: str | None) -> HubError:
 def _download(api: HfApi, pinned: HubReference, forms: Sequence[Form]) -> Fetched:
     """Check what a commit lists, then download and check the file that tells the kind, then the others."""
     where = str(pinned)
-    info = _info(api, pinned.repo_id, pinned.revision)
-    sizes = {one.rfilename: one.size for one in info.siblings or []}
-    check_names(sizes, where)
-    own = form_of(sizes, where, forms)
+    listed = listed_files(_info(api, pinned.repo_id, pinned.revision))
+    check_names(listed, where)
+    own = form_of(listed, where, forms)
     limits: Mapping[str, int] = MAX_BYTES
     folder = Path()
-    for name in wanted_files(own, sizes):
-        check_size(name, sizes[name], where, limits)
-        path = _download_file(api, pinned, name, sizes[name])
+    for name in wanted_files(own, listed):
+        path = _download_file(api, pinned, name, listed[name], limits)
         if name == own.marker:
             folder = path.parent
             with own.naming(pinned, folder):
@@ -202,20 +217,46 @@ def _download(api: HfApi, pinned: HubReference, forms: Sequence[Form]) -> Fetche
     return Fetched(pinned, folder, own)
 
 
-def _download_file(api: HfApi, pinned: HubReference, name: str, size: int | None) -> Path:
-    """Download a file unless it is in the cache; what differs from what was announced does not stay there."""
-    path = cached_file(pinned, name)
-    if path is not None and is_as_announced(path, size):
-        return path
-    if path is not None:
-        drop(path)
-    path = Path(api.hf_hub_download(pinned.repo_id, name, revision=pinned.revision))
-    if not is_as_announced(path, size):
-        drop(path)
-        raise ArtifactError(
-            f"{pinned}: {name}: is not the file that the Hub lists, but another; nothing of it was kept"
-        )
-    return path
+def _download_file(
+    api: HfApi, pinned: HubReference, name: str, listed: Listed, limits: Mapping[str, int] = MAX_BYTES
+) -> Path:
+    """Have a file in the cache that is the listed one; what else the Hub would send is not taken."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+
+    check_size(name, listed.size, str(pinned), limits)
+
+    def receive(path: Path) -> None:
+        url = hf_hub_url(pinned.repo_id, name, revision=pinned.revision)
+        told = get_hf_file_metadata(url, token=api.token, timeout=TIMEOUT_S, retry_on_errors=True)
+        if told.etag != listed.hash or told.size not in (None, listed.size):
+            raise another_file(pinned, name)
+        # large files are stored elsewhere, where the token has no business
+        token = api.token if urlsplit(told.location).netloc == urlsplit(url).netloc else False
+        with _Limited(path, cast(int, listed.size), another_file(pinned, name)) as file:
+            http_get(
+                told.location,
+                file,
+                headers=build_hf_headers(token=token),
+                expected_size=listed.size,
+                displayed_filename=name,
+            )
+
+    return downloaded_file(pinned, name, listed.hash, receive)
+
+
+class _Limited(io.BufferedWriter):
+    """A new file that takes only so many bytes, whatever comes."""
+
+    def __init__(self, path: Path, most: int, error: Exception) -> None:
+        super().__init__(io.FileIO(path, "x"))
+        self.most, self.error = most, error
+
+    def write(self, content: Any) -> int:
+        if self.tell() + len(content) > self.most:
+            raise self.error
+        return super().write(content)
 
 
 # what is pushed
@@ -234,7 +275,7 @@ def push(
     from huggingface_hub import HfApi, constants
 
     where = HubReference(repo_id)
-    with clear_errors(where, token):
+    with clear_errors(where, token, writing=True):
         if constants.is_offline_mode():
             raise HubError(f"{where}: cannot be pushed, as HF_HUB_OFFLINE is set; unset it and push again")
         return _push(HfApi(token=token), staged, repo_id, tag, private, message)
@@ -243,12 +284,13 @@ def push(
 def _push(
     api: HfApi, staged: Staged, repo_id: str, tag: str | None, private: bool | None, message: str | None
 ) -> Pushed:
-    url = str(api.create_repo(repo_id, private=private, exist_ok=True))
+    with from_the_hub():
+        url = str(api.create_repo(repo_id, private=private, exist_ok=True))
     head = _info(api, repo_id, "main")
     _check_is_ours(api, head, staged, private)
     staged.keep_license(repo_id, license_of(head))
     commit, changed = head.sha, False
-    tagged = {one.name: one.target_commit for one in api.list_repo_refs(repo_id).tags}
+    tagged = _tags(api, repo_id)
     if tag in tagged:
         if not is_same(_info(api, repo_id, tagged[tag]), staged):
             raise HubError(
@@ -266,16 +308,23 @@ def _push(
 
 
 def _info(api: HfApi, repo_id: str, revision: str | None) -> ModelInfo:
-    return api.model_info(repo_id, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
+    with from_the_hub():
+        return api.model_info(repo_id, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
+
+
+def _tags(api: HfApi, repo_id: str) -> dict[str, str]:
+    """Return the commit of each tag."""
+    with from_the_hub():
+        return {one.name: one.target_commit for one in api.list_repo_refs(repo_id).tags}
 
 
 def _check_is_ours(api: HfApi, head: ModelInfo, staged: Staged, private: bool | None) -> None:
     """Refuse to push over other content of the repository, or where it would be public by mistake."""
-    sizes = {one.rfilename: one.size for one in head.siblings or []}
+    listed = listed_files(head)
     for form, (marker, *_) in FILES.items():
-        if marker not in sizes:
+        if marker not in listed:
             continue
-        if not _is_ours(api, head, staged.form, form, sizes[marker]):
+        if not _is_ours(api, head, staged.form, form, listed[marker]):
             raise HubError(
                 f"hf:{head.id}: holds something else, which is not replaced by a {staged.form.name}"
             )
@@ -289,7 +338,7 @@ def _check_is_ours(api: HfApi, head: ModelInfo, staged: Staged, private: bool | 
         )
 
 
-def _is_ours(api: HfApi, head: ModelInfo, form: Form, there: str, size: int | None) -> bool:
+def _is_ours(api: HfApi, head: ModelInfo, form: Form, there: str, listed: Listed) -> bool:
     """Whether what is in a repository was made by us: its tags say so, or else the file that tells the kind."""
     if "steadyspike" in (head.tags or []):
         return True
@@ -297,8 +346,7 @@ def _is_ours(api: HfApi, head: ModelInfo, form: Form, there: str, size: int | No
         return False
     pinned = HubReference(head.id, head.sha)
     try:
-        check_size(form.marker, size, str(pinned))
-        form.kind(_download_file(api, pinned, form.marker, size).parent)
+        form.kind(_download_file(api, pinned, form.marker, listed).parent)
     except ValueError:
         return False
     return True

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from steadyspike.library.hub.artifact import FIGURE, FILES, Staged
-from steadyspike.library.hub.cache import content_hash
+from steadyspike.library.hub.cache import has_hash
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
@@ -43,6 +43,14 @@ class Pushed:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """What the Hub says of a file: its size in bytes, and its hash (`steadyspike.library.hub.cache.content_hash`)."""
+
+    size: int | None
+    hash: str | None
+
+
+@dataclass(frozen=True)
 class Found:
     """A repository that a search found."""
 
@@ -76,23 +84,22 @@ def license_of(info: ModelInfo) -> str | None:
     return named if isinstance(named, str) else None
 
 
-def _hashes(info: ModelInfo) -> dict[str, tuple[str | None, bool]]:
-    """Hash of each file, and whether it is stored as a large one, which has another kind of hash."""
+def listed_files(info: ModelInfo) -> dict[str, Listed]:
+    """Return what the Hub says of each file of a commit."""
     return {
-        one.rfilename: (one.lfs.sha256, True) if one.lfs is not None else (one.blob_id, False)
+        str(one.rfilename): Listed(one.size, one.lfs.sha256 if one.lfs is not None else one.blob_id)
         for one in info.siblings or []
     }
 
 
 def stale_figures(info: ModelInfo, staged: Staged) -> list[str]:
     """List the figures in a repository that the artifact no longer has."""
-    return [name for name in _hashes(info) if FIGURE.fullmatch(name) and name not in staged.names]
+    return [name for name in listed_files(info) if FIGURE.fullmatch(name) and name not in staged.names]
 
 
 def is_same(info: ModelInfo, staged: Staged) -> bool:
     """Whether a commit holds exactly the files of an artifact, besides what is none of ours."""
-    there = _hashes(info)
+    there = listed_files(info)
     return not stale_figures(info, staged) and all(
-        name in there and there[name][0] == content_hash(staged.folder / name, there[name][1])
-        for name in staged.names
+        name in there and has_hash(staged.folder / name, there[name].hash or "") for name in staged.names
     )

@@ -6,7 +6,9 @@ Nothing here touches the network, and importing it is cheap.
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Self
 
 PREFIX = "hf:"
@@ -74,6 +76,16 @@ class HubReference:
 def is_reference(ref: Any) -> bool:
     """Whether something is meant as a reference to the Hub."""
     return isinstance(ref, str) and ref.startswith(PREFIX)
+
+
+def tell_of_own(name: str, own: Path) -> None:
+    """Warn where something in the working directory bears the name of what is bundled, and is passed over."""
+    if own.exists():
+        warnings.warn(
+            f"{name!r} is what steadyspike brings along, and not {own} of the working directory; "
+            f"write './{own}' for that",
+            stacklevel=3,
+        )
 
 
 def check_repo_id(repo_id: str) -> str:

@@ -9,13 +9,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
+from steadyspike.core.arguments import shown
 from steadyspike.library.hub.artifact import CONFIG, WEIGHTS, Form
 from steadyspike.networks import make_network
 
 SCHEMA = 1
 MAX_CONFIG_BYTES = 10_000_000
+MAX_LIST = 1_000
 # the header of a safetensors file lists each weight
 MAX_HEADER_BYTES = 1_000_000
 
@@ -44,6 +46,18 @@ class NetworkConfig(StrictModel):
 
     name: str
     sizes: dict[str, JsonValue]
+
+    @field_validator("sizes")
+    @classmethod
+    def _check_lengths(cls, sizes: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        # a layer for each of a hundred thousand would take minutes to make
+        if max(map(_longest, sizes.values()), default=0) > MAX_LIST:
+            raise ValueError(f"a list has more than {MAX_LIST} values, which no network's has")
+        return sizes
+
+
+def _longest(value: JsonValue) -> int:
+    return max(len(value), *map(_longest, value), 0) if isinstance(value, list) else 0
 
 
 class FolderConfig(StrictModel):
@@ -84,20 +98,20 @@ def read_config(folder: str | Path) -> FolderConfig:
     if os.path.getsize(path) > MAX_CONFIG_BYTES:
         raise ModelError(f"{path}: is larger than {MAX_CONFIG_BYTES} bytes, which no configuration is")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: is not valid JSON: {error}") from None
     version = content.get("schema_version") if isinstance(content, dict) else None
     if isinstance(version, int) and version > SCHEMA:
         raise ModelError(
-            f"{path}: has schema_version {version}, and this steadyspike reads up to {SCHEMA}; "
+            f"{path}: has schema_version {shown(version)}, and this steadyspike reads up to {SCHEMA}; "
             "upgrade with: pip install --upgrade steadyspike"
         )
     if version is None:
         raise ModelError(f"{path}: schema_version is missing; this is no steadyspike model")
     kind = content.get("kind")
-    if kind not in KINDS:
-        raise ModelError(f"{path}: kind: {kind!r} is not known; allowed: {', '.join(KINDS)}")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ModelError(f"{path}: kind: {shown(kind)} is not known; allowed: {', '.join(KINDS)}")
     try:
         return kind_class(kind).config_class.model_validate_json(json.dumps(content))
     except ValidationError as error:
@@ -112,6 +126,19 @@ def is_model_folder(folder: Path) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and isinstance(content.get("schema_version"), int) and "kind" in content
+
+
+def looks_like(path: Path) -> str:
+    """Say what a file is that cannot be read as what its name says, for messages."""
+    with path.open("rb") as file:
+        begin = file.read(60)
+    if not begin:
+        return "is empty"
+    if begin.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS and not the file itself; run: git lfs pull"
+    if begin.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "is a web page and not the file itself; download it anew"
+    return f"begins with {begin[:20]!r}"
 
 
 Described = dict[str, tuple[tuple[int, ...], str | None]]
@@ -134,9 +161,10 @@ def expected_weights(folder: Path, config: FolderConfig) -> Described:
     try:
         with torch.device("meta"):
             network: Any = make_network(config.network.name, config.network.sizes)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise ModelError(f"{folder / CONFIG}: network: {error}") from None
-    unlike = config.unlike(network)
+        unlike = config.unlike(network)
+    except Exception as error:
+        # whatever a size is that nobody thought of
+        raise ModelError(f"{folder / CONFIG}: network: {str(error)[:MAX_LIST]}") from None
     if unlike:
         raise ModelError(f"{folder / CONFIG}: " + "; ".join(unlike))
     return {name: described(values) for name, values in network.state_dict().items()}

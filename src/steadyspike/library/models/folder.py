@@ -27,9 +27,10 @@ from steadyspike.library.models.config import (
     expected_weights,
     is_model_folder,
     kind_class,
+    looks_like,
     read_config,
 )
-from steadyspike.library.models.find import find_model
+from steadyspike.library.models.find import find_model, own_folder
 from steadyspike.networks import make_network
 
 if TYPE_CHECKING:
@@ -224,12 +225,14 @@ def save_model(
     ------
     FileExistsError
         If `folder` exists, and `overwrite` is False or it is no model folder.
+    ValueError
+        If something else would be loaded by the name of `folder`, such as a bundled model.
     ModelError
         If `config` describes another network.
     """
     from safetensors.torch import save_file
 
-    folder = Path(folder).absolute()
+    folder = own_folder(folder)
     refuse_existing(folder, is_model_folder, overwrite, "model folder")
     weights = {name: values.detach().cpu().contiguous() for name, values in network.state_dict().items()}
     _check_weights(
@@ -291,7 +294,8 @@ def load_folder(folder: Path, device: str = "cpu") -> SavedModel:
             _check_weights(folder, expected, found)
         weights = load_file(folder / WEIGHTS, device=device)
     except SafetensorError as error:
-        raise ModelError(f"{folder / WEIGHTS}: is not a whole safetensors file: {error}") from None
+        path = folder / WEIGHTS
+        raise ModelError(f"{path}: is not a whole safetensors file: {looks_like(path)} ({error})") from None
     network = make_network(config.network.name, config.network.sizes).to(device)
     _check_finite(folder, weights)
     network.load_state_dict(weights, strict=True)

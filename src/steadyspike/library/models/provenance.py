@@ -77,21 +77,30 @@ def note_stretches(recordings: Sequence[Any], stretches: Sequence[Stretch]) -> l
     ]
 
 
-def seconds_in_both(noted: Any, recording: Any, stretches: Sequence[Stretch]) -> float:
-    """Tell how many seconds of stretches of a recording are among those that were noted; 0 where nothing was."""
+def parts_in_both(noted: Any, recording: Any, stretches: Sequence[Stretch]) -> list[Stretch]:
+    """Return the parts of stretches of a recording that are among those that were noted, each sample once."""
     try:
-        known = [(str(digest), int(start), int(stop)) for digest, start, stop in noted or []]
+        known = sorted((int(start), int(stop), str(digest)) for digest, start, stop in noted or [])
     except (TypeError, ValueError):
         # not written by us
-        return 0.0
-    samples = 0
-    for digest, start, stop in note_stretches([recording], stretches) if known else []:
-        inside = sorted((max(low, start), min(high, stop)) for name, low, high in known if name == digest)
-        reached = start
-        for low, high in inside:
-            samples += max(0, high - max(low, reached))
-            reached = max(reached, high)
-    return samples / float(recording.sampling_frequency)
+        return []
+    parts = []
+    for one, (digest, start, stop) in zip(
+        stretches, note_stretches([recording], stretches) if known else [], strict=False
+    ):
+        reached, first = start, start - one.start
+        for low, high, name in known:
+            low, high = max(low, reached), min(high, stop)
+            if name == digest and low < high:
+                parts.append(one._replace(start=low - first, stop=high - first))
+                reached = high
+    return parts
+
+
+def seconds_in_both(noted: Any, recording: Any, stretches: Sequence[Stretch]) -> float:
+    """Tell how many seconds of stretches of a recording are among those that were noted; 0 where nothing was."""
+    parts = parts_in_both(noted, recording, stretches)
+    return sum(one.stop - one.start for one in parts) / float(recording.sampling_frequency)
 
 
 def chain_of(recording: Any) -> str:

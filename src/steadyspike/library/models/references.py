@@ -12,7 +12,7 @@ from steadyspike.library.hub.artifact import CONFIG, WEIGHTS
 from steadyspike.library.hub.cache import reference_of
 from steadyspike.library.models.config import ModelError, read_config
 from steadyspike.library.models.deepinterpolation import DeepInterpolationModel, ModelConfig
-from steadyspike.library.models.find import KERAS_SUFFIXES, bundled_folder, find_model
+from steadyspike.library.models.find import bundled_folder, find_model, is_keras
 from steadyspike.library.models.folder import load_model
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def find_source(model: Any) -> ModelSource:
         model = {"file": str(model[PATH]), **rest} if rest else Path(model[PATH])
     if isinstance(model, Mapping):
         model = KerasModel.model_validate(dict(model))
-    elif isinstance(model, str | Path) and str(model).endswith(KERAS_SUFFIXES):
+    elif is_keras(model):
         model = KerasModel(file=str(model))
     if isinstance(model, KerasModel):
         model = model.resolved()

@@ -22,8 +22,10 @@ from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 
+from steadyspike.core.arguments import shown
 from steadyspike.core.settings import Settings, settings_of
 
+MAX_DEPTH, MAX_LENGTH = 10, 1_000
 Problem = tuple[str, str]
 Parameters = dict[str, inspect.Parameter]
 Choices = Mapping[str, tuple[str, ...]]
@@ -171,19 +173,35 @@ def check_steps(steps: list[dict[str, Any]]) -> Iterator[Problem]:
         yield from check_values(step["params"], accepted, f"{key}.params", name, STEP_CHOICES)
 
 
-def check_plain(key: str, value: Any) -> Iterator[Problem]:
-    """Check that a value is plain data: text, numbers, booleans, lists and tables of them."""
-    if isinstance(value, Mapping):
+def check_plain(key: str, value: Any, depth: int = 1) -> Iterator[Problem]:
+    """Check that a value is plain data, and no more than a preset holds: text, numbers, booleans, lists and tables."""
+    if depth > MAX_DEPTH:
+        yield key, f"is nested deeper than {MAX_DEPTH} tables and lists, which no preset is"
+    elif isinstance(value, Mapping | list | str) and len(value) > MAX_LENGTH:
+        yield key, f"has a length of {len(value)}; allowed: up to {MAX_LENGTH}"
+    elif isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from check_plain(f"{key}.{name}", inner)
+            yield from check_plain(f"{key}.{name}", inner, depth + 1)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from check_plain(f"{key}[{index}]", inner)
+            yield from check_plain(f"{key}[{index}]", inner, depth + 1)
     elif isinstance(value, float) and not math.isfinite(value):
         yield key, f"is {value}; allowed: a finite number"
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        yield key, "has more than 64 bits; allowed: a whole number of TOML"
+    elif isinstance(value, str) and not value.isascii() and not _is_unicode(value):
+        yield key, f"is {value!r}; allowed: text that can be written as UTF-8"
     elif not isinstance(value, str | int | float | bool):
         allowed = "text, a number, true or false, a list or a table"
-        yield key, f"is {value!r} ({type(value).__name__}); a preset is plain data: {allowed}"
+        yield key, f"is {shown(value)} ({type(value).__name__}); a preset is plain data: {allowed}"
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_values(

@@ -6,14 +6,24 @@ cheap, so that registration can list the bundled presets without loading the val
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from steadyspike.core.aside import written_aside
+from steadyspike.library.hub.artifact import MAX_BYTES, PRESET
 
 KINDS = ("motion", "preprocessing")
+# a key "a.a.a" of many parts takes the parser a time that rises with their square
+MAX_PARTS = 20
+_DEEP_KEY = re.compile(rf"(?<![\w-])(?:[\w-]++\s*\.\s*){{{MAX_PARTS - 1}}}")
+# texts and comments, up to the end where none is; every start matches, so that this is done in one pass
+_TEXTS = re.compile(
+    r"""\"{3}(?:\\.|[^\\])*?(?:\"{3}|\Z)|'{3}.*?(?:'{3}|\Z)|"(?:\\.|[^"\\\n])*+"?|'[^'\n]*+'?|\#[^\n]*""",
+    re.DOTALL,
+)
 
 
 class PresetError(ValueError):
@@ -45,6 +55,12 @@ def bundled_files(kind: str | None = None) -> dict[str, Path]:
     return {path.stem: path for folder in kinds for path in sorted((preset_folder() / folder).glob("*.toml"))}
 
 
+def read_text(path: Path) -> str:
+    """Read the text of a preset, also as Notepad and Windows PowerShell's ">" write it."""
+    content = path.read_bytes()
+    return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 
@@ -59,8 +75,13 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise PresetError(f"{path}: is a folder; a preset is one TOML file")
     if not path.is_file():
         raise FileNotFoundError(f"there is no preset file {path}")
+    if path.stat().st_size > MAX_BYTES[PRESET]:
+        raise PresetError(f"{path}: has {path.stat().st_size} bytes; allowed: up to {MAX_BYTES[PRESET]}")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = read_text(path)
+        if _DEEP_KEY.search(_TEXTS.sub("_", text)):
+            raise ValueError(f"a key of {MAX_PARTS} parts or more, which no preset has")
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise PresetError(f"{path}: is not valid TOML: {error}") from None
 

@@ -23,10 +23,11 @@ from typing import Any, ClassVar, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from steadyspike.core.arguments import shown
 from steadyspike.library.hub.artifact import PRESET, Form
 from steadyspike.library.hub.cards import Usage, brief
 from steadyspike.library.hub.client import fetch
-from steadyspike.library.hub.reference import EXAMPLE, is_reference
+from steadyspike.library.hub.reference import EXAMPLE, is_reference, tell_of_own
 from steadyspike.library.hub.shareable import Shareable
 from steadyspike.library.presets import checks as preset_checks
 from steadyspike.library.presets.files import (
@@ -39,6 +40,7 @@ from steadyspike.library.presets.files import (
 )
 
 SCHEMA = 1
+MOST_PROBLEMS = 50
 TABLES = (
     "detect_kwargs",
     "select_kwargs",
@@ -296,7 +298,7 @@ def save_preset(
         If `path` does not end in ``.toml``.
     """
     path = Path(path).expanduser()
-    if path.suffix != ".toml":
+    if path.suffix.lower() != ".toml":
         raise ValueError(f"path={str(path)!r} is no place for a preset; allowed: a file name ending in .toml")
     content = _content(preset) if isinstance(preset, _Preset) else dict(preset)
     _validate(content, str(path))
@@ -312,9 +314,10 @@ def find_preset(ref: str | Path) -> Path:
         return fetch(str(ref), PRESET_FORM).folder / PRESET
     bundled = bundled_files()
     if isinstance(ref, str) and ref in bundled:
+        tell_of_own(ref, Path(f"{ref}.toml"))
         return bundled[ref]
     if isinstance(ref, Path) or (
-        isinstance(ref, str) and (ref.endswith(".toml") or "/" in ref or "\\" in ref)
+        isinstance(ref, str) and (ref.lower().endswith(".toml") or "/" in ref or "\\" in ref)
     ):
         return Path(ref).expanduser()
     close = get_close_matches(str(ref), bundled, n=1)
@@ -337,8 +340,8 @@ def _content(preset: _Preset) -> dict[str, Any]:
 def _validate(content: dict[str, Any], source: str) -> MotionPreset | PreprocessingPreset:
     _check_schema(content, source)
     kind = content.get("kind")
-    if kind not in KINDS:
-        raise PresetError(f"{source}: kind: is {kind!r}; allowed: {', '.join(map(repr, KINDS))}")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise PresetError(f"{source}: kind: is {shown(kind)}; allowed: {', '.join(map(repr, KINDS))}")
     problems = [
         problem for key, value in content.items() for problem in preset_checks.check_plain(key, value)
     ]
@@ -358,10 +361,10 @@ def _validate(content: dict[str, Any], source: str) -> MotionPreset | Preprocess
 def _check_schema(content: dict[str, Any], source: str) -> None:
     schema = content.get("schema")
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-        raise PresetError(f"{source}: schema: is {schema!r}; allowed: {SCHEMA}")
+        raise PresetError(f"{source}: schema: is {shown(schema)}; allowed: {SCHEMA}")
     if schema > SCHEMA:
         raise PresetError(
-            f"{source}: schema: is {schema}, newer than this version of steadyspike knows; "
+            f"{source}: schema: is {shown(schema)}, newer than this version of steadyspike knows; "
             f"upgrade steadyspike (pip install --upgrade steadyspike). Allowed: up to {SCHEMA}"
         )
 
@@ -380,4 +383,6 @@ def _as_problem(details: Any, model: type[_Preset]) -> preset_checks.Problem:
 
 def _raise_if_any(problems: list[preset_checks.Problem], source: str) -> None:
     if problems:
-        raise PresetError("\n".join(f"{source}: {key}: {text}" for key, text in problems))
+        lines = [f"{source}: {key}: {text}" for key, text in problems[:MOST_PROBLEMS]]
+        more = len(problems) - MOST_PROBLEMS
+        raise PresetError("\n".join([*lines, *([f"{source}: and {more} more"] if more > 0 else [])]))

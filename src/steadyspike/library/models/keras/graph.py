@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from steadyspike.library.models.config import looks_like
+
 if TYPE_CHECKING:
     import h5py
 
@@ -132,14 +134,23 @@ def read_graph(file: str | Path) -> Layer | None:
     Returns the output layer, or None if the file holds weights alone. Raises `FileNotFoundError`, or `KerasFileError`
     if it is no Keras file, or has layers that are not known to be harmless, such as Lambda.
     """
-    if Path(file).suffix != ".keras":
+    if Path(file).suffix.lower() != ".keras":
         with open_legacy(file) as stored:
             return graph_of(stored, file)
     _check_is_there(file)
     try:
-        with zipfile.ZipFile(file) as archive, archive.open("config.json") as config:
-            return _graph_from(_parsed(config.read(MAX_CONFIG_BYTES + 1), file), file)
-    except (zipfile.BadZipFile, KeyError) as error:
+        with zipfile.ZipFile(file) as archive:
+            known = _member(archive, "metadata.json", file) if "metadata.json" in archive.namelist() else {}
+            version = str(known.get("keras_version"))
+            if version.startswith("2."):
+                raise KerasFileError(
+                    f"{file}: was saved by Keras {version}, and Keras 3 reads no .keras file of that; save it there as "
+                    "model.save('model.h5'), and use that"
+                )
+            return _graph_from(_member(archive, "config.json", file), file)
+    except zipfile.BadZipFile:
+        raise KerasFileError(f"{file}: is no .keras file: it {looks_like(Path(file))}") from None
+    except (KeyError, AttributeError) as error:
         raise KerasFileError(f"{file}: is no .keras file: {error}") from None
 
 
@@ -153,6 +164,12 @@ def input_shape(graph: Layer) -> tuple[int | None, int | None, int]:
 def conv_layers(graph: Layer) -> list[str]:
     """Names of the convolutions in the order of computation."""
     return [layer.name for layer in graph.walk() if layer.kind == "Conv2D"]
+
+
+def _member(archive: zipfile.ZipFile, name: str, file: str | Path) -> Any:
+    # read no further than allowed, whatever the archive says of the size
+    with archive.open(name) as member:
+        return _parsed(member.read(MAX_CONFIG_BYTES + 1), file)
 
 
 def _parsed(config: Any, file: str | Path) -> Any:
@@ -284,4 +301,4 @@ def open_legacy(file: str | Path) -> h5py.File:
     try:
         return h5py.File(file, "r")
     except OSError as error:
-        raise KerasFileError(f"{file}: is no HDF5 file: {error}") from None
+        raise KerasFileError(f"{file}: is no HDF5 file: it {looks_like(Path(file))} ({error})") from None

@@ -65,7 +65,7 @@ class KerasModel(BaseModel):
         """
         path = Path(self.file).expanduser().absolute()
         graph = read_graph(path)
-        ours = path.suffix != ".keras" and (graph is None or _is_paper_unet(graph))
+        ours = path.suffix.lower() != ".keras" and (graph is None or _is_paper_unet(graph))
         backend = self.backend
         if backend == "auto":
             backend = "torch" if ours else "tensorflow"

@@ -124,7 +124,7 @@ def write_keras_unet(
     import h5py
 
     file = Path(file).absolute()
-    if file.suffix not in (".h5", ".hdf5"):
+    if file.suffix.lower() not in (".h5", ".hdf5"):
         raise ValueError(f"file={str(file)!r}; allowed: a name that ends in .h5")
     if rows < 16 or rows % 16 or columns < 2 or columns % 2:
         raise ValueError(f"rows={rows}, columns={columns}; allowed: multiples of 16 and of 2")

@@ -124,6 +124,10 @@ def find_converter(file: Path) -> Callable[[Path, ImportOptions], SavedModel]:
             module, _, name = converter.target.partition(":")
             found: Callable[[Path, ImportOptions], SavedModel] = getattr(import_module(module), name)
             return found
+    if file.suffix.lower() == ".keras":
+        raise ValueError(
+            f"file={str(file)!r} needs no conversion: it is taken as a model as it is, with TensorFlow"
+        )
     known = "; ".join(f"{', '.join(one.suffixes)}: {one.what}" for one in CONVERTERS)
     raise ValueError(f"file={str(file)!r} cannot be converted; allowed: {known}")
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from steadyspike.library.models.config import ModelError, NetworkConfig
+from steadyspike.library.models.config import ModelError, NetworkConfig, looks_like
 from steadyspike.library.models.spikes import (
     SpikeDetectorConfig,
     SpikeDetectorModel,
@@ -113,9 +113,14 @@ def read_weights(path: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(f"there is no file {path}")
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        # torch raises errors of many kinds for files of other kinds
-        raise ModelError(f"{path}: holds no plain weights: {error}") from None
+    except Exception:
+        # torch raises errors of many kinds for files of other kinds, and advises to run what is in them
+        with Path(path).open("rb") as file:
+            is_checkpoint = file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04")
+        what = "holds more than plain weights, which could run code; save its state_dict()"
+        raise ModelError(
+            f"{path}: {what if is_checkpoint else f'is no checkpoint of torch: it {looks_like(Path(path))}'}"
+        ) from None
     if not isinstance(weights, Mapping) or not all(isinstance(one, torch.Tensor) for one in weights.values()):
         raise ModelError(f"{path}: holds no plain weights, but {type(weights).__name__}")
     return dict(weights)
