@@ -24,8 +24,8 @@ class AutoSettings(EstimatorSettings):
 
     bin_s: float | None = parameter(  # type: ignore[assignment]
         None,
-        """Duration of the time bins; None: 1 s, or longer where there are few peaks. (The windows are chosen too:
-        win_step_um, win_scale_um, win_margin_um and win_shape are not used.)""",
+        """Duration of the time bins; None: 1 s, or longer where there are few peaks, as held-out spikes say. (The
+        windows are chosen too: win_step_um, win_scale_um, win_margin_um and win_shape are not used.)""",
         unit="s",
         gt=0,
     )
@@ -37,14 +37,15 @@ class AutoSettings(EstimatorSettings):
 class SteadyAutoRegistration(MotionEstimator):
     """Decentralized registration with windows and time bins chosen from the probe and its spikes, and a verdict.
 
-    Runs `steady_decentralized` as `plan_estimation` says, then `steadyspike.motion_trust`. Where held-out spikes say
-    that the motion should be corrected rigidly, a rigid one is estimated; where they say that it should not be
-    corrected, or cannot tell and give no hint, no motion is returned, because a bad correction is worse than none. A
-    warning tells what was done and why, and ``follow_verdict=False`` returns the estimate whatever the verdict.
+    Runs `steady_decentralized` as `plan_estimation` says, then `steadyspike.motion_trust`. Of the time bins that the plan
+    names, those are taken from whose motion held-out spikes gain most. Where they say that the motion should be
+    corrected rigidly, a rigid one is estimated; where they say that it should not be corrected, or cannot tell and give
+    no hint, no motion is returned, because a bad correction is worse than none. A warning tells what was done and why,
+    and ``follow_verdict=False`` returns the estimate whatever the verdict.
 
     With ``extra_outputs=True`` it tells what `steady_decentralized` tells, "motion_trust" (a
-    `steadyspike.motion.trust.MotionTrust`) and "estimate", the motion that it judged. A `MotionVerdictWarning` comes
-    with any verdict but "correct", and says what was done about it.
+    `steadyspike.motion.trust.MotionTrust`), "estimate", the motion that it judged, and "bin_s", its time bins. A
+    `MotionVerdictWarning` comes with any verdict but "correct", and says what was done about it.
     """
 
     settings_class = AutoSettings
@@ -66,9 +67,9 @@ class SteadyAutoRegistration(MotionEstimator):
         plan = plan_for(recording, len(peaks), windows)
         if verbose:
             print(f"{cls.name}: {plan}")
-        planned, chosen = as_decentralized(plan, windows, settings)
 
-        def estimate(rigid, filled):
+        def estimate(rigid, bin_s, filled):
+            planned, chosen = as_decentralized(plan, windows, settings, bin_s)
             return SteadyDecentralizedRegistration.estimate(
                 recording,
                 peaks,
@@ -80,18 +81,27 @@ class SteadyAutoRegistration(MotionEstimator):
                 extra=filled,
             )
 
-        motion = judged = estimate(plan.rigid, extra)
-        trust = motion_trust(recording, motion, peaks, peak_locations, periods=settings.periods)
+        def estimate_and_judge(bin_s):
+            filled = None if extra is None else {}
+            motion = estimate(plan.rigid, bin_s, filled)
+            trust = motion_trust(recording, motion, peaks, peak_locations, periods=settings.periods)
+            return motion, trust, bin_s, filled
+
+        bins_s = bins_to_try(plan, settings)
+        tried = map(estimate_and_judge, bins_s)
+        judged, trust, bin_s, filled = max(tried, key=lambda one: one[1].gain)
+        if verbose and len(bins_s) > 1:
+            print(f"{cls.name}: held-out spikes choose bin_s={bin_s:g}")
+        motion = judged
         if settings.follow_verdict and trust.verdict == "correct rigidly" and not plan.rigid:
-            if extra is not None:
-                extra.clear()
-            motion = estimate(True, extra)
+            filled = None if extra is None else {}
+            motion = estimate(True, bin_s, filled)
         if settings.follow_verdict and (trust.verdict == "do not correct" or _is_a_guess(trust)):
             motion = _no_motion(motion)
-        if trust.verdict != "correct":
+        if trust.verdict != "correct" or trust.wild_bins:
             _warn(trust, motion, judged)
         if extra is not None:
-            extra.update(motion_trust=trust, estimate=judged)
+            extra.update(filled, motion_trust=trust, estimate=judged, bin_s=bin_s)
         return motion
 
 
@@ -100,10 +110,16 @@ def plan_for(recording, num_peaks, windows):
     depths_um = check_layout(AutoSettings.part, recording, windows.direction)
     duration_s = recording.get_total_duration()
     peaks_per_s = num_peaks / duration_s if duration_s > 0 else 0.0
-    return plan_estimation(float(np.ptp(depths_um)), peaks_per_s, windows.rigid)
+    longest_s = max(recording.get_duration(segment) for segment in range(recording.get_num_segments()))
+    return plan_estimation(float(np.ptp(depths_um)), peaks_per_s, longest_s, windows.rigid)
 
 
-def as_decentralized(plan, windows, settings):
+def bins_to_try(plan, settings):
+    """Give the durations of time bins of which the best is taken: what was asked for, or those planned."""
+    return plan.bins_s if settings.bin_s is None else (settings.bin_s,)
+
+
+def as_decentralized(plan, windows, settings, bin_s):
     """Give windows and parameters of `steady_decentralized` as planned, from those that were asked for."""
     planned = WindowSettings.of(
         direction=windows.direction,
@@ -112,7 +128,7 @@ def as_decentralized(plan, windows, settings):
         win_scale_um=plan.win_scale_um,
         win_margin_um=0.0,
     )
-    return planned, settings.to(DecentralizedSettings, bin_s=settings.bin_s or plan.bin_s)
+    return planned, settings.to(DecentralizedSettings, bin_s=bin_s)
 
 
 def _is_a_guess(trust):

@@ -186,12 +186,14 @@ def forecast_motion(
     )
     if arguments is None:
         return forecast
-    size = problem_size(recording, num_peaks, *_as_decentralized(recording, num_peaks, *arguments))
+    runs = _as_decentralized(recording, num_peaks, *arguments)
+    sizes = [problem_size(recording, num_peaks, *one) for one in runs]
     costs = MEASURED["steady_decentralized"]
+    speed = costs.calibration_s / calibrate()
     return replace(
         forecast,
-        estimate_s=size.seconds(costs, costs.calibration_s / calibrate()),
-        estimate_memory_mb=size.memory_mb(costs),
+        estimate_s=sum(size.seconds(costs, speed) for size in sizes),
+        estimate_memory_mb=max(size.memory_mb(costs) for size in sizes),
     )
 
 
@@ -211,13 +213,14 @@ def declared(estimation: dict[str, Any]) -> tuple[WindowSettings, Any] | None:
 
 def _as_decentralized(
     recording: BaseRecording, num_peaks: int, windows: WindowSettings, settings: Any
-) -> tuple[WindowSettings, DecentralizedSettings]:
+) -> list[tuple[WindowSettings, DecentralizedSettings]]:
     """Give what `steady_auto` hands to `steady_decentralized`; its verdict takes little, and is not counted."""
-    from steadyspike.motion.auto import AutoSettings, as_decentralized, plan_for
+    from steadyspike.motion.auto import AutoSettings, as_decentralized, bins_to_try, plan_for
 
     if not isinstance(settings, AutoSettings):
-        return windows, settings
-    return as_decentralized(plan_for(recording, num_peaks, windows), windows, settings)
+        return [(windows, settings)]
+    plan = plan_for(recording, num_peaks, windows)
+    return [as_decentralized(plan, windows, settings, bin_s) for bin_s in bins_to_try(plan, settings)]
 
 
 def _sample_peaks(

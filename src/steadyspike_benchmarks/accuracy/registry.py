@@ -28,6 +28,7 @@ _TUNED: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
             "OUTLIER": "sd",
             "LONE_UM": "um",
             "LONE_DEVIATIONS": "sd",
+            "LEAN_SPIKES": "spikes",
         },
     ),
     "kernels.motion.registration": (
@@ -58,6 +59,7 @@ _TUNED: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
         {
             "TIME_BINS_S": "s",
             "SPIKES_PER_BIN": "spikes",
+            "ENOUGH_SPIKES": "spikes",
             "WINDOW_RATE_HZ": "Hz",
         },
     ),
@@ -114,7 +116,7 @@ _TUNED: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "motion.lfp": (("lfp",), {"MOST_EXCESS": "1"}),
     "kernels.motion.held_out": (("evidence",), {"STEP_UM": "um", "NOISE_MARGIN": "1"}),
     "motion.held_out_evidence": (
-        ("evidence",),
+        ("evidence", "verdict"),
         {
             "NUM_MARKS": "amplitude bins",
             "SMOOTH_UM": "um",
@@ -122,6 +124,7 @@ _TUNED: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
             "MAX_BLOCKS": "blocks",
             "MIN_SPIKES_PER_CELL": "spikes",
             "SHIFT_UM": "um",
+            "WILD_GAIN": "nats",
         },
     ),
     "motion.trust": (
@@ -134,6 +137,7 @@ _TUNED: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
             "MIN_RANGE_UM": "um",
             "RIGID_ADVANTAGE": "share",
             "CLEAR_LOSS": "share",
+            "WILD_SHARE": "share",
             "MAX_SCALE": "1",
             "LARGE_SCALE": "1",
         },
@@ -171,7 +175,7 @@ NOT_TUNED: dict[str, dict[str, str]] = {
     "motion.held_out_evidence": {"MAX_SPIKES": _COST},
     "motion.lfp": {"CHUNK_VALUES": _SIZE, "SCALE_BINS": _COST},
     "motion.online": {"BIN_UM": "the default of `steady_decentralized`", "LONGEST_GAP_BINS": _COST},
-    "motion.plan": {"MAX_WINDOWS": _COST},
+    "motion.plan": {"MAX_WINDOWS": _COST, "LEAST_BINS": "what can be told at all, from the duration"},
     "motion.problem": {"MAX_PITCH_UM": _LAYOUT, "MIN_EXTENT_UM": _LAYOUT},
     "motion.sessions": {"SAME_PLACE_UM": "rounding"},
     "motion.tools": {"REGULAR": "rounding", "MAX_INVERSE_WINDOWS": _COST},

@@ -28,10 +28,10 @@ def _count(positions, marks, folds, histograms):
 
 
 @numba.njit(nogil=True, cache=True)
-def _look_up(positions, marks, folds, densities, shift, gains):
+def _look_up(positions, marks, folds, densities, gains):
     last = densities.shape[2] - 1.001
     for i in range(positions.size):
-        position = min(max(positions[i] + shift, 0.0), last)
+        position = min(max(positions[i], 0.0), last)
         cell = int(position)
         fraction = position - cell
         row = densities[folds[i], marks[i]]
@@ -71,8 +71,8 @@ class HeldOutDensity:
         ----------
         smooth_um : float
             Standard deviation of the density's smoothing over depth in um, at least 0.
-        shifts_um : sequence of float, default: (0.0,)
-            Shifts :math:`\delta` of all spikes.
+        shifts_um : sequence of float or of ndarray of shape (num_spikes,), default: (0.0,)
+            Shifts :math:`\delta` of all spikes, or of each.
 
         Returns
         -------
@@ -88,7 +88,7 @@ class HeldOutDensity:
             densities[fold] = density - background[:, None]
         gains = np.empty((len(shifts_um), self.positions.size))
         for row, shift in zip(gains, shifts_um, strict=True):
-            _look_up(self.positions, self.marks, self.folds, densities, shift / STEP_UM, row)
+            _look_up(self.positions + shift / STEP_UM, self.marks, self.folds, densities, row)
         return gains
 
 

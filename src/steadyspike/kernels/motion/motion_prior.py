@@ -178,19 +178,26 @@ def lone_bins(target, precision, segment_edges=None, lean=1):
     -------
     lone : ndarray of bool, shape (num_times,)
     """
-    from scipy.ndimage import median_filter
-
     lone = np.zeros(target.shape[0], dtype=bool)
     measured, common, variance = _common_measurement(target, precision)
     if measured.size < 3:
         return lone
     borders = [] if segment_edges is None else np.searchsorted(measured, segment_edges[1:-1])
-    parts = np.split(common, borders)
-    # at the ends of a segment those inside stand for those beyond
-    off = common - np.concatenate([median_filter(part, 2 * ((lean + 1) // 2) + 1) for part in parts])
+    off = away_from_neighbours(common, borders, lean)
     limit = LONE_UM + LONE_DEVIATIONS * (np.sqrt(variance + 0.5 * np.median(variance)) + robust_scale(off))
     lone[measured] = np.abs(off) > limit
     return lone
+
+
+def away_from_neighbours(values, borders, lean):
+    """Give each value less the median of those around it along the first axis, `lean` of them but at least 3.
+
+    Segments begin at `borders`; at their ends those inside stand for those beyond.
+    """
+    from scipy.ndimage import median_filter
+
+    size = (2 * ((lean + 1) // 2) + 1, *(1,) * (values.ndim - 1))
+    return values - np.concatenate([median_filter(part, size) for part in np.split(values, borders)])
 
 
 def _robust_precision(values, scale):
