@@ -42,7 +42,7 @@ class InterpolationSettings(Settings):
         gt=0,
         type_doc='float, sequence of float or "auto"',
     )
-    p: float = parameter(1.0, 'Exponent of "kriging": 1 exponential, 2 Gaussian', gt=0)
+    p: float = parameter(2.0, 'Exponent of "kriging": 1 exponential, 2 Gaussian', gt=0)
     num_closest: int = parameter(3, 'Contacts that "idw" uses', ge=1)
     interpolation_time_bin_centers_s: Any = parameter(
         None,

@@ -55,7 +55,8 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
     Notes
     -----
     What differs from SpikeInterface's node: all channels are kept by default (SpikeInterface:
-    "remove_channels"); integers are accepted; several segments work in every border mode; the node, with the
+    "remove_channels"); the covariance is Gaussian by default (SpikeInterface: ``p=1``), because that keeps spikes and
+    the noise level better; integers are accepted; several segments work in every border mode; the node, with the
     motion inside, can be saved as JSON; "idw" weights sum to 1 outside the probe too (SpikeInterface leaves
     the plain inverse distances there, a gain of 1 / distance); a motion with two time bins, or with integer
     times, has its bin edges halfway. As there, the displacement of a bin is taken at the middle of its edges,
