@@ -8,7 +8,7 @@ from spikeinterface.core.motion import Motion
 from steadyspike.core.settings import parameter
 from steadyspike.motion.decentralized import DecentralizedSettings, SteadyDecentralizedRegistration
 from steadyspike.motion.plan import plan_estimation
-from steadyspike.motion.problem import check_layout
+from steadyspike.motion.problem import check_layout, seconds_of_samples
 from steadyspike.motion.settings import EstimatorSettings, MotionEstimator, WindowSettings
 from steadyspike.motion.trust import MIN_SPIKES, motion_trust
 
@@ -108,10 +108,9 @@ class SteadyAutoRegistration(MotionEstimator):
 def plan_for(recording, num_peaks, windows):
     """Choose windows and time bins for a recording and its number of peaks; see `plan_estimation`."""
     depths_um = check_layout(AutoSettings.part, recording, windows.direction)
-    duration_s = recording.get_total_duration()
-    peaks_per_s = num_peaks / duration_s if duration_s > 0 else 0.0
-    longest_s = max(recording.get_duration(segment) for segment in range(recording.get_num_segments()))
-    return plan_estimation(float(np.ptp(depths_um)), peaks_per_s, longest_s, windows.rigid)
+    durations_s = [seconds_of_samples(recording, index) for index in range(recording.get_num_segments())]
+    peaks_per_s = num_peaks / sum(durations_s) if sum(durations_s) > 0 else 0.0
+    return plan_estimation(float(np.ptp(depths_um)), peaks_per_s, max(durations_s), windows.rigid)
 
 
 def bins_to_try(plan, settings):

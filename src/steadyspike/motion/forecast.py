@@ -153,6 +153,7 @@ def forecast_motion(
     from spikeinterface.core.job_tools import fix_job_kwargs
     from spikeinterface.preprocessing import get_motion_parameters_preset
 
+    from steadyspike.motion.problem import seconds_of_samples
     from steadyspike.peaks import on_disk
 
     estimation = get_motion_parameters_preset(preset)["estimate_motion_kwargs"] | (
@@ -160,7 +161,8 @@ def forecast_motion(
     )
     arguments = declared(estimation)
     peaks_per_s = settings.peaks_per_s
-    duration_s = float(recording.get_total_duration())
+    segments = range(recording.get_num_segments())
+    duration_s = sum(seconds_of_samples(recording, index) for index in segments)
     detect_s, detect_memory_mb = None, None
     if peaks is not None:
         num_peaks, peaks_from = len(peaks), "found already"

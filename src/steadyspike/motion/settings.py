@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
+from pydantic import model_validator
 from spikeinterface.core.motion import Motion
 
 from steadyspike.core.settings import Settings, parameter, takes
 
 if TYPE_CHECKING:
     from steadyspike.kernels.motion.registration import RegistrationSettings
+
+# s. No recording is sampled at more than 100 kHz.
+SHORTEST_BIN_S = 1e-5
 
 
 class WindowSettings(Settings):
@@ -56,6 +60,12 @@ class RangeSettings(Settings):
     max_segment_displacement_um: float = parameter(
         400.0, "Largest displacement between two segments", unit="um", gt=0
     )
+
+    @model_validator(mode="after")
+    def _bins_of_samples(self) -> Self:
+        if self.bin_s is not None and self.bin_s < SHORTEST_BIN_S:
+            self.refuse("bin_s", f"at least {SHORTEST_BIN_S:g} s: shorter than a sample, bins would be empty")
+        return self
 
 
 class DepthSettings(RangeSettings):
