@@ -114,7 +114,7 @@ def _estimate(peak_set: PeakSet, **arguments: Any) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     distance = np.abs(differences_um(peak_set, motion))
     return dict(
-        bin_s=extra["bin_s"],
+        bin_s=extra["chosen"]["bin_s"],
         error_um=float(distance.mean()),
         max_um=float(distance.max()),
         seconds=round(seconds, 2),

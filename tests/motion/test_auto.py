@@ -56,7 +56,7 @@ def test_bins_of_sparse_spikes_are_those_that_held_out_spikes_gain_most_from():
         motion, extra = estimate_motion(
             segmented_recording((600.0,)), peaks, locations, method="steady_auto", extra_outputs=True
         )
-    assert extra["bin_s"] == np.diff(motion.temporal_bins_s[0])[0]
+    assert extra["chosen"]["bin_s"] == np.diff(motion.temporal_bins_s[0])[0]
     assert extra["motion_trust"].verdict == "correct"
     assert extra["motion_trust"].wild_bins == 0
     truth = 12 * np.sin(2 * np.pi * motion.temporal_bins_s[0] / 400)

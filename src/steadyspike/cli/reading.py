@@ -184,10 +184,18 @@ def _opened_above(step: dict[str, Any]) -> dict[str, Any]:
 
 
 def apply_steps(recording: BaseRecording, steps: list[dict[str, Any]]) -> BaseRecording:
-    """Apply preprocessing steps, lazily."""
+    """Apply preprocessing steps, lazily, and name the bad channels that one of them found."""
     import spikeinterface.full as si
+    from rich.markup import escape
 
-    return si.apply_preprocessing_pipeline(recording, steps) if steps else recording
+    applied = si.apply_preprocessing_pipeline(recording, steps) if steps else recording
+    node = applied
+    while node is not None and node is not recording:
+        bad = node._kwargs.get("bad_channel_ids")
+        if bad is not None and len(bad):
+            say(f"[bold]bad channels[/bold]  {escape(', '.join(map(str, bad)))}")
+        node = node.get_parent()
+    return applied
 
 
 def fitting_preset(recording: BaseRecording) -> str:

@@ -44,8 +44,9 @@ class SteadyAutoRegistration(MotionEstimator):
     and ``follow_verdict=False`` returns the estimate whatever the verdict.
 
     With ``extra_outputs=True`` it tells what `steady_decentralized` tells, "motion_trust" (a
-    `steadyspike.motion.trust.MotionTrust`), "estimate", the motion that it judged, and "bin_s", its time bins. A
-    `MotionVerdictWarning` comes with any verdict but "correct", and says what was done about it.
+    `steadyspike.motion.trust.MotionTrust`), "estimate", the motion that it judged, and "chosen", a dict of the arguments
+    that it chose: "bin_s", "rigid" and the windows. A `MotionVerdictWarning` comes with any verdict but "correct", and
+    says what was done about it.
     """
 
     settings_class = AutoSettings
@@ -68,9 +69,10 @@ class SteadyAutoRegistration(MotionEstimator):
         if verbose:
             print(f"{cls.name}: {plan}")
 
-        def estimate(rigid, bin_s, filled):
+        def estimate(rigid, bin_s):
             planned, chosen = as_decentralized(plan, windows, settings, bin_s)
-            return SteadyDecentralizedRegistration.estimate(
+            filled = None if extra is None else {}
+            motion = SteadyDecentralizedRegistration.estimate(
                 recording,
                 peaks,
                 peak_locations,
@@ -80,28 +82,27 @@ class SteadyAutoRegistration(MotionEstimator):
                 progress_bar=progress_bar,
                 extra=filled,
             )
+            return motion, filled
 
         def estimate_and_judge(bin_s):
-            filled = None if extra is None else {}
-            motion = estimate(plan.rigid, bin_s, filled)
+            motion, filled = estimate(plan.rigid, bin_s)
             trust = motion_trust(recording, motion, peaks, peak_locations, periods=settings.periods)
-            return motion, trust, bin_s, filled
+            return trust, bin_s, motion, filled
 
-        bins_s = bins_to_try(plan, settings)
-        tried = map(estimate_and_judge, bins_s)
-        judged, trust, bin_s, filled = max(tried, key=lambda one: one[1].gain)
-        if verbose and len(bins_s) > 1:
-            print(f"{cls.name}: held-out spikes choose bin_s={bin_s:g}")
-        motion = judged
-        if settings.follow_verdict and trust.verdict == "correct rigidly" and not plan.rigid:
-            filled = None if extra is None else {}
-            motion = estimate(True, bin_s, filled)
+        tried = map(estimate_and_judge, bins_to_try(plan, settings))
+        trust, bin_s, motion, filled = max(tried, key=lambda one: one[0].gain)
+        judged, rigid = motion, plan.rigid
+        if settings.follow_verdict and trust.verdict == "correct rigidly" and not rigid:
+            rigid = True
+            motion, filled = estimate(rigid, bin_s)
         if settings.follow_verdict and (trust.verdict == "do not correct" or _is_a_guess(trust)):
             motion = _no_motion(motion)
         if trust.verdict != "correct" or trust.wild_bins:
             _warn(trust, motion, judged)
         if extra is not None:
-            extra.update(filled, motion_trust=trust, estimate=judged, bin_s=bin_s)
+            chosen = dict(bin_s=bin_s, rigid=rigid, win_step_um=plan.win_step_um)
+            chosen |= dict(win_scale_um=plan.win_scale_um, win_margin_um=0.0)
+            extra.update(filled, motion_trust=trust, estimate=judged, chosen=chosen)
         return motion
 
 
