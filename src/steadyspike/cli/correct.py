@@ -210,6 +210,6 @@ def _what_was_done(done: Correction) -> str:
     if done.verdict == "correct rigidly":
         return "The motion that was corrected is rigid."
     return (
-        "The motion was corrected, because the spikes rather speak for it: nothing is corrected only where they do not. "
-        "Look at the figures before you sort."
+        "The motion was corrected, because the spikes rather speak for it: nothing is corrected only where they do "
+        "not. Look at the figures before you sort."
     )

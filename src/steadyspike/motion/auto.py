@@ -37,16 +37,16 @@ class AutoSettings(EstimatorSettings):
 class SteadyAutoRegistration(MotionEstimator):
     """Decentralized registration with windows and time bins chosen from the probe and its spikes, and a verdict.
 
-    Runs `steady_decentralized` as `plan_estimation` says, then `steadyspike.motion_trust`. Of the time bins that the plan
-    names, those are taken from whose motion held-out spikes gain most. Where they say that the motion should be
-    corrected rigidly, a rigid one is estimated; where they say that it should not be corrected, or cannot tell and give
-    no hint, no motion is returned, because a bad correction is worse than none. A warning tells what was done and why,
-    and ``follow_verdict=False`` returns the estimate whatever the verdict.
+    Runs `steady_decentralized` as `plan_estimation` says, then `steadyspike.motion_trust`. Of the time bins that the
+    plan names, those are taken from whose motion held-out spikes gain most. Where they say that the motion should be
+    corrected rigidly, a rigid one is estimated; where they say that it should not be corrected, or cannot tell and
+    give no hint, no motion is returned, because a bad correction is worse than none. A warning tells what was done and
+    why, and ``follow_verdict=False`` returns the estimate whatever the verdict.
 
     With ``extra_outputs=True`` it tells what `steady_decentralized` tells, "motion_trust" (a
-    `steadyspike.motion.trust.MotionTrust`), "estimate", the motion that it judged, and "chosen", a dict of the arguments
-    that it chose: "bin_s", "rigid" and the windows. A `MotionVerdictWarning` comes with any verdict but "correct", and
-    says what was done about it.
+    `steadyspike.motion.trust.MotionTrust`), "estimate", the motion that it judged, and "chosen", a dict of the
+    arguments that it chose: "bin_s", "rigid" and the windows. A `MotionVerdictWarning` comes with any verdict but
+    "correct", and says what was done about it.
     """
 
     settings_class = AutoSettings
@@ -71,7 +71,7 @@ class SteadyAutoRegistration(MotionEstimator):
 
         def estimate(rigid, bin_s):
             planned, chosen = as_decentralized(plan, windows, settings, bin_s)
-            filled = None if extra is None else {}
+            filled: dict | None = None if extra is None else {}
             motion = SteadyDecentralizedRegistration.estimate(
                 recording,
                 peaks,

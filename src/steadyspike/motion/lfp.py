@@ -107,8 +107,8 @@ class SteadyDecentralizedLfpRegistration(MotionEstimator):
         bin_s = samples_per_bin * sampling_s
         if bin_s < SHORT_BIN_S:
             warnings.warn(
-                f"{cls.name}: time bins of {1000 * bin_s:.2g} ms take long here and when they are corrected; resample the "
-                "recording to 250 Hz, or give bin_s=0.004 here and interpolation_time_bin_size_s to interpolate_motion",
+                f"{cls.name}: time bins of {1000 * bin_s:.2g} ms take long here and when they are corrected; resample "
+                "the recording to 250 Hz, or give bin_s=0.004, and interpolation_time_bin_size_s to interpolate_motion",
                 stacklevel=4,
             )
         times = _sample_bins(recording, samples_per_bin)

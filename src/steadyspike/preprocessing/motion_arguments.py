@@ -136,13 +136,15 @@ def make_interpolators(motion) -> None:
 def time_bins_for(settings, recording, motion) -> tuple[dict, list[np.ndarray]]:
     """Return the `interpolation_time_bin_*` argument that is given in one form, and the bin edges of each segment."""
     name = next((one for one in TIME_BINS if getattr(settings, one) is not None), None)
+    saved: dict[str, Any] = {}
     if name == "interpolation_time_bin_size_s":
-        saved, edges_s = {}, [_regular_edges(settings, segment) for segment in recording.segments]
+        edges_s = [_regular_edges(settings, segment) for segment in recording.segments]
     elif name is None:
-        saved, edges_s = {}, [bin_edges(centers) for centers in motion.temporal_bins_s]
+        edges_s = [bin_edges(centers) for centers in motion.temporal_bins_s]
     else:
         times = times_per_segment(settings, name, recording.get_num_segments(), 2 if "edges" in name else 1)
-        saved, edges_s = {name: times}, times if "edges" in name else [bin_edges(centers) for centers in times]
+        saved = {name: times}
+        edges_s = times if "edges" in name else [bin_edges(centers) for centers in times]
     _warn_of_short_bins(settings.part, edges_s)
     return saved, edges_s
 
@@ -153,8 +155,8 @@ def _warn_of_short_bins(part, edges_s):
         width_s = float(np.median(np.diff(edges)))
         if edges.size > MANY_BINS and width_s < SHORT_BIN_S:
             warnings.warn(
-                f"{part}: {edges.size - 1} time bins of {1000 * width_s:.2g} ms, with weights of their own in each, may "
-                "take longer than the recording lasts; interpolation_time_bin_size_s=0.01 takes bins of 10 ms",
+                f"{part}: {edges.size - 1} time bins of {1000 * width_s:.2g} ms, with weights of their own in each, "
+                "may take longer than the recording lasts; interpolation_time_bin_size_s=0.01 takes bins of 10 ms",
                 stacklevel=6,
             )
             return

@@ -59,7 +59,6 @@ _TUNED: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
         {
             "TIME_BINS_S": "s",
             "SPIKES_PER_BIN": "spikes",
-            "ENOUGH_SPIKES": "spikes",
             "WINDOW_RATE_HZ": "Hz",
         },
     ),
@@ -175,7 +174,7 @@ NOT_TUNED: dict[str, dict[str, str]] = {
     "motion.held_out_evidence": {"MAX_SPIKES": _COST},
     "motion.lfp": {"CHUNK_VALUES": _SIZE, "SCALE_BINS": _COST},
     "motion.online": {"BIN_UM": "the default of `steady_decentralized`", "LONGEST_GAP_BINS": _COST},
-    "motion.plan": {"MAX_WINDOWS": _COST, "LEAST_BINS": "what can be told at all, from the duration"},
+    "motion.plan": {"MAX_WINDOWS": _COST, "ENOUGH_SPIKES": _COST, "LEAST_BINS": "what can be told at all, from the duration"},
     "motion.problem": {
         "MAX_PITCH_UM": _LAYOUT,
         "MIN_EXTENT_UM": _LAYOUT,
