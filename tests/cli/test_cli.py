@@ -243,7 +243,7 @@ def test_corrected_recording_can_be_corrected_again(corrected_folder, tmp_path):
         (["--set", "estimate_motion=3"], "estimate_motion"),
         (["--set", "bin_s"], "key=value"),
         (["--set", "detect.detect_treshold=5"], "did you mean 'detect_threshold'"),
-        (["--set", "estimate_motion.bin_s=0"], "a number > 0"),
+        (["--set", "estimate_motion.bin_s=0"], "a number >= 1e-05"),
         (["--reader", "telegraph"], "spikeglx"),
         (["--reader-option", "num_channels=4"], "reader"),
         (["--segment", "3"], "counted from 0"),

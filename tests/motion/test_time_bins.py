@@ -1,15 +1,20 @@
 """Time bins: only where there are samples, and no more than can be held."""
 
 import importlib
+import re
+import warnings
 
 import numpy as np
 import pytest
+import spikeinterface as si
 from spikeinterface.core.motion import Motion
 from test_segments import segmented_peaks, segmented_recording
 
 import steadyspike
+from steadyspike.evaluation.binned_units import _edges
+from steadyspike.motion import resample_motion
 from steadyspike.motion.forecast import forecast_motion
-from steadyspike.motion.problem import MOST_TIME_BINS, time_bins
+from steadyspike.motion.problem import time_bins
 
 GAP_S = 1e6
 SECONDS = 40.0
@@ -62,13 +67,37 @@ def test_bins_of_regular_times_are_those_of_spikeinterface():
 
 
 @pytest.mark.parametrize("method", ["steady_auto", "steady_decentralized", "steady_iterative_template"])
-@pytest.mark.parametrize(("bin_s", "allowed"), [(1e-5, "at least"), (1e-300, "at least 1e-05 s")])
+@pytest.mark.parametrize(
+    ("bin_s", "allowed"),
+    [(1e-5, "at least"), (1e-300, "a number >= 1e-05"), (1e300, "a number >= 1e-05 and <= 1e+07 s")],
+)
 def test_bins_that_nobody_can_hold_are_refused(method, bin_s, allowed):
     recording = segmented_recording((SECONDS,))
     peaks, locations = segmented_peaks(slow, (SECONDS,), num_units=3)
-    with pytest.raises(ValueError, match=rf"bin_s={bin_s}; allowed: {allowed}"):
+    with pytest.raises(ValueError, match=re.escape(f"bin_s={bin_s}; allowed: {allowed}")):
         estimate_motion(recording, peaks, locations, method=method, bin_s=bin_s)
-    assert bin_s * MOST_TIME_BINS < SECONDS
+
+
+@pytest.mark.parametrize("wrong", ["backwards", "constant"])
+def test_times_that_do_not_increase_are_refused(wrong):
+    recording = segmented_recording((4.0,))
+    times_s = np.arange(recording.get_num_samples()) / recording.sampling_frequency
+    recording.set_times(0.0 * times_s if wrong == "constant" else times_s - 2.0 * (times_s > 2.0))
+    with pytest.raises(ValueError, match="allowed: times that increase; those of segment 0 do not"):
+        time_bins("test", recording, 1.0)
+
+
+def test_a_motion_is_not_resampled_to_bins_that_nobody_can_hold():
+    motion = Motion(np.zeros((2, 1)), np.array([0.0, 1e6]), np.array([0.0]))
+    with pytest.raises(ValueError, match=r"resample_motion: bin_s=1e-06; allowed: at least 0\.51 s"):
+        resample_motion(motion, bin_s=1e-6)
+
+
+def test_measures_of_drift_have_no_bins_in_a_gap():
+    centres = np.concatenate([np.arange(10.0), 1e6 + np.arange(5.0)]) + 0.5
+    edges = _edges(centres, 2.0)
+    np.testing.assert_array_equal(edges, [0, 2, 4, 6, 8, 1e6, 1e6 + 2, 1e6 + 4])
+    np.testing.assert_array_equal(_edges(centres[:10], 2.0), [0, 2, 4, 6, 8, 10])
 
 
 def test_short_bins_of_an_interpolation_are_told_and_too_short_ones_refused(with_gap):
@@ -82,3 +111,29 @@ def test_short_bins_of_an_interpolation_are_told_and_too_short_ones_refused(with
             ValueError, match=f"interpolation_time_bin_size_s={size_s}; allowed: bins of at least one"
         ):
             steadyspike.interpolate_motion(chosen, fast, interpolation_time_bin_size_s=size_s)
+
+
+def test_a_potential_follows_its_clock_and_fine_bins_are_told():
+    rng = np.random.default_rng(0)
+    for rate_hz in (250.0, 2000.0):
+        recording = si.NumpyRecording([rng.standard_normal((500, 96)).astype("float32")], rate_hz)
+        recording.set_probe(segmented_recording((1.0,)).get_probe())
+        recording.set_times(np.arange(500) / rate_hz + GAP_S * (np.arange(500) >= 250))
+        kwargs = dict(peaks=None, peak_locations=None, method="steady_decentralized_lfp", rigid=True)
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            times_s = estimate_motion(recording, **kwargs).temporal_bins_s[0]
+        np.testing.assert_allclose(times_s, recording.get_times(), rtol=0, atol=1e-6)
+        told = [str(one.message) for one in heard if "steady_decentralized_lfp" in str(one.message)]
+        assert len(told) == (rate_hz > 250)
+        assert all("interpolation_time_bin_size_s" in message for message in told)
+
+
+@pytest.mark.parametrize("bin_s", [1e-300, 1e300])
+def test_presets_with_bins_that_nobody_can_hold_are_refused(bin_s, tmp_path):
+    file = tmp_path / "lab.toml"
+    steadyspike.save_preset(steadyspike.load_preset("steady_auto"), file)
+    text = file.read_text(encoding="utf8")
+    file.write_text(text.replace('direction = "y"', f'direction = "y"\nbin_s = {bin_s}'), encoding="utf8")
+    with pytest.raises(ValueError, match=r"bin_s.*a number >= 1e-05"):
+        steadyspike.load_preset(file)

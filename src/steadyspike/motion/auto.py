@@ -9,7 +9,13 @@ from steadyspike.core.settings import parameter
 from steadyspike.motion.decentralized import DecentralizedSettings, SteadyDecentralizedRegistration
 from steadyspike.motion.plan import plan_estimation
 from steadyspike.motion.problem import check_layout, seconds_of_samples
-from steadyspike.motion.settings import EstimatorSettings, MotionEstimator, WindowSettings
+from steadyspike.motion.settings import (
+    LONGEST_BIN_S,
+    SHORTEST_BIN_S,
+    EstimatorSettings,
+    MotionEstimator,
+    WindowSettings,
+)
 from steadyspike.motion.trust import MIN_SPIKES, motion_trust
 
 
@@ -27,7 +33,8 @@ class AutoSettings(EstimatorSettings):
         """Duration of the time bins; None: 1 s, or longer where there are few peaks, as held-out spikes say. (The
         windows are chosen too: win_step_um, win_scale_um, win_margin_um and win_shape are not used.)""",
         unit="s",
-        gt=0,
+        ge=SHORTEST_BIN_S,
+        le=LONGEST_BIN_S,
     )
     follow_verdict: bool = parameter(
         True, "Do as held-out spikes say: return a rigid motion, or none, with a warning. False: warn only"

@@ -92,10 +92,10 @@ def time_bins(name, recording, bin_s):
             f"{MOST_TIME_BINS:,} time bins take days and more memory than there is",
             name,
         )
-    return TimeBins.of([_edges_of(recording, index, bin_s) for index in segments], bin_s)
+    return TimeBins.of([_edges_of(name, recording, index, bin_s) for index in segments], bin_s)
 
 
-def _edges_of(recording, segment_index, bin_s):
+def _edges_of(name, recording, segment_index, bin_s):
     """Edges of the bins of a segment; see `TimeBins`."""
     num_samples = recording.get_num_samples(segment_index)
     if num_samples == 0:
@@ -104,11 +104,13 @@ def _edges_of(recording, segment_index, bin_s):
     start_s, stop_s = recording.sample_index_to_time(first_last, segment_index=segment_index)
     num_times = max(int(np.ceil((stop_s - start_s) / bin_s)), 1)
     gaps_s = stop_s - start_s - seconds_of_samples(recording, segment_index)
-    if gaps_s < 0.5 * bin_s:
+    if abs(gaps_s) < 0.5 * bin_s:
         return start_s + bin_s * np.arange(num_times + 1)
     step = max(int(bin_s * recording.get_sampling_frequency() / LOOKS_PER_BIN), 1)
     looks = np.append(np.arange(0, num_samples, step), num_samples - 1)
     times_s = recording.sample_index_to_time(looks, segment_index=segment_index)
+    if (np.diff(times_s) < 0).any() or stop_s == start_s:
+        refuse("recording", recording, f"times that increase; those of segment {segment_index} do not", name)
     places = np.unique(np.clip((times_s - start_s) / bin_s, 0, num_times - 1).astype("int64"))
     return start_s + bin_s * np.append(places, places[-1] + 1)
 

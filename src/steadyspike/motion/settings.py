@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import model_validator
 from spikeinterface.core.motion import Motion
 
 from steadyspike.core.settings import Settings, parameter, takes
@@ -14,8 +13,8 @@ from steadyspike.core.settings import Settings, parameter, takes
 if TYPE_CHECKING:
     from steadyspike.kernels.motion.registration import RegistrationSettings
 
-# s. No recording is sampled at more than 100 kHz.
-SHORTEST_BIN_S = 1e-5
+# s. No recording is sampled at more than 100 kHz, and none lasts longer than a few months.
+SHORTEST_BIN_S, LONGEST_BIN_S = 1e-5, 1e7
 
 
 class WindowSettings(Settings):
@@ -53,19 +52,13 @@ class PeriodSettings(Settings):
 class RangeSettings(Settings):
     """Time bins, and how far to look."""
 
-    bin_s: float = parameter(1.0, "Duration of the time bins", unit="s", gt=0)
+    bin_s: float = parameter(1.0, "Duration of the time bins", unit="s", ge=SHORTEST_BIN_S, le=LONGEST_BIN_S)
     max_displacement_um: float = parameter(
         100.0, "Largest displacement between two time bins of a segment", unit="um", gt=0
     )
     max_segment_displacement_um: float = parameter(
         400.0, "Largest displacement between two segments", unit="um", gt=0
     )
-
-    @model_validator(mode="after")
-    def _bins_of_samples(self) -> Self:
-        if self.bin_s is not None and self.bin_s < SHORTEST_BIN_S:
-            self.refuse("bin_s", f"at least {SHORTEST_BIN_S:g} s: shorter than a sample, bins would be empty")
-        return self
 
 
 class DepthSettings(RangeSettings):
