@@ -119,6 +119,64 @@ def test_zarr_and_other_presets_and_settings(raw_folder, tmp_path):
     assert not (tmp_path / "out" / "figures").exists()
 
 
+def test_what_steady_auto_chose_is_written_and_one_displacement_is_told(raw_folder, tmp_path):
+    output = tmp_path / "out"
+    result = run("correct", raw_folder, "-o", output, "-p", "steady_auto", "-j", 1, "--no-figures")
+    assert result.exit_code == 0, result.output
+    parameters = json.loads((output / "motion_info" / "parameters.json").read_text())
+    chosen = parameters["estimate_motion_kwargs"]
+    motion = si.load_motion_info(output / "motion_info")["motion"]
+    assert chosen["bin_s"] == pytest.approx(np.diff(motion.temporal_bins_s[0])[0])
+    assert chosen["rigid"] == (motion.spatial_bins_um.size == 1)
+    verdict = json.loads((output / "motion_info" / "verdict.json").read_text())
+    assert f"displacement over the recording: {verdict['displacement_um']:.1f} um" in result.output
+
+
+@pytest.mark.parametrize(
+    ("verdict", "followed", "follows", "words"),
+    [
+        ("do not correct", True, True, "followed: nothing was corrected"),
+        ("correct rigidly", True, True, "followed: a rigid motion was corrected"),
+        ("correct rigidly", False, True, "that was corrected is rigid"),
+        ("cannot tell", False, True, "was corrected, because the spikes rather speak for it"),
+        ("cannot tell", False, False, "all the same; only the preset steady_auto does as"),
+    ],
+)
+def test_what_was_done_about_a_verdict_is_true(verdict, followed, follows, words):
+    from steadyspike.cli.correct import _what_was_done
+    from steadyspike.cli.correction import Correction
+
+    told = _what_was_done(
+        Correction(
+            output=None,
+            files=[],
+            num_peaks=0,
+            displacement_um=1.0,
+            median_explained=None,
+            verdict=verdict,
+            reason="",
+            followed=followed,
+            follows=follows,
+            run_times={},
+        )
+    )
+    assert words in told
+
+
+def test_bad_channels_that_a_step_found_are_named(capsys):
+    from steadyspike.cli.reading import apply_steps
+
+    recording, _ = si.generate_ground_truth_recording(durations=[0.1], num_channels=4, num_units=1, seed=0)
+    bad = recording.channel_ids[2:3]
+    step = {"name": "detect_and_interpolate_bad_channels", "params": {"bad_channel_ids": bad}}
+    apply_steps(recording, [{"name": "bandpass_filter"}, step, {"name": "common_reference"}])
+    heard = capsys.readouterr()
+    assert f"bad channels  {bad[0]}" in heard.out + heard.err
+    apply_steps(recording, [{"name": "bandpass_filter"}])
+    heard = capsys.readouterr()
+    assert "bad channels" not in heard.out + heard.err
+
+
 def test_relative_paths_let_data_and_result_move_together(raw_folder, tmp_path):
     shutil.copytree(raw_folder, tmp_path / "here" / "raw")
     result = run(
@@ -187,7 +245,7 @@ def test_corrected_recording_can_be_corrected_again(corrected_folder, tmp_path):
         (["--set", "estimate_motion=3"], "estimate_motion"),
         (["--set", "bin_s"], "key=value"),
         (["--set", "detect.detect_treshold=5"], "did you mean 'detect_threshold'"),
-        (["--set", "estimate_motion.bin_s=0"], "a number > 0"),
+        (["--set", "estimate_motion.bin_s=0"], "a number >= 1e-05"),
         (["--reader", "telegraph"], "spikeglx"),
         (["--reader-option", "num_channels=4"], "reader"),
         (["--segment", "3"], "counted from 0"),

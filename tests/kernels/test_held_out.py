@@ -38,6 +38,7 @@ def test_gains_equal_slow_oracle(shift_um):
     gains = density.gains(2.0, (shift_um,))[0]
     expected = [slow_gain(i, depths, marks, folds, 2.0, shift_um) for i in range(60)]
     np.testing.assert_allclose(gains, expected, atol=1e-4)
+    np.testing.assert_array_equal(density.gains(2.0, (np.full(60, shift_um),))[0], gains)
 
 
 def test_a_spike_does_not_explain_itself():

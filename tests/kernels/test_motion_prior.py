@@ -136,3 +136,25 @@ def test_a_bin_alone_is_told_from_a_jump_and_a_turn():
     assert not motion_prior.lone_bins(turn, precision).any()
     assert not motion_prior.lone_bins(alone, precision, np.array([0, 20, 40])).any()
     assert not motion_prior.lone_bins(alone[:2], np.zeros((2, 2))).any()
+
+
+def test_bins_of_few_spikes_lean_on_as_many_as_see_enough():
+    assert motion_prior.lean_bins(np.array([0.0, 3.0, 3.0, 3.0])) == 10
+    assert motion_prior.lean_bins(np.array([100.0, 40.0])) == motion_prior.lean_bins(np.zeros(3)) == 1
+    precision, run = np.full((40, 1), 1.0), np.zeros((40, 1))
+    run[18:21] = 30.0
+    assert not motion_prior.lone_bins(run, precision).any()
+    assert np.flatnonzero(motion_prior.lone_bins(run, precision, lean=8)).tolist() == [18, 19, 20]
+    jump = np.zeros((40, 1))
+    jump[20:] = 30.0
+    assert not motion_prior.lone_bins(jump, precision, lean=8).any()
+
+
+def test_changes_of_velocity_are_measured_beyond_noise_that_precision_does_not_tell():
+    rng = np.random.default_rng(0)
+    motion = np.cumsum(np.cumsum(0.2 * rng.standard_normal(2000)))[:, None]
+    precision = np.full((2000, 1), 4.0)
+    assert motion_prior.acceleration_scale(motion, 1e4 * precision) == pytest.approx(0.2, abs=0.05)
+    noisy = motion + 3.0 * rng.standard_normal(motion.shape)
+    assert motion_prior.acceleration_scale(noisy, precision) > 5.0
+    assert motion_prior.acceleration_scale(noisy, precision, lean=15) == pytest.approx(0.2, abs=0.1)

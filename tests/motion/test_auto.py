@@ -23,24 +23,45 @@ def slow(segment, times_s, depths_um):
 
 
 @pytest.mark.parametrize(
-    ("extent_um", "rate_hz", "rigid", "num_windows", "bin_s"),
+    ("extent_um", "rate_hz", "rigid", "num_windows", "bins_s"),
     [
-        (3840.0, 500.0, False, 20, 1.0),  # Neuropixels 1.0
-        (3840.0, 30.0, False, 20, 2.0),  # the same, hardly any spikes
-        (345.0, 40.0, False, 2, 1.0),  # one of four shanks
-        (750.0, 5.0, False, 4, 2.0),  # a linear probe of 16 contacts
-        (150.0, 20.0, True, 1, 1.0),
-        (10_000.0, 3000.0, False, 41, 1.0),  # 5,000 contacts
-        (3840.0, 0.0, True, 1, 60.0),
-        (0.0, 3.0, True, 1, 1.0),
+        (3840.0, 500.0, False, 20, (1.0,)),  # Neuropixels 1.0
+        (3840.0, 30.0, False, 20, (2.0, 5.0, 10.0, 20.0)),  # the same, hardly any spikes
+        (345.0, 40.0, False, 2, (1.0,)),  # one of four shanks
+        (750.0, 5.0, False, 4, (2.0, 5.0, 10.0, 20.0)),  # a linear probe of 16 contacts
+        (150.0, 20.0, True, 1, (1.0,)),
+        (150.0, 6.0, True, 1, (1.0, 2.0, 5.0)),
+        (10_000.0, 3000.0, False, 41, (1.0,)),  # 5,000 contacts
+        (3840.0, 0.0, True, 1, (60.0,)),
+        (0.0, 3.0, True, 1, (1.0, 2.0, 5.0, 10.0)),
     ],
 )
-def test_windows_and_bins_follow_the_probe_and_the_spikes(extent_um, rate_hz, rigid, num_windows, bin_s):
-    plan = plan_estimation(extent_um, rate_hz)
+def test_windows_and_bins_follow_the_probe_and_the_spikes(extent_um, rate_hz, rigid, num_windows, bins_s):
+    plan = plan_estimation(extent_um, rate_hz, 600.0)
     assert plan.rigid == rigid
     assert int(extent_um // plan.win_step_um) + 1 == num_windows
-    assert plan.bin_s == bin_s
-    assert plan_estimation(extent_um, rate_hz, rigid=True).rigid
+    assert plan.bins_s == bins_s
+    assert plan_estimation(extent_um, rate_hz, 600.0, rigid=True).rigid
+    assert plan_estimation(extent_um, rate_hz, 30.0).bins_s[0] == bins_s[0]
+    assert len(plan_estimation(extent_um, rate_hz, 5.0).bins_s) == 1
+
+
+def test_bins_of_sparse_spikes_are_those_that_held_out_spikes_gain_most_from():
+    def drift(segment, times_s, depths_um):
+        return 12 * np.sin(2 * np.pi * times_s / 400)
+
+    peaks, locations = segmented_peaks(drift, (600.0,), num_units=12, rate_hz=0.15)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", MotionVerdictWarning)
+        motion, extra = estimate_motion(
+            segmented_recording((600.0,)), peaks, locations, method="steady_auto", extra_outputs=True
+        )
+    assert extra["chosen"]["bin_s"] == np.diff(motion.temporal_bins_s[0])[0]
+    assert extra["motion_trust"].verdict == "correct"
+    assert extra["motion_trust"].wild_bins == 0
+    truth = 12 * np.sin(2 * np.pi * motion.temporal_bins_s[0] / 400)
+    difference = motion.displacement[0] - truth[:, None]
+    assert np.abs(difference - np.median(difference, axis=0)).max() < 3.0
 
 
 def test_real_motion_is_estimated_without_a_warning():

@@ -110,7 +110,7 @@ def test_peaks_are_not_changed():
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (dict(bin_s=0), "bin_s=0; allowed: a number > 0 s"),
+        (dict(bin_s=0), "bin_s=0; allowed: a number >= 1e-05"),
         (dict(bin_um=-1.0), "bin_um=-1.0"),
         (dict(hist_margin_um=-1), "hist_margin_um=-1"),
         (dict(max_displacement_um=0), "max_displacement_um=0"),

@@ -49,7 +49,7 @@ def test_windows_have_the_defaults_of_spikeinterface():
         (dict(win_shape="round"), "estimate_motion: win_shape='round'; allowed: 'gaussian', 'rect' or"),
         (dict(win_step_um=0.0), r"estimate_motion: win_step_um=0\.0; allowed: a number > 0 um"),
         (dict(win_scale_um=-1), "estimate_motion: win_scale_um=-1; allowed: a number > 0 um"),
-        (dict(bin_s="1s"), "bin_s='1s'; allowed: a number > 0 s"),
+        (dict(bin_s="1s"), "bin_s='1s'; allowed: a number >= 1e-05 and <= 1e[+]07 s"),
         (dict(max_displacement_um=float("nan")), "max_displacement_um=nan; allowed: a number > 0 um"),
     ],
 )

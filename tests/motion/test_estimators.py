@@ -140,7 +140,7 @@ def test_order_of_peaks_and_t_start_do_not_matter(method):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (dict(bin_s=0), "bin_s=0; allowed: a number > 0 s"),
+        (dict(bin_s=0), "bin_s=0; allowed: a number >= 1e-05"),
         (dict(hist_margin_um=-1), "hist_margin_um=-1"),
         (dict(max_displacement_um=0), "max_displacement_um=0"),
         (dict(max_segment_displacement_um=0), "max_segment_displacement_um=0"),

@@ -288,6 +288,36 @@ def test_an_array_can_not_lie_about_its_memory(tmp_path):
             load_motion(save_ops(tmp_path, **kilosort_ops(dshift=forged)))
 
 
+def test_a_dict_that_holds_itself_is_read(tmp_path):
+    ops = kilosort_ops()
+    expected = load_motion(save_ops(tmp_path, **ops))
+    settings = {"n_chan_bin": 77}
+    settings["settings"] = settings
+    around = [settings]
+    around.append((around, settings))
+    motion = load_motion(save_ops(tmp_path, **ops | dict(other=settings, around=around)))
+    assert motion == expected
+    content = read_object_npy(tmp_path / "ops.npy")
+    assert content["other"]["settings"] is content["other"]
+    assert content["around"][1][0] is content["around"]
+    assert content["around"][1][1]["n_chan_bin"] == 77
+
+
+def test_content_that_grows_or_nests_without_end_ends(tmp_path):
+    laughs = [1.0]
+    for _ in range(60):
+        laughs = [laughs, laughs]
+    read_object_npy(save_ops(tmp_path, laughs=laughs) / "ops.npy")
+    # more than a pickler goes down itself: lists in lists, by hand
+    depth = 100_000
+    stream = b"]" * depth + b"a" * (depth - 1) + b"."
+    header = io.BytesIO()
+    np.save(header, np.array({}, dtype=object), allow_pickle=True)
+    (tmp_path / "ops.npy").write_bytes(header.getvalue()[:128] + stream)
+    with pytest.raises(NotPlainError, match="nested too deeply"):
+        read_object_npy(tmp_path / "ops.npy")
+
+
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY", pickle.dumps({"dshift": 1}), b"\x80\x04."])
 def test_broken_files_are_refused(content, tmp_path):
     (tmp_path / "ops.npy").write_bytes(content)

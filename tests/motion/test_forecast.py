@@ -121,7 +121,11 @@ def test_wrong_rate_is_refused(simulated):
     ("preset", "changes", "message"),
     [
         ("steady_nonrigid", dict(bin_um=-1.0), "steady_decentralized: bin_um=-1.0; allowed: a number > 0 um"),
-        ("steady_auto", dict(bin_s=0), "steady_auto: bin_s=0; allowed: a number > 0 s or None"),
+        (
+            "steady_auto",
+            dict(bin_s=0),
+            "steady_auto: bin_s=0; allowed: a number >= 1e-05",
+        ),
         ("steady_auto", dict(bin_um=4.0), "steady_auto: bin_um is no parameter"),
         ("steady_rigid", dict(win_step_um=0), "estimate_motion: win_step_um=0; allowed: a number > 0 um"),
     ],

@@ -77,6 +77,19 @@ def test_real_drift_is_to_be_corrected(right):
     assert 15 < right.displacement_um < 24
 
 
+@pytest.mark.parametrize(("up_um", "away_um"), [(0.0, 40.0), (40.0, 0.0), (40.0, 40.0)])
+def test_time_bins_away_from_those_around_are_seen_unless_their_spikes_are_there(drifting, up_um, away_um):
+    locations, motion = drifting.locations.copy(), motion_of(non_rigid)
+    seconds = drifting.peaks["sample_index"] // int(RATE_HZ)
+    locations["y"][np.isin(seconds, (30, 70))] += up_um
+    motion.displacement[0][[30, 70]] += away_um
+    found = motion_trust(drifting.recording, motion, drifting.peaks, locations)
+    wild = away_um > up_um
+    assert found.verdict == ("do not correct" if wild else "correct")
+    assert found.wild_bins == (2 if wild else 0)
+    assert ("2 of 120 time bins stand up to 4" in found.reason) == wild
+
+
 def test_trust_is_high_where_the_motion_is_right_and_low_where_it_is_not(drifting, right):
     assert right.trust[0].shape == (TIMES.size, WINDOWS.size)
     assert (right.trust[0] >= 0).all()

@@ -35,7 +35,7 @@ def arguments(recording):
             shanks=shanks,
             border_mode=leaving(recording),
             sigma_um=[30.0, 25.0],
-            p=2,
+            p=1.5,
             sparse_thresh=0.002,
             interpolation_time_bin_centers_s=centers,
             dtype=integer_type(recording),

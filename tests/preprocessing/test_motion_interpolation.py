@@ -9,11 +9,18 @@ from conformance import CHECKS, Node, check_name
 from parent_recordings import NUM_CHANNELS, SAMPLING_FREQUENCY, dress, file_parent, integer_type, numpy_parent
 from probeinterface import Probe
 from spikeinterface.core.motion import Motion
-from spikeinterface.sortingcomponents.motion import interpolate_motion as upstream_interpolate_motion
+from spikeinterface.preprocessing import get_motion_parameters_preset
+from spikeinterface.sortingcomponents.motion import interpolate_motion as upstream
 
+import steadyspike  # noqa: F401  (registers the presets)
 from steadyspike.preprocessing.bandpass import bandpass_filter
 from steadyspike.preprocessing.motion_by_shank import interpolate_motion_by_shank
 from steadyspike.preprocessing.motion_interpolation import interpolate_motion
+
+
+def upstream_interpolate_motion(recording, motion, **kwargs):
+    """SpikeInterface's, Gaussian as ours is by default."""
+    return upstream(recording, motion, **dict(p=2) | kwargs)
 
 
 def drift(recording):
@@ -49,7 +56,7 @@ def arguments(recording):
             motion=opposite.to_dict(),
             border_mode=leaving(recording),
             sigma_um=[30.0, 25.0],
-            p=2,
+            p=1.5,
             sparse_thresh=0.002,
             interpolation_time_bin_centers_s=centers,
             dtype=integer_type(recording),
@@ -117,7 +124,7 @@ def assert_equal_traces(value, expected):
 
 @pytest.mark.parametrize("layout", ["neuropixels1", "shuffled", "four_shanks"])
 @pytest.mark.parametrize("border_mode", ["remove_channels", "force_extrapolate", "force_zeros"])
-@pytest.mark.parametrize("method", [dict(), dict(p=2), dict(sigma_um=[20.0, 30.0], p=2), "idw", "nearest"])
+@pytest.mark.parametrize("method", [dict(), dict(p=1), dict(sigma_um=[20.0, 30.0], p=2), "idw", "nearest"])
 def test_equals_spikeinterface(method, border_mode, layout):
     kwargs = dict(method) if isinstance(method, dict) else dict(spatial_interpolation_method=method)
     kwargs["border_mode"] = border_mode
@@ -127,6 +134,17 @@ def test_equals_spikeinterface(method, border_mode, layout):
     if method == "idw" and border_mode == "force_extrapolate":
         value, expected = only_inside(value, expected, recording, motion)
     assert_equal_traces(value, expected)
+
+
+def test_the_default_is_what_the_presets_use():
+    recording, motion = recording_on(positions_of("neuropixels1"), 300), slow_drift()
+    value = interpolate_motion(recording, motion).get_traces()
+    np.testing.assert_array_equal(interpolate_motion(recording, motion, p=2).get_traces(), value)
+    assert not np.allclose(interpolate_motion(recording, motion, p=1).get_traces(), value)
+    for preset in ("steady_auto", "steady_denoised", "steady_kilosort", "steady_nonrigid", "steady_rigid"):
+        asked = dict(get_motion_parameters_preset(preset)["interpolate_motion_kwargs"], sigma_um=20.0)
+        assert asked.pop("method") == "steady_interpolate_motion"
+        np.testing.assert_array_equal(interpolate_motion(recording, motion, **asked).get_traces(), value)
 
 
 def only_inside(value, expected, recording, motion):

@@ -179,7 +179,7 @@ def _report(done: Correction) -> None:
     steps = ", ".join(f"{step.replace('_', ' ')} {seconds:.1f} s" for step, seconds in done.run_times.items())
     tell(f"{done.num_peaks} peaks; {steps}")
     explained = "" if done.median_explained is None else f", median pseudo-R2 {done.median_explained:.2f}"
-    tell(f"displacement over the recording: {done.range_um:.1f} um{explained}")
+    tell(f"displacement over the recording: {done.displacement_um:.1f} um{explained}")
     color = "green" if done.verdict == "correct" else "yellow"
     tell(f"[bold {color}]{done.verdict}[/bold {color}]: {done.reason}")
     if done.verdict != "correct":
@@ -189,10 +189,17 @@ def _report(done: Correction) -> None:
 
 def _what_was_done(done: Correction) -> str:
     """Say whether the verdict was followed: it never is without a word."""
-    if not done.followed:
-        return "The motion was corrected all the same, as the preset says; steady_auto follows the verdict."
-    done_instead = "a rigid motion" if done.verdict == "correct rigidly" else "nothing"
+    if done.followed:
+        done_instead = "a rigid motion" if done.verdict == "correct rigidly" else "nothing"
+        return (
+            f"The verdict was followed: {done_instead} was corrected. --set estimate_motion.follow_verdict=false "
+            "corrects what was estimated."
+        )
+    if not done.follows:
+        return "The motion was corrected all the same; only the preset steady_auto does as the verdict says."
+    if done.verdict == "correct rigidly":
+        return "The motion that was corrected is rigid."
     return (
-        f"The verdict was followed: {done_instead} was corrected. --set estimate_motion.follow_verdict=false corrects "
-        "what was estimated."
+        "The motion was corrected, because the spikes rather speak for it: nothing is corrected only where they do "
+        "not. Look at the figures before you sort."
     )

@@ -45,11 +45,12 @@ class Correction:
     output: Path
     files: list[str]
     num_peaks: int
-    range_um: float
+    displacement_um: float
     median_explained: float | None
     verdict: str
     reason: str
     followed: bool
+    follows: bool
     run_times: dict[str, float]
 
 
@@ -130,24 +131,23 @@ def _correct(recording: BaseRecording, request: Request, work: WorkFolder, folde
 
             save_figures(info, recording, folder / "figures", explained=explained, verdict=verdict)
             files.append("figures/")
-    displacement = info["motion"].displacement
     return Correction(
         output=request.output,
         files=sorted(files),
         num_peaks=len(info["peaks"]),
-        range_um=_range_um(displacement),
+        displacement_um=verdict.displacement_um,
         median_explained=None if explained is None else float(np.median(explained)),
         verdict=verdict.verdict,
         reason=verdict.reason,
         followed=extra.get("estimate", info["motion"]) is not info["motion"],
+        follows=_follows_verdicts(info["parameters"]["estimate_motion_kwargs"]),
         run_times=info["run_times"],
     )
 
 
-def _range_um(displacement: list[np.ndarray]) -> float:
-    """Give the largest difference in displacement between two times, of all depths."""
-    over_time = np.concatenate(displacement)
-    return float(np.ptp(over_time, axis=0).max()) if over_time.size else 0.0
+def _follows_verdicts(estimation: dict[str, Any]) -> bool:
+    """Whether an estimator with these arguments does as its verdict says."""
+    return estimation["method"] == "steady_auto" and estimation.get("follow_verdict", True)
 
 
 def _interpolate(recording: BaseRecording, motion: Motion, request: Request) -> BaseRecording:

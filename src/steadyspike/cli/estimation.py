@@ -155,7 +155,9 @@ def estimate(
         extra["motion_trust"] = motion_trust(
             recording, info["motion"], info["peaks"], info["peak_locations"], periods=periods
         )
-    info["parameters"]["estimate_motion_kwargs"].pop("periods", None)
+    arguments = info["parameters"]["estimate_motion_kwargs"]
+    arguments.pop("periods", None)
+    arguments.update(extra.get("chosen", {}))
     return info, extra
 
 

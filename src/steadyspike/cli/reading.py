@@ -197,7 +197,7 @@ def _opened_above(step: dict[str, Any]) -> dict[str, Any]:
 def apply_steps(
     recording: BaseRecording, steps: list[dict[str, Any]], work: WorkFolder | None = None
 ) -> BaseRecording:
-    """Apply preprocessing steps, lazily; bad channels that are found on the way are kept in a work folder."""
+    """Apply preprocessing steps, lazily; bad channels found on the way are named, and kept in a work folder."""
     import spikeinterface.full as si
 
     applied = recording
@@ -210,6 +210,12 @@ def apply_steps(
             bad = _bad_channels(recording, steps[: index + 1], work)
             step = {**step, "params": {**(step.get("params") or {}), "bad_channel_ids": bad}}
         applied = si.apply_preprocessing_pipeline(applied, [step])
+    node = applied
+    while node is not None and node is not recording:
+        bad = node._kwargs.get("bad_channel_ids")
+        if bad is not None and len(bad):
+            say(f"[bold]bad channels[/bold]  {', '.join(map(str, bad))}")
+        node = node.get_parent()
     return applied
 
 

@@ -10,6 +10,9 @@ from spikeinterface.core.motion import Motion
 
 from steadyspike.motion.grids import displacement_on
 
+# Time bins, of the motion or of the measures: a longer stretch without any is a gap in the recording.
+LONG_GAP = 100
+
 
 @dataclass(frozen=True)
 class BinnedUnits:
@@ -91,8 +94,18 @@ def starts_of_kept(starts: np.ndarray, kept: np.ndarray) -> np.ndarray:
 
 
 def _edges(centres: np.ndarray, bin_s: float) -> np.ndarray:
-    """Edges of bins of one width over the time that bins with these centres cover."""
-    width = np.diff(centres).mean() if centres.size > 1 else bin_s
+    """Edges of bins of one width over the time that bins with these centres cover.
+
+    The last bin before a gap in the times ends where the first one after it begins.
+    """
+    width = float(np.median(np.diff(centres))) if centres.size > 1 else bin_s
+    runs = np.split(centres, np.flatnonzero(np.diff(centres) > LONG_GAP * max(width, bin_s)) + 1)
+    edges = [_edges_of_run(run, np.diff(run).mean() if run.size > 1 else width, bin_s) for run in runs]
+    return np.concatenate([*(run[:-1] for run in edges), edges[-1][-1:]])
+
+
+def _edges_of_run(centres: np.ndarray, width: float, bin_s: float) -> np.ndarray:
+    """Edges of bins over a run of bins of this width."""
     start, duration = centres[0] - width / 2, centres[-1] - centres[0] + width
     # a hair more, so that rounding does not lose a bin that fits exactly
     return start + bin_s * np.arange(int(duration / bin_s + 1e-6) + 1)

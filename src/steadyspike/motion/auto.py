@@ -8,8 +8,14 @@ from spikeinterface.core.motion import Motion
 from steadyspike.core.settings import parameter
 from steadyspike.motion.decentralized import DecentralizedSettings, SteadyDecentralizedRegistration
 from steadyspike.motion.plan import plan_estimation
-from steadyspike.motion.problem import check_layout
-from steadyspike.motion.settings import EstimatorSettings, MotionEstimator, WindowSettings
+from steadyspike.motion.problem import check_layout, seconds_of_samples
+from steadyspike.motion.settings import (
+    LONGEST_BIN_S,
+    SHORTEST_BIN_S,
+    EstimatorSettings,
+    MotionEstimator,
+    WindowSettings,
+)
 from steadyspike.motion.trust import MIN_SPIKES, motion_trust
 
 
@@ -24,10 +30,11 @@ class AutoSettings(EstimatorSettings):
 
     bin_s: float | None = parameter(  # type: ignore[assignment]
         None,
-        """Duration of the time bins; None: 1 s, or longer where there are few peaks. (The windows are chosen too:
-        win_step_um, win_scale_um, win_margin_um and win_shape are not used.)""",
+        """Duration of the time bins; None: 1 s, or longer where there are few peaks, as held-out spikes say. (The
+        windows are chosen too: win_step_um, win_scale_um, win_margin_um and win_shape are not used.)""",
         unit="s",
-        gt=0,
+        ge=SHORTEST_BIN_S,
+        le=LONGEST_BIN_S,
     )
     follow_verdict: bool = parameter(
         True, "Do as held-out spikes say: return a rigid motion, or none, with a warning. False: warn only"
@@ -37,14 +44,16 @@ class AutoSettings(EstimatorSettings):
 class SteadyAutoRegistration(MotionEstimator):
     """Decentralized registration with windows and time bins chosen from the probe and its spikes, and a verdict.
 
-    Runs `steady_decentralized` as `plan_estimation` says, then `steadyspike.motion_trust`. Where held-out spikes say
-    that the motion should be corrected rigidly, a rigid one is estimated; where they say that it should not be
-    corrected, or cannot tell and give no hint, no motion is returned, because a bad correction is worse than none. A
-    warning tells what was done and why, and ``follow_verdict=False`` returns the estimate whatever the verdict.
+    Runs `steady_decentralized` as `plan_estimation` says, then `steadyspike.motion_trust`. Of the time bins that the
+    plan names, those are taken from whose motion held-out spikes gain most. Where they say that the motion should be
+    corrected rigidly, a rigid one is estimated; where they say that it should not be corrected, or cannot tell and
+    give no hint, no motion is returned, because a bad correction is worse than none. A warning tells what was done and
+    why, and ``follow_verdict=False`` returns the estimate whatever the verdict.
 
     With ``extra_outputs=True`` it tells what `steady_decentralized` tells, "motion_trust" (a
-    `steadyspike.motion.trust.MotionTrust`) and "estimate", the motion that it judged. A `MotionVerdictWarning` comes
-    with any verdict but "correct", and says what was done about it.
+    `steadyspike.motion.trust.MotionTrust`), "estimate", the motion that it judged, and "chosen", a dict of the
+    arguments that it chose: "bin_s", "rigid" and the windows. A `MotionVerdictWarning` comes with any verdict but
+    "correct", and says what was done about it.
     """
 
     settings_class = AutoSettings
@@ -66,10 +75,11 @@ class SteadyAutoRegistration(MotionEstimator):
         plan = plan_for(recording, len(peaks), windows)
         if verbose:
             print(f"{cls.name}: {plan}")
-        planned, chosen = as_decentralized(plan, windows, settings)
 
-        def estimate(rigid, filled):
-            return SteadyDecentralizedRegistration.estimate(
+        def estimate(rigid, bin_s):
+            planned, chosen = as_decentralized(plan, windows, settings, bin_s)
+            filled: dict | None = None if extra is None else {}
+            motion = SteadyDecentralizedRegistration.estimate(
                 recording,
                 peaks,
                 peak_locations,
@@ -79,31 +89,44 @@ class SteadyAutoRegistration(MotionEstimator):
                 progress_bar=progress_bar,
                 extra=filled,
             )
+            return motion, filled
 
-        motion = judged = estimate(plan.rigid, extra)
-        trust = motion_trust(recording, motion, peaks, peak_locations, periods=settings.periods)
-        if settings.follow_verdict and trust.verdict == "correct rigidly" and not plan.rigid:
-            if extra is not None:
-                extra.clear()
-            motion = estimate(True, extra)
+        def estimate_and_judge(bin_s):
+            motion, filled = estimate(plan.rigid, bin_s)
+            trust = motion_trust(recording, motion, peaks, peak_locations, periods=settings.periods)
+            return trust, bin_s, motion, filled
+
+        tried = map(estimate_and_judge, bins_to_try(plan, settings))
+        trust, bin_s, motion, filled = max(tried, key=lambda one: one[0].gain)
+        judged, rigid = motion, plan.rigid
+        if settings.follow_verdict and trust.verdict == "correct rigidly" and not rigid:
+            rigid = True
+            motion, filled = estimate(rigid, bin_s)
         if settings.follow_verdict and (trust.verdict == "do not correct" or _is_a_guess(trust)):
             motion = _no_motion(motion)
-        if trust.verdict != "correct":
+        if trust.verdict != "correct" or trust.wild_bins:
             _warn(trust, motion, judged)
         if extra is not None:
-            extra.update(motion_trust=trust, estimate=judged)
+            chosen = dict(bin_s=bin_s, rigid=rigid, win_step_um=plan.win_step_um)
+            chosen |= dict(win_scale_um=plan.win_scale_um, win_margin_um=0.0)
+            extra.update(filled, motion_trust=trust, estimate=judged, chosen=chosen)
         return motion
 
 
 def plan_for(recording, num_peaks, windows):
     """Choose windows and time bins for a recording and its number of peaks; see `plan_estimation`."""
     depths_um = check_layout(AutoSettings.part, recording, windows.direction)
-    duration_s = recording.get_total_duration()
-    peaks_per_s = num_peaks / duration_s if duration_s > 0 else 0.0
-    return plan_estimation(float(np.ptp(depths_um)), peaks_per_s, windows.rigid)
+    durations_s = [seconds_of_samples(recording, index) for index in range(recording.get_num_segments())]
+    peaks_per_s = num_peaks / sum(durations_s) if sum(durations_s) > 0 else 0.0
+    return plan_estimation(float(np.ptp(depths_um)), peaks_per_s, max(durations_s), windows.rigid)
 
 
-def as_decentralized(plan, windows, settings):
+def bins_to_try(plan, settings):
+    """Give the durations of time bins of which the best is taken: what was asked for, or those planned."""
+    return plan.bins_s if settings.bin_s is None else (settings.bin_s,)
+
+
+def as_decentralized(plan, windows, settings, bin_s):
     """Give windows and parameters of `steady_decentralized` as planned, from those that were asked for."""
     planned = WindowSettings.of(
         direction=windows.direction,
@@ -112,7 +135,7 @@ def as_decentralized(plan, windows, settings):
         win_scale_um=plan.win_scale_um,
         win_margin_um=0.0,
     )
-    return planned, settings.to(DecentralizedSettings, bin_s=settings.bin_s or plan.bin_s)
+    return planned, settings.to(DecentralizedSettings, bin_s=bin_s)
 
 
 def _is_a_guess(trust):

@@ -155,7 +155,7 @@ def problem_size(
     depths_um = recording.get_channel_locations()[:, "xyz".index(windows.direction)]
     _, centers_um = windows_on(depths_um, windows)(depths_um)
     num_depths = int((np.ptp(depths_um) + 2 * settings.hist_margin_um) / settings.bin_um) + 2
-    bins = time_bins(recording, settings.bin_s)
+    bins = time_bins(settings.part, recording, settings.bin_s)
     longest = int(np.diff(bins.segment_edges).max())
     lags = lag_schedule(longest, settings.horizon_bins(settings.bin_s, bins.num_times))
     max_shift = int(np.clip(settings.max_displacement_um / settings.bin_um, 1, max(num_depths // 2, 1)))

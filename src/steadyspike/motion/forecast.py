@@ -154,6 +154,7 @@ def forecast_motion(
     from spikeinterface.core.job_tools import fix_job_kwargs
     from spikeinterface.preprocessing import get_motion_parameters_preset
 
+    from steadyspike.motion.problem import seconds_of_samples
     from steadyspike.peaks import on_disk
 
     estimation = get_motion_parameters_preset(preset)["estimate_motion_kwargs"] | (
@@ -161,7 +162,8 @@ def forecast_motion(
     )
     arguments = declared(estimation)
     peaks_per_s = settings.peaks_per_s
-    duration_s = float(recording.get_total_duration())
+    segments = range(recording.get_num_segments())
+    duration_s = sum(seconds_of_samples(recording, index) for index in segments)
     detect_s, detect_memory_mb = None, None
     if peaks is not None:
         num_peaks, peaks_from = len(peaks), "found already"
@@ -187,12 +189,14 @@ def forecast_motion(
     )
     if arguments is None:
         return forecast
-    size = problem_size(recording, num_peaks, *_as_decentralized(recording, num_peaks, *arguments))
+    runs = _as_decentralized(recording, num_peaks, *arguments)
+    sizes = [problem_size(recording, num_peaks, *one) for one in runs]
     costs = MEASURED["steady_decentralized"]
+    speed = costs.calibration_s / calibrate()
     return replace(
         forecast,
-        estimate_s=size.seconds(costs, costs.calibration_s / calibrate()),
-        estimate_memory_mb=size.memory_mb(costs),
+        estimate_s=sum(size.seconds(costs, speed) for size in sizes),
+        estimate_memory_mb=max(size.memory_mb(costs) for size in sizes),
     )
 
 
@@ -212,13 +216,14 @@ def declared(estimation: dict[str, Any]) -> tuple[WindowSettings, Any] | None:
 
 def _as_decentralized(
     recording: BaseRecording, num_peaks: int, windows: WindowSettings, settings: Any
-) -> tuple[WindowSettings, DecentralizedSettings]:
+) -> list[tuple[WindowSettings, DecentralizedSettings]]:
     """Give what `steady_auto` hands to `steady_decentralized`; its verdict takes little, and is not counted."""
-    from steadyspike.motion.auto import AutoSettings, as_decentralized, plan_for
+    from steadyspike.motion.auto import AutoSettings, as_decentralized, bins_to_try, plan_for
 
     if not isinstance(settings, AutoSettings):
-        return windows, settings
-    return as_decentralized(plan_for(recording, num_peaks, windows), windows, settings)
+        return [(windows, settings)]
+    plan = plan_for(recording, num_peaks, windows)
+    return [as_decentralized(plan, windows, settings, bin_s) for bin_s in bins_to_try(plan, settings)]
 
 
 def _sample_peaks(

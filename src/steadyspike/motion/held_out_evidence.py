@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from steadyspike.kernels.motion import held_out
+from steadyspike.kernels.motion import held_out, motion_prior
 from steadyspike.kernels.motion.raster import amplitude_marks
 from steadyspike.kernels.motion.registration import PSEUDO_SPIKES
 from steadyspike.kernels.motion.template_registration import knot_weights
@@ -30,6 +30,8 @@ GROUP_UM = 40.0
 MAX_BLOCKS = 100
 # Spikes that a block needs, and a block and window to tell how far it still moves.
 MIN_SPIKES_PER_CELL = 20
+# Nats that the spikes of a time bin have to gain where it stands away from those around it, for that to be real.
+WILD_GAIN = 8.0
 # um. Shifts at which curvature and slope of the log density are taken.
 SHIFT_UM = 2.0
 
@@ -52,6 +54,8 @@ class MotionSpikes:
         Logarithm of how much the correction stretches depth at each spike: densities are per um as recorded.
     displacement, rigid_displacement : ndarray of float64, shape (num_times, num_windows) and (num_times, 1)
         The motion, and its mean over depth.
+    away, away_um : ndarray of float64, shape (num_times, num_windows) and (num_spikes,)
+        How far the motion is from what it is in the time bins around, and at each spike.
     rest : ndarray of float64, shape (num_windows,)
         Median displacement over the judged times.
     counts : ndarray of float64, shape (num_times, num_windows)
@@ -76,6 +80,8 @@ class MotionSpikes:
     log_stretch: np.ndarray
     displacement: np.ndarray
     rigid_displacement: np.ndarray
+    away: np.ndarray
+    away_um: np.ndarray
     rest: np.ndarray
     counts: np.ndarray
     judged: np.ndarray
@@ -90,6 +96,7 @@ class Evidence:
     `promised` is the gain that the motion should have if it were right, for displacements small against the width of
     the density, and at most half a nat. `scale` is the size of the true motion in units of the estimate, by the least
     squares of what held-out spikes still see moving after the correction: 1 for a right one, 0 where nothing moves.
+    `wild_bins` time bins stand up to `wild_um` away from those around them, with too little in their spikes to say so.
     """
 
     gain: float
@@ -105,6 +112,8 @@ class Evidence:
     error_um: float
     rigid_error_um: float
     explained: np.ndarray
+    wild_bins: int = 0
+    wild_um: float = 0.0
 
 
 def gather_spikes(
@@ -158,7 +167,14 @@ def gather_spikes(
         return (1 - after_weight) * values[before, columns] + after_weight * values[after, columns]
 
     upper = np.minimum(lower + 1, shape[1] - 1)
+
+    def at_depths(values):
+        return (1 - upper_weight) * at_spikes(values, lower) + upper_weight * at_spikes(values, upper)
+
     below, above = at_spikes(displacement, lower), at_spikes(displacement, upper)
+    away = motion_prior.away_from_neighbours(
+        displacement, starts[1:-1], motion_prior.lean_bins(counts.mean(axis=1))
+    )
     spacing = np.where(upper > lower, motion.spatial_bins_um[upper] - motion.spatial_bins_um[lower], np.inf)
     # beyond the outermost windows the displacement is constant
     slope = np.where((upper_weight > 0) & (upper_weight < 1), (above - below) / spacing, 0.0)
@@ -170,11 +186,13 @@ def gather_spikes(
         time_bins=time_bins,
         lower=lower,
         upper_weight=upper_weight,
-        shift_um=(1 - upper_weight) * below + upper_weight * above,
+        shift_um=at_depths(displacement),
         rigid_shift_um=at_spikes(rigid, np.zeros(times.size, dtype="int64")),
         log_stretch=np.log(np.maximum(1.0 - slope, 1e-3)),
         displacement=displacement,
         rigid_displacement=rigid,
+        away=away,
+        away_um=at_depths(away),
         rest=np.median(displacement[judged], axis=0) if judged.any() else np.zeros(shape[1]),
         counts=counts,
         judged=judged,
@@ -218,9 +236,9 @@ def weigh_evidence(spikes: MotionSpikes, depth_range_um: tuple[float, float]) ->
             spikes.num_folds,
         )
 
-    still, _ = _sharpest(explain(0.0))
-    rigid, rigid_around = _sharpest(explain(spikes.rigid_shift_um))
-    moved, around = _sharpest(explain(spikes.shift_um))
+    still, _, _ = _sharpest(explain(0.0))
+    rigid, rigid_around, _ = _sharpest(explain(spikes.rigid_shift_um))
+    moved, around, leaning = _sharpest(explain(spikes.shift_um), spikes.away_um)
     # a curvature that is too high only makes more parameters count as fitted
     info = max(held_out.information(around, SHIFT_UM), 1e-6)
     precision = info * max(float(spikes.counts.mean()), 1e-3)
@@ -261,6 +279,7 @@ def weigh_evidence(spikes: MotionSpikes, depth_range_um: tuple[float, float]) ->
         error_um=float(np.sqrt(noise + _unexplained(spikes, _slope(around), blocks, info))),
         rigid_error_um=float(np.sqrt(rigid_noise + rigid_unexplained)),
         explained=_explained(spikes, around[1]),
+        **_wild(spikes, moved - leaning),
     )
 
 
@@ -280,11 +299,26 @@ def _no_evidence(spikes: MotionSpikes) -> Evidence:
     )
 
 
-def _sharpest(density: held_out.HeldOutDensity) -> tuple[np.ndarray, np.ndarray]:
-    """Gains with the smoothing that explains held-out spikes best; and those at some shifts down, none and up."""
+def _sharpest(density: held_out.HeldOutDensity, other_um: Any = 0.0) -> tuple[np.ndarray, ...]:
+    """Gains with the smoothing that explains held-out spikes best, at some shifts down, none and up, and at another."""
     best_um = max(SMOOTH_UM, key=lambda smooth_um: density.gains(smooth_um).mean())
-    around = density.gains(best_um, (-SHIFT_UM, 0.0, SHIFT_UM))
-    return around[1], around
+    gains = density.gains(best_um, (-SHIFT_UM, 0.0, SHIFT_UM, other_um))
+    return gains[1], gains[:3], gains[3]
+
+
+def _wild(spikes: MotionSpikes, gains: np.ndarray) -> dict[str, Any]:
+    """Count time bins that stand away from those around them although their spikes gain little by it."""
+    size = np.abs(spikes.away)
+    limit = motion_prior.LONE_UM + motion_prior.LONE_DEVIATIONS * motion_prior.robust_scale(spikes.away)
+    away = (size > limit) & spikes.judged[:, np.newaxis]
+    wild = away.any(axis=1) & ((_summed(spikes, gains) * away).sum(axis=1) < WILD_GAIN)
+    return dict(wild_bins=int(wild.sum()), wild_um=float((size * away)[wild].max(initial=0.0)))
+
+
+def _summed(spikes: MotionSpikes, values: np.ndarray) -> np.ndarray:
+    """Sum values of spikes in each time bin and window, as if none had been left out by the random choice."""
+    place = (spikes.time_bins, spikes.lower, spikes.upper_weight, spikes.displacement.shape)
+    return spikes.num_spikes / spikes.depths_um.size * held_out.sums_by_knot(values, *place)
 
 
 def _num_blocks(num_spikes: int) -> int:
@@ -292,10 +326,7 @@ def _num_blocks(num_spikes: int) -> int:
 
 
 def _explained(spikes: MotionSpikes, gains: np.ndarray) -> np.ndarray:
-    place = (spikes.time_bins, spikes.lower, spikes.upper_weight, spikes.displacement.shape)
-    scale = spikes.num_spikes / spikes.depths_um.size
-    total = scale * held_out.sums_by_knot(gains, *place)
-    return -np.expm1(-2.0 * np.maximum(total, 0.0) / (spikes.counts + PSEUDO_SPIKES))
+    return -np.expm1(-2.0 * np.maximum(_summed(spikes, gains), 0.0) / (spikes.counts + PSEUDO_SPIKES))
 
 
 def _still_moving(spikes: MotionSpikes, score: np.ndarray, info: float) -> float:

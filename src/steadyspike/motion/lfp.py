@@ -1,5 +1,6 @@
 """Motion estimation from the local field potential, as a motion estimator of SpikeInterface."""
 
+import warnings
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +12,7 @@ from steadyspike.kernels.motion import lfp_covariance, lfp_registration, registr
 from steadyspike.motion.periods import check_periods, inside_periods
 from steadyspike.motion.problem import TimeBins, as_motion, build_problem
 from steadyspike.motion.settings import MotionEstimator, PairSettings
+from steadyspike.preprocessing.motion_arguments import SHORT_BIN_S
 
 # Samples x channels that are read at once.
 CHUNK_VALUES = 4_000_000
@@ -104,6 +106,12 @@ class SteadyDecentralizedLfpRegistration(MotionEstimator):
         sampling_s = 1.0 / recording.get_sampling_frequency()
         samples_per_bin = max(round((settings.bin_s or sampling_s) / sampling_s), 1)
         bin_s = samples_per_bin * sampling_s
+        if bin_s < SHORT_BIN_S:
+            warnings.warn(
+                f"{cls.name}: time bins of {1000 * bin_s:.2g} ms take long here and when they are corrected; resample "
+                "the recording to 250 Hz, or give bin_s=0.004, and interpolation_time_bin_size_s to interpolate_motion",
+                stacklevel=4,
+            )
         times = _sample_bins(recording, samples_per_bin)
         problem = build_problem(
             recording, None, None, windows, settings, times=times, progress_bar=progress_bar
@@ -179,11 +187,13 @@ def _sample_bins(recording, samples_per_bin):
     edges_s = []
     for segment_index in range(recording.get_num_segments()):
         num_samples = recording.get_num_samples(segment_index)
-        start_s = recording.sample_index_to_time(0, segment_index=segment_index) if num_samples else 0.0
         num_times = max(num_samples // samples_per_bin, 1)
-        edges_s.append(start_s + sampling_s * (samples_per_bin * np.arange(num_times + 1) - 0.5))
-    counts = [edges.size - 1 for edges in edges_s]
-    return TimeBins(edges_s, np.concatenate([[0], np.cumsum(counts)]).astype("int64"))
+        starts_s = sampling_s * samples_per_bin * np.arange(num_times)
+        if num_samples > 0:
+            first = samples_per_bin * np.arange(num_times)
+            starts_s = recording.sample_index_to_time(first, segment_index=segment_index)
+        edges_s.append(np.append(starts_s, starts_s[-1] + samples_per_bin * sampling_s) - 0.5 * sampling_s)
+    return TimeBins.of(edges_s, samples_per_bin * sampling_s)
 
 
 def read_profiles(recording, direction, samples_per_bin, times, periods=None):

@@ -120,6 +120,8 @@ def read_object_npy(file: str | Path) -> Any:
             content = _plain(_PlainUnpickler(stream).load())
         except NotPlainError as error:
             raise NotPlainError(f"{file} is not read: {error}") from None
+        except RecursionError:
+            raise NotPlainError(f"{file} is not read: it is nested too deeply") from None
         except Exception as error:  # a broken pickle ends in nearly any exception
             raise NotPlainError(f"{file} is not read, it is broken: {error!r}") from error
     if not isinstance(content, list) or len(content) != 1:
@@ -137,14 +139,22 @@ def _skip_header(stream: IO[bytes]) -> None:
         raise NotPlainError(f"it holds an array of shape {shape} and type {dtype}, not one object")
 
 
-def _plain(value: Any) -> Any:
-    """Put the content of the stand-ins in their place."""
+def _plain(value: Any, seen: dict[int, Any] | None = None) -> Any:
+    """Put the content of the stand-ins in their place, once for each object: a container may hold itself."""
+    seen = {} if seen is None else seen
     if isinstance(value, _Array):
-        return _plain(value.value)
+        return _plain(value.value, seen)
     if isinstance(value, _Dtype):
         return str(value.value)
-    if isinstance(value, dict):
-        return {_plain(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_plain(item) for item in value)
-    return value
+    if not isinstance(value, dict | list | tuple):
+        return value
+    if id(value) not in seen:
+        if isinstance(value, tuple):
+            seen[id(value)] = tuple(_plain(item, seen) for item in value)
+        elif isinstance(value, list):
+            seen[id(value)] = []
+            seen[id(value)].extend(_plain(item, seen) for item in value)
+        else:
+            seen[id(value)] = {}
+            seen[id(value)].update((_plain(key, seen), _plain(item, seen)) for key, item in value.items())
+    return seen[id(value)]

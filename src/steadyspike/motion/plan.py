@@ -8,8 +8,11 @@ from steadyspike.motion.settings import WindowSettings
 
 # s. Durations of time bins to choose from.
 TIME_BINS_S = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
-# Spikes per time bin and window below which a displacement is mostly guessed.
+# Spikes per time bin and window below which a displacement is mostly guessed, and from which longer bins tell no more.
 SPIKES_PER_BIN = 2.0
+ENOUGH_SPIKES = 20.0
+# Time bins that a recording has at least, unless spikes are too few for that.
+LEAST_BINS = 10
 # Windows are farther apart where there would be more than these.
 MAX_WINDOWS = 40
 # Spikes per second and window below which there are fewer windows.
@@ -18,20 +21,20 @@ WINDOW_RATE_HZ = 1.0
 
 @dataclass(frozen=True)
 class Plan:
-    """Windows and time bins for a probe and its spikes."""
+    """Windows for a probe and its spikes, and durations of time bins to choose from."""
 
     rigid: bool
     win_step_um: float
     win_scale_um: float
-    bin_s: float
+    bins_s: tuple[float, ...]
 
 
-def plan_estimation(extent_um, peaks_per_s, rigid=False):
-    """Choose windows and time bins.
+def plan_estimation(extent_um, peaks_per_s, duration_s, rigid=False):
+    """Choose windows, and the time bins to try.
 
     Windows are 200 um apart, as those of SpikeInterface's `estimate_motion`, farther on probes so long that there would
-    be more than 40, or where a window would see less than one spike per second. Time bins take 1 s, longer where a
-    window would see fewer than 2 spikes.
+    be more than 40, or where a window would see less than one spike per second. Time bins are those in which a window
+    sees from 2 to 20 spikes; which of them is best, the spikes say, because that depends on how they scatter.
 
     Parameters
     ----------
@@ -39,6 +42,8 @@ def plan_estimation(extent_um, peaks_per_s, rigid=False):
         Distance between the outermost contacts along the direction of the motion, in um.
     peaks_per_s : float
         Peaks per second on the whole probe.
+    duration_s : float
+        Duration of the longest segment.
     rigid : bool, default: False
         Ask for one window.
 
@@ -54,5 +59,9 @@ def plan_estimation(extent_um, peaks_per_s, rigid=False):
     num_windows = int(extent_um // step_um) + 1 if step_um > 0 else 1
     rigid = rigid or num_windows == 1
     rate = peaks_per_s / (1 if rigid else num_windows)
-    bin_s = next((bin_s for bin_s in TIME_BINS_S if rate * bin_s >= SPIKES_PER_BIN), TIME_BINS_S[-1])
-    return Plan(rigid, step_um, 1.5 * step_um, bin_s)
+    first, last = (
+        next((i for i, bin_s in enumerate(TIME_BINS_S) if rate * bin_s >= spikes), len(TIME_BINS_S) - 1)
+        for spikes in (SPIKES_PER_BIN, ENOUGH_SPIKES)
+    )
+    longer = (bin_s for bin_s in TIME_BINS_S[first + 1 : last + 1] if duration_s >= LEAST_BINS * bin_s)
+    return Plan(rigid, step_um, 1.5 * step_um, (TIME_BINS_S[first], *longer))

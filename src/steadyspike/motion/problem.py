@@ -20,22 +20,35 @@ from steadyspike.motion.settings import MotionEstimator, WindowSettings
 # Spikes are seen this far around; contacts farther apart never see one unit move from one to the next.
 MAX_PITCH_UM = 200.0
 MIN_EXTENT_UM = 1.0
+# Time bins that an estimate may have: a day at 0.05 s.
+MOST_TIME_BINS = 2_000_000
+# Times that are looked at in a time bin, to see whether there are samples in it.
+LOOKS_PER_BIN = 4
 
 
 @dataclass(frozen=True)
 class TimeBins:
-    """Time bins of all segments, one after the other.
+    """Time bins of all segments, one after the other. Where a recording has a gap, there are none.
 
     Attributes
     ----------
     edges_s : list of ndarray
-        Edges of the bins of each segment, in s.
+        Where the bins of each segment begin, and where the last one ends, in s.
+    bin_s : float
+        Their duration, in s.
     segment_edges : ndarray of int64, shape (num_segments + 1,)
         First bin of each segment among all bins, and the number of all.
     """
 
     edges_s: list[np.ndarray]
+    bin_s: float
     segment_edges: np.ndarray
+
+    @classmethod
+    def of(cls, edges_s, bin_s):
+        """Number the bins of all segments."""
+        counts = [edges.size - 1 for edges in edges_s]
+        return cls(edges_s, bin_s, np.concatenate([[0], np.cumsum(counts)]).astype("int64"))
 
     @property
     def num_times(self) -> int:
@@ -45,26 +58,61 @@ class TimeBins:
     @property
     def centers_s(self) -> list[np.ndarray]:
         """Centers of the bins of each segment, in s."""
-        return [0.5 * (edges_s[1:] + edges_s[:-1]) for edges_s in self.edges_s]
+        return [
+            np.where(self.has_gap_after(edges), edges[:-1] + 0.5 * self.bin_s, 0.5 * (edges[1:] + edges[:-1]))
+            for edges in self.edges_s
+        ]
+
+    def has_gap_after(self, edges_s: np.ndarray) -> np.ndarray:
+        """Tell for each bin whether the next one begins later than it ends."""
+        return np.diff(edges_s) > 1.5 * self.bin_s
 
     def split(self, values: np.ndarray) -> list[np.ndarray]:
         """Cut an array over all time bins into one for each segment."""
         return np.split(values, self.segment_edges[1:-1])
 
 
-def time_bins(recording, bin_s):
-    """Lay time bins over every segment, as SpikeInterface's estimators do; at least one bin in each."""
-    edges_s = []
-    for segment_index in range(recording.get_num_segments()):
-        num_samples = recording.get_num_samples(segment_index)
-        start_s, stop_s = 0.0, 0.0
-        if num_samples > 0:
-            first_last = np.array([0, num_samples - 1])
-            start_s, stop_s = recording.sample_index_to_time(first_last, segment_index=segment_index)
-        num_times = max(int(np.ceil((stop_s - start_s) / bin_s)), 1)
-        edges_s.append(start_s + bin_s * np.arange(num_times + 1))
-    counts = [edges.size - 1 for edges in edges_s]
-    return TimeBins(edges_s, np.concatenate([[0], np.cumsum(counts)]).astype("int64"))
+def seconds_of_samples(recording, segment_index):
+    """Duration of the samples of a segment, without the gaps that a time vector may have."""
+    return recording.get_num_samples(segment_index) / recording.get_sampling_frequency()
+
+
+def time_bins(name, recording, bin_s):
+    """Lay time bins over every segment, as SpikeInterface's estimators do; at least one in each, and none in gaps.
+
+    Refuses, as what estimator `name` was asked for, bins so short that there would be more than `MOST_TIME_BINS`.
+    """
+    segments = range(recording.get_num_segments())
+    recorded_s = sum(seconds_of_samples(recording, index) for index in segments)
+    if recorded_s > MOST_TIME_BINS * bin_s:
+        refuse(
+            "bin_s",
+            bin_s,
+            f"at least {1.01 * recorded_s / MOST_TIME_BINS:.2g} s for {recorded_s:.0f} s of recording: more than "
+            f"{MOST_TIME_BINS:,} time bins take days and more memory than there is",
+            name,
+        )
+    return TimeBins.of([_edges_of(name, recording, index, bin_s) for index in segments], bin_s)
+
+
+def _edges_of(name, recording, segment_index, bin_s):
+    """Edges of the bins of a segment; see `TimeBins`."""
+    num_samples = recording.get_num_samples(segment_index)
+    if num_samples == 0:
+        return bin_s * np.arange(2.0)
+    first_last = np.array([0, num_samples - 1])
+    start_s, stop_s = recording.sample_index_to_time(first_last, segment_index=segment_index)
+    num_times = max(int(np.ceil((stop_s - start_s) / bin_s)), 1)
+    gaps_s = stop_s - start_s - seconds_of_samples(recording, segment_index)
+    if abs(gaps_s) < 0.5 * bin_s:
+        return start_s + bin_s * np.arange(num_times + 1)
+    step = max(int(bin_s * recording.get_sampling_frequency() / LOOKS_PER_BIN), 1)
+    looks = np.append(np.arange(0, num_samples, step), num_samples - 1)
+    times_s = recording.sample_index_to_time(looks, segment_index=segment_index)
+    if (np.diff(times_s) < 0).any() or stop_s == start_s:
+        refuse("recording", recording, f"times that increase; those of segment {segment_index} do not", name)
+    places = np.unique(np.clip((times_s - start_s) / bin_s, 0, num_times - 1).astype("int64"))
+    return start_s + bin_s * np.append(places, places[-1] + 1)
 
 
 @dataclass(frozen=True)
@@ -171,7 +219,7 @@ def build_problem(
     depth_range_um = (contact_depths.min() - margin_um, contact_depths.max() + margin_um)
     window = windows_on(contact_depths, windows)
     _, centers_um = window(contact_depths)
-    times = time_bins(recording, settings.bin_s) if times is None else times
+    times = time_bins(name, recording, settings.bin_s) if times is None else times
     if peaks is None:
         spikes, order = registration.Spikes(np.zeros(0, "int32"), *np.zeros((2, 0), "float32")), slice(0)
     else:
@@ -218,8 +266,11 @@ def _select_spikes(recording, peaks, peak_locations, direction, times, periods):
         place = recording.sample_index_to_time(samples, segment_index=segment_index)
         if periods.size:
             usable[mine] &= ~inside_periods(place, segment_index, periods)
-        place -= edges_s[0]
-        place /= edges_s[1] - edges_s[0]
+        if times.has_gap_after(edges_s).any():
+            place = np.searchsorted(edges_s, place, side="right") - 1.0
+        else:
+            place -= edges_s[0]
+            place /= edges_s[1] - edges_s[0]
         first = times.segment_edges[segment_index]
         bins[mine] = np.clip(place, 0, edges_s.size - 2, out=place).astype("int32") + first
     order = slice(None) if usable.all() else np.flatnonzero(usable)

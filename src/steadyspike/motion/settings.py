@@ -13,6 +13,9 @@ from steadyspike.core.settings import Settings, parameter, takes
 if TYPE_CHECKING:
     from steadyspike.kernels.motion.registration import RegistrationSettings
 
+# s. No recording is sampled at more than 100 kHz, and none lasts longer than a few months.
+SHORTEST_BIN_S, LONGEST_BIN_S = 1e-5, 1e7
+
 
 class WindowSettings(Settings):
     """Arguments of SpikeInterface's `estimate_motion` that say where motion is estimated."""
@@ -49,7 +52,7 @@ class PeriodSettings(Settings):
 class RangeSettings(Settings):
     """Time bins, and how far to look."""
 
-    bin_s: float = parameter(1.0, "Duration of the time bins", unit="s", gt=0)
+    bin_s: float = parameter(1.0, "Duration of the time bins", unit="s", ge=SHORTEST_BIN_S, le=LONGEST_BIN_S)
     max_displacement_um: float = parameter(
         100.0, "Largest displacement between two time bins of a segment", unit="um", gt=0
     )

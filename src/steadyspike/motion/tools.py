@@ -25,6 +25,7 @@ from steadyspike.motion.grids import (
     joined_bins,
     joined_windows,
 )
+from steadyspike.motion.problem import MOST_TIME_BINS
 
 # Bins whose widths differ by less than this fraction are regular.
 REGULAR = 1e-3
@@ -108,6 +109,14 @@ def resample_motion(
         refuse("bin_s", bin_s, "a number where there are neither temporal_bins_s nor spatial_bins_um", part)
     times = motion.temporal_bins_s
     if bin_s is not None:
+        longest_s = max(float(np.ptp(centres)) for centres in times)
+        if longest_s > MOST_TIME_BINS * bin_s:
+            refuse(
+                "bin_s",
+                bin_s,
+                f"at least {1.01 * longest_s / MOST_TIME_BINS:.2g} s for {longest_s:.0f} s",
+                part,
+            )
         times = [_regular_bins(centres, bin_s) for centres in times]
     elif temporal_bins_s is not None:
         times = _times_per_segment(part, temporal_bins_s, motion.num_segments)

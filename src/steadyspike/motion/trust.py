@@ -35,6 +35,8 @@ RIGID_ADVANTAGE = 0.1
 # Share of the loss without a correction that may be left with one.
 CLEAR_LOSS = 0.9
 NUM_DISPLACEMENTS = 40
+# Share of time bins that may stand away from those around them with nothing in their spikes to say so.
+WILD_SHARE = 0.001
 # 1. The true motion is taken for at most this many times the estimated one.
 MAX_SCALE = 5.0
 # 1. A motion this many times as large as the estimate is worth a word.
@@ -77,6 +79,10 @@ class MotionTrust:
         out of the plane of the contacts, and without spikes.
     num_spikes, num_spikes_used : int
         Spikes at the times that were judged, and those that a random choice kept.
+    wild_bins : int
+        Time bins that stand away from those around them with too little in their spikes to say so.
+    wild_um : float
+        How far at most.
     """
 
     verdict: str
@@ -98,6 +104,8 @@ class MotionTrust:
     rigid_loss_with: float
     num_spikes: int
     num_spikes_used: int
+    wild_bins: int = 0
+    wild_um: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Give all fields as plain numbers, strings and lists, ready for JSON; what is not finite is None."""
@@ -158,8 +166,9 @@ def motion_trust(
       lose at most 90 % of what they lose without a correction.
     * "correct rigidly": the mean over depth is better than the motion itself, by at least 2 standard errors and a tenth
       of its gain, or it alone is clearly better than nothing.
-    * "do not correct": the displacement is too small, interpolation costs more than it brings, or G is below 1.5
-      standard errors or clearly below what the motion promises.
+    * "do not correct": the displacement is too small, interpolation costs more than it brings, G is below 1.5
+      standard errors or clearly below what the motion promises, or more than one time bin in a thousand stands away
+      from those around it (`wild_bins`): there spikes were taken for those of others.
     * "cannot tell": fewer than 300 spikes or 4 time bins, or a gain in between.
 
     Parameters
@@ -307,7 +316,10 @@ def _judge(
                 f"The {span:.1f} um of motion are real, but {losses}: the contacts are too far apart or the "
                 f"estimate is too uncertain{_falls_short(evidence)}.",
             )
-        reason = f"{reason}; {losses}{_falls_short(evidence)}"
+        wild = _wild_bins(evidence, num_times)
+        if evidence.wild_bins > WILD_SHARE * num_times:
+            return "do not correct", f"{reason}, but{wild}. Estimate it again with longer time bins (bin_s)."
+        reason = f"{reason}; {losses}{_falls_short(evidence)}" + (f";{wild}" if wild else "")
     return verdict, reason + "."
 
 
@@ -316,6 +328,16 @@ def _falls_short(evidence: Evidence) -> str:
     if evidence.scale < LARGE_SCALE or evidence.gain < CLEAR_ERRORS * evidence.gain_error:
         return ""
     return f"; the spikes move about {evidence.scale:.1f} times as far as the motion says"
+
+
+def _wild_bins(evidence: Evidence, num_times: int) -> str:
+    """Say so where time bins stand away from those around them with nothing that speaks for it."""
+    if not evidence.wild_bins:
+        return ""
+    return (
+        f" {evidence.wild_bins} of {num_times} time bins stand up to {evidence.wild_um:.0f} um away from those around "
+        "them, and too few spikes speak for it"
+    )
 
 
 def _judge_gain(evidence: Evidence, span_um: float) -> tuple[str, str]:

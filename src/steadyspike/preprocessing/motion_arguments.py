@@ -1,5 +1,6 @@
 """Arguments of the motion interpolation, declared, and brought into one form before any data is read."""
 
+import warnings
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -15,6 +16,9 @@ MOTION_KEYS = ("displacement", "temporal_bins_s", "spatial_bins_um", "direction"
 
 # Displacement from one set of "wiener" weights to the next: spikes change by less than a thousandth.
 STEP_UM = 0.5
+# s, and bins: more and shorter ones are worth a word.
+SHORT_BIN_S = 0.002
+MANY_BINS = 500
 
 TIME_BINS = (
     "interpolation_time_bin_centers_s",
@@ -54,7 +58,7 @@ class InterpolationSettings(Settings):
         gt=0,
         type_doc='float, sequence of float or "auto"',
     )
-    p: float = parameter(1.0, 'Exponent of "kriging": 1 exponential, 2 Gaussian', gt=0)
+    p: float = parameter(2.0, 'Exponent of "kriging": 1 exponential, 2 Gaussian', gt=0)
     num_closest: int = parameter(3, 'Contacts that "idw" uses', ge=1)
     interpolation_time_bin_centers_s: Any = parameter(
         None,
@@ -143,14 +147,30 @@ def make_interpolators(motion) -> None:
 def time_bins_for(settings, recording, motion) -> tuple[dict, list[np.ndarray]]:
     """Return the `interpolation_time_bin_*` argument that is given in one form, and the bin edges of each segment."""
     name = next((one for one in TIME_BINS if getattr(settings, one) is not None), None)
-    if name is None:
-        return {}, [bin_edges(centers) for centers in motion.temporal_bins_s]
+    saved: dict[str, Any] = {}
     if name == "interpolation_time_bin_size_s":
-        size_s = settings.interpolation_time_bin_size_s
-        return {}, [regular_edges(segment, size_s) for segment in recording.segments]
-    times = times_per_segment(settings, name, recording.get_num_segments(), 2 if "edges" in name else 1)
-    edges = times if "edges" in name else [bin_edges(centers) for centers in times]
-    return {name: times}, edges
+        edges_s = [_regular_edges(settings, segment) for segment in recording.segments]
+    elif name is None:
+        edges_s = [bin_edges(centers) for centers in motion.temporal_bins_s]
+    else:
+        times = times_per_segment(settings, name, recording.get_num_segments(), 2 if "edges" in name else 1)
+        saved = {name: times}
+        edges_s = times if "edges" in name else [bin_edges(centers) for centers in times]
+    _warn_of_short_bins(settings.part, edges_s)
+    return saved, edges_s
+
+
+def _warn_of_short_bins(part, edges_s):
+    """Say so where computing the weights will take most of the time."""
+    for edges in edges_s:
+        width_s = float(np.median(np.diff(edges)))
+        if edges.size > MANY_BINS and width_s < SHORT_BIN_S:
+            warnings.warn(
+                f"{part}: {edges.size - 1} time bins of {1000 * width_s:.2g} ms, with weights of their own in each, "
+                "may take longer than the recording lasts; interpolation_time_bin_size_s=0.01 takes bins of 10 ms",
+                stacklevel=6,
+            )
+            return
 
 
 def fine_edges(motion, segment_index) -> np.ndarray:
@@ -175,13 +195,19 @@ def times_per_segment(settings, name, num_segments, min_size) -> list[np.ndarray
     return [checked_times(name, times, min_size, settings.part) for times in values]
 
 
-def regular_edges(segment, size_s) -> np.ndarray:
+def _regular_edges(settings, segment) -> np.ndarray:
     """Edges of bins of one size from the first sample on; less than half a bin joins the last bin."""
-    num_samples = segment.get_num_samples()
+    num_samples, size_s = segment.get_num_samples(), settings.interpolation_time_bin_size_s
     if num_samples == 0:
         return np.array([0.0, size_s])
     start, last = segment.sample_index_to_time(np.array([0, num_samples - 1]))
     duration = last - start + 1.0 / segment.parent_extractor.get_sampling_frequency()
     # a hair less, so that rounding does not make a bin out of exactly half a bin
-    num_bins = max(1, int(np.ceil(duration / size_s - 0.5 - 1e-9)))
-    return start + size_s * np.arange(num_bins + 1)
+    num_bins = max(1.0, np.ceil(duration / size_s - 0.5 - 1e-9))
+    if num_bins > num_samples:
+        settings.refuse(
+            "interpolation_time_bin_size_s",
+            "bins of at least one sample, and of no more than there are samples where times have gaps (then "
+            "interpolation_time_bin_edges_s names those that hold samples)",
+        )
+    return start + size_s * np.arange(int(num_bins) + 1)

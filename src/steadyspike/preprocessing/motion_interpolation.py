@@ -11,6 +11,7 @@ from steadyspike.kernels.channels.banded_weights import apply_weights
 from steadyspike.kernels.channels.spatial_interpolation import STILL_UM, DisplacementWeights, bin_runs
 from steadyspike.preprocessing.dtypes import cast_traces, resolve_output_dtype
 from steadyspike.preprocessing.motion_arguments import (
+    TIME_BINS,
     InterpolationSettings,
     checked_motion,
     fine_edges,
@@ -58,7 +59,8 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
     Notes
     -----
     What differs from SpikeInterface's node: all channels are kept by default (SpikeInterface:
-    "remove_channels"); integers are accepted; several segments work in every border mode; the node, with the
+    "remove_channels"); the covariance is Gaussian by default (SpikeInterface: ``p=1``), because that keeps spikes and
+    the noise level better; integers are accepted; several segments work in every border mode; the node, with the
     motion inside, can be saved as JSON; "idw" weights sum to 1 outside the probe too (SpikeInterface leaves
     the plain inverse distances there, a gain of 1 / distance); a motion with two time bins, or with integer
     times, has its bin edges halfway. As there, the displacement of a bin is taken at the middle of its edges,
@@ -109,7 +111,7 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
         weights, covariance = self._weights(
             recording, motion.dim, positions, targets, output_dtype, settings, sigma_um
         )
-        if covariance is not None and not time_bins:
+        if covariance is not None and all(getattr(settings, name) is None for name in TIME_BINS):
             edges_s = [fine_edges(motion, index) for index in range(len(edges_s))]
         zeros = zero_counts(recording)
         for segment_index, parent_segment in enumerate(recording.segments):

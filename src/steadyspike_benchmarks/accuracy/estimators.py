@@ -155,6 +155,16 @@ def hardly_any_in_noise(seed: int) -> sets.PeakSet:
     )
 
 
+def few_sharp_spikes(seed: int) -> sets.PeakSet:
+    """2 spikes per second on 220 um that scatter by 2 um: some lie where other units do."""
+
+    def motion(times_s, depths_um):
+        return 12 * np.sin(2 * np.pi * times_s / 900) + 0.0 * depths_um
+
+    sharp = dict(num_units=12, rate_hz=0.155, jitter_um=2.0, num_channels=24)
+    return sets.make_peaks(motion, 1800, **sharp, seed=seed)
+
+
 def jerks(seed: int) -> sets.PeakSet:
     """Single seconds in which all peaks lie 12 um away, as after a shock: no drift that a correction should follow."""
     made = sets.make_peaks(sets.slow, 100, rate_hz=1.0, seed=seed)
@@ -320,6 +330,7 @@ def _scenarios() -> list[Scenario]:
 
     add("offline", [*every, silent_end, jerks, half_silent, others_fire, far_drift], "steady_decentralized")
     add("offline", [more_real_noise], "steady_decentralized")
+    add("offline", [few_sharp_spikes], "steady_decentralized", bin_s=2.0)
     add("offline", [hours], "steady_decentralized", bin_s=60.0)
     add(
         "pairs",
@@ -357,7 +368,7 @@ def _scenarios() -> list[Scenario]:
             noise_bins.__doc__ or "",
         )
     )
-    for make in (nonrigid, hardly_any, hardly_any_in_noise):
+    for make in (nonrigid, hardly_any, hardly_any_in_noise, few_sharp_spikes):
         error = partial(auto_error, make)
         made.append(
             Scenario(f"auto: {make.__name__.replace('_', ' ')}", "auto", "um", error, make.__doc__ or "")

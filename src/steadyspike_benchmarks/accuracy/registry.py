@@ -28,6 +28,7 @@ _TUNED: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
             "OUTLIER": "sd",
             "LONE_UM": "um",
             "LONE_DEVIATIONS": "sd",
+            "LEAN_SPIKES": "spikes",
         },
     ),
     "kernels.motion.registration": (
@@ -114,7 +115,7 @@ _TUNED: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "motion.lfp": (("lfp",), {"MOST_EXCESS": "1"}),
     "kernels.motion.held_out": (("evidence",), {"STEP_UM": "um", "NOISE_MARGIN": "1"}),
     "motion.held_out_evidence": (
-        ("evidence",),
+        ("evidence", "verdict"),
         {
             "NUM_MARKS": "amplitude bins",
             "SMOOTH_UM": "um",
@@ -122,6 +123,7 @@ _TUNED: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
             "MAX_BLOCKS": "blocks",
             "MIN_SPIKES_PER_CELL": "spikes",
             "SHIFT_UM": "um",
+            "WILD_GAIN": "nats",
         },
     ),
     "motion.trust": (
@@ -134,6 +136,7 @@ _TUNED: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
             "MIN_RANGE_UM": "um",
             "RIGID_ADVANTAGE": "share",
             "CLEAR_LOSS": "share",
+            "WILD_SHARE": "share",
             "MAX_SCALE": "1",
             "LARGE_SCALE": "1",
         },
@@ -154,6 +157,7 @@ _UPSTREAM = "SpikeInterface's own"
 _DESCENT = "where descents start, and when again: tests/kernels/test_monopolar.py fails at a third; 3 times is as good"
 _FORMAT = "of a file or of units"
 _LAYOUT = "what can be told at all, from geometry"
+_LAYOUT_TIME = "what can be told at all, from sampling and duration"
 # Numbers that are not tuned, and why.
 NOT_TUNED: dict[str, dict[str, str]] = {
     "motion.costs": {"MB": _FORMAT},
@@ -171,8 +175,14 @@ NOT_TUNED: dict[str, dict[str, str]] = {
     "motion.held_out_evidence": {"MAX_SPIKES": _COST},
     "motion.lfp": {"CHUNK_VALUES": _SIZE, "SCALE_BINS": _COST},
     "motion.online": {"BIN_UM": "the default of `steady_decentralized`", "LONGEST_GAP_BINS": _COST},
-    "motion.plan": {"MAX_WINDOWS": _COST},
-    "motion.problem": {"MAX_PITCH_UM": _LAYOUT, "MIN_EXTENT_UM": _LAYOUT},
+    "motion.plan": {"MAX_WINDOWS": _COST, "ENOUGH_SPIKES": _COST, "LEAST_BINS": _LAYOUT_TIME},
+    "motion.problem": {
+        "MAX_PITCH_UM": _LAYOUT,
+        "MIN_EXTENT_UM": _LAYOUT,
+        "MOST_TIME_BINS": _COST,
+        "LOOKS_PER_BIN": _FINE,
+    },
+    "motion.settings": {"SHORTEST_BIN_S": _LAYOUT_TIME, "LONGEST_BIN_S": _LAYOUT_TIME},
     "motion.sessions": {"SAME_PLACE_UM": "rounding"},
     "motion.tools": {"REGULAR": "rounding", "MAX_INVERSE_WINDOWS": _COST},
     "motion.trust": {"NUM_DISPLACEMENTS": _FINE},

@@ -58,6 +58,13 @@ SMALL, MEDIUM, WEAK = sine(1.0), sine(4.0), sine(6.0)
 EIGHTH, THIRD, HALF, MOST = (sine(16.0 * share) for share in (1 / 8, 1 / 3, 1 / 2, 0.8))
 
 
+def with_jumps(motion_of: sets.MotionOf, seconds: tuple[float, ...], size_um: float = 30.0) -> sets.MotionOf:
+    """Move by so much more in single seconds."""
+    return lambda times_s, depths_um: (
+        motion_of(times_s, depths_um) + size_um * np.isin(np.floor(times_s), seconds)
+    )
+
+
 def _is_wrong(verdict: str, trust: Any) -> float:
     return float(trust.verdict != verdict)
 
@@ -93,6 +100,19 @@ def verdict_cases() -> dict[str, tuple[Callable[[Any], float], Callable[[], Any]
         "a third of it": (wrong("correct"), case(SLOW, THIRD)),
         "half, said": (partial(_says_too_small, True), case(SLOW, HALF)),
         "four fifths, not said": (partial(_says_too_small, False), case(SLOW, MOST)),
+        "wild bins": (wrong("do not correct"), case(SLOW, with_jumps(SLOW, (20, 50)), rate_hz=0.4, **clear)),
+        "wild bins of more spikes": (
+            wrong("do not correct"),
+            case(SLOW, with_jumps(SLOW, (20, 50)), rate_hz=2.0, **clear),
+        ),
+        "one wild bin of many": (
+            wrong("correct"),
+            case(SLOW, with_jumps(SLOW, (50,)), duration_s=1500.0, rate_hz=0.4, **clear),
+        ),
+        "jumps that are there": (
+            wrong("correct"),
+            case(with_jumps(SLOW, (20, 50)), with_jumps(SLOW, (20, 50)), rate_hz=1.0, **clear),
+        ),
         "still, a walk": (wrong("do not correct"), case(sets.still, sets.random_walk(0.3, 100, 2))),
     }
 

@@ -297,3 +297,40 @@ def verdicts(
         shown = sys.stderr.isatty() if progress_bar is None else progress_bar
         results = benchmark.run_verdict_study(output, num_seeds=seeds, progress_bar=shown)
         typer.echo(benchmark.format_confusion_table(results))
+
+
+@app.command()
+def time_bins(
+    peaks_per_second: Annotated[
+        str, typer.Option("--peaks-per-second", help="On the whole probe, with commas.")
+    ] = "0.5,2,6",
+    hours: Annotated[str, typer.Option("--hours", help="Durations, with commas.")] = "0.5,1,3",
+    contacts: Annotated[str, typer.Option("--contacts", help="Of Neuropixels 1.0, with commas.")] = "24,384",
+    drifts: Annotated[
+        str, typer.Option("--drifts", help="Of none, slow and fast, with commas.")
+    ] = "none,slow,fast",
+    jitter_um: Annotated[
+        float, typer.Option("--jitter", min=0, help="Scatter of a spike's depth, um.")
+    ] = 2.0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of all that is random.")] = 0,
+    debug: Debug = False,
+) -> None:
+    """Compare the time bins that steady_auto chooses for sparse spikes with the best fixed ones."""
+    with clear_errors(debug):
+        from steadyspike_benchmarks import time_bins as benchmark
+
+        names = [name.strip() for name in drifts.split(",")]
+        if unknown := [name for name in names if name not in benchmark.DRIFTS]:
+            raise UsageError(
+                f"--drifts {', '.join(unknown)} cannot work; allowed: {', '.join(benchmark.DRIFTS)}"
+            )
+        chosen = benchmark.cases(
+            positive_numbers(peaks_per_second, "--peaks-per-second"),
+            positive_numbers(hours, "--hours"),
+            [round(count) for count in positive_numbers(contacts, "--contacts")],
+            names,
+            seed,
+            jitter_um,
+        )
+        results = benchmark.run_sweep(chosen, lambda row: typer.echo(row, err=True))
+        typer.echo(benchmark.format_sweep(results))

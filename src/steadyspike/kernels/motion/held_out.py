@@ -28,10 +28,10 @@ def _count(positions, marks, folds, histograms):
 
 
 @numba.njit(nogil=True, cache=True)
-def _look_up(positions, marks, folds, densities, shift, gains):
+def _look_up(positions, marks, folds, densities, gains):
     last = densities.shape[2] - 1.001
     for i in range(positions.size):
-        position = min(max(positions[i] + shift, 0.0), last)
+        position = min(max(positions[i], 0.0), last)
         cell = int(position)
         fraction = position - cell
         row = densities[folds[i], marks[i]]
@@ -59,7 +59,8 @@ class HeldOutDensity:
         .. math:: g_i(\delta) = \log f_{-k(i)}(m_i, z_i + \delta) - \log \bar f_{-k(i)}(m_i)
 
         The density is smoothed over depth with a standard deviation of `smooth_um`, at least 0, and all spikes are
-        shifted by each of `shifts_um`. Returns float64 (num_shifts, num_spikes), in nats.
+        shifted by each of `shifts_um`, numbers or arrays (num_spikes,). Returns float64
+        (num_shifts, num_spikes), in nats.
         """
         total = self.histograms.sum(axis=0)
         densities = np.empty_like(self.histograms)
@@ -70,7 +71,7 @@ class HeldOutDensity:
             densities[fold] = density - background[:, None]
         gains = np.empty((len(shifts_um), self.positions.size))
         for row, shift in zip(gains, shifts_um, strict=True):
-            _look_up(self.positions, self.marks, self.folds, densities, shift / STEP_UM, row)
+            _look_up(self.positions + shift / STEP_UM, self.marks, self.folds, densities, row)
         return gains
 
 

@@ -27,6 +27,8 @@ OUTLIER = 2.0
 # um, and standard deviations on top. A time bin alone is called wrong when it stands out from both neighbours by more.
 LONE_UM = 5.0
 LONE_DEVIATIONS = 4.0
+# Spikes that tell where a time bin should be: as many bins around it as see so many are looked at.
+LEAN_SPIKES = 30.0
 
 
 def same_segment(segment_edges, num_times, lag):
@@ -125,21 +127,43 @@ def _common_measurement(target, precision):
     return measured, (precision * target).sum(axis=1)[measured] / total[measured], 1.0 / total[measured]
 
 
-def acceleration_scale(target, precision, segment_edges=None):
-    """Bulk of the change of velocity from one time bin to the next, common to all windows, in um, without its noise."""
+def lean_bins(counts):
+    """How many successive time bins together see `LEAN_SPIKES`, from the spikes of each; at least 1."""
+    seen = counts[counts > 0]
+    return int(np.ceil(LEAN_SPIKES / np.median(seen))) if seen.size else 1
+
+
+def acceleration_scale(target, precision, segment_edges=None, lean=1):
+    """Bulk of the change of velocity from one time bin to the next, common to all windows, in um, without its noise.
+
+    Where time bins see few spikes, it is taken over `lean` of them: from one to the next nearly all is noise, and more
+    of it than their precision says.
+    """
     measured, common, variance = _common_measurement(target, precision)
-    if target.shape[0] < 3 or measured.size == 0:
+    num_times = target.shape[0]
+    if num_times < 3 or measured.size == 0:
         return ACCELERATION_FLOOR_UM
-    common = np.interp(np.arange(target.shape[0]), measured, common)
+    common = np.interp(np.arange(num_times), measured, common)
+
+    def change(lag):
+        change = common[2 * lag :] - 2.0 * common[lag:-lag] + common[: -2 * lag]
+        return robust_scale(change[same_segment(segment_edges, num_times, 2 * lag)])
+
     # the second difference of independent noise has six times its variance
     noise = 6.0 * float(np.median(variance))
-    inside = same_segment(segment_edges, target.shape[0], 2)
-    scale = robust_scale(np.diff(common, n=2)[inside])
-    return float(np.sqrt(max(scale**2 - noise, ACCELERATION_FLOOR_UM**2)))
+    lag = min(lean, (num_times - 1) // 2)
+    if lag > 1:
+        noise = max(noise, change(1) ** 2)
+    # independent changes of velocity add up over a lag, those near its middle most
+    grown = (2.0 * lag**3 + lag) / 3.0
+    return float(np.sqrt(max((change(lag) ** 2 - noise) / grown, ACCELERATION_FLOOR_UM**2)))
 
 
-def lone_bins(target, precision, segment_edges=None):
-    """Time bins that jump away from both neighbours while these agree: a jump is real only if it has two sides.
+def lone_bins(target, precision, segment_edges=None, lean=1):
+    """Time bins that lie away from those around them: a jump is real only if it has two sides.
+
+    Around a bin are its two neighbours, and where bins see few spikes, `lean` of them: a few spikes are soon taken for
+    those of other units, in some bins one after the other. The median of what these measured is where it should be.
 
     Parameters
     ----------
@@ -147,6 +171,8 @@ def lone_bins(target, precision, segment_edges=None):
         Measurements (um) and their precisions (1/um^2).
     segment_edges : ndarray of int64 or None
         As in `same_segment`.
+    lean : int, default: 1
+        Of `lean_bins`.
 
     Returns
     -------
@@ -156,16 +182,22 @@ def lone_bins(target, precision, segment_edges=None):
     measured, common, variance = _common_measurement(target, precision)
     if measured.size < 3:
         return lone
-    before, middle, after = common[:-2], common[1:-1], common[2:]
-    bend = middle - 0.5 * (before + after)
-    noise = np.sqrt(variance[1:-1] + 0.25 * (variance[:-2] + variance[2:]))
-    limit = LONE_UM + LONE_DEVIATIONS * (noise + robust_scale(bend))
-    alone = (np.abs(bend) > limit) & (np.abs(after - before) < 0.5 * np.abs(bend))
-    if segment_edges is not None:
-        segment = np.searchsorted(segment_edges, measured, side="right")
-        alone &= segment[2:] == segment[:-2]
-    lone[measured[1:-1]] = alone
+    borders = [] if segment_edges is None else np.searchsorted(measured, segment_edges[1:-1])
+    off = away_from_neighbours(common, borders, lean)
+    limit = LONE_UM + LONE_DEVIATIONS * (np.sqrt(variance + 0.5 * np.median(variance)) + robust_scale(off))
+    lone[measured] = np.abs(off) > limit
     return lone
+
+
+def away_from_neighbours(values, borders, lean):
+    """Give each value less the median of those around it along the first axis, `lean` of them but at least 3.
+
+    Segments begin at `borders`; at their ends those inside stand for those beyond.
+    """
+    from scipy.ndimage import median_filter
+
+    size = (2 * ((lean + 1) // 2) + 1, *(1,) * (values.ndim - 1))
+    return values - np.concatenate([median_filter(part, size) for part in np.split(values, borders)])
 
 
 def _robust_precision(values, scale):
@@ -173,7 +205,7 @@ def _robust_precision(values, scale):
     return 1.0 / (scale**2 * (1.0 + np.square(values / (OUTLIER * scale))))
 
 
-def smooth_motion(current, target, precision, typical_bend_um, segment_edges=None):
+def smooth_motion(current, target, precision, typical_bend_um, segment_edges=None, lean=1):
     r"""Most probable motion, given measurements with their precision and a prior of smooth motion.
 
     With measurements :math:`m_{tk}` of precision (inverse variance) :math:`\pi_{tk}`, minimizes
@@ -199,6 +231,8 @@ def smooth_motion(current, target, precision, typical_bend_um, segment_edges=Non
         Lowest value for the scale of differences between neighbouring windows, in um per time bin.
     segment_edges : ndarray of int64 or None
         As in `same_segment`.
+    lean : int, default: 1
+        Of `lean_bins`.
 
     Returns
     -------
@@ -206,7 +240,7 @@ def smooth_motion(current, target, precision, typical_bend_um, segment_edges=Non
         In um.
     """
     num_times, num_windows = target.shape
-    acceleration_um = acceleration_scale(target, precision, segment_edges)
+    acceleration_um = acceleration_scale(target, precision, segment_edges, lean)
     bend_um = max(
         measured_bend_scale(target, precision, segment_edges), TYPICAL_SHARE * typical_bend_um, BEND_FLOOR_UM
     )

@@ -268,9 +268,10 @@ class _Path:
         """Register all time bins once, and smooth the motion."""
         measured = template.measure(self.displacement, self.smooth_um)
         target, precision = self.displacement + measured.shifts, measured.precision
-        precision[motion_prior.lone_bins(target, precision, self.segment_edges)] = 0.0
+        lean = motion_prior.lean_bins(measured.counts)
+        precision[motion_prior.lone_bins(target, precision, self.segment_edges, lean)] = 0.0
         smooth = motion_prior.smooth_motion(
-            self.displacement, target, precision, self.bend_um, self.segment_edges
+            self.displacement, target, precision, self.bend_um, self.segment_edges, lean
         )
         self.displacement = smooth - reference_of(smooth, self.settings.reference)
         self.smooth_um = max(SMOOTH_DECAY * self.smooth_um, self.settings.template_smooth_um)
@@ -303,10 +304,14 @@ def reference_of(displacement, reference):
 
 @dataclass(frozen=True)
 class _Measured:
-    """Shift (um), its precision (1/um^2) and `explained` of each time bin at each knot; gain per spike in nats."""
+    """Shift (um), its precision (1/um^2) and `explained` of each time bin at each knot.
+
+    And the spikes of each time bin, and the gain per spike in nats.
+    """
 
     shifts: np.ndarray
     precision: np.ndarray
+    counts: np.ndarray
     explained: np.ndarray
     gain_per_spike: float
 
@@ -361,7 +366,7 @@ class _Template:
         gain = np.maximum(curves[:, :, self.reach], 0.0) / (counts + PSEUDO_SPIKES)
         explained = np.where(precision > 0, -np.expm1(-2.0 * gain), 0.0)
         total = float(curves[:, :, self.reach].sum()) / max(float(counts.sum()), 1.0)
-        return _Measured(shifts * step_um, precision / step_um**2, explained, total)
+        return _Measured(shifts * step_um, precision / step_um**2, counts.sum(axis=1), explained, total)
 
 
 def _template_span(span_bins, num_spikes, num_times):
