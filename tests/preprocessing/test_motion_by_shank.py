@@ -5,7 +5,7 @@ from parent_recordings import NUM_CHANNELS, integer_type, numpy_parent
 from probeinterface import Probe
 from spikeinterface.core import NumpyRecording
 from spikeinterface.core.motion import Motion
-from test_motion_interpolation import drift, leaving
+from test_motion_interpolation import drift, known_covariance, leaving
 
 from steadyspike.preprocessing.motion_by_shank import interpolate_motion_by_shank
 from steadyspike.preprocessing.motion_interpolation import interpolate_motion
@@ -19,7 +19,8 @@ def opposite(recording):
 
 
 def required(recording):
-    return dict(motions=[drift(recording).to_dict()])
+    covariance = known_covariance(recording.get_num_channels())
+    return dict(motions=[drift(recording).to_dict()], covariance=[covariance])
 
 
 def arguments(recording):
@@ -32,8 +33,10 @@ def arguments(recording):
     return [
         dict(
             motions=both,
+            covariance=None,
             shanks=shanks,
             border_mode=leaving(recording),
+            spatial_interpolation_method="kriging",
             sigma_um=[30.0, 25.0],
             p=1.5,
             sparse_thresh=0.002,
@@ -42,6 +45,7 @@ def arguments(recording):
         ),
         dict(
             motions=both,
+            covariance=None,
             shanks=shanks[::-1],
             border_mode="force_zeros",
             spatial_interpolation_method="idw",

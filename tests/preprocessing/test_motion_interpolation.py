@@ -16,11 +16,17 @@ import steadyspike  # noqa: F401  (registers the presets)
 from steadyspike.preprocessing.bandpass import bandpass_filter
 from steadyspike.preprocessing.motion_by_shank import interpolate_motion_by_shank
 from steadyspike.preprocessing.motion_interpolation import interpolate_motion
+from steadyspike.simulation.drift import make_noise, simulate_drifting_recording
 
 
 def upstream_interpolate_motion(recording, motion, **kwargs):
     """SpikeInterface's, Gaussian as ours is by default."""
     return upstream(recording, motion, **dict(p=2) | kwargs)
+
+
+def kriged(recording, motion, **kwargs):
+    """Ours by the method that SpikeInterface has too, unless another is asked for."""
+    return interpolate_motion(recording, motion, **dict(spatial_interpolation_method="kriging") | kwargs)
 
 
 def drift(recording):
@@ -42,8 +48,22 @@ def leaving(recording):
     return "remove_channels" if is_long else "force_zeros"
 
 
+def known_covariance(num_channels):
+    """What would otherwise be fitted to the recording, and so to each segment or piece of it anew."""
+    return dict(
+        spikes_widths_um=[20.0, 57.0],
+        spikes_heights_um=[20.0, 28.0],
+        spikes_weights=[0.6, 0.4],
+        noise_widths_um=[14.0],
+        noise_heights_um=[14.0],
+        noise_weights=[0.7],
+        noise_own=0.3,
+        noise_levels=np.linspace(0.9, 1.1, num_channels).tolist(),
+    )
+
+
 def required(recording):
-    return dict(motion=drift(recording).to_dict())
+    return dict(motion=drift(recording).to_dict(), covariance=known_covariance(recording.get_num_channels()))
 
 
 def arguments(recording):
@@ -55,6 +75,7 @@ def arguments(recording):
         dict(
             motion=opposite.to_dict(),
             border_mode=leaving(recording),
+            spatial_interpolation_method="kriging",
             sigma_um=[30.0, 25.0],
             p=1.5,
             sparse_thresh=0.002,
@@ -130,21 +151,137 @@ def test_equals_spikeinterface(method, border_mode, layout):
     kwargs["border_mode"] = border_mode
     recording, motion = recording_on(positions_of(layout)), slow_drift()
     expected = upstream_interpolate_motion(recording, motion, **kwargs)
-    value = interpolate_motion(recording, motion, **kwargs)
+    value = kriged(recording, motion, **kwargs)
     if method == "idw" and border_mode == "force_extrapolate":
         value, expected = only_inside(value, expected, recording, motion)
     assert_equal_traces(value, expected)
 
 
 def test_the_default_is_what_the_presets_use():
-    recording, motion = recording_on(positions_of("neuropixels1"), 300), slow_drift()
+    recording, motion = recording_on(positions_of("neuropixels1"), 2000), slow_drift()
     value = interpolate_motion(recording, motion).get_traces()
-    np.testing.assert_array_equal(interpolate_motion(recording, motion, p=2).get_traces(), value)
-    assert not np.allclose(interpolate_motion(recording, motion, p=1).get_traces(), value)
+    assert not np.allclose(kriged(recording, motion).get_traces(), value)
+    np.testing.assert_array_equal(
+        kriged(recording, motion, p=2).get_traces(), kriged(recording, motion).get_traces()
+    )
     for preset in ("steady_auto", "steady_denoised", "steady_kilosort", "steady_nonrigid", "steady_rigid"):
-        asked = dict(get_motion_parameters_preset(preset)["interpolate_motion_kwargs"], sigma_um=20.0)
+        asked = dict(get_motion_parameters_preset(preset)["interpolate_motion_kwargs"])
         assert asked.pop("method") == "steady_interpolate_motion"
         np.testing.assert_array_equal(interpolate_motion(recording, motion, **asked).get_traces(), value)
+
+
+@pytest.fixture(scope="module")
+def simulated():
+    return simulate_drifting_recording("rigid_zigzag", num_channels=64, duration_s=4.0, seed=0)
+
+
+def moved_by(displacement_um):
+    return Motion(np.full((1, 1), displacement_um), np.array([1.0]), np.array([0.0]))
+
+
+def test_covariances_are_fitted_to_the_recording_and_kept(simulated, tmp_path):
+    value = interpolate_motion(simulated.static_recording, moved_by(7.0))
+    kept = value._kwargs["covariance"]
+    assert len(kept["noise_levels"]) == 64
+    # footprints of the simulated units reach farther than their noise
+    heights = {
+        name: np.average(kept[f"{name}_heights_um"], weights=kept[f"{name}_weights"])
+        for name in ("spikes", "noise")
+    }
+    assert 15.0 < heights["spikes"] < 45.0
+    assert heights["noise"] < heights["spikes"]
+    again = interpolate_motion(simulated.static_recording, moved_by(7.0), covariance=kept)
+    np.testing.assert_array_equal(again.get_traces(0, 0, 300), value.get_traces(0, 0, 300))
+
+
+def test_traces_are_nearer_to_those_without_motion_than_kriged_ones(simulated):
+    """Where the tissue sits still at another depth: noise is left out, as it does not move."""
+    errors = {}
+    covariance = interpolate_motion(simulated.recording, moved_by(7.0))._kwargs["covariance"]
+    rng = np.random.default_rng(0)
+    sources = np.stack(
+        [rng.uniform(-20, 70, 400), rng.uniform(0, 620, 400), rng.uniform(10, 40, 400)], axis=1
+    )
+    contacts = simulated.recording.get_channel_locations()
+
+    def footprints(shift_um):
+        moved = np.c_[contacts, np.zeros(64)] + [0.0, shift_um, 0.0]
+        return 400.0 * np.exp(-np.linalg.norm(sources[:, None] - moved[None], axis=2) / 30.0)
+
+    recording = si.NumpyRecording([footprints(0.0).astype("float32")], 30000.0)
+    recording.set_probe(simulated.recording.get_probe())
+    inside = slice(8, -8)
+    for name, kwargs in (("wiener", dict(covariance=covariance)), ("kriging", dict())):
+        value = interpolate_motion(recording, moved_by(10.0), spatial_interpolation_method=name, **kwargs)
+        errors[name] = np.linalg.norm((value.get_traces() - footprints(10.0))[:, inside])
+    assert errors["wiener"] < 0.9 * errors["kriging"]
+
+
+def test_noise_does_not_breathe(simulated):
+    noise = make_noise(simulated.recording.get_probe(), (6.0, 8.0), 4.0, 30000.0, 0)
+    covariance = interpolate_motion(simulated.recording, moved_by(0.0))._kwargs["covariance"]
+    levels = {"wiener": [], "kriging": []}
+    for method, kwargs in (("wiener", dict(covariance=covariance)), ("kriging", dict())):
+        for displacement in np.arange(0.0, 21.0, 4.0):
+            motion = moved_by(displacement)
+            value = interpolate_motion(noise, motion, spatial_interpolation_method=method, **kwargs)
+            levels[method].append(value.get_traces(0, 0, 30000)[:, 8:-8].std(axis=0))
+    variation = {name: np.median(np.std(one, axis=0) / np.mean(one, axis=0)) for name, one in levels.items()}
+    assert variation["wiener"] < 0.015
+    assert variation["kriging"] > 3 * variation["wiener"]
+
+
+def test_displacement_is_interpolated_between_time_bins(simulated):
+    """No step at the edge between two bins 20 um apart: sine waves of one amplitude follow the displacement."""
+    positions = positions_of("neuropixels1")
+    times = np.arange(6000) / 3000.0
+    traces = np.sin(2 * np.pi * positions[None, :, 1] / 400.0) * np.ones((6000, 1))
+    recording = si.NumpyRecording([traces], 3000.0)
+    recording.set_probe(recording_on(positions).get_probe())
+    motion = Motion(np.array([[0.0], [20.0]]), np.array([0.5, 1.5]), np.array([0.0]))
+    covariance = known_covariance(64)
+    value = interpolate_motion(recording, motion, covariance=covariance).get_traces()[:, 20:-20]
+    steps = np.abs(np.diff(value, axis=0)).max(axis=1)
+    assert steps.max() < 0.02
+    middle = np.searchsorted(times, 1.0)
+    halfway = interpolate_motion(recording, moved_by(10.0), covariance=covariance).get_traces()[
+        middle, 20:-20
+    ]
+    np.testing.assert_allclose(value[middle], halfway, atol=0.02)
+    # bins that the caller chose are left as they are
+    chosen = interpolate_motion(
+        recording, motion, covariance=covariance, interpolation_time_bin_centers_s=[np.array([0.5, 1.5])]
+    )
+    changes = np.flatnonzero(np.abs(np.diff(chosen.get_traces(), axis=0)).max(axis=1))
+    assert changes.size == 1
+
+
+@pytest.mark.parametrize("num_samples", [0, 1, 40, 300])
+def test_hardly_any_data_is_told_and_works(num_samples):
+    whole = recording_on(positions_of("neuropixels1"), num_samples=300)
+    recording = si.NumpyRecording([whole.get_traces()[:num_samples]], 3000.0)
+    recording.set_probe(whole.get_probe())
+    with pytest.warns(UserWarning, match=r"spikes in the .* s that were read are too few"):
+        value = interpolate_motion(recording, moved_by(5.0)).get_traces()
+    assert value.shape == (num_samples, 64)
+    assert np.isfinite(value).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(noise_levels=[1.0]), "covariance: noise_levels=.*64, one for each channel"),
+        (dict(noise_own=0.0), "covariance: noise_own=0.0; allowed: a number > 0 and <= 1"),
+        (dict(spikes_weights=[1.0]), "covariance: spikes_weights=.*as many as spikes_widths_um"),
+        (dict(spikes_weights=[0.0, 0.0]), "covariance: spikes_weights=.*one above 0"),
+        (dict(noise_heights_um=["wide"]), "covariance: noise_heights_um"),
+        (dict(width=3.0), "covariance: width is no parameter"),
+    ],
+)
+def test_covariances_that_cannot_work_are_refused(changes, message):
+    recording = recording_on(positions_of("neuropixels1"), num_samples=10)
+    with pytest.raises(ValueError, match=message):
+        interpolate_motion(recording, moved_by(1.0), covariance={**known_covariance(64), **changes})
 
 
 def only_inside(value, expected, recording, motion):
@@ -160,7 +297,7 @@ def test_idw_beyond_the_probe_keeps_the_amplitude():
     motion = Motion(np.full((2, 1), 0.1), np.array([0.0, 3.0]), np.array([0.0]))
     kwargs = dict(spatial_interpolation_method="idw", border_mode="force_extrapolate")
     amplified = upstream_interpolate_motion(recording, motion, **kwargs).get_traces()[:, -1]
-    value = interpolate_motion(recording, motion, **kwargs).get_traces()[:, -1]
+    value = kriged(recording, motion, **kwargs).get_traces()[:, -1]
     gain = amplified.std() / recording.get_traces()[:, -1].std()
     assert gain > 5
     assert 0.9 < value.std() / recording.get_traces()[:, -1].std() < 1.1
@@ -183,7 +320,7 @@ def test_equals_spikeinterface_with_other_time_bins(bins, t_start):
     bins = {k: [v[0] + t_start] if isinstance(v, list) else v for k, v in bins.items()}
     kwargs = dict(border_mode="force_extrapolate", **bins)
     assert_equal_traces(
-        interpolate_motion(recording, motion, **kwargs),
+        kriged(recording, motion, **kwargs),
         upstream_interpolate_motion(recording, motion, **kwargs),
     )
 
@@ -194,7 +331,7 @@ def test_other_types_equal_spikeinterface(dtype):
     as_float = recording if dtype == "float64" else si.NumpyRecording([recording.get_traces() * 1.0], 3000.0)
     as_float.set_probe(recording.get_probe())
     expected = upstream_interpolate_motion(as_float, motion, border_mode="force_extrapolate")
-    value = interpolate_motion(recording, motion)
+    value = kriged(recording, motion)
     assert value.get_dtype() == ("float32" if dtype == "int16" else "float64")
     assert_equal_traces(value, expected)
 
@@ -216,7 +353,7 @@ def slowly_interpolated(traces, times, positions, motion):
 def test_nearest_equals_the_loops():
     recording = recording_on(positions_of("neuropixels1")[:9] + 1e-3 * np.arange(9)[:, None], num_samples=60)
     motion = Motion(np.array([[3.0], [17.0], [-25.0]]), np.array([0.004, 0.008, 0.012]), np.array([0.0]))
-    value = interpolate_motion(recording, motion, spatial_interpolation_method="nearest")
+    value = kriged(recording, motion, spatial_interpolation_method="nearest")
     expected = slowly_interpolated(
         recording.get_traces(), recording.get_times(), recording.get_channel_locations(), motion
     )
@@ -227,7 +364,7 @@ def test_motion_moves_traces_against_the_displacement():
     """A trace seen at 100 um while the tissue is displaced by +40 um belongs to 60 um."""
     recording = recording_on(np.stack([np.zeros(10), 20.0 * np.arange(10)], axis=1))
     motion = Motion(np.full((2, 1), 40.0), np.array([0.0, 3.0]), np.array([0.0]))
-    corrected = interpolate_motion(recording, motion).get_traces()
+    corrected = kriged(recording, motion).get_traces()
     np.testing.assert_allclose(corrected[:, 3], recording.get_traces()[:, 5], atol=0.01)
 
 
@@ -243,8 +380,8 @@ def test_several_segments_in_every_border_mode(border_mode):
         [m.temporal_bins_s[0] for m in motions],
         motions[0].spatial_bins_um,
     )
-    value = interpolate_motion(both, motion, border_mode=border_mode)
-    singles = [interpolate_motion(r, m, border_mode=border_mode) for r, m in zip(parts, motions, strict=True)]
+    value = kriged(both, motion, border_mode=border_mode)
+    singles = [kriged(r, m, border_mode=border_mode) for r, m in zip(parts, motions, strict=True)]
     kept = [i for i in both.channel_ids if all(i in single.channel_ids for single in singles)]
     assert list(value.channel_ids) == kept
     for segment_index, single in enumerate(singles):
@@ -255,7 +392,7 @@ def test_several_segments_in_every_border_mode(border_mode):
 def test_removed_channels_leave_the_probe_and_its_properties():
     recording = numpy_parent()
     recording.set_property("group", np.arange(NUM_CHANNELS) % 3)
-    value = interpolate_motion(recording, drift(recording), border_mode="remove_channels")
+    value = kriged(recording, drift(recording), border_mode="remove_channels")
     kept = value.channel_ids
     assert 0 < len(kept) < NUM_CHANNELS
     assert value.get_probe().get_contact_count() == len(kept)
@@ -268,7 +405,7 @@ def test_removed_channels_leave_the_probe_and_its_properties():
 def test_all_channels_stay_by_default():
     """SpikeInterface removes channels unasked (#3145, #2575)."""
     recording = numpy_parent()
-    value = interpolate_motion(recording, drift(recording))
+    value = kriged(recording, drift(recording))
     np.testing.assert_array_equal(value.channel_ids, recording.channel_ids)
     assert np.abs(value.get_traces(0)).min(axis=0).max() > 0
 
@@ -276,7 +413,7 @@ def test_all_channels_stay_by_default():
 def test_integers_are_welcome():
     """SpikeInterface refuses int16 (#3146, #3404), and once returned zeros for it (#1893)."""
     recording = numpy_parent("int16")
-    value = interpolate_motion(recording, drift(recording))
+    value = kriged(recording, drift(recording))
     assert value.get_dtype() == "float32"
     assert value.get_traces(0).std() > 1.0
 
@@ -287,7 +424,7 @@ def test_saved_json_holds_the_motion_exactly(relative, tmp_path):
     recording = file_parent(tmp_path)
     motion = drift(recording)
     motion.displacement[0][1, 1] = 0.1 + 0.2
-    value = interpolate_motion(recording, motion)
+    value = kriged(recording, motion)
     assert value.check_serializability("json")
     value.dump_to_json(tmp_path / "chain.json", relative_to=tmp_path if relative else None)
     saved = json.loads((tmp_path / "chain.json").read_text())["kwargs"]["motion"]
@@ -302,7 +439,7 @@ def test_saved_json_holds_the_motion_exactly(relative, tmp_path):
 
 def test_copies_compute_the_same(tmp_path):
     recording = file_parent(tmp_path)
-    value = interpolate_motion(recording, drift(recording))
+    value = kriged(recording, drift(recording))
     expected = value.get_traces(1)
     copies = [
         pickle.loads(pickle.dumps(value)),
@@ -319,7 +456,7 @@ def test_a_single_precision_motion_survives_the_json(tmp_path):
     motion = Motion(
         [d.astype("float32") for d in motion.displacement], motion.temporal_bins_s, np.array([10, 80])
     )
-    value = interpolate_motion(recording, motion)
+    value = kriged(recording, motion)
     value.dump_to_json(tmp_path / "chain.json")
     np.testing.assert_array_equal(si.load(tmp_path / "chain.json").get_traces(0), value.get_traces(0))
 
@@ -327,7 +464,7 @@ def test_a_single_precision_motion_survives_the_json(tmp_path):
 def test_the_motion_is_copied():
     recording = numpy_parent()
     motion = drift(recording)
-    value = interpolate_motion(recording, motion)
+    value = kriged(recording, motion)
     expected = value.get_traces(0)
     for displacement in motion.displacement:
         displacement += 50.0
@@ -346,8 +483,8 @@ def constant_motion(times, spatial_bins_um=(0.0,)):
 def test_any_number_of_bins_anywhere(times, spatial_bins_um):
     """One bin, one depth, bins before and after the recording: the closest bin counts."""
     recording = recording_on(positions_of("neuropixels1"))
-    value = interpolate_motion(recording, constant_motion(times, spatial_bins_um))
-    expected = interpolate_motion(recording, constant_motion([0.0, 1.0, 2.0, 3.0]))
+    value = kriged(recording, constant_motion(times, spatial_bins_um))
+    expected = kriged(recording, constant_motion([0.0, 1.0, 2.0, 3.0]))
     np.testing.assert_array_equal(value.get_traces(), expected.get_traces())
 
 
@@ -356,9 +493,9 @@ def test_two_bins_meet_halfway(times):
     """SpikeInterface leaves the edge between two bins unset, and truncates edges of integer times."""
     recording = recording_on(positions_of("neuropixels1"), num_samples=6000)
     motion = Motion(np.array([[0.0], [40.0]]), times, np.array([0.0]))
-    value = interpolate_motion(recording, motion, spatial_interpolation_method="nearest").get_traces()
+    value = kriged(recording, motion, spatial_interpolation_method="nearest").get_traces()
     traces = recording.get_traces()
-    quarter = interpolate_motion(recording, constant_motion([0.0]), spatial_interpolation_method="nearest")
+    quarter = kriged(recording, constant_motion([0.0]), spatial_interpolation_method="nearest")
     np.testing.assert_array_equal(value[:3000, 8:40], quarter.get_traces()[:3000, 8:40])
     np.testing.assert_array_equal(value[3000:, 8:40], traces[3000:, 12:44])
 
@@ -370,8 +507,8 @@ def test_dead_channel_spreads_no_further_than_its_weight():
     broken = si.NumpyRecording([traces], 3000.0)
     broken.set_probe(recording.get_probe())
     for kwargs, reach_um in ((dict(), 160.0), (dict(spatial_interpolation_method="idw"), 70.0)):
-        value = interpolate_motion(broken, slow_drift(), **kwargs).get_traces()
-        expected = interpolate_motion(recording, slow_drift(), **kwargs).get_traces()
+        value = kriged(broken, slow_drift(), **kwargs).get_traces()
+        expected = kriged(recording, slow_drift(), **kwargs).get_traces()
         depth = recording.get_channel_locations()[:, 1]
         reached = np.isnan(value).any(axis=0)
         assert reached[30 - 8 : 30 + 8].any()
@@ -390,15 +527,15 @@ def test_three_dimensions():
     probe.set_device_channel_indices(np.arange(16))
     recording.set_probe(probe)
     displacement, times, depths = np.array([[5.0], [9.0], [-4.0]]), np.array([0.0, 1.0, 2.0]), np.array([0.0])
-    value = interpolate_motion(recording, Motion(displacement, times, depths, direction="z"))
-    expected = interpolate_motion(flat, Motion(displacement, times, depths, direction="y"))
+    value = kriged(recording, Motion(displacement, times, depths, direction="z"))
+    expected = kriged(flat, Motion(displacement, times, depths, direction="y"))
     np.testing.assert_allclose(value.get_traces(), expected.get_traces(), atol=1e-3)
 
 
 def test_threads_share_the_weights():
     recording = recording_on(positions_of("neuropixels1"))
-    expected = interpolate_motion(recording, slow_drift()).get_traces()
-    value = interpolate_motion(recording, slow_drift())
+    expected = kriged(recording, slow_drift()).get_traces()
+    value = kriged(recording, slow_drift())
     with ThreadPoolExecutor(8) as pool:
         parts = pool.map(lambda start: value.get_traces(0, start, start + 300), range(0, 9000, 300))
         np.testing.assert_array_equal(np.concatenate(list(parts)), expected)
@@ -472,18 +609,18 @@ def two_bins(**changes):
 )
 def test_bad_arguments_are_refused_before_data_is_read(kwargs, message):
     with pytest.raises(ValueError, match=message):
-        interpolate_motion(unreadable(), **{"motion": two_bins(), **kwargs})
+        kriged(unreadable(), **{"motion": two_bins(), **kwargs})
 
 
 def test_segments_must_match():
     with pytest.raises(ValueError, match=r"motion has 1 segment\(s\) and recording 2"):
-        interpolate_motion(unreadable(2), two_bins())
+        kriged(unreadable(2), two_bins())
 
 
 def test_a_probe_is_needed():
     recording = si.NumpyRecording([np.zeros((10, 4), dtype="float32")], SAMPLING_FREQUENCY)
     with pytest.raises(ValueError, match="no probe"):
-        interpolate_motion(recording, two_bins())
+        kriged(recording, two_bins())
 
 
 @pytest.mark.parametrize("border_mode", ["remove_channels", "force_zeros"])
@@ -492,7 +629,7 @@ def test_rounding_errors_of_a_motion_move_no_contact_away(border_mode, motion_um
     recording = numpy_parent()
     motion = drift(recording)
     motion.displacement = [np.full_like(one, motion_um) for one in motion.displacement]
-    corrected = interpolate_motion(recording, motion, border_mode=border_mode)
+    corrected = kriged(recording, motion, border_mode=border_mode)
     assert corrected.get_num_channels() == NUM_CHANNELS
     np.testing.assert_allclose(corrected.get_traces(0), recording.get_traces(0), atol=1e-3)
 
@@ -513,7 +650,7 @@ def test_rounding_errors_of_a_motion_move_no_contact_away(border_mode, motion_um
 def test_integers_that_cannot_hold_the_range_are_refused(parent, dtype, refused):
     recording = numpy_parent(parent)
     ways = [
-        lambda: interpolate_motion(recording, drift(recording), dtype=dtype),
+        lambda: kriged(recording, drift(recording), dtype=dtype),
         lambda: interpolate_motion_by_shank(recording, [drift(recording)], dtype=dtype),
         lambda: bandpass_filter(recording, freq_min=None, freq_max=300.0, dtype=dtype),
     ]
@@ -533,4 +670,4 @@ def test_unlike_gains_are_told():
     with pytest.warns(
         UserWarning, match="steady_interpolate_motion: the channels have gains from 0.1 to 0.4"
     ):
-        interpolate_motion(recording, drift(recording))
+        kriged(recording, drift(recording))
