@@ -18,6 +18,7 @@ from steadyspike.peaks.waveforms import (
     check_window,
     find_denoiser,
     noise_levels_for,
+    offsets_for,
 )
 
 
@@ -87,6 +88,7 @@ class LocalizeSteadyDenoisedMonopolar(LocalizeSteady):
             noise_levels,
             recording.get_sampling_frequency(),
             settings.radius_um,
+            offsets_for(recording, noise_levels),
         )
         self._read_parent(parent)
         self._choose_fitted(settings.radius_um)

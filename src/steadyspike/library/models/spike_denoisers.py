@@ -8,7 +8,7 @@ import numpy as np
 
 from steadyspike.kernels.spikes.contact_features import neighbour_lists
 from steadyspike.kernels.spikes.denoise_waveforms import denoise_local, denoise_yass
-from steadyspike.library.models.spike_finders import check_rate, neighbour_weights, noise_scales
+from steadyspike.library.models.spike_finders import check_rate, neighbour_weights, noise_scales, rate_ratio
 
 
 class SpikeDenoiser:
@@ -26,6 +26,8 @@ class SpikeDenoiser:
         In Hz.
     radius_um : float or None, default: None
         Contacts to denoise, for a network that sees each by itself; None: all.
+    offsets : np.ndarray or None, default: None
+        What is taken from each channel's waveforms; None: nothing.
 
     Attributes
     ----------
@@ -42,14 +44,16 @@ class SpikeDenoiser:
         noise_levels: np.ndarray,
         sampling_frequency: float,
         radius_um: float | None = None,
+        offsets: np.ndarray | None = None,
     ):
         config = model.config
-        ratio = sampling_frequency / config.sampling_frequency
+        self.offsets = offsets
         self.scales = noise_scales(noise_levels)
         self.is_local = config.radius_um is not None
         reach = config.radius_um if self.is_local else np.inf if radius_um is None else radius_um
         self.neighbours, self.counts = neighbour_lists(locations, reach)
         if self.is_local:
+            ratio = rate_ratio(sampling_frequency, config.sampling_frequency)
             self.samples_before, after = model.network.window(ratio)
             self.num_samples = self.samples_before + after
             self.weights = neighbour_weights(model.network, locations, self.neighbours)
@@ -68,6 +72,8 @@ class SpikeDenoiser:
 
     def denoise(self, waveforms: np.ndarray, channels: np.ndarray) -> np.ndarray:
         """Denoise waveforms (num_spikes, num_samples, max_neighbours), ordered as `neighbours` lists the contacts."""
+        if self.offsets is not None:
+            waveforms = waveforms - self.offsets[self.neighbours[channels]][:, np.newaxis]
         layout = (waveforms, channels, self.neighbours, self.counts, self.scales)
         if self.is_local:
             return denoise_local(*layout, self.weights, self.arrays)

@@ -19,6 +19,7 @@ from steadyspike.integration.acceleration.calls import NothingToRepairError
 from steadyspike.integration.acceleration.declarations import replaces
 from steadyspike.integration.acceleration.patching import RepairedCall
 from steadyspike.integration.acceleration.replacements import detection
+from steadyspike.integration.no_peaks import no_locations
 
 
 @replaces(
@@ -49,6 +50,23 @@ def peaks_without_nan(call: RepairedCall) -> Any:
     if not detection.takes_nan_for_peaks(call["self"], call["traces"]):
         raise NothingToRepairError
     return detection.locally_exclusive_of(call["self"], call["traces"], call["segment_index"])
+
+
+@replaces(
+    "spikeinterface.sortingcomponents.peak_localization.main",
+    "localize_peaks",
+    repairs="localize_peaks gives no locations of no peaks: SpikeInterface raises 'need at least one array'",
+    name="localize_peaks",
+    sources=("b43fc60d9a2f8cee",),
+    helpers=("get_localization_pipeline_nodes",),
+    also_in=("spikeinterface.sortingcomponents.peak_localization",),
+)
+def locations_of_no_peaks(call: RepairedCall) -> Any:
+    """Return none, in the type of the method's locations."""
+    if len(call["peaks"]) or call["pipeline_kwargs"]:
+        raise NothingToRepairError
+    names = ("recording", "peaks", "method", "method_kwargs", "ms_before", "ms_after")
+    return no_locations(**{name: call[name] for name in names})
 
 
 class _SegmentsKnown(Motion):
