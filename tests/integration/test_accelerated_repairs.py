@@ -6,6 +6,8 @@ import pytest
 import spikeinterface.full as si
 from motion_inputs import drifting_peaks
 from spikeinterface.core.motion import Motion
+from spikeinterface.core.node_pipeline import base_peak_dtype
+from spikeinterface.sortingcomponents import peak_localization
 from spikeinterface.sortingcomponents.motion import estimate_motion, interpolate_motion
 
 import steadyspike
@@ -19,13 +21,23 @@ def test_repairs_are_told():
             set(report.defects)
             == set(report)
             == {
-                *("compute_motion", "dredge_ap", "interpolate_motion", "locally_exclusive", "medicine"),
+                *("compute_motion", "dredge_ap", "interpolate_motion", "localize_peaks", "locally_exclusive", "medicine"),
             }
         )
         assert all(sentence in repr(told) for sentence in report.defects.values())
     with steadyspike.repair(names=["medicine"]):
         assert list(steadyspike.repaired().defects) == ["medicine"]
     assert not steadyspike.repaired().on
+
+
+@pytest.mark.parametrize("method", ["center_of_mass", "monopolar_triangulation", "grid_convolution"])
+def test_no_peaks_have_no_locations(method):
+    recording, none = si.generate_recording(num_channels=4, durations=[0.1]), np.zeros(0, base_peak_dtype)
+    with pytest.raises(ValueError, match="at least one array"):
+        peak_localization.localize_peaks(recording, none, method=method)
+    with steadyspike.repair(names=["localize_peaks"]):
+        assert peak_localization.localize_peaks(recording, none, method=method).shape == (0,)
+        assert steadyspike.repaired()["localize_peaks"].taken == 1
 
 
 def test_names_that_are_not_repaired_are_refused():

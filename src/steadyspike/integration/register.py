@@ -55,11 +55,6 @@ ESTIMATION_FUNCTIONS = (
     "spikeinterface.sortingcomponents.motion.estimate_motion",
     "spikeinterface.sortingcomponents.motion.motion_estimation.estimate_motion",
 )
-LOCALIZATION_FUNCTIONS = (
-    "spikeinterface.sortingcomponents.peak_localization.localize_peaks",
-    "spikeinterface.sortingcomponents.peak_localization.main.localize_peaks",
-)
-NO_PEAKS_TARGET = "steadyspike.integration.no_peaks.no_locations"
 SEGMENTS_TARGET = "steadyspike.motion.estimators.estimate_motion_of_segments"
 DEFAULTS_FUNCTION = "spikeinterface.preprocessing.motion._get_default_motion_params"
 
@@ -328,8 +323,6 @@ def _wrap_once(path: str, wrap: Callable[[Callable], Callable]) -> None:
     if not _is_wrapped(function):
         wrapper = wrap(function)
         wrapper._steadyspike_wraps = path  # type: ignore[attr-defined]
-        # repairs bind to it
-        wrapper.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
         _assign(path, wrapper)
 
 
@@ -368,20 +361,6 @@ def _taking_segments(original: Callable) -> Callable:
     return estimate_motion
 
 
-def _taking_no_peaks(original: Callable) -> Callable:
-    """Make `localize_peaks` return no locations of no peaks where the method is ours."""
-
-    @functools.wraps(original)
-    def localize_peaks(recording: Any, peaks: Any, *args: Any, **kwargs: Any) -> Any:
-        given = inspect.signature(original).bind_partial(recording, peaks, *args, **kwargs).arguments
-        method = given.get("method") or (given.get("method_kwargs") or {}).get("method")
-        if method not in LOCALIZERS or len(peaks) or given.get("pipeline_kwargs"):
-            return original(recording, peaks, *args, **kwargs)
-        return _resolve(NO_PEAKS_TARGET)(**given)
-
-    return localize_peaks
-
-
 def _knowing_our_defaults(original: Callable) -> Callable:
     """Make `get_motion_parameters_preset` find the defaults of our interpolation."""
 
@@ -401,7 +380,6 @@ WRAPPERS: dict[str, tuple[Callable[[Callable], Callable], str, str]] = {
     **dict.fromkeys(INTERPOLATION_FUNCTIONS, (_dispatching, INTERPOLATION_METHOD, INTERPOLATION_TARGET)),
     DEFAULTS_FUNCTION: (_knowing_our_defaults, INTERPOLATION_METHOD, INTERPOLATION_TARGET),
     **dict.fromkeys(ESTIMATION_FUNCTIONS, (_taking_segments, "several segments", SEGMENTS_TARGET)),
-    **dict.fromkeys(LOCALIZATION_FUNCTIONS, (_taking_no_peaks, "no peaks", NO_PEAKS_TARGET)),
 }
 """Path of a function that is wrapped: how, and what of ours is then called for what."""
 

@@ -1,7 +1,12 @@
 """What our localizers share: the start of a node, its waveforms, and its output."""
 
 import numpy as np
-from spikeinterface.core.node_pipeline import PipelineNode, WaveformsNode, find_parent_of_type
+from spikeinterface.core.node_pipeline import (
+    PeakRetriever,
+    PipelineNode,
+    WaveformsNode,
+    find_parent_of_type,
+)
 from spikeinterface.postprocessing.unit_locations import dtype_localize_by_method
 from spikeinterface.sortingcomponents.peak_localization.base import LocalizeBase
 
@@ -18,6 +23,11 @@ def waveforms_parent(parents, name):
     return parent
 
 
+def first_chunk(segment_index, start_frame, end_frame, max_margin):
+    """Slice of no peaks that is not empty for the first chunk of a segment, which is computed then."""
+    return 0, int(start_frame == 0)
+
+
 class LocalizeSteady(LocalizeBase):
     """A localizer that solves all peaks of a chunk in one compiled call.
 
@@ -31,6 +41,10 @@ class LocalizeSteady(LocalizeBase):
         # not LocalizeBase.__init__: it keeps two channels x channels matrices, 225 MB for 5,000 contacts, that would
         # travel to each worker
         PipelineNode.__init__(self, recording, return_output=return_output, parents=parents)
+        source = find_parent_of_type(parents, PeakRetriever)
+        if source is not None and not len(source._peaks):
+            # SpikeInterface skips chunks without peaks, and fails where it has skipped them all
+            source.get_peak_slice = first_chunk
         self.recording = recording
         self.contact_locations = locations
         self._dtype = np.dtype([*dtype_localize_by_method[method], *more_fields])

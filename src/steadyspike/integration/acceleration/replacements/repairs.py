@@ -19,7 +19,6 @@ from steadyspike.integration.acceleration.calls import NothingToRepairError
 from steadyspike.integration.acceleration.declarations import replaces
 from steadyspike.integration.acceleration.patching import RepairedCall
 from steadyspike.integration.acceleration.replacements import detection
-from steadyspike.integration.no_peaks import no_locations
 
 
 @replaces(
@@ -57,7 +56,7 @@ def peaks_without_nan(call: RepairedCall) -> Any:
     "localize_peaks",
     repairs="localize_peaks gives no locations of no peaks: SpikeInterface raises 'need at least one array'",
     name="localize_peaks",
-    sources=("b43fc60d9a2f8cee",),
+    sources=("c6a81042582c4c24",),
     helpers=("get_localization_pipeline_nodes",),
     also_in=("spikeinterface.sortingcomponents.peak_localization",),
 )
@@ -65,8 +64,19 @@ def locations_of_no_peaks(call: RepairedCall) -> Any:
     """Return none, in the type of the method's locations."""
     if len(call["peaks"]) or call["pipeline_kwargs"]:
         raise NothingToRepairError
-    names = ("recording", "peaks", "method", "method_kwargs", "ms_before", "ms_after")
-    return no_locations(**{name: call[name] for name in names})
+    from spikeinterface.core.node_pipeline import PeakRetriever
+    from spikeinterface.sortingcomponents.peak_localization import get_localization_pipeline_nodes
+
+    arguments = {"method": call["method"], **(call["method_kwargs"] or {})}
+    method = arguments.pop("method") or "center_of_mass"
+    if method == "grid_convolution":
+        # it would be made of peaks
+        arguments = {"prototype": np.ones(1, dtype="float32"), **arguments}
+        arguments.pop("n_peaks", None)
+    recording, peaks, *window = (call[name] for name in ("recording", "peaks", "ms_before", "ms_after"))
+    source = PeakRetriever(recording, peaks)
+    nodes = get_localization_pipeline_nodes(recording, source, peaks, method, arguments, *window)
+    return np.zeros(0, dtype=nodes[-1].get_dtype())
 
 
 class _SegmentsKnown(Motion):
