@@ -115,7 +115,7 @@ def objectives(recording, peaks, locations, feature):
     return np.array(values)
 
 
-@pytest.mark.parametrize(("feature", "num_peaks"), [("ptp", 800), ("energy", 250), ("peak_voltage", 250)])
+@pytest.mark.parametrize(("feature", "num_peaks"), [("ptp", 250), ("energy", 250), ("peak_voltage", 250)])
 def test_objective_is_no_worse_than_spikeinterfaces(simulated, feature, num_peaks):
     recording, peaks = simulated
     inside = (peaks["sample_index"] > 10) & (peaks["sample_index"] < recording.get_num_samples() - 10)
