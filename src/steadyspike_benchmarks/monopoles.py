@@ -1,4 +1,4 @@
-"""Where SpikeInterface's "monopolar_triangulation", as it is and accelerated, and ours put sources of known position."""
+"""Where SpikeInterface's "monopolar_triangulation", as it is and accelerated, and ours put known sources."""
 
 from __future__ import annotations
 
@@ -106,7 +106,9 @@ def locate_steady(
     return node.compute(None, peaks, waveforms)
 
 
-def _localizer(method: str, contacts: np.ndarray, channels: np.ndarray, **parameters: Any) -> tuple[Any, np.ndarray]:
+def _localizer(
+    method: str, contacts: np.ndarray, channels: np.ndarray, **parameters: Any
+) -> tuple[Any, np.ndarray]:
     import spikeinterface.full as si
     from probeinterface import Probe
     from spikeinterface.core.node_pipeline import ExtractDenseWaveforms, PeakRetriever, base_peak_dtype
@@ -239,5 +241,5 @@ def format_monopoles(rows: list[dict[str, Any]]) -> str:
         for row in rows
     ]
     head = ["contacts", "signal to noise", "spikes", *columns.values(), "objective no worse"]
-    about = "Errors from the truth, as median and 95th percentile, in the plane of the probe where nothing else is said."
+    about = "Errors from the truth, as median and 95th percentile; in the plane of the probe if nothing else is said."
     return f"{markdown_table(head, cells)}\n\n{about}\n"

@@ -21,7 +21,14 @@ def test_repairs_are_told():
             set(report.defects)
             == set(report)
             == {
-                *("compute_motion", "dredge_ap", "interpolate_motion", "localize_peaks", "locally_exclusive", "medicine"),
+                *(
+                    "compute_motion",
+                    "dredge_ap",
+                    "interpolate_motion",
+                    "localize_peaks",
+                    "locally_exclusive",
+                    "medicine",
+                ),
             }
         )
         assert all(sentence in repr(told) for sentence in report.defects.values())

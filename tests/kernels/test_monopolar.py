@@ -182,8 +182,7 @@ def test_gradient_and_hessian_match_finite_differences(weights_of_prior):
         for k, step in enumerate(1e-3 * np.eye(3)):
             ahead, behind = np.zeros(6), np.zeros(6)
             values = [
-                monopolar._objective(point + sign * step, weights, xs, ys, power, prior)
-                for sign in (1, -1)
+                monopolar._objective(point + sign * step, weights, xs, ys, power, prior) for sign in (1, -1)
             ]
             monopolar._derivatives(point + step, weights, xs, ys, prior, ahead, np.zeros(6))
             monopolar._derivatives(point - step, weights, xs, ys, prior, behind, np.zeros(6))

@@ -129,7 +129,9 @@ def line_with_spikes(num_contacts, pitch_um, snr=9.0):
     return recording, samples, channels
 
 
-@pytest.mark.parametrize(("num_contacts", "pitch_um"), [(1, 10.0), (8, 71.0), (8, 160.0), (8, 50.0), (8, 20.0)])
+@pytest.mark.parametrize(
+    ("num_contacts", "pitch_um"), [(1, 10.0), (8, 71.0), (8, 160.0), (8, 50.0), (8, 20.0)]
+)
 def test_spikes_are_found_whatever_neighbours_there_are(num_contacts, pitch_um):
     recording, samples, channels = line_with_spikes(num_contacts, pitch_um)
     peaks = detect(recording, noise_levels=np.ones(num_contacts))
@@ -202,7 +204,9 @@ def test_other_sampling_frequencies(spiky):
         counts=faster.snr[spikes["unit_index"]] >= LEAST_SNR,
     )
     assert scores.f1 > 0.8
-    with pytest.raises(ValueError, match=r"2500 Hz; allowed for this model, trained at 30000 Hz: 6000 Hz or more"):
+    with pytest.raises(
+        ValueError, match=r"2500 Hz; allowed for this model, trained at 30000 Hz: 6000 Hz or more"
+    ):
         slow = si.NumpyRecording([as_recorded.get_traces()], 2500.0)
         slow.set_probe(as_recorded.get_probe())
         detect(slow, noise_levels=faster.noise_levels)

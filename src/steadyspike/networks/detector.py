@@ -124,8 +124,8 @@ def resampled_window(before: int, after: int, rate_ratio: float) -> tuple[int, i
 def resample_filters(filters: np.ndarray, before: int, rate_ratio: float) -> np.ndarray:
     """Filters (samples, num) for traces of another sampling frequency: as if the traces were resampled to theirs.
 
-    By cubic convolution (Keys 1981), which is as wide as the longer of the two sampling intervals. Samples of the filters
-    themselves would alias: filters of 30 kHz would find noise at 15 kHz.
+    By cubic convolution (Keys 1981), which is as wide as the longer of the two sampling intervals. Samples of the
+    filters themselves would alias: filters of 30 kHz would find noise at 15 kHz.
     """
     if rate_ratio == 1.0:
         return filters

@@ -14,7 +14,6 @@ from steadyspike.library.models.find import pin_model
 from steadyspike.library.models.spike_denoisers import SpikeDenoiser, seeded_noise_levels
 from steadyspike.peaks.node import waveforms_parent
 
-
 # Noise levels. A smaller median is that of filtered traces, and changes nothing that is found.
 LEAST_OFFSET = 0.25
 

@@ -150,7 +150,9 @@ def thinned(known: KnownSpikes, spacing_um: float, seed: int) -> KnownSpikes:
         locations=known.locations[kept],
         samples=samples[order],
         units=known.units[order],
-        templates=np.stack([np.roll(one, -shift, axis=0) for one, shift in zip(templates, shifts, strict=True)]),
+        templates=np.stack(
+            [np.roll(one, -shift, axis=0) for one, shift in zip(templates, shifts, strict=True)]
+        ),
         channels=channels,
         depths=depths,
     )

@@ -111,8 +111,8 @@ def train_spike_detector(
     Candidates are labelled by the spikes: each spike of a unit that is deep enough takes the nearest candidate. Others
     that the detector would drop as its duplicates are left out, and so are candidates of units too small to ask for.
     The rest are noise. Half of what is trained on is from copies of the recordings of which contacts were left out, so
-    that the network also knows spikes that few contacts see, or one. The cross-entropy is minimized with AdamW, at a rate that falls like a cosine; the last tenth of
-    each recording is held out and scored.
+    that the network also knows spikes that few contacts see, or one. The cross-entropy is minimized with AdamW, at a
+    rate that falls like a cosine; the last tenth of each recording is held out and scored.
 
     Spikes that a sorting has missed teach the network to miss them; simulated recordings know all.
 
