@@ -204,11 +204,9 @@ def test_other_sampling_frequencies(spiky):
         counts=faster.snr[spikes["unit_index"]] >= LEAST_SNR,
     )
     assert scores.f1 > 0.8
-    with pytest.raises(
-        ValueError, match=r"2500 Hz; allowed for this model, trained at 30000 Hz: 6000 Hz or more"
-    ):
-        slow = si.NumpyRecording([as_recorded.get_traces()], 2500.0)
-        slow.set_probe(as_recorded.get_probe())
+    slow = si.NumpyRecording([as_recorded.get_traces()], 2500.0)
+    slow.set_probe(as_recorded.get_probe())
+    with pytest.raises(ValueError, match=r"2500 Hz; allowed for this model, trained at 30000 Hz: 6000 Hz"):
         detect(slow, noise_levels=faster.noise_levels)
     with pytest.raises(ValueError, match=r"36000 Hz; this model takes 30000 Hz"):
         detect(as_recorded, noise_levels=np.ones(24), model=yass_model())

@@ -12,8 +12,7 @@ A spike is taken for a point source: on the contact at ``(x_i, y_i)`` its size i
    that each step solves three equations only.
 
 Few contacts, or noisy ones, leave a position open. A weak prior then decides: a source is near the contact that sees it
-best, and some 25 um in front of the probe. SpikeInterface's objective has a penalty instead that pushes sources away
-from the probe, without end; its optimizer owes such positions to where it stops.
+best, and some 25 um in front of the probe. SpikeInterface's penalty pushes it away, until its optimizer stops.
 `python -m steadyspike_benchmarks monopoles` measures the errors of both.
 
 References

@@ -15,8 +15,8 @@ PEAK_SIGNS = {"neg": 1.0, "pos": -1.0}
 YASS_SAMPLES = 5
 RATE_TOLERANCE = 0.01
 LEAST_RATE_RATIO = 0.2
-"""Of the sampling frequency to the model's: at 6 kHz the F1 of the bundled detector, of 30 kHz, is within 1 % of that at
-30 kHz; at 5 kHz spikes begin to be lost, and at 1 kHz there are none to be seen."""
+"""Of the sampling frequency to the model's: at 6 kHz the F1 of the bundled detector, of 30 kHz, is within 1 % of that
+at 30 kHz; at 5 kHz spikes begin to be lost, and at 1 kHz there are none to be seen."""
 
 
 class Found(NamedTuple):
