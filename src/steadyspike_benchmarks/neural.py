@@ -43,6 +43,7 @@ def run_detection_benchmark(
     *,
     duration_s: float = 10.0,
     num_channels: int = 96,
+    every: int = 1,
     model: str | None = None,
     told: Callable[[str], None] = lambda line: None,
 ) -> list[Row]:
@@ -54,6 +55,8 @@ def run_detection_benchmark(
         A recording for each combination.
     duration_s, num_channels : float and int
         Of each recording.
+    every : int, default: 1
+        Of the contacts only each so-many-th is kept, as on a sparser probe.
     model : str or None, default: None
         Of `steady_neural`; None: the bundled one.
     told : callable
@@ -70,7 +73,9 @@ def run_detection_benchmark(
 
     rows = []
     for probe, noise, seed in _cases(probes, noise_uV, seeds):
-        spiky = simulate_spiky_recording(probe, noise, seed, duration_s=duration_s, num_channels=num_channels)
+        spiky = simulate_spiky_recording(
+            probe, noise, seed, duration_s=duration_s, num_channels=num_channels, every=every
+        )
 
         def detected(
             method: str, spiky: SpikyRecording = spiky, **kwargs: Any

@@ -1,5 +1,7 @@
 """Where monopoles are left to SciPy or SpikeInterface, and that errors from the truth are no larger."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -125,4 +127,8 @@ def test_table():
     rows = run_monopoles(["tetrode, 25 um"], [30.0], 20)
     assert rows[0]["share_no_worse"] == 1.0
     assert rows[0]["distances_um"] == (0.0, 0.0)
-    assert "| tetrode, 25 um | 30 |" in format_monopoles(rows)
+    assert re.search(r"\| tetrode, 25 um +\| +30 \| +20 \|", format_monopoles(rows))
+    assert rows[0]["errors_um_steady"][0] <= rows[0]["errors_um"][0]
+    lines = run_monopoles(["one column, 50 um"], [30.0], 20)
+    assert [row["layout"] for row in lines] == ["one column, 50 um, middle", "one column, 50 um, ends"]
+    assert sum(row["num_spikes"] for row in lines) == 20

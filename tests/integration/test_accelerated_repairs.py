@@ -7,6 +7,8 @@ import pytest
 import spikeinterface.full as si
 from motion_inputs import drifting_peaks
 from spikeinterface.core.motion import Motion
+from spikeinterface.core.node_pipeline import base_peak_dtype
+from spikeinterface.sortingcomponents import peak_localization
 from spikeinterface.sortingcomponents.motion import estimate_motion, interpolate_motion
 from spikeinterface.sortingcomponents.peak_detection import detect_peaks
 
@@ -21,13 +23,12 @@ def test_repairs_are_told():
             set(report.defects)
             == set(report)
             == {
-                *(
-                    "compute_motion",
-                    "dredge_ap",
-                    "get_noise_levels",
-                    "interpolate_motion",
-                    "locally_exclusive",
-                ),
+                "compute_motion",
+                "dredge_ap",
+                "get_noise_levels",
+                "interpolate_motion",
+                "localize_peaks",
+                "locally_exclusive",
                 "medicine",
             }
         )
@@ -35,6 +36,16 @@ def test_repairs_are_told():
     with steadyspike.repair(names=["medicine"]):
         assert list(steadyspike.repaired().defects) == ["medicine"]
     assert not steadyspike.repaired().on
+
+
+@pytest.mark.parametrize("method", ["center_of_mass", "monopolar_triangulation", "grid_convolution"])
+def test_no_peaks_have_no_locations(method):
+    recording, none = si.generate_recording(num_channels=4, durations=[0.1]), np.zeros(0, base_peak_dtype)
+    with pytest.raises(ValueError, match="at least one array"):
+        peak_localization.localize_peaks(recording, none, method=method)
+    with steadyspike.repair(names=["localize_peaks"]):
+        assert peak_localization.localize_peaks(recording, none, method=method).shape == (0,)
+        assert steadyspike.repaired()["localize_peaks"].taken == 1
 
 
 def test_names_that_are_not_repaired_are_refused():

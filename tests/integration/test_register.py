@@ -14,6 +14,7 @@ import pytest
 import spikeinterface.full as si
 import tomlkit
 from spikeinterface.core.motion import Motion
+from spikeinterface.core.node_pipeline import base_peak_dtype
 from spikeinterface.sortingcomponents import motion as si_motion
 from spikeinterface.sortingcomponents.peak_detection import detect_peaks
 from spikeinterface.sortingcomponents.peak_localization import localize_peaks
@@ -68,6 +69,29 @@ def recording():
 @pytest.fixture
 def motion(recording):
     return Motion([np.array([[0.0], [4.0], [9.0]])], [np.array([0.5, 1.5, 2.5])], np.array([40.0]))
+
+
+@pytest.mark.parametrize("method", register.LOCALIZERS)
+def test_no_peaks_have_no_locations(recording, method):
+    none = np.zeros(0, dtype=base_peak_dtype)
+    assert localize_peaks(recording, none, method=method).shape == (0,)
+    located = localize_peaks(si.append_recordings([recording] * 2), none, method_kwargs=dict(method=method))
+    assert located.dtype.names[:3] == ("x", "y", "z")
+    if method == "steady_monopolar":
+        with pytest.raises(ValueError, match="radius_um=-1"):
+            localize_peaks(recording, none, method=method, method_kwargs=dict(radius_um=-1))
+
+
+@pytest.mark.parametrize("threshold", [6.0, 1e3], ids=["peaks", "no peaks"])
+def test_kilosorts_preset_takes_several_segments_and_no_peaks(recording, threshold):
+    detection = dict(detect_threshold=threshold)
+    for one in (recording, si.append_recordings([recording] * 2)):
+        motion = si.compute_motion(
+            one, preset="steady_kilosort", detect_kwargs=detection, n_jobs=1, progress_bar=False
+        )
+        # 3 s in bins of 2 s
+        assert [len(bins) for bins in motion.displacement] == [2] * one.get_num_segments()
+        assert all(np.isfinite(displacement).all() for displacement in motion.displacement)
 
 
 @pytest.mark.parametrize("path", NAMES, ids=lambda path: path.rpartition(".")[2])

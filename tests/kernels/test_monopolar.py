@@ -4,7 +4,7 @@ from scipy.optimize import minimize
 
 from steadyspike.kernels.spikes import monopolar
 from steadyspike.kernels.spikes.contact_features import neighbour_lists
-from steadyspike.kernels.spikes.monopolar import PENALTY_WEIGHT, solve_monopolar
+from steadyspike.kernels.spikes.monopolar import PENALTY_WEIGHT, PRIOR_WEIGHT, solve_monopolar
 
 STAGGERED = np.array([[16.0 * ((3 * i) % 4), 20.0 * (i // 2)] for i in range(40)])
 TWO_COLUMNS = np.array([[32.0 * (i % 2), 15.0 * (i // 2)] for i in range(40)])
@@ -18,7 +18,9 @@ def objective_oracle(position, features, contacts):
     weights = features / features.max()
     inverse = np.array([1 / np.sqrt((x - cx) ** 2 + (y - cy) ** 2 + z**2) for cx, cy in contacts])
     alpha = sum(weights * inverse) / sum(inverse**2)
-    return np.mean((weights - alpha * inverse) ** 2) - np.log1p(10 * z) / 10_000
+    main = contacts[features.argmax()]
+    prior = ((x - main[0]) ** 2 + (y - main[1]) ** 2) / 30**2 + np.log(z / 25) ** 2
+    return np.mean((weights - alpha * inverse) ** 2) + prior / 10_000
 
 
 def box_oracle(features, contacts, max_distance_um):
@@ -72,12 +74,11 @@ def deepest_oracle(features, contacts, main, max_distance_um):
     lower, upper = np.array(bounds, dtype="float64").T
     weights, (xs, ys) = features / features.max(), np.ascontiguousarray(contacts.T)
     power, work, reached = (weights**2).sum(), np.empty((8, 6)), []
+    prior = np.array([0.0, PRIOR_WEIGHT, *main])
     for place in (center, main):
         for z in (2.0, 5.0, 20.0, 80.0, 300.0):
             point = np.clip([*place, z], lower, upper)
-            reached.append(
-                monopolar._descend(point, weights, xs, ys, power, PENALTY_WEIGHT, lower, upper, work)
-            )
+            reached.append(monopolar._descend(point, weights, xs, ys, power, prior, lower, upper, work))
     return min(reached)
 
 
@@ -90,10 +91,7 @@ def test_hardly_any_spike_misses_the_deepest_minimum():
     missed = 0
     for i, channel in enumerate(channels):
         used, contacts = features[i, : counts[channel]], locations[neighbours[channel, : counts[channel]]]
-        x, y, z = solved[i, :3]
-        weights, inverse = used / used.max(), 1 / np.sqrt(((contacts - [x, y]) ** 2).sum(axis=1) + z**2)
-        misfit = (weights**2).sum() - (weights @ inverse) ** 2 / (inverse**2).sum()
-        ours = misfit / used.size - PENALTY_WEIGHT * np.log1p(10 * z)
+        ours = objective_oracle(solved[i, :3], used, contacts)
         missed += ours > deepest_oracle(used, contacts, contacts[used.argmax()], 150.0) + 1e-6
     assert missed <= 12
 
@@ -114,7 +112,7 @@ def test_alpha_and_goodness_of_fit_match_their_formulas():
 def test_a_source_without_noise_is_found():
     features, layout, sources = simulate(STAGGERED, 400, seed=2, noise=0.0)
     solved = solve_monopolar(features, *layout)
-    # the penalty pulls z outwards, the more the flatter the misfit is: far away and beside the probe
+    # the prior pulls, the more the flatter the misfit is: far away and beside the probe
     low, high = [0, 40, 0], [48, 340, 35]
     near = ((sources > low) & (sources < high)).all(axis=1)
     assert near.sum() > 100
@@ -168,7 +166,9 @@ def test_positions_stay_in_the_box(max_distance_um):
     assert hit > 0 or max_distance_um == 1e5
 
 
-def test_gradient_and_hessian_match_finite_differences():
+@pytest.mark.parametrize("weights_of_prior", [(PENALTY_WEIGHT, 0.0), (0.0, PRIOR_WEIGHT), (1e-2, 1e-2)])
+def test_gradient_and_hessian_match_finite_differences(weights_of_prior):
+    prior = np.array([*weights_of_prior, 10.0, 40.0])
     rng = np.random.default_rng(7)
     contacts = STAGGERED[:15]
     xs, ys = np.ascontiguousarray(contacts.T)
@@ -177,16 +177,15 @@ def test_gradient_and_hessian_match_finite_differences():
         power = (weights**2).sum()
         point = np.array([rng.uniform(-20, 60), rng.uniform(-20, 120), np.exp(rng.uniform(1, 5))])
         gradient, hessian = np.zeros(6), np.zeros(6)
-        monopolar._derivatives(point, weights, xs, ys, PENALTY_WEIGHT, gradient, hessian)
+        monopolar._derivatives(point, weights, xs, ys, prior, gradient, hessian)
         full = hessian[[0, 1, 2, 1, 3, 4, 2, 4, 5]].reshape(3, 3)
         for k, step in enumerate(1e-3 * np.eye(3)):
             ahead, behind = np.zeros(6), np.zeros(6)
             values = [
-                monopolar._objective(point + sign * step, weights, xs, ys, power, PENALTY_WEIGHT)
-                for sign in (1, -1)
+                monopolar._objective(point + sign * step, weights, xs, ys, power, prior) for sign in (1, -1)
             ]
-            monopolar._derivatives(point + step, weights, xs, ys, PENALTY_WEIGHT, ahead, np.zeros(6))
-            monopolar._derivatives(point - step, weights, xs, ys, PENALTY_WEIGHT, behind, np.zeros(6))
+            monopolar._derivatives(point + step, weights, xs, ys, prior, ahead, np.zeros(6))
+            monopolar._derivatives(point - step, weights, xs, ys, prior, behind, np.zeros(6))
             assert gradient[k] == pytest.approx((values[0] - values[1]) / 2e-3, rel=1e-4, abs=1e-9)
             np.testing.assert_allclose(full[k], (ahead - behind)[:3] / 2e-3, rtol=1e-4, atol=1e-10)
 
@@ -196,8 +195,9 @@ def test_the_kernel_minimizes_the_oracles_objective():
     xs, ys = np.ascontiguousarray(STAGGERED[:15].T)
     features = 40 * rng.random(15)
     weights = features / features.max()
-    point = np.array([10.0, 30.0, 25.0])
-    ours = monopolar._objective(point, weights, xs, ys, (weights**2).sum(), PENALTY_WEIGHT)
+    point = np.array([10.0, 30.0, 45.0])
+    prior = np.array([0.0, PRIOR_WEIGHT, *STAGGERED[features.argmax()]])
+    ours = monopolar._objective(point, weights, xs, ys, (weights**2).sum(), prior)
     assert ours == pytest.approx(objective_oracle(point, features, STAGGERED[:15]), abs=1e-12)
 
 

@@ -101,7 +101,7 @@ def test_local_detector_does_not_care_where_its_sample_lies(traces):
     np.testing.assert_array_equal(logits(traces, samples), logits(longer, samples + 31))
 
 
-@pytest.mark.parametrize("ratio", [0.8, 1.5])
+@pytest.mark.parametrize("ratio", [0.3, 0.5, 0.8, 1.5])
 def test_filters_are_resampled_to_another_rate(ratio):
     network = seeded(LocalSpikeDetector, samples_before=20, samples_after=30, filters=3)
     # filters as smooth as trained ones, of a smooth waveform

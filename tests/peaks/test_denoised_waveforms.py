@@ -66,6 +66,15 @@ def errors(spiky, located, units):
     return np.median(np.linalg.norm(xy - spiky.unit_locations[units], axis=1))
 
 
+def test_an_offset_changes_nothing(spiky, matched):
+    peaks = matched[0]
+    moved = si.scale(spiky.recording, gain=1.0, offset=4096.0)
+    expected, found = (
+        localize_peaks(one, peaks, method=METHOD, job_kwargs=JOBS) for one in (spiky.recording, moved)
+    )
+    np.testing.assert_allclose(found["y"], expected["y"], atol=3.0)
+
+
 def test_it_is_nearer_to_the_truth(spiky, matched):
     peaks, units = matched
     assert len(peaks) > 60

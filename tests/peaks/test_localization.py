@@ -20,6 +20,7 @@ from spikeinterface.sortingcomponents.peak_localization.method_list import peak_
 from threadpoolctl import threadpool_limits
 
 from steadyspike.peaks.localization import LocalizeSteadyMonopolar
+from steadyspike_benchmarks.monopoles import LAYOUTS, locate_both_ways, locate_steady, simulate_sources
 
 JOB = {"n_jobs": 1, "chunk_duration": "1s", "progress_bar": False}
 SHORT = {"ms_before": 0.1, "ms_after": 0.3}
@@ -98,7 +99,7 @@ def build_node(recording, peaks=None, extractor=ExtractDenseWaveforms, extractor
 
 
 def objectives(recording, peaks, locations, feature):
-    """The objective of monopolar triangulation at given positions, spike by spike, in float64."""
+    """What is minimized, at given positions, spike by spike, in float64."""
     contacts = recording.get_channel_locations()
     values = []
     for peak, (x, y, z) in zip(peaks, zip(*(locations[k] for k in "xyz"), strict=True), strict=True):
@@ -110,11 +111,12 @@ def objectives(recording, peaks, locations, feature):
         weights = used[feature] / used[feature].max()
         inverse = 1 / np.sqrt(((contacts[near] - [x, y]) ** 2).sum(axis=1) + float(z) ** 2)
         residual = weights - (weights * inverse).sum() / (inverse**2).sum() * inverse
-        values.append((residual**2).mean() - np.log1p(10 * float(z)) / 10_000)
+        beside = ((contacts[near][weights.argmax()] - [x, y]) ** 2).sum() / 30**2
+        values.append((residual**2).mean() + (beside + np.log(float(z) / 25) ** 2) / 10_000)
     return np.array(values)
 
 
-@pytest.mark.parametrize(("feature", "num_peaks"), [("ptp", 800), ("energy", 250), ("peak_voltage", 250)])
+@pytest.mark.parametrize(("feature", "num_peaks"), [("ptp", 250), ("energy", 250), ("peak_voltage", 250)])
 def test_objective_is_no_worse_than_spikeinterfaces(simulated, feature, num_peaks):
     recording, peaks = simulated
     inside = (peaks["sample_index"] > 10) & (peaks["sample_index"] < recording.get_num_samples() - 10)
@@ -134,9 +136,36 @@ def test_objective_is_no_worse_than_spikeinterfaces(simulated, feature, num_peak
     excess = objectives(recording, peaks, ours, feature) - objectives(recording, peaks, theirs, feature)
     assert peaks.size >= num_peaks
     assert np.mean(excess <= 1e-6) >= 0.995
-    for field in ("x", "y", "z", "alpha"):
-        close = np.isclose(ours[field], theirs[field], rtol=0.05, atol=1.0)
-        assert close.mean() > 0.85, field
+    for field, share in {"x": 0.75, "y": 0.85, "z": 0.6, "alpha": 0.6}.items():
+        close = np.isclose(ours[field], theirs[field], rtol=0.1, atol=2.0)
+        assert close.mean() > share, field
+
+
+@pytest.mark.parametrize("depths_um", [(20.0, 20.001), (10.0, 60.0)], ids=["at 20 um", "10 to 60 um"])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        *("one contact", "two contacts, 25 um", "tetrode, 20 um", "one column, 40 um", "one column, 50 um"),
+        *("Neuropixels 1.0", "Neuropixels Ultra"),
+    ],
+)
+def test_errors_are_no_larger_than_spikeinterfaces(layout, depths_um):
+    contacts = LAYOUTS[layout]
+    if "column" in layout:
+        # the middle is determined; what has few contacts in reach are the ends
+        contacts = contacts[:2]
+    sources, *spikes = simulate_sources(contacts, 40, 300.0, 1, depths_um)
+    with threadpool_limits(1):
+        theirs, _ = locate_both_ways(contacts, *spikes)
+    ours = locate_steady(contacts, *spikes)
+    for axes in ("xy", "y"):
+        errors = [
+            np.linalg.norm(np.column_stack([one[k] for k in axes]) - sources[:, 2 - len(axes) : 2], axis=1)
+            for one in (theirs, ours)
+        ]
+        middle, high = np.percentile(errors, [50, 95], axis=1)
+        assert middle[1] <= 1.05 * middle[0] + 0.2
+        assert high[1] <= 1.05 * high[0] + 0.2
 
 
 def test_spikeinterfaces_enforcement_changes_nothing(simulated):

@@ -111,6 +111,50 @@ def test_it_finds_more_than_a_threshold(spiky):
     assert f1(detect(spiky.recording, noise_levels=spiky.noise_levels)) > max(by_threshold)
 
 
+def line_with_spikes(num_contacts, pitch_um, snr=9.0):
+    """Noise of 300 to 6000 Hz and 50 spikes of known place, on contacts in a line."""
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((30_000, num_contacts)).astype("float32")
+    traces = steadyspike.bandpass_filter(si.NumpyRecording([noise], 30_000.0)).get_traces().copy()
+    traces /= traces.std(axis=0)
+    locations = np.column_stack([np.zeros(num_contacts), pitch_um * np.arange(num_contacts)])
+    samples, channels = 300 + 580 * np.arange(50), rng.integers(0, num_contacts, 50)
+    ms = np.arange(-30, 60) / 30
+    shape = -np.exp(-(ms**2) / 0.03) + 0.35 * np.exp(-((ms - 0.45) ** 2) / 0.125)
+    for sample, channel in zip(samples, channels, strict=True):
+        distances = np.sqrt(np.square(locations - locations[channel]).sum(axis=1) + 20.0**2)
+        traces[sample - 30 : sample + 60] += np.outer(shape, snr * 20 / distances).astype("float32")
+    recording = si.NumpyRecording([traces], 30_000.0)
+    recording.set_dummy_probe_from_locations(locations)
+    return recording, samples, channels
+
+
+@pytest.mark.parametrize(
+    ("num_contacts", "pitch_um"), [(1, 10.0), (8, 71.0), (8, 160.0), (8, 50.0), (8, 20.0)]
+)
+def test_spikes_are_found_whatever_neighbours_there_are(num_contacts, pitch_um):
+    recording, samples, channels = line_with_spikes(num_contacts, pitch_um)
+    peaks = detect(recording, noise_levels=np.ones(num_contacts))
+    near = np.abs(peaks["sample_index"] - samples[:, np.newaxis]) <= 6
+    found = (near & (peaks["channel_index"] == channels[:, np.newaxis])).any(axis=1)
+    assert found.mean() >= 0.94
+    # neighbors 20 um away see the same spike within the radius of duplicates
+    assert (~near.any(axis=0)).sum() <= 3
+
+
+def test_an_offset_and_unsigned_samples_change_nothing(spiky):
+    levels = spiky.noise_levels
+    expected = detect(spiky.recording, noise_levels=levels)
+    assert DetectSteadyNeural(spiky.recording, noise_levels=levels).offsets is None
+    for offset, gain, dtype in ((-3e4, 1.0, "float32"), (32_768.0, 20.0, "uint16")):
+        moved = si.scale(spiky.recording, gain=gain, offset=offset, dtype=dtype)
+        found = detect(moved, noise_levels=levels * gain)
+        assert abs(found.size - expected.size) <= 0.02 * expected.size
+        assert np.isin(found["sample_index"], expected["sample_index"]).mean() > 0.97
+        same = np.isin(expected["sample_index"], found["sample_index"])
+        assert found["amplitude"].mean() == pytest.approx(gain * expected["amplitude"][same].mean(), rel=0.02)
+
+
 def test_sign_dtype_and_units_do_not_matter(spiky):
     levels = spiky.noise_levels
     expected = detect(spiky.recording, noise_levels=levels)
@@ -160,8 +204,25 @@ def test_other_sampling_frequencies(spiky):
         counts=faster.snr[spikes["unit_index"]] >= LEAST_SNR,
     )
     assert scores.f1 > 0.8
+    slow = si.NumpyRecording([as_recorded.get_traces()], 2500.0)
+    slow.set_probe(as_recorded.get_probe())
+    with pytest.raises(ValueError, match=r"2500 Hz; allowed for this model, trained at 30000 Hz: 6000 Hz"):
+        detect(slow, noise_levels=faster.noise_levels)
     with pytest.raises(ValueError, match=r"36000 Hz; this model takes 30000 Hz"):
         detect(as_recorded, noise_levels=np.ones(24), model=yass_model())
+
+
+def test_slower_sampling_finds_the_same_spikes(spiky):
+    from scipy.signal import resample_poly
+
+    expected = detect(spiky.recording, noise_levels=spiky.noise_levels)
+    for down in (2, 4):
+        traces = resample_poly(spiky.recording.get_traces(), 1, down, axis=0).astype("float32")
+        slower = si.NumpyRecording([traces], 30_000.0 / down)
+        slower.set_probe(spiky.recording.get_probe())
+        found = detect(slower, noise_levels=spiky.noise_levels)
+        # 15 kHz once found hundreds in noise
+        assert found.size == pytest.approx(expected.size, rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import spikeinterface.full as si
 
 import steadyspike
 from steadyspike.library.models.spikes import SpikeDetectorConfig
-from steadyspike.training.known_spikes import known_spikes
+from steadyspike.training.known_spikes import known_spikes, thinned
 from steadyspike.training.own_units import group_large_spikes
 from steadyspike.training.spike_detector import label_candidates, train_spike_detector
 from steadyspike.training.waveform_denoiser import find_window, train_waveform_denoiser
@@ -65,6 +65,21 @@ def test_what_is_known_of_a_recording(recording_and_sorting, known):
         np.testing.assert_array_equal(known.samples[known.units == number], train)
     np.testing.assert_allclose(known.depths, 10.5, rtol=0.1)
     np.testing.assert_allclose(known.traces.std(axis=0)[[0, 7]], 1, rtol=0.3)
+
+
+def test_a_sparser_probe_in_the_same_place(known):
+    sparse = thinned(known, 75.0, seed=0)
+    apart = np.linalg.norm(sparse.locations[:, np.newaxis] - sparse.locations, axis=2)
+    assert 1 < len(sparse.locations) < 4
+    assert apart[np.triu_indices(len(apart), 1)].min() >= 75.0
+    kept = [int(np.flatnonzero((known.locations == one).all(axis=1))[0]) for one in sparse.locations]
+    np.testing.assert_array_equal(sparse.traces, known.traces[:, kept])
+    assert (np.diff(sparse.samples) >= 0).all()
+    for unit, (channel, depth) in enumerate(zip(sparse.channels, sparse.depths, strict=True)):
+        seen = known.templates[unit][:, kept]
+        # units fire on the contact that sees them best, at its trough
+        assert depth == pytest.approx(-seen[known.before - 9 : known.before + 10].min(), rel=1e-6)
+        assert -sparse.templates[unit, known.before, channel] == pytest.approx(depth, rel=1e-6)
 
 
 def test_candidates_are_labelled_by_the_spikes(known):

@@ -123,18 +123,25 @@ def resampled_window(before: int, after: int, rate_ratio: float) -> tuple[int, i
     """Samples before, and from the central one on, that hold the same time at another sampling frequency."""
     if rate_ratio == 1.0:
         return before, after
-    return math.ceil(before * rate_ratio), math.ceil((after - 1) * rate_ratio) + 1
+    # the sample beyond each end takes part in the interpolation
+    return math.ceil(before * rate_ratio) + 1, math.ceil((after - 1) * rate_ratio) + 2
 
 
 def resample_filters(filters: np.ndarray, before: int, rate_ratio: float) -> np.ndarray:
-    """Filters (samples, num) for traces of another sampling frequency, by linear interpolation; same gain."""
+    """Filters (samples, num) for traces of another sampling frequency: as if the traces were resampled to theirs.
+
+    By cubic convolution (Keys 1981), which is as wide as the longer of the two sampling intervals. Samples of the
+    filters themselves would alias: filters of 30 kHz would find noise at 15 kHz.
+    """
     if rate_ratio == 1.0:
         return filters
     new_before, new_after = resampled_window(before, len(filters) - before, rate_ratio)
-    at = np.arange(-new_before, new_after) / rate_ratio
-    known = np.arange(len(filters)) - before
-    columns = [np.interp(at, known, column, left=0.0, right=0.0) / rate_ratio for column in filters.T]
-    return np.ascontiguousarray(np.stack(columns, axis=1).astype("float32"))
+    width = max(rate_ratio, 1.0)
+    known = (np.arange(len(filters)) - before) * rate_ratio
+    apart = np.abs(np.arange(-new_before, new_after)[:, np.newaxis] - known) / width
+    near, far = (1.5 * apart - 2.5) * apart**2 + 1, ((-0.5 * apart + 2.5) * apart - 4) * apart + 2
+    weights = np.where(apart < 1, near, np.where(apart < 2, far, 0.0)) / width
+    return np.ascontiguousarray((weights @ filters).astype("float32"))
 
 
 class YassDetector(nn.Module):

@@ -19,6 +19,7 @@ from steadyspike.peaks.waveforms import (
     check_window,
     find_denoiser,
     noise_levels_for,
+    offsets_for,
 )
 
 
@@ -88,6 +89,7 @@ class LocalizeSteadyDenoisedMonopolar(LocalizeSteady):
             noise_scales(recording, noise_levels),
             recording.get_sampling_frequency(),
             settings.radius_um,
+            offsets_for(recording, noise_levels),
         )
         self._read_parent(parent)
         self._choose_fitted(settings.radius_um)

@@ -9,6 +9,7 @@ from steadyspike.core.arguments import finite_locations
 from steadyspike.core.settings import Settings, document, parameter, takes
 from steadyspike.library.models.find import pin_model
 from steadyspike.library.models.spike_finders import FINDERS, PEAK_SIGNS, noise_scales
+from steadyspike.peaks.waveforms import offsets_for
 
 
 class NeuralDetectionSettings(Settings):
@@ -48,7 +49,9 @@ class DetectSteadyNeural(PeakDetector):
     same samples.
 
     The bundled model was trained on simulated Neuropixels 1.0 and 2.0 recordings after a bandpass filter (300 to
-    6000 Hz); `steadyspike.train_spike_detector` trains one for other data. Traces have to be filtered.
+    6000 Hz), half of them with so few contacts that a spike is seen by few or by one, so that it serves probes of any
+    spacing; `steadyspike.train_spike_detector` trains one for other data. Traces have to be filtered; an offset, as of
+    unsigned samples, is taken off. They are looked at as if sampled at the model's frequency.
 
     Parameters
     ----------
@@ -62,7 +65,7 @@ class DetectSteadyNeural(PeakDetector):
     ------
     ValueError
         For a parameter outside its range, contact positions that are not finite, or a sampling frequency that the
-        model cannot be used with.
+        model cannot be used with: less than a fifth of the model's.
     ModelError
         If `model` is no spike detector.
 
@@ -100,8 +103,9 @@ class DetectSteadyNeural(PeakDetector):
             recording.get_sampling_frequency(),
             model.config.probability if settings.probability is None else settings.probability,
         )
+        self.offsets = offsets_for(recording, levels)
         # compile (or load) once, before SpikeInterface starts workers that would each do so
-        self.finder.find(np.zeros((2 * self.finder.margin + 1, len(locations)), recording.get_dtype()))
+        self._find(np.zeros((2 * self.finder.margin + 1, len(locations)), recording.get_dtype()))
 
     def get_margin(self):
         """Samples that are read beyond each end of a chunk."""
@@ -109,10 +113,16 @@ class DetectSteadyNeural(PeakDetector):
 
     def compute(self, traces, start_frame, end_frame, segment_index, max_margin):
         """Detect the spikes of one chunk: peaks ordered by sample, from the start of `traces`, and then channel."""
-        found = self.finder.find(traces)
+        traces, found = self._find(traces)
         peaks = np.zeros(found.samples.size, dtype=self.get_dtype())
         peaks["sample_index"] = found.samples
         peaks["channel_index"] = found.channels
         peaks["amplitude"] = traces[found.samples, found.channels]
         peaks["segment_index"] = segment_index
         return (peaks,)
+
+    def _find(self, traces):
+        """Return traces without offset, and the spikes in them."""
+        if self.offsets is not None:
+            traces = traces - self.offsets
+        return traces, self.finder.find(traces)

@@ -50,12 +50,13 @@ class MonopolarSettings(Settings):
 class LocalizeSteadyMonopolar(LocalizeSteady):
     """Localize peaks as point sources, all peaks of a chunk in one compiled call.
 
-    The model and the objective are those of SpikeInterface's "monopolar_triangulation" with its optimizer
-    "minimize_with_log_penality". The feature on the contact at ``(x_i, y_i)`` is ``alpha / d_i`` with
-    ``d_i^2 = (x - x_i)^2 + (y - y_i)^2 + z^2``. With ``w`` the features divided by their maximum,
-    ``mean((w - alpha / d)^2) - log(1 + 10 z) / 10000`` is minimized over ``x, y, z`` in a box around the
-    center of mass; the best ``alpha`` has a closed form. Where nothing can be solved (no signal, a single
-    contact in reach) the center of mass, or the main channel, at ``z = 20`` is returned, never a NaN.
+    The model is that of SpikeInterface's "monopolar_triangulation". The feature on the contact at ``(x_i, y_i)`` is
+    ``alpha / d_i`` with ``d_i^2 = (x - x_i)^2 + (y - y_i)^2 + z^2``. With ``w`` the features divided by their maximum,
+    ``mean((w - alpha / d)^2) + 1e-4 (r^2 / 30^2 + log(z / 25)^2)`` is minimized over ``x, y, z`` in a box around the
+    center of mass; the best ``alpha`` has a closed form. ``r`` is the distance along the probe from the contact with
+    the largest feature: what few contacts in reach leave open (two, a tetrode, the end of a sparse probe) is decided by
+    where sources are likely. Where nothing can be solved (no signal, a single contact in reach) the center of mass, or
+    the main channel, at ``z = 20`` is returned, never a NaN.
 
     Parameters
     ----------

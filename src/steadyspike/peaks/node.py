@@ -3,7 +3,12 @@
 import warnings
 
 import numpy as np
-from spikeinterface.core.node_pipeline import PipelineNode, WaveformsNode, find_parent_of_type
+from spikeinterface.core.node_pipeline import (
+    PeakRetriever,
+    PipelineNode,
+    WaveformsNode,
+    find_parent_of_type,
+)
 from spikeinterface.postprocessing.unit_locations import dtype_localize_by_method
 from spikeinterface.sortingcomponents.peak_localization.base import LocalizeBase
 
@@ -37,6 +42,11 @@ def check_samples(parent, name, least=LEAST_SAMPLES):
         warnings.warn(f"{told}; with fewer than {FEW_SAMPLES} positions are rough", stacklevel=4)
 
 
+def first_chunk(segment_index, start_frame, end_frame, max_margin):
+    """Slice of no peaks that is not empty for the first chunk of a segment, which is computed then."""
+    return 0, int(start_frame == 0)
+
+
 class LocalizeSteady(LocalizeBase):
     """A localizer that solves all peaks of a chunk in one compiled call.
 
@@ -51,6 +61,10 @@ class LocalizeSteady(LocalizeBase):
         # not LocalizeBase.__init__: it keeps two channels x channels matrices, 225 MB for 5,000 contacts, that would
         # travel to each worker
         PipelineNode.__init__(self, recording, return_output=return_output, parents=parents)
+        source = find_parent_of_type(parents, PeakRetriever)
+        if source is not None and not len(source._peaks):
+            # SpikeInterface skips chunks without peaks, and fails where it has skipped them all
+            source.get_peak_slice = first_chunk
         self.recording = recording
         self.contact_locations = locations
         self._dtype = np.dtype([*dtype_localize_by_method[method], *more_fields])

@@ -7,6 +7,7 @@ from spikeinterface.core.node_pipeline import WaveformsNode
 
 from steadyspike.core.arguments import finite_locations
 from steadyspike.core.noise_levels import noise_levels
+from steadyspike.core.normalization import measure_normalization
 from steadyspike.core.settings import Settings, document, parameter, takes
 from steadyspike.kernels.spikes.contact_features import neighbour_columns
 from steadyspike.kernels.spikes.denoise_waveforms import select_waveforms
@@ -14,6 +15,9 @@ from steadyspike.library.models.find import pin_model
 from steadyspike.library.models.spike_denoisers import SpikeDenoiser
 from steadyspike.library.models.spike_finders import noise_scales
 from steadyspike.peaks.node import waveforms_parent
+
+# Noise levels. A smaller median is that of filtered traces, and changes nothing that is found.
+LEAST_OFFSET = 0.25
 
 
 class DenoiserSettings(Settings):
@@ -49,6 +53,16 @@ def noise_levels_for(recording, settings):
     if levels.shape != (recording.get_num_channels(),):
         settings.refuse("noise_levels", f"one for each of {recording.get_num_channels()} channels")
     return levels
+
+
+def offsets_for(recording, noise_levels):
+    """Give what to take from each channel before a network sees it, None where all lie around 0.
+
+    Networks know filtered traces. The offset of others, as of unsigned samples, is the median of 2 s of the recording.
+    """
+    center, _ = measure_normalization(recording)
+    large = np.abs(center) > LEAST_OFFSET * np.nan_to_num(noise_levels, nan=np.inf)
+    return np.where(large, center, 0.0).astype("float32") if large.any() else None
 
 
 @document
@@ -95,6 +109,7 @@ class DenoiseWaveforms(WaveformsNode):
             locations,
             noise_scales(recording, levels),
             recording.get_sampling_frequency(),
+            offsets=offsets_for(recording, levels),
         )
         nbefore, nafter = self.denoiser.samples_before, self.denoiser.samples_after
         check_window(settings.part, parent, nbefore, nafter)

@@ -40,6 +40,7 @@ def simulate_spiky_recording(
     duration_s: float = 10.0,
     num_channels: int = 96,
     sampling_frequency: float = NOMINAL_FREQUENCY,
+    every: int = 1,
 ) -> SpikyRecording:
     """Simulate a still recording, filter it and hold it in memory.
 
@@ -59,6 +60,8 @@ def simulate_spiky_recording(
         Contacts from the tip upwards.
     sampling_frequency : float, default: 30000.0
         Simulated at. The recording always says 30 kHz: at another frequency, spikes are wider or narrower.
+    every : int, default: 1
+        Only each so-many-th contact is kept, as on a sparser probe.
     """
     from spikeinterface.core import NumpyRecording, NumpySorting, get_noise_levels
 
@@ -84,8 +87,12 @@ def simulate_spiky_recording(
     )
     recording = NumpyRecording([noisy.astype("float32", copy=False)], NOMINAL_FREQUENCY)
     recording.set_probe(build_probe(probe, num_channels))
+    recording = recording.select_channels(recording.channel_ids[::every])
     spikes = simulated.sorting.to_spike_vector()
     channels = np.asarray(simulated.units["channel"])
+    if every > 1:
+        clean = clean[:, ::every]
+        channels = _deepest(clean, spikes, channels.size)
     levels = get_noise_levels(
         recording, return_in_uV=False, random_slices_kwargs=dict(seed=seed), n_jobs=1, progress_bar=False
     )
@@ -97,6 +104,16 @@ def simulate_spiky_recording(
         snr=_depths(clean, spikes, channels) / levels[channels],
         noise_levels=levels,
     )
+
+
+def _deepest(clean: np.ndarray, spikes: np.ndarray, num_units: int) -> np.ndarray:
+    """Find the contact on which each unit's mean spike is deepest, in traces without noise."""
+    channels = np.zeros(num_units, dtype=np.int64)
+    for unit in np.unique(spikes["unit_index"]):
+        own = spikes["sample_index"][spikes["unit_index"] == unit]
+        around = np.clip(own[:, np.newaxis] + np.arange(*TROUGH_SAMPLES), 0, len(clean) - 1)
+        channels[unit] = clean[around].mean(axis=0).min(axis=0).argmin()
+    return channels
 
 
 def _depths(clean: np.ndarray, spikes: np.ndarray, channels: np.ndarray) -> np.ndarray:

@@ -81,6 +81,8 @@ def detector_card(config: SpikeDetectorConfig, license_name: str) -> str:
         "trained": _steps(notes["training"], "candidates"),
         "trained on": f"{notes['num_candidates']:,} candidates, {notes['num_spikes']:,} of them spikes of units of at "
         f"least {notes['least_snr']:g} noise levels",
+        "sparser probes": "of each recording also {copies} copies with contacts at least {least_um:g} to {most_um:g} "
+        "um apart".format(**notes["sparser"]),
     }
     scored = "Candidates in the last tenth of each recording, at a probability of 0.5:"
     scores = {"precision": "{precision:.3f}", "recall": "{recall:.3f}"}

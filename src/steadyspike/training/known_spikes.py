@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,11 +96,8 @@ def known_spikes(
             # evenly over the recording
             chosen = own[np.linspace(0, own.size - 1, min(own.size, MOST_SPIKES)).astype(int)]
             templates[unit] = np.median(traces[chosen[:, np.newaxis] + np.arange(-before, after)], axis=0)
-    middle = templates[:, before - near : before + near + 1]
-    channels = middle.min(axis=1).argmin(axis=1)
-    own_waveforms = middle[np.arange(num_units), :, channels]
+    channels, shifts, depths = _deepest(templates, before, near)
     # a sorting may place a unit's spikes a little off their trough
-    shifts = own_waveforms.argmin(axis=1) - near
     templates = np.stack([np.roll(one, -shift, axis=0) for one, shift in zip(templates, shifts, strict=True)])
     return KnownSpikes(
         traces=traces,
@@ -110,9 +107,53 @@ def known_spikes(
         templates=templates,
         before=before,
         channels=channels,
-        depths=-own_waveforms.min(axis=1),
+        depths=depths,
         num_spikes=np.bincount(spikes["unit_index"], minlength=num_units),
         sampling_frequency=frequency,
+    )
+
+
+def _deepest(templates: np.ndarray, before: int, near: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find the main channel of each template, how far from `before` its trough is there, and how deep."""
+    middle = templates[:, before - near : before + near + 1]
+    channels = middle.min(axis=1).argmin(axis=1)
+    own = middle[np.arange(len(templates)), :, channels]
+    return channels, own.argmin(axis=1) - near, -own.min(axis=1)
+
+
+def thinned(known: KnownSpikes, spacing_um: float, seed: int) -> KnownSpikes:
+    """Keep contacts that are at least so far apart, as a sparser probe in the same place would have them.
+
+    Parameters
+    ----------
+    known : KnownSpikes
+    spacing_um : float
+        Least distance of two contacts that are kept.
+    seed : int
+        Of the order in which contacts are tried.
+    """
+    kept: list[int] = []
+    for channel in np.random.default_rng(seed).permutation(len(known.locations)):
+        distances = np.linalg.norm(known.locations[kept] - known.locations[channel], axis=1)
+        if (distances >= spacing_um).all():
+            kept.append(int(channel))
+    kept.sort()
+    templates = known.templates[:, :, kept]
+    near = round(TROUGH_MS * known.sampling_frequency / 1000)
+    channels, shifts, depths = _deepest(templates, known.before, near)
+    samples = known.samples + shifts[known.units]
+    order = np.argsort(samples, kind="stable")
+    return replace(
+        known,
+        traces=np.ascontiguousarray(known.traces[:, kept]),
+        locations=known.locations[kept],
+        samples=samples[order],
+        units=known.units[order],
+        templates=np.stack(
+            [np.roll(one, -shift, axis=0) for one, shift in zip(templates, shifts, strict=True)]
+        ),
+        channels=channels,
+        depths=depths,
     )
 
 

@@ -23,7 +23,7 @@ from steadyspike.library.models.find import own_folder
 from steadyspike.library.models.spikes import SpikeDetectorConfig, SpikeDetectorModel
 from steadyspike.networks import make_network
 from steadyspike.training.cards import detector_card
-from steadyspike.training.known_spikes import KnownSpikes, as_lists, known_spikes
+from steadyspike.training.known_spikes import KnownSpikes, as_lists, known_spikes, thinned
 from steadyspike.training.loop import StepLoss, own_random_numbers
 from steadyspike.training.settings import DATA_LICENSE, LICENSE_NAME, DataLicense, License, StepSettings
 from steadyspike.training.tasks import Draws, Surroundings
@@ -37,6 +37,10 @@ TINY_SNR = 1.0
 """Smaller spikes cannot be told from noise; their candidates count as noise."""
 HELD_OUT = 0.1
 WEIGHT_DECAY = 1e-4
+SPACINGS = (0.45, 0.65, 0.85, 1.05)
+"""Least distances of contacts on the sparser probes that are trained on too, in radii of the network."""
+NUM_THINNED = 2
+"""So many of them are made of each recording."""
 IN_CONFIG = (
     *("radius_um", "candidate_threshold", "candidate_radius_um", "candidate_ms"),
     *("exclude_radius_um", "exclude_ms"),
@@ -102,8 +106,9 @@ def train_spike_detector(
 
     Candidates are labelled by the spikes: each spike of a unit that is deep enough takes the nearest candidate. Others
     that the detector would drop as its duplicates are left out, and so are candidates of units too small to ask for.
-    The rest are noise. The cross-entropy is minimized with AdamW, at a rate that falls like a cosine; the last tenth of
-    each recording is held out and scored.
+    The rest are noise. Half of what is trained on is from copies of the recordings of which contacts were left out, so
+    that the network also knows spikes that few contacts see, or one. The cross-entropy is minimized with AdamW, at a
+    rate that falls like a cosine; the last tenth of each recording is held out and scored.
 
     Spikes that a sorting has missed teach the network to miss them; simulated recordings know all.
 
@@ -148,6 +153,7 @@ def train_spike_detector(
         **{name: getattr(settings, name) for name in IN_CONFIG},
     )
     known = [known_spikes(*pair) for pair in zip(recordings, sortings, strict=True)]
+    known += _sparser(known, settings.radius_um)
     labelled = [label_candidates(one, config, settings.least_snr) for one in known]
     if not any((one.labels == 1).any() for one in labelled):
         settings.refuse(
@@ -160,6 +166,11 @@ def train_spike_detector(
         "num_spikes": int(sum((one.labels == 1).sum() for one in labelled)),
         "num_missed_by_candidates": int(sum(one.num_missed for one in labelled)),
         "least_snr": settings.least_snr,
+        "sparser": dict(
+            copies=NUM_THINNED,
+            least_um=min(SPACINGS) * settings.radius_um,
+            most_um=max(SPACINGS) * settings.radius_um,
+        ),
         "held_out": scores,
         "data_license": settings.data_license,
         "versions": versions(),
@@ -172,6 +183,15 @@ def train_spike_detector(
     if folder is not None:
         model.save(folder, overwrite=overwrite)
     return model
+
+
+def _sparser(known: list[KnownSpikes], radius_um: float) -> list[KnownSpikes]:
+    """Thin each recording, so that the network learns what a spike is where there are few neighbors, or none."""
+    return [
+        thinned(one, SPACINGS[(number + copy * 2) % len(SPACINGS)] * radius_um, seed=number)
+        for number, one in enumerate(known)
+        for copy in range(NUM_THINNED)
+    ]
 
 
 def label_candidates(known: KnownSpikes, config: SpikeDetectorConfig, least_snr: float) -> LabelledCandidates:
@@ -234,7 +254,9 @@ def _fit(
     with own_random_numbers(settings.seed):
         network: Any = make_network(config.network.name, config.network.sizes)
     sources = [_Source(*pair, config) for pair in zip(known, labelled, strict=True)]
-    _Detection(network, sources, settings).fit(WEIGHT_DECAY, progress_bar)
+    # of each recording as it is as many candidates as of its sparser copies
+    whole = sources[: len(sources) // (1 + NUM_THINNED)]
+    _Detection(network, whole * (NUM_THINNED - 1) + sources, settings).fit(WEIGHT_DECAY, progress_bar)
     with torch.no_grad():
         held_out = [
             (source.logits(network, part), source.labels(part))

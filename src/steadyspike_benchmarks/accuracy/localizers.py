@@ -19,6 +19,8 @@ LAYOUTS = {
     "np2": dict(num_columns=2, num_rows=24, pitch_um=15.0, across_um=32.0),
     "linear, 50 um": dict(num_columns=1, num_rows=16, pitch_um=50.0, across_um=0.0),
     "linear, 25 um": dict(num_columns=1, num_rows=32, pitch_um=25.0, across_um=0.0),
+    "tetrode": dict(num_columns=2, num_rows=2, pitch_um=20.0, across_um=20.0),
+    "two contacts": dict(num_columns=1, num_rows=2, pitch_um=25.0, across_um=0.0),
 }
 
 
@@ -43,7 +45,8 @@ def spikes(layout: str, far: bool) -> tuple[Any, np.ndarray, np.ndarray]:
     low, high = positions.min(axis=0), positions.max(axis=0)
     sources = np.empty((NUM_SPIKES, 3))
     sources[:, 0] = rng.uniform(low[0] - 10, high[0] + 10, NUM_SPIKES)
-    sources[:, 1] = rng.uniform(low[1] + 30, high[1] - 30, NUM_SPIKES)
+    inside = min(30.0, (high[1] - low[1]) / 4)
+    sources[:, 1] = rng.uniform(low[1] + inside, high[1] - inside, NUM_SPIKES)
     sources[:, 2] = rng.uniform(40, 120, NUM_SPIKES) if far else rng.uniform(5, 40, NUM_SPIKES)
     distances = np.sqrt(np.square(sources[:, None, :2] - positions).sum(axis=2) + np.square(sources[:, 2:3]))
     sizes = 2500.0 / distances * (sources[:, 2:3] / 20 if far else 1.0)
@@ -84,11 +87,13 @@ def _scenarios() -> list[Scenario]:
         error = partial(depth_error, layout, far=far, **arguments)
         made.append(Scenario(f"localization: {name}, {layout}", "localization", "um", error))
 
-    for layout in LAYOUTS:
+    for layout in ("np1", "np2", "linear, 50 um", "linear, 25 um"):
         add("auto", layout, method="steady_auto")
     for layout in ("np1", "linear, 50 um"):
         add("monopolar", layout, method="steady_monopolar")
         add("monopolar, far sources", layout, far=True, method="steady_monopolar")
+    for layout in ("tetrode", "two contacts"):
+        add("monopolar", layout, method="steady_monopolar")
     return made
 
 

@@ -146,6 +146,10 @@ _TUNED: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
         {"SOURCE_DISTANCES_UM": "um", "RADIUS_UM": "um"},
     ),
     "kernels.spikes.lattice": (("evidence",), {"FINEST": "parts"}),
+    "kernels.spikes.monopolar": (
+        ("localization",),
+        {"PRIOR_BESIDE_UM": "um", "PRIOR_Z_UM": "um"},
+    ),
     "peaks.auto_localization": (("localization",), {"DENSE_PITCH_UM": "um"}),
 }
 
@@ -235,6 +239,7 @@ NOT_TUNED: dict[str, dict[str, str]] = {
         "HIGHEST_Z_FACTOR": _UPSTREAM,
         "PENALTY_WEIGHT": _UPSTREAM,
         "PENALTY_RATE": _UPSTREAM,
+        "PRIOR_WEIGHT": "weak: three times more or less changes errors by 2 %",
         "MAX_ITERATIONS": _COST,
         "MAX_DAMPINGS": _COST,
         "TOLERANCE": _FINE,

@@ -29,6 +29,8 @@ DETECTION_EXAMPLES = """
   python -m steadyspike_benchmarks detection
 
   python -m steadyspike_benchmarks detection --probe np1 --noise 20 --seed 0 -o detection.json
+
+  python -m steadyspike_benchmarks detection --probe np1 --channels 384 --every 8
 """
 
 
@@ -38,6 +40,7 @@ def detection(
     seed: Seeds = "0,1,2",
     duration: Seconds = 10.0,
     channels: Channels = 96,
+    every: Annotated[int, typer.Option("--every", min=1, help="Keep each so-many-th contact.")] = 1,
     model: Annotated[str | None, typer.Option("--model", help="Default: the bundled one.")] = None,
     output: Files = None,
     debug: Debug = False,
@@ -53,6 +56,7 @@ def detection(
                 *_cases(probe, noise, seed),
                 duration_s=duration,
                 num_channels=channels,
+                every=every,
                 model=model,
                 told=_tell,
             ),

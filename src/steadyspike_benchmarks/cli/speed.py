@@ -164,7 +164,7 @@ def monopoles(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the simulated data.")] = 0,
     debug: Debug = False,
 ) -> None:
-    """Localize simulated sources of known position by monopolar_triangulation, as it is and accelerated."""
+    """Localize simulated sources by monopolar_triangulation, as it is and accelerated, and by steady_monopolar."""
     with clear_errors(debug):
         from steadyspike_benchmarks.monopoles import format_monopoles, run_monopoles
 

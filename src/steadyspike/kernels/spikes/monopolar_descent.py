@@ -24,6 +24,7 @@ from steadyspike.kernels.spikes.monopolar import (
     _read,
     _set,
     _set_box,
+    _set_prior,
 )
 from steadyspike.kernels.spikes.spike_snippets import pairwise_sum
 
@@ -40,7 +41,7 @@ def descend_monopolar(
 ):
     """Nearest minimum to the start of SpikeInterface's optimizers, and how sharp it is.
 
-    The objective ``mean((w - a q)^2) - penalty * log(1 + 10 z)`` and the box are those of `solve_monopolar`. There is
+    The objective ``mean((w - a q)^2) - penalty * log(1 + 10 z)`` and the box are SpikeInterface's. There is
     one descent, from the center of mass at ``z = 20``, and no contact is left out.
 
     Parameters
@@ -178,8 +179,9 @@ def _descend_all(features, channels, neighbours, counts, locations, max_distance
     width = features.shape[1]
     w, xs, ys = np.empty(width), np.empty(width), np.empty(width)
     out = np.full((features.shape[0], 5), np.nan)
-    work = np.empty((8, 6))
-    point, lower, upper, start = work[4], work[5], work[6], work[7]
+    work = np.empty((9, 6))
+    point, lower, upper, start, prior = work[4], work[5], work[6], work[7], work[8]
+    _set_prior(prior, penalty, 0.0, 0.0, 0.0)
     for i in range(features.shape[0]):
         main = channels[i]
         used = _read(features[i], neighbours[main], counts[main], locations, main, w, xs, ys)
@@ -191,16 +193,16 @@ def _descend_all(features, channels, neighbours, counts, locations, max_distance
         _set_box(lower, upper, x_mass, y_mass, max_distance_um)
         _set(start, x_mass, y_mass, min(START_Z_UM, upper[2]))
         _set(point, start[0], start[1], start[2])
-        _descend(point, some, some_xs, some_ys, power, penalty, lower, upper, work)
+        _descend(point, some, some_xs, some_ys, power, prior, lower, upper, work)
         wq, qq = _projections(point[0], point[1], point[2], some, some_xs, some_ys)
         out[i, 0], out[i, 1] = point[0] + locations[main, 0], point[1] + locations[main, 1]
         out[i, 2], out[i, 3] = point[2], wq / qq * largest
-        out[i, 4] = _curvature(start, point, some, some_xs, some_ys, penalty, lower, upper, work)
+        out[i, 4] = _curvature(start, point, some, some_xs, some_ys, prior, lower, upper, work)
     return out
 
 
 @numba.njit(nogil=True, cache=True)
-def _curvature(start, point, w, xs, ys, penalty, lower, upper, work):
+def _curvature(start, point, w, xs, ys, prior, lower, upper, work):
     """Return the curvature along the line from the start to a minimum, with the other coordinates free.
 
     With the unit vector ``u`` of the line and the Hessian ``H`` it is ``1 / (u^T H^-1 u)``.
@@ -208,7 +210,7 @@ def _curvature(start, point, w, xs, ys, penalty, lower, upper, work):
     if not (lower[0] < point[0] < upper[0] and lower[1] < point[1] < upper[1] and point[2] < upper[2]):
         return 0.0
     gradient, hessian, step, line = work[0], work[1], work[2], work[3]
-    _derivatives(point, w, xs, ys, penalty, gradient, hessian)
+    _derivatives(point, w, xs, ys, prior, gradient, hessian)
     _hold_at_bounds(point, lower, upper, gradient, hessian)
     length = 0.0
     for k in range(3):

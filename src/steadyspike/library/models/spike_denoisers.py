@@ -8,7 +8,7 @@ import numpy as np
 
 from steadyspike.kernels.spikes.contact_features import neighbour_lists
 from steadyspike.kernels.spikes.denoise_waveforms import denoise_local, denoise_yass
-from steadyspike.library.models.spike_finders import check_rate, neighbour_weights
+from steadyspike.library.models.spike_finders import check_rate, neighbour_weights, rate_ratio
 
 
 class SpikeDenoiser:
@@ -16,7 +16,7 @@ class SpikeDenoiser:
 
     The network of `model` sees the contacts of its radius together, or each by itself; `radius_um` says then which are
     denoised, None all. `locations` (num_channels, 2) are in um, `scales` as of `noise_scales`: denoised waveforms of
-    a dead channel are 0.
+    a dead channel are 0. `offsets`, where there are any, are taken from each channel's waveforms.
 
     Its `neighbours` and `counts` are the contacts around each that are denoised, nearest first
     (`contact_features.neighbour_lists`); `samples_before` and `num_samples` are those of the waveforms.
@@ -29,14 +29,16 @@ class SpikeDenoiser:
         scales: np.ndarray,
         sampling_frequency: float,
         radius_um: float | None = None,
+        offsets: np.ndarray | None = None,
     ):
         config = model.config
-        ratio = sampling_frequency / config.sampling_frequency
+        self.offsets = offsets
         self.scales = scales
         self.is_local = config.radius_um is not None
         reach = config.radius_um if self.is_local else np.inf if radius_um is None else radius_um
         self.neighbours, self.counts = neighbour_lists(locations, reach)
         if self.is_local:
+            ratio = rate_ratio(sampling_frequency, config.sampling_frequency)
             self.samples_before, after = model.network.window(ratio)
             self.num_samples = self.samples_before + after
             self.weights = neighbour_weights(model.network, locations, self.neighbours)
@@ -55,6 +57,8 @@ class SpikeDenoiser:
 
     def denoise(self, waveforms: np.ndarray, channels: np.ndarray) -> np.ndarray:
         """Denoise waveforms (num_spikes, num_samples, max_neighbours), ordered as `neighbours` lists the contacts."""
+        if self.offsets is not None:
+            waveforms = waveforms - self.offsets[self.neighbours[channels]][:, np.newaxis]
         layout = (waveforms, channels, self.neighbours, self.counts, self.scales)
         if self.is_local:
             return denoise_local(*layout, self.weights, self.arrays)

@@ -82,6 +82,34 @@ def noise_level_of_integers(call: RepairedCall) -> Any:
     return levels * np.abs(recording.get_channel_gains()) if context["return_in_uV"] else levels
 
 
+@replaces(
+    "spikeinterface.sortingcomponents.peak_localization.main",
+    "localize_peaks",
+    repairs="localize_peaks gives no locations of no peaks: SpikeInterface raises 'need at least one array'",
+    name="localize_peaks",
+    sources=("c6a81042582c4c24",),
+    helpers=("get_localization_pipeline_nodes",),
+    also_in=("spikeinterface.sortingcomponents.peak_localization",),
+)
+def locations_of_no_peaks(call: RepairedCall) -> Any:
+    """Return none, in the type of the method's locations."""
+    if len(call["peaks"]) or call["pipeline_kwargs"]:
+        raise NothingToRepairError
+    from spikeinterface.core.node_pipeline import PeakRetriever
+    from spikeinterface.sortingcomponents.peak_localization import get_localization_pipeline_nodes
+
+    arguments = {"method": call["method"], **(call["method_kwargs"] or {})}
+    method = arguments.pop("method") or "center_of_mass"
+    if method == "grid_convolution":
+        # it would be made of peaks
+        arguments = {"prototype": np.ones(1, dtype="float32"), **arguments}
+        arguments.pop("n_peaks", None)
+    recording, peaks, *window = (call[name] for name in ("recording", "peaks", "ms_before", "ms_after"))
+    source = PeakRetriever(recording, peaks)
+    nodes = get_localization_pipeline_nodes(recording, source, peaks, method, arguments, *window)
+    return np.zeros(0, dtype=nodes[-1].get_dtype())
+
+
 class _SegmentsKnown(Motion):
     """A motion that finds the segment by its time bins where it is not named.
 
