@@ -29,15 +29,23 @@ TIMES_PER_CHECK = 2000
 class SteadyInterpolateMotionRecording(BasePreprocessor):
     r"""Read the traces where the contacts would be without motion.
 
-    Within each time bin, every contact is moved by the displacement at its depth, and its trace is
-    interpolated there from the contacts around it:
+    Every contact is moved by the displacement at its depth, and its trace is a weighted sum of those around it,
+    :math:`y_i(t) = \sum_j w_{ij} x_j(t)`. The weights of "wiener" are those of least expected error for spikes,
 
-    .. math:: y_i(t) = \sum_j w_{ij} x_j(t), \qquad
-              W = K(m, c) \, (K(c, c) + 10^{-6} I)^{-1}
+    .. math:: w_i = k_i \, (K + \lambda_i N)^{-1},
 
-    for "kriging", with contacts :math:`c`, moved contacts :math:`m`, covariance
-    :math:`K(a, b) = \exp(-(|a - b| / \sigma)^p)`, and each row of :math:`W` divided by its sum. The result
-    equals that of `spikeinterface.sortingcomponents.motion.interpolate_motion`.
+    with the covariances :math:`K` of spikes and :math:`N` of noise between contacts, both fitted to the recording as
+    functions of the distances across and along the motion, and :math:`k_i` that of spikes between moved contact and
+    contacts. :math:`\lambda_i` is found for each contact and displacement, so that its noise keeps one level, 0.95 of
+    its own or what it can have between contacts: thresholds, whitening and templates of sorters assume that. The
+    displacement is interpolated between the motion's time bins, in steps of 0.5 um.
+
+    The others are SpikeInterface's, with its results, and constant within each time bin. For "kriging"
+
+    .. math:: W = K(m, c) \, (K(c, c) + 10^{-6} I)^{-1}
+
+    for contacts :math:`c`, moved contacts :math:`m`, covariance :math:`K(a, b) = \exp(-(|a - b| / \sigma)^p)`, and
+    each row of :math:`W` divided by its sum.
 
     Parameters
     ----------
@@ -59,17 +67,21 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
     Notes
     -----
     What differs from SpikeInterface's node: all channels are kept by default (SpikeInterface:
-    "remove_channels"); the covariance is Gaussian by default (SpikeInterface: ``p=1``), because that keeps spikes and
-    the noise level better; integers are accepted; several segments work in every border mode; the node, with the
-    motion inside, can be saved as JSON; "idw" weights sum to 1 outside the probe too (SpikeInterface leaves
-    the plain inverse distances there, a gain of 1 / distance); a motion with two time bins, or with integer
-    times, has its bin edges halfway. As there, the displacement of a bin is taken at the middle of its edges,
-    which for the first and last bin is a quarter of a bin off the center.
+    "remove_channels"), and weights are those of "wiener", because that keeps spikes and the noise level better;
+    "kriging" is Gaussian by default (SpikeInterface: ``p=1``); integers are accepted; several segments work in every
+    border mode; the node, with the motion inside, can be saved as JSON; "idw" weights sum to 1 outside the probe too
+    (SpikeInterface leaves the plain inverse distances there, a gain of 1 / distance); a motion with two time bins, or
+    with integer times, has its bin edges halfway. As there, the displacement of a bin is taken at the middle of its
+    edges, which for the first and last bin is a quarter of a bin off the center.
+
+    Beyond the outermost contacts nothing is known: weights fall to 0 with the distance there, and the noise level with
+    them. Trust the channels that lie as far inside the probe as the tissue moves.
 
     The smallest weights of a channel, together below 1e-6, are dropped. A NaN or infinite sample makes NaN of
     the channels which keep a weight on its channel (those within about 200 um with the default arguments), at
-    this sample only, and changes no others: remove or interpolate dead channels first. A constant offset is
-    kept where the weights sum to 1, so not beyond the outermost contacts: filter first. Unsigned samples are taken from
+    this sample only, and changes no others: remove or interpolate dead channels first. Filter first: a constant
+    offset is kept where the weights sum to 1 ("kriging" within the probe, "idw", "nearest"), and the covariances of
+    "wiener" are those of filtered traces. Unsigned samples are taken from
     the counts that stand for no voltage, by gain and offset, or from the middle of their range without them.
 
     References
