@@ -133,4 +133,4 @@ def test_what_cannot_be_run_is_told_before(tmp_path, monkeypatch, arguments, mes
     assert result.exit_code == 2
     assert "it ran" not in result.stdout
     assert message in result.stderr
-    assert not steadyspike.accelerated()
+    assert not steadyspike.accelerated().on
