@@ -14,8 +14,8 @@ from steadyspike.preprocessing.dtypes import OutputDtype, dtype_parameter
 
 MOTION_KEYS = ("displacement", "temporal_bins_s", "spatial_bins_um", "direction", "interpolation_method")
 
-# Displacement from one set of "wiener" weights to the next: spikes change by less than a thousandth.
-STEP_UM = 0.5
+# Displacement from one set of "wiener" weights to the next: the half of it changes spikes by about a hundredth.
+STEP_UM = 1.0
 # s, and bins: more and shorter ones are worth a word.
 SHORT_BIN_S = 0.002
 MANY_BINS = 500

@@ -38,7 +38,7 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
     functions of the distances across and along the motion, and :math:`k_i` that of spikes between moved contact and
     contacts. :math:`\lambda_i` is found for each contact and displacement, so that its noise keeps one level, 0.95 of
     its own or what it can have between contacts: thresholds, whitening and templates of sorters assume that. The
-    displacement is interpolated between the motion's time bins, in steps of 0.5 um.
+    displacement is interpolated between the motion's time bins, in steps of at most 1 um.
 
     The others are SpikeInterface's, with its results, and constant within each time bin. For "kriging"
 

@@ -61,10 +61,12 @@ class WienerWeights:
     dropped_fraction = DROPPED_FRACTION
 
     def __init__(self, positions, dimension, signal: Mixture, noise: Mixture, levels, targets, dtype):
+        from scipy.spatial import KDTree
+
         self.positions, self.dimension = positions, dimension
         self.signal = signal
         self.targets, self.extrapolate, self.dtype = targets, True, np.dtype(dtype)
-        self.order = narrow_order(positions)
+        self.order, self.tree = narrow_order(positions), KDTree(positions)
         across, along = separations(positions, dimension)
         number = min(CONTACTS_PER_TARGET, len(positions))
         self.sources = np.argsort(np.hypot(across, along), axis=1, kind="stable")[:, :number]
@@ -86,25 +88,30 @@ class WienerWeights:
 
     def dense(self, displacement_um) -> np.ndarray:
         """All weights, shape (num_targets, num_channels), float64."""
+        return self._spread(*self._weights(displacement_um))
+
+    def _weights(self, displacement_um) -> tuple[np.ndarray, np.ndarray]:
+        """Contacts around each target, and their weights; both (num_targets, contacts)."""
         moved = self._moved(self.targets, np.asarray(displacement_um)[self.targets])
         sources, coordinates, spectrum, whiten = self._in_view(moved)
         share = _shares(coordinates, spectrum, self.wanted[self.targets])
-        solved = coordinates / (spectrum + share[:, None])
-        weights = np.zeros((len(self.targets), len(self.positions)))
-        np.put_along_axis(weights, sources, np.einsum("tk,tck->tc", solved, whiten), axis=1)
+        weights = np.einsum("tk,tck->tc", coordinates / (spectrum + share[:, None]), whiten)
         if not self.extrapolate:
             weights[~is_inside(self.positions, moved, STILL_UM)] = 0.0
-        return weights
+        return sources, weights
+
+    def _spread(self, sources, weights) -> np.ndarray:
+        everywhere = np.zeros((len(self.targets), len(self.positions)))
+        np.put_along_axis(everywhere, sources, weights, axis=1)
+        return everywhere
 
     def _in_view(self, moved):
         """Contacts around each target, and the target's covariance with them, in diagonal coordinates."""
-        across, along = separations(moved, self.dimension, self.positions)
-        center = np.argmin(np.hypot(across, along), axis=1)
+        center = self.tree.query(moved)[1]
         sources = self.sources[center]
-        covariance = self.signal.at(
-            np.take_along_axis(across, sources, axis=1), np.take_along_axis(along, sources, axis=1)
-        )
+        across, along = separations(moved[:, None], self.dimension, self.positions[sources])
         whiten = self.whiten[center]
+        covariance = self.signal.at(across[:, 0], along[:, 0])
         return sources, np.einsum("tc,tck->tk", covariance, whiten), self.spectrum[center], whiten
 
     def _mean_level(self) -> np.ndarray:
@@ -127,7 +134,8 @@ class WienerWeights:
         return moved
 
     def _compute(self, displacement_bytes):
-        weights = drop_small(self.dense(np.frombuffer(displacement_bytes)), self.dropped_fraction)
+        sources, weights = self._weights(np.frombuffer(displacement_bytes))
+        weights = self._spread(sources, drop_small(weights, self.dropped_fraction))
         return band_weights(weights, self.targets, self.order, self.dtype)
 
 
