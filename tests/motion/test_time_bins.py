@@ -105,7 +105,7 @@ def test_short_bins_of_an_interpolation_are_told_and_too_short_ones_refused(with
     start_s = recording.get_start_time(0)
     fast = Motion(np.zeros((3000, 1)), start_s + np.arange(3000) / 3000.0, np.array([0.0]))
     with pytest.warns(UserWarning, match="3000 time bins of 0.33 ms.*interpolation_time_bin_size_s=0.01"):
-        steadyspike.interpolate_motion(recording, fast)
+        steadyspike.interpolate_motion(recording, fast, spatial_interpolation_method="kriging")
     for chosen, size_s in ((recording, 1e-300), (recording, 1e-6), (with_gap[0], 1e-4)):
         with pytest.raises(
             ValueError, match=f"interpolation_time_bin_size_s={size_s}; allowed: bins of at least one"

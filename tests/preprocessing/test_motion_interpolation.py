@@ -256,6 +256,19 @@ def test_displacement_is_interpolated_between_time_bins(simulated):
     assert changes.size == 1
 
 
+@pytest.mark.parametrize("bins_per_s", [1, 30_000])
+def test_weights_follow_the_displacement_and_not_the_bins_of_the_motion(bins_per_s):
+    """Three um in 2 s take three sets of weights, however finely the motion is given, and jumps one for each um."""
+    times = np.arange(0, 2.01, 1 / bins_per_s)
+    motion = Motion(1.5 * times[:, None], times, np.array([0.0]))
+    recording = recording_on(positions_of("neuropixels1"), 100)
+    edges = interpolate_motion(recording, motion, covariance=known_covariance(64)).segments[0].edges_s
+    np.testing.assert_allclose(edges, [0.0, 2 / 3, 4 / 3, 2.0, 2.0], atol=0.01)
+    jump = Motion(np.array([[0.0], [0.0], [-2.5], [-2.5]]), np.arange(4.0), np.array([0.0]))
+    edges = interpolate_motion(recording, jump, covariance=known_covariance(64)).segments[0].edges_s
+    np.testing.assert_allclose(edges, [0.0, 1.4, 1.8, 3.0])
+
+
 @pytest.mark.parametrize("num_samples", [0, 1, 40])
 def test_hardly_any_data_is_told_and_works(num_samples):
     whole = recording_on(positions_of("neuropixels1"), num_samples=300)

@@ -150,6 +150,8 @@ def time_bins_for(settings, recording, motion) -> tuple[dict, list[np.ndarray]]:
     saved: dict[str, Any] = {}
     if name == "interpolation_time_bin_size_s":
         edges_s = [_regular_edges(settings, segment) for segment in recording.segments]
+    elif name is None and settings.spatial_interpolation_method == "wiener":
+        edges_s = [edges_along(motion, index) for index in range(len(motion.temporal_bins_s))]
     elif name is None:
         edges_s = [bin_edges(centers) for centers in motion.temporal_bins_s]
     else:
@@ -173,16 +175,15 @@ def _warn_of_short_bins(part, edges_s):
             return
 
 
-def fine_edges(motion, segment_index) -> np.ndarray:
-    """Edges of time bins within each of which the displacement changes by at most `STEP_UM` at any depth."""
+def edges_along(motion, segment_index) -> np.ndarray:
+    """Edges of bins in each of which the displacement goes on by `STEP_UM` at most, where it moves most."""
     times = motion.temporal_bins_s[segment_index]
     if len(times) == 1:
         return bin_edges(times)
     largest = np.abs(np.diff(motion.displacement[segment_index], axis=0)).max(axis=1)
-    parts = np.maximum(1, np.ceil(largest / STEP_UM)).astype(int)
-    first = np.repeat(times[:-1], parts)
-    part = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
-    return np.append(first + part * np.repeat(np.diff(times) / parts, parts), times[-1])
+    path = np.concatenate([[0.0], np.cumsum(largest)])
+    steps = STEP_UM * np.arange(1, int(path[-1] / STEP_UM) + 1)
+    return np.concatenate([times[:1], np.interp(steps, path, times), times[-1:]])
 
 
 def times_per_segment(settings, name, num_segments, min_size) -> list[np.ndarray]:

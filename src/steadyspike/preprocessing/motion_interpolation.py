@@ -11,10 +11,8 @@ from steadyspike.kernels.channels.banded_weights import apply_weights
 from steadyspike.kernels.channels.spatial_interpolation import STILL_UM, DisplacementWeights, bin_runs
 from steadyspike.preprocessing.dtypes import cast_traces, resolve_output_dtype
 from steadyspike.preprocessing.motion_arguments import (
-    TIME_BINS,
     InterpolationSettings,
     checked_motion,
-    fine_edges,
     make_interpolators,
     sigma_for,
     time_bins_for,
@@ -123,8 +121,6 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
         weights, covariance = self._weights(
             recording, motion.dim, positions, targets, output_dtype, settings, sigma_um
         )
-        if covariance is not None and all(getattr(settings, name) is None for name in TIME_BINS):
-            edges_s = [fine_edges(motion, index) for index in range(len(edges_s))]
         zeros = zero_counts(recording)
         for segment_index, parent_segment in enumerate(recording.segments):
             self.add_recording_segment(

@@ -137,11 +137,11 @@ def _chunks(recording) -> Iterator[np.ndarray]:
     sizes = [recording.get_num_samples(index) for index in range(recording.get_num_segments())]
     ends = np.cumsum(sizes)
     length = min(round(CHUNK_S * recording.sampling_frequency), max(sizes))
-    starts = np.linspace(0, max(ends[-1] - length, 0), NUM_CHUNKS).astype(int)
-    for start in dict.fromkeys(starts[CHUNK_STEP * np.arange(NUM_CHUNKS) % NUM_CHUNKS].tolist()):
+    number = min(NUM_CHUNKS, int(ends[-1]) // max(length, 1))
+    starts = np.linspace(0, ends[-1] - length, number).astype(int)
+    order = np.argsort(CHUNK_STEP * np.arange(number) % NUM_CHUNKS, kind="stable")
+    for start in starts[order]:
         segment = int(np.searchsorted(ends, start, side="right"))
-        if segment == len(sizes):  # no samples at all
-            return
         first = start - (ends[segment] - sizes[segment])
         traces = recording.get_traces(segment, first, min(first + length, sizes[segment]))
         if len(traces):
