@@ -49,27 +49,9 @@ def run_demo(
 ) -> dict[str, Any]:
     """Simulate, correct, compare, draw.
 
-    Parameters
-    ----------
-    folder : str or Path
-        Where figures and results.json are written; made if it is not there.
-    duration_s : float, default: 60.0
-        Length of the recording in s.
-    num_channels : int, default: 96
-        Number of channels of the Neuropixels 1.0 probe.
-    seed : int, default: 3
-        Seed of the simulation.
-    presets : tuple of str
-        Motion presets; the first one is drawn.
-    job_kwargs : dict or None, default: None
-        SpikeInterface's job arguments, such as ``n_jobs``.
-    console : rich.console.Console or None, default: None
-        Where to print; None: standard output.
-
-    Returns
-    -------
-    results : dict
-        What results.json holds: sizes, errors and times of each preset, versions and machine.
+    Figures and results.json are written to `folder`, which is made if it is not there. The recording lasts
+    `duration_s`, on a Neuropixels 1.0 probe of `num_channels`; the first one of `presets`, motion presets, is drawn.
+    Returns what results.json holds: sizes, errors and times of each preset, versions and machine.
     """
     from rich.console import Console
 
@@ -105,22 +87,7 @@ def simulate_raw(
 ) -> tuple[SimulatedDrift, BaseRecording]:
     """Simulate the demo's recording and keep it in memory as a probe would deliver it.
 
-    Parameters
-    ----------
-    duration_s : float
-        In s.
-    num_channels : int
-        Number of channels.
-    seed : int
-        Seed of the simulation.
-    job_kwargs : dict
-        SpikeInterface's job arguments.
-
-    Returns
-    -------
-    simulated : SimulatedDrift
-    raw : BaseRecording
-        int16, in memory, with gain and offset to uV.
+    The raw recording is int16, with gain and offset to uV.
     """
     import spikeinterface.full as si
 
@@ -153,16 +120,7 @@ def warm_up(raw: BaseRecording, presets: tuple[str, ...]) -> None:
 def comparison_table(runs: dict[str, PresetRun], uncorrected_um: float) -> Table:
     """Make a table of error and time, a column for each preset.
 
-    Parameters
-    ----------
-    runs : dict of str to PresetRun
-        What each preset did.
-    uncorrected_um : float
-        Mean error in um of doing nothing.
-
-    Returns
-    -------
-    table : rich.table.Table
+    `uncorrected_um` is the mean error of doing nothing.
     """
     from rich.box import SIMPLE
     from rich.table import Table

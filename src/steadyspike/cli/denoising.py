@@ -91,10 +91,7 @@ def describe_model(source: ModelSource) -> str:
 def compare_preprocessing(source: ModelSource, chosen: str, steps: list[dict[str, Any]]) -> bool:
     """Say so where a model was trained on recordings that `steadyspike train` preprocessed otherwise.
 
-    Returns
-    -------
-    known : bool
-        Whether it was trained there, so that there was something to compare.
+    Returns whether it was trained there, so that there was something to compare.
     """
     trained: Any = None if source.keras is not None else source.config().extra.get("preprocessing")
     if not isinstance(trained, dict):

@@ -32,10 +32,7 @@ class UsageError(Exception):
 def clear_errors(debug: bool = False) -> Iterator[None]:
     """Turn exceptions into one line on standard error and an exit code.
 
-    Parameters
-    ----------
-    debug : bool, default: False
-        Let exceptions through with their traceback.
+    With `debug` exceptions come through with their traceback.
     """
     from steadyspike.core.aside import InUseError
     from steadyspike.core.loading import LoadingError
@@ -61,12 +58,8 @@ def clear_errors(debug: bool = False) -> Iterator[None]:
 def refusals(*names: str, **renamed: str) -> Iterator[None]:
     """Tell what our functions refuse before they begin in the words of the command line, with exit code 2.
 
-    Parameters
-    ----------
-    *names : str
-        Arguments that are options of the same name: "max_steps" stands for ``--max-steps``.
-    **renamed : str
-        Options of other names, by argument; or what else to replace, by what stands there.
+    `names` are arguments that are options of the same name: "max_steps" stands for ``--max-steps``. `renamed` are
+    options of other names, by argument; or what else to replace, by what stands there.
     """
     phrases = {text: renamed.pop(text) for text in list(renamed) if not text.isidentifier()}
     options = {**{name: f"--{name.replace('_', '-')}" for name in names}, **renamed}

@@ -102,27 +102,9 @@ def estimate(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Find peaks, or those that are missing in the work folder, and estimate the motion.
 
-    Parameters
-    ----------
-    recording : BaseRecording
-        Filtered, with contact positions.
-    work : Path
-        Where peaks are kept.
-    preset : str
-        A motion preset, or the path of one.
-    overrides : dict
-        Changes of the preset, as the arguments of `correct_motion`.
-    periods : ndarray or None
-        Times that the estimator leaves out.
-    job_kwargs : dict
-        SpikeInterface's job arguments.
-
-    Returns
-    -------
-    motion_info : dict
-        As `compute_motion` gives it.
-    extra : dict
-        What the estimator tells besides, among it "motion_trust", the verdict.
+    The recording is filtered, with contact positions; `work` is where peaks are kept. `overrides` are changes of the
+    preset, as the arguments of `correct_motion`, and `periods` times that the estimator leaves out. Returns the motion
+    info as `compute_motion` gives it, and what the estimator tells besides, among it "motion_trust", the verdict.
     """
     from spikeinterface.sortingcomponents.motion import estimate_motion
 

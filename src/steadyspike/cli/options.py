@@ -129,14 +129,8 @@ def declared_options(
 ) -> list[inspect.Parameter]:
     """Make options whose type, default and help are those of declared parameters.
 
-    Parameters
-    ----------
-    settings : type
-        The declaration.
-    options : mapping
-        By plain keyword: the name of the option, and the panel of the help that it is in.
-    others : mapping
-        Options of the command that stand for other keywords, by keyword.
+    `options` are by plain keyword: the name of the option, and the panel of the help that it is in. `others` are
+    options of the command that stand for other keywords, by keyword.
     """
     fields, defaults = settings.fields(), settings.defaults()
     flags = {**others, **{name: flag for name, (flag, _) in options.items()}}

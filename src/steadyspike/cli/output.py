@@ -30,17 +30,8 @@ RESULT, PEAKS, RECORDING = "result", "peaks", "recording"
 def check_output(path: Path, overwrite: bool) -> None:
     """Refuse an output folder that would destroy something.
 
-    Parameters
-    ----------
-    path : Path
-        Where the output shall go.
-    overwrite : bool
-        Whether a folder that steadyspike wrote before may be replaced. Any other folder stays as it is.
-
-    Raises
-    ------
-    UsageError
-        If something is there that may not be replaced.
+    With `overwrite` a folder that steadyspike wrote before may be replaced, never any other. Raises `UsageError` if
+    something is there that may not be replaced.
     """
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
@@ -69,17 +60,8 @@ def writing_to(path: Path | None, overwrite: bool) -> Iterator[None]:
 def new_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
     """Build a folder beside its place and move it there when it is complete.
 
-    Parameters
-    ----------
-    path : Path
-        Where the folder shall be.
-    overwrite : bool, default: False
-        As in `check_output`.
-
-    Yields
-    ------
-    unfinished : Path
-        An empty folder to write into. It vanishes if the block ends with an error.
+    Gives an empty folder to write into, which vanishes if the block ends with an error. `overwrite` is that of
+    `check_output`.
     """
     check_output(path, overwrite)
     with folder_aside(path, MARKER) as unfinished:
@@ -118,23 +100,9 @@ def worked_on(
 ) -> Iterator[tuple[WorkFolder, Path]]:
     """Build an output folder in a work folder beside its place, which stays after an interrupt if it holds work.
 
-    Parameters
-    ----------
-    output : Path
-        Where the result shall be.
-    overwrite : bool
-        As in `check_output`.
-    finished : callable
-        Whether there is something in the work folder that need not be done again.
-    what : str
-        What that is, in words.
-
-    Yields
-    ------
-    work : WorkFolder
-        What is kept there is gone on with.
-    result : Path
-        Becomes the output when the block has ended. It is empty, but for the traces of a run that was interrupted.
+    `overwrite` is that of `check_output`; `finished` says whether there is something in the work folder that need not
+    be done again, `what` what that is, in words. Gives the work folder, whose content is gone on with, and the folder
+    that becomes the output when the block has ended: it is empty, but for the traces of a run that was interrupted.
     """
     work = work_folder(output)
     result = work.path / RESULT

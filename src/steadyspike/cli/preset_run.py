@@ -20,16 +20,9 @@ BAND = dict(freq_min=300.0, freq_max=6000.0)
 class PresetRun:
     """What one preset did with the recording.
 
-    Attributes
-    ----------
-    times_s : dict of str to float
-        Seconds of each step; filters run inside the first and the last.
-    mean_error_um, worst_error_um : float
-        Mean and 99th percentile of |estimate - truth| after removing one offset.
-    motion_info : dict
-        As SpikeInterface gives it.
-    recording : BaseRecording
-        The filtered recording the motion was estimated from.
+    `times_s` are seconds of each step; filters run inside the first and the last. The errors are mean and 99th
+    percentile of |estimate - truth| after removing one offset, `motion_info` is SpikeInterface's, and the recording the
+    filtered one that the motion was estimated from.
     """
 
     times_s: dict[str, float]
@@ -49,20 +42,7 @@ def run_preset(
 ) -> PresetRun:
     """Correct the recording with one preset, time its steps, and measure its error.
 
-    Parameters
-    ----------
-    preset : str
-        A motion preset.
-    raw : BaseRecording
-        As `simulate_raw` gives it.
-    simulated : SimulatedDrift
-        Knows the truth.
-    job_kwargs : dict
-        SpikeInterface's job arguments.
-
-    Returns
-    -------
-    run : PresetRun
+    `raw` is that of `simulate_raw`; `simulated` knows the truth.
     """
     import spikeinterface.full as si
 

@@ -66,24 +66,9 @@ def open_recording(
 ) -> BaseRecording:
     """Open a recording with a probe, or say what is missing.
 
-    Parameters
-    ----------
-    path : Path
-        As for `load_recording`.
-    probe : Path or None
-        A probeinterface JSON to attach.
-    segment : int or None
-        Which segment to keep; None: all.
-    reader_option : list of str or None
-        Arguments of the reader, as ``key=value``.
-    purpose : str, default: "motion"
-        What contact positions are needed for, in words.
-    **how
-        Further arguments of `load_recording`.
-
-    Returns
-    -------
-    recording : BaseRecording
+    `probe` is a probeinterface JSON to attach, `segment` the one to keep (None: all), `reader_option` are arguments of
+    the reader as ``key=value``, and `purpose` says what contact positions are needed for. `path` and what else is given
+    are those of `load_recording`.
     """
     from steadyspike.core.loading import load_recording
 
@@ -127,21 +112,8 @@ def preprocess(
 ) -> tuple[BaseRecording, str]:
     """Apply a preprocessing preset.
 
-    Parameters
-    ----------
-    recording : BaseRecording
-        The recording as it was opened.
-    choice : str
-        "none", "auto", a bundled preset, a TOML file or a reference to the Hub.
-    work : WorkFolder or None, default: None
-        As for `apply_steps`.
-
-    Returns
-    -------
-    recording : BaseRecording
-        Lazy.
-    chosen : str
-        What was applied, in words.
+    `choice` is "none", "auto", a bundled preset, a TOML file or a reference to the Hub, `work` that of `apply_steps`.
+    Returns the lazy recording, and what was applied, in words.
     """
     steps, chosen = preprocessing_steps(recording, choice)
     return apply_steps(recording, steps, work), chosen

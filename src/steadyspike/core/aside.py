@@ -44,16 +44,8 @@ class InUseError(FileExistsError):
 def locked(path: Path) -> Iterator[None]:
     """Let nobody else write a file or folder, and clear away what killed runs left of it.
 
-    Parameters
-    ----------
-    path : Path
-        Need not be there. Folders above it are made, and vanish again if nothing was written to them. The thread that
-        has the lock may take it again.
-
-    Raises
-    ------
-    InUseError
-        If another process, or another thread, has the lock.
+    It need not be there. Folders above it are made, and vanish again if nothing was written to them. The thread that
+    has the lock may take it again; another one, or another process, is refused with an `InUseError`.
     """
     from filelock import FileLock, Timeout
 
@@ -102,25 +94,10 @@ def locking(function: Function) -> Function:
 def written_aside(path: Path, marker: Marker = ()) -> Iterator[Path]:
     """Give a path to write a file or a folder to, which takes the place of `path` when the block has ended.
 
-    Parameters
-    ----------
-    path : Path
-        A file that is there is replaced; folders above it are made.
-    marker : Marker, default: ()
-        By what a folder of ours is known, which is replaced; no other one that holds anything is.
-
-    Yields
-    ------
-    aside : Path
-        In the same folder, so that relative paths in it hold; its name ends like that of `path`. Nothing is there yet.
-        It vanishes if the block ends with an error.
-
-    Raises
-    ------
-    FileExistsError
-        If a folder is there that is not ours.
-    InUseError
-        If another process writes the same.
+    A file that is there is replaced, and a folder that `marker` tells to be ours; raises `FileExistsError` for another
+    one that holds anything, and `InUseError` if another process writes the same. Folders above it are made. The path
+    that is given is in the same folder, so that relative paths in it hold, and ends like `path`; nothing is there yet,
+    and it vanishes if the block ends with an error.
     """
     path = _place(path)
     with locked(path):
@@ -168,17 +145,8 @@ def put_in_place(new: Path, path: Path, marker: Marker = ()) -> None:
 def remove(path: Path, marker: Path) -> None:
     """Delete a file or a folder of ours: all at once, whatever interrupts it.
 
-    Parameters
-    ----------
-    path : Path
-        May be absent.
-    marker : Path
-        A file that says that it is ours: in it, or in a folder around it.
-
-    Raises
-    ------
-    FileExistsError
-        If the marker is not there.
+    `path` may be absent; `marker` is a file that says that it is ours, in it or in a folder around it. Raises
+    `FileExistsError` if the marker is not there.
     """
     path, marker = _place(path), _place(marker)
     if not os.path.lexists(path):
@@ -231,21 +199,8 @@ def is_ours(folder: Path, marker: Marker) -> bool:
 def refuse_existing(folder: Path, marker: Marker, overwrite: bool, what: str) -> None:
     """Refuse to replace a folder unless it is one of ours and that was asked for.
 
-    Parameters
-    ----------
-    folder : Path
-        May be absent.
-    marker : Marker
-        By what a folder of ours is known.
-    overwrite : bool
-        Whether one of ours may be replaced.
-    what : str
-        What a folder of ours is called.
-
-    Raises
-    ------
-    FileExistsError
-        If it is there, and may not be replaced.
+    It may be absent. `marker` tells a folder of ours, which is called `what` and may be replaced with `overwrite`; else
+    a `FileExistsError` is raised.
     """
     ours = is_ours(folder, marker)
     if folder.exists() and not (overwrite and ours):

@@ -30,24 +30,11 @@ def grid_of(positions: np.ndarray, shanks: np.ndarray) -> ContactGrid:
     """Find rows and columns of contacts, counted from 0 on each shank.
 
     A lattice is looked for first: the smallest steps along y and x of which all others are multiples, pooled over
-    shanks. Where there is none, rows follow the order of depth.
-
-    Parameters
-    ----------
-    positions : ndarray of float64, shape (num_channels, 2)
-        x and y in um.
-    shanks : ndarray of int, shape (num_channels,)
-        Counted from 0.
-
-    Returns
-    -------
-    grid : ContactGrid
-        `pattern` is one of
-
-        - "group": at most 4 contacts on each shank (tetrodes): one row, columns by depth, then x
-        - "staggered": every other cell of the lattice is empty, like black and white of a chessboard
-        - "aligned": any other lattice
-        - "irregular": no lattice: one column, rows by depth, then x
+    shanks. Where there is none, rows follow the order of depth. `positions` (num_channels, 2) are x and y in um,
+    `shanks` (num_channels,) are counted from 0. The pattern is one of - "group": at most 4 contacts on each shank
+    (tetrodes): one row, columns by depth, then x - "staggered": every other cell of the lattice is empty, like black
+    and white of a chessboard - "aligned": any other lattice - "irregular": no lattice: one column, rows by depth, then
+    x
     """
     from scipy.spatial import KDTree
 

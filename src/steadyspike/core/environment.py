@@ -78,11 +78,6 @@ def job_defaults(**job_kwargs: Any) -> Iterator[None]:
 
     `correct_motion` estimates noise levels without passing its job arguments on, and would show a progress
     bar for them in any case.
-
-    Parameters
-    ----------
-    **job_kwargs
-        Such as ``n_jobs`` and ``progress_bar``.
     """
     from spikeinterface.core import globals as si_globals
 

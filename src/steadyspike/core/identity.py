@@ -20,17 +20,9 @@ MOST_VALUES, NUM_PIECES = 2**24, 64
 def describe_recording(recording: BaseRecording) -> dict[str, Any]:
     """Tell by what a recording is known again: its chain, what its sources hold, gains and contacts.
 
-    Parameters
-    ----------
-    recording : BaseRecording
-        Pieces of the recordings that its chain begins with are read; nothing is computed of its own traces, which may
-        differ in their last digit from one machine to another. A node that cannot be written as JSON is known by
-        pieces of its traces instead of by its arguments. Paths do not count.
-
-    Returns
-    -------
-    description : dict
-        Of what JSON can hold.
+    Pieces of the recordings that its chain begins with are read; nothing is computed of its own traces, which may
+    differ in their last digit from one machine to another. A node that cannot be written as JSON is known by pieces of
+    its traces instead of by its arguments. Paths do not count. The result can be written as JSON.
     """
     segments = range(recording.get_num_segments())
     return dict(
@@ -118,17 +110,7 @@ def _digest_of(values: np.ndarray | None) -> str | None:
 def flatten(settings: Any, prefix: str = "") -> dict[str, str]:
     """Give each value of nested settings under its full name, as a short text.
 
-    Parameters
-    ----------
-    settings : dict
-        Of what JSON can hold, and arrays.
-    prefix : str, default: ""
-        Before each name.
-
-    Returns
-    -------
-    flat : dict of str to str
-        Names are joined by dots.
+    The settings are what JSON can hold, and arrays. Names are joined by dots, with `prefix` before each.
     """
     if isinstance(settings, dict):
         flat: dict[str, str] = {}

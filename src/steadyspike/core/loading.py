@@ -36,14 +36,8 @@ class LoadingError(ValueError):
 class Reader:
     """A format and the file names that give it away.
 
-    Parameters
-    ----------
-    name : str
-        Key of SpikeInterface's `recording_extractor_full_dict`.
-    patterns : tuple of str
-        File name patterns, lower case.
-    takes_folder : bool, default: False
-        Whether the format is opened by its folder rather than by the matching file.
+    `name` is a key of SpikeInterface's `recording_extractor_full_dict`, `patterns` are lower case. `takes_folder` says
+    whether the format is opened by its folder rather than by the matching file.
     """
 
     name: str
@@ -86,28 +80,12 @@ def load_recording(
 ) -> BaseRecording:
     """Open a recording from a path.
 
-    Parameters
-    ----------
-    path : str or Path
-        A folder, JSON or pickle file or Zarr that SpikeInterface saved, or a file or folder of an acquisition
-        system.
-    reader : str or None, default: None
-        Format to read, one of `reader_names`, such as "spikeglx". None: guess.
-    stream : str or None, default: None
-        Name or id of the stream to read, where there are several. None: the only one with action potentials.
-    reader_options : dict or None, default: None
-        Further arguments for the reader, such as ``{"sampling_frequency": 30000.0}`` for "binary".
-    trust_pickle : bool, default: False
-        Whether a pickle may be opened. Opening one runs the code inside it.
-
-    Returns
-    -------
-    recording : BaseRecording
-
-    Raises
-    ------
-    LoadingError
-        If nothing is there, nothing fits, a choice is missing, or a pickle is not trusted.
+    `path` is a folder, JSON or pickle file or Zarr that SpikeInterface saved, or a file or folder of an acquisition
+    system. `reader`, one of `reader_names` such as "spikeglx", is guessed if None; `stream` is the name or id of the
+    one to read where there are several, None the only one with action potentials. `reader_options` are further
+    arguments for the reader, such as ``{"sampling_frequency": 30000.0}`` for "binary". Opening a pickle runs the code
+    inside it: it must be trusted. Raises `LoadingError` if nothing is there, nothing fits, a choice is missing, or a
+    pickle is not trusted.
     """
     path = Path(path).expanduser()
     if not path.exists():
@@ -127,24 +105,10 @@ def load_recording(
 def load_sorting(path: str | Path, sampling_frequency: float, *, trust_pickle: bool = False) -> BaseSorting:
     """Open a sorting from a path.
 
-    Parameters
-    ----------
-    path : str or Path
-        A sorting or a SortingAnalyzer that SpikeInterface saved, or the folder of a Kilosort or Phy: with
-        spike_times.npy and spike_clusters.npy. Nothing else is read there: its params.py would be run.
-    sampling_frequency : float
-        Of the recording, in Hz; for files that hold none.
-    trust_pickle : bool, default: False
-        Whether a pickle may be opened. Opening one runs the code inside it.
-
-    Returns
-    -------
-    sorting : BaseSorting
-
-    Raises
-    ------
-    LoadingError
-        If nothing is there, nothing fits, or a pickle is not trusted.
+    `path` is a sorting or a SortingAnalyzer that SpikeInterface saved, or the folder of a Kilosort or Phy, with
+    spike_times.npy and spike_clusters.npy; nothing else is read there, as its params.py would be run.
+    `sampling_frequency` in Hz, the recording's, is for files that hold none. Opening a pickle runs the code inside it:
+    it must be trusted. Raises `LoadingError` if nothing is there, nothing fits, or a pickle is not trusted.
     """
     from spikeinterface import BaseSorting, NumpySorting, SortingAnalyzer
 

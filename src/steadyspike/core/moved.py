@@ -127,10 +127,7 @@ def watch() -> None:
 def moved(name: str) -> Any:
     """Return what ``steadyspike.<name>`` was, with a warning.
 
-    Raises
-    ------
-    AttributeError
-        If it never was anything.
+    Raises `AttributeError` if it never was anything.
     """
     if f"steadyspike.{name}" in MOVED:
         return import_module(f"steadyspike.{name}")

@@ -97,15 +97,9 @@ def without_silent(levels: np.ndarray, recording: BaseRecording) -> np.ndarray:
 def rounded_levels(traces: np.ndarray) -> np.ndarray:
     """Measure the standard deviation of normal noise in samples that were rounded, to steps of up to 5 times as much.
 
-    Parameters
-    ----------
-    traces : ndarray, shape (num_samples, num_channels)
-
-    Returns
-    -------
-    levels : ndarray of float64, shape (num_channels,)
-        Distance of the quartiles, in standard deviations of a normal distribution. 0 where nearly all samples have one
-        value, or where more than half have one that noise does not explain, as in a recording that was blanked.
+    The distance of the quartiles, in standard deviations of a normal distribution, of each channel. 0 where nearly all
+    samples have one value, or where more than half have one that noise does not explain, as in a recording that was
+    blanked.
     """
     ordered = np.sort(np.ascontiguousarray(np.asarray(traces).T), axis=1)
     return np.array([_rounded_level(one[np.isfinite(one)]) for one in ordered])

@@ -19,21 +19,11 @@ PITCH_TOLERANCE = 0.1
 class LayoutType:
     """What recordings have in common that one network can serve, whatever their number of channels.
 
-    Parameters
-    ----------
-    name : str
-        Such as "staggered 4 columns 20 um".
-    pattern : {"aligned", "staggered", "group", "irregular"}
-        How the contacts lie (`steadyspike.core.contact_grid.grid_of`).
-    columns : int
-        Of the image.
-    unit : tuple of tuples of {0, 1}, shape (rows of a unit, columns of a unit)
-        Where the pattern, which repeats along the probe, has contacts. It is as wide as the image, but for planar
-        arrays of more than 16 columns, where it repeats across too.
-    pitch_um : tuple of float
-        Between rows, and between columns of the lattice; 0 where there is one alone or none is known.
-    arrangement : {"lattice", "interleaved", "packed"}
-        How contacts are put into the image (`layout_of`).
+    `name` is such as "staggered 4 columns 20 um", `pattern` how the contacts lie (`grid_of`), `arrangement` how they
+    are put into the image (`layout_of`), which has `columns`. `unit`, rows of 0 and 1, says where the pattern, which
+    repeats along the probe, has contacts; it is as wide as the image, but for planar arrays of more than 16 columns,
+    where it repeats across too. `pitch_um` is that between rows, and between columns of the lattice; 0 where there is
+    one alone or none is known.
     """
 
     name: str
@@ -52,12 +42,8 @@ class LayoutType:
     def mismatch(self, other: LayoutType, pitch: bool = True) -> str | None:
         """Tell why a network made for this type can not be used for another; None: it can.
 
-        Parameters
-        ----------
-        other : LayoutType
-            Of the recording.
-        pitch : bool, default: True
-            Whether distances must agree too, to 10 %. False is for training that starts from this network.
+        `other` is the recording's. With `pitch` distances must agree too, to 10 %; without is for training that starts
+        from this network.
         """
         for name in ("arrangement", "pattern", "columns", "unit"):
             mine, theirs = getattr(self, name), getattr(other, name)
@@ -76,21 +62,9 @@ class LayoutType:
 class ProbeLayout:
     """Where each channel of a recording lies in an image of (shanks, rows, columns).
 
-    Parameters
-    ----------
-    type : LayoutType
-        What it shares with other recordings.
-    row, column, shank : ndarray of int64, shape (num_channels,)
-        The cell of each channel; rows rise with depth coordinate y.
-    num_rows : ndarray of int64, shape (num_shanks,)
-        Rows of each shank.
-    mask : ndarray of bool, shape (num_shanks, rows, columns)
-        Cells with a live contact. Shorter shanks end with empty rows.
-
-    Attributes
-    ----------
-    cells : ndarray of int64, shape (num_channels,)
-        Index of each channel's cell in the flattened image.
+    `row`, `column` and `shank` (num_channels,) are the cell of each channel, and `cells` its index in the flattened
+    image; rows rise with depth coordinate y. `num_rows` are those of each shank. `mask` (num_shanks, rows, columns) has
+    the cells with a live contact; shorter shanks end with empty rows.
     """
 
     type: LayoutType
@@ -128,16 +102,7 @@ class ProbeLayout:
     def scatter(self, traces: np.ndarray, dtype: Any = "float32") -> np.ndarray:
         """Put traces into an image; dead and missing contacts are 0.
 
-        Parameters
-        ----------
-        traces : ndarray, shape (time, num_channels)
-        dtype : dtype, default: "float32"
-            Of the image.
-
-        Returns
-        -------
-        image : ndarray, shape (num_shanks, time, rows, columns)
-            In C order.
+        From (time, num_channels) to (num_shanks, time, rows, columns), in C order.
         """
         if traces.ndim != 2 or traces.shape[1] != self.num_channels:
             raise ValueError(
@@ -155,14 +120,7 @@ class ProbeLayout:
     def gather(self, image: np.ndarray) -> np.ndarray:
         """Take the channels out of an image: the reverse of `scatter`.
 
-        Parameters
-        ----------
-        image : ndarray, shape (num_shanks, time, rows, columns)
-
-        Returns
-        -------
-        traces : ndarray, shape (time, num_channels)
-            In the type of the image. A dead channel has what the image holds in its cell.
+        It stays in its type; a dead channel has what the image holds in its cell.
         """
         shanks, rows, columns = self.shape
         if image.ndim != 4 or (image.shape[0], *image.shape[2:]) != self.shape:
@@ -186,30 +144,16 @@ def layout_of(
 ) -> ProbeLayout:
     """Lay contacts out on a grid of rows (depth, y) and columns (x), one image for each shank.
 
-    Parameters
-    ----------
-    recording_or_positions : BaseRecording or ndarray of float, shape (num_channels, 2 or 3)
-        A recording with a probe, or x and y in um (z is ignored). Channels may be in any order.
-    shanks : array_like of int or None, shape (num_channels,), default: None
-        Shank of each channel; None: as the recording's probe tells, or all on one.
-    dead : array_like or None, default: None
-        Dead channels: bool of shape (num_channels,), or their indices.
-    arrangement : {"lattice", "interleaved", "packed"}, default: "lattice"
-        - "lattice": a cell for each place of the lattice: 192 rows of 4 columns, half of them empty, for the 384
-          staggered contacts of Neuropixels 1.0
-        - "interleaved": one row for each contact, by depth and in a row from the greatest x to the least; even rows in
-          the first of 2 columns, odd in the second: 384 x 2 (Lecoq et al. 2021). Places without a contact keep their
-          row.
-        - "packed": the columns of a staggered lattice closed up: 192 x 2 (SpikeInterface's DeepInterpolation)
+    A recording has a probe; positions (num_channels, 2 or 3) are x and y in um, z is ignored, in any order. `shanks` is
+    that of each channel; None: as the recording's probe tells, or all on one. `dead` channels are bool of shape
+    (num_channels,), or their indices. Raises `ValueError` if positions or shanks have the wrong shape or are not
+    finite, or the arrangement is none of
 
-    Returns
-    -------
-    layout : ProbeLayout
-
-    Raises
-    ------
-    ValueError
-        If positions or shanks have the wrong shape or are not finite, or the arrangement is not known.
+    - "lattice": a cell for each place of the lattice: 192 rows of 4 columns, half of them empty, for the 384 staggered
+      contacts of Neuropixels 1.0
+    - "interleaved": one row for each contact, by depth and in a row from the greatest x to the least; even rows in the
+      first of 2 columns, odd in the second: 384 x 2 (Lecoq et al. 2021). Places without a contact keep their row.
+    - "packed": the columns of a staggered lattice closed up: 192 x 2 (SpikeInterface's DeepInterpolation)
     """
     if arrangement not in ARRANGEMENTS:
         raise ValueError(f"arrangement={arrangement!r} is not known; allowed: {', '.join(ARRANGEMENTS)}")
@@ -308,15 +252,8 @@ _ARRANGE = {"lattice": _lattice, "interleaved": _interleaved, "packed": _packed}
 def shank_of_channels(recording: Any) -> np.ndarray:
     """Number the shanks of all probes and give that of each channel.
 
-    Parameters
-    ----------
-    recording : BaseRecording
-        With a probe.
-
-    Returns
-    -------
-    shanks : ndarray of int32, shape (num_channels,)
-        Counted from 0 in the order in which the channels name them; zeros where the probe tells no shanks apart.
+    They are counted from 0, int32, in the order in which the channels name them; zeros where the probe tells none
+    apart.
     """
     contacts = recording.get_probegroup().to_numpy(complete=True)
     fields = [field for field in ("probe_index", "shank_ids") if field in contacts.dtype.names]

@@ -36,32 +36,10 @@ def save_recording(
     """Write the binary folder that ``recording.save(format="binary")`` writes, or what is missing of it.
 
     A chunk is noted in the work folder when it is on the disk, with a digest of pieces of it: what a crash of the
-    machine took is found, and written again.
-
-    Parameters
-    ----------
-    recording : BaseRecording
-        Of any number of segments.
-    folder : Path
-        In a folder in the work folder that stands for the one to come.
-    work : WorkFolder
-        That was begun, and is locked.
-    anew : bool, default: False
-        Begin anew where other traces are there, instead of refusing.
-    job_name : str, default: "write"
-        For the progress bar.
-    **job_kwargs
-        SpikeInterface's job arguments.
-
-    Returns
-    -------
-    seconds : float
-        Of the recording that were there already.
-
-    Raises
-    ------
-    OtherSettingsError
-        If the folder was begun with another recording or other chunks; the message names the differences.
+    machine took is found, and written again. `folder` is in a folder in the work folder that stands for the one to
+    come; the work folder was begun, and is locked. Where another recording, or other chunks, were begun, raises
+    `OtherSettingsError`, which names the differences, or begins anew with `anew`. Returns the seconds of the recording
+    that were there already.
     """
     from spikeinterface.core.job_tools import (
         TimeSeriesChunkExecutor,

@@ -73,20 +73,10 @@ def parameter(
 ) -> Any:
     """Declare a parameter as a field of `Settings`.
 
-    Parameters
-    ----------
-    default : Any
-        Its default; ``...`` for a parameter that must be given.
-    doc : str
-        What it is, in a line or a few; without type, default, unit and range, which are added.
-    unit : str or None, default: None
-        Such as "um"; None: it has none, or the sentence says it.
-    gt, ge, lt, le : float or None, default: None
-        Bounds of a number, or of each number of a sequence: above, at least, below, at most.
-    type_doc : str or None, default: None
-        The type in words, where the annotation does not say it well.
-    allowed : str or None, default: None
-        What is allowed in words, likewise.
+    ``...`` is the default of a parameter that must be given. `doc` says what it is, in a line or a few, without type,
+    default, unit and range, which are added. Without a `unit` it has none, or the sentence says it. `gt`, `ge`, `lt`
+    and `le` bound a number, or each number of a sequence: above, at least, below, at most. `type_doc` and `allowed` say
+    the type and what is allowed in words, where the annotation and the bounds do not say it well.
     """
     bounds = {name: bound for name, bound in dict(gt=gt, ge=ge, lt=lt, le=le).items() if bound is not None}
     extra: dict[str, Any] = dict(unit=unit, bounds=bounds, type_doc=type_doc, allowed=allowed)
@@ -258,14 +248,9 @@ def takes(
 ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
     """Let a function take the parameters of settings one by one, and give it them as one object.
 
-    Parameters
-    ----------
-    settings_class : type
-        The declaration.
-    argument : str, default: "settings"
-        Which argument of the function holds the object. In the signature that callers see, the parameters stand in its
-        place, by keyword only if it is, and in the docstring in the place of a line ``{settings}``. Where some are
-        groups (`steadyspike.core.setting_groups`), callers may pass the parameters of these one by one too.
+    `argument` of the function holds the object. In the signature that callers see, the parameters stand in its place,
+    by keyword only if it is, and in the docstring in the place of a line ``{settings}``. Where some are groups
+    (`steadyspike.core.setting_groups`), callers may pass the parameters of these one by one too.
     """
     grouped = settings_class.fields().keys() - settings_class.model_fields.keys()
 
@@ -304,12 +289,7 @@ def takes(
 def document(target: Target, settings_class: type[Settings] | None = None) -> Target:
     """Put the table of the parameters in the place of the line ``{settings}`` of a docstring.
 
-    Parameters
-    ----------
-    target : function or type
-        What has the docstring.
-    settings_class : type or None, default: None
-        The declaration; None: the one of the function, or of the constructor of the class.
+    `target` is a function or class; without `settings_class` the declaration is the one of it, or of its constructor.
     """
     declared = settings_of(target) if settings_class is None else settings_class
     if declared is not None and target.__doc__ and PLACEHOLDER in target.__doc__:

@@ -55,24 +55,9 @@ def split_time(
 ) -> tuple[list[Stretch], list[Stretch]]:
     """Split recordings into stretches for training and held-out ones.
 
-    Parameters
-    ----------
-    recordings : sequence of BaseRecording
-    train, test : TimeRange
-        Where `test` is open, the last tenth of each segment is held out, 30 s at most.
-    gap_s : float
-        Around what is held out, used for nothing.
-    separate_test : bool
-        Whether other recordings are held out; then nothing of these is.
-
-    Returns
-    -------
-    train, test : list of Stretch
-
-    Raises
-    ------
-    ValueError
-        If a range is not within the recordings.
+    Where `test` is open, the last tenth of each segment is held out, 30 s at most; `gap_s` around what is held out is
+    used for nothing. With `separate_test` other recordings are held out, and nothing of these is. Raises `ValueError`
+    if a range is not within the recordings.
     """
     whole = segments_of(recordings)
     rates = [float(recording.sampling_frequency) for recording in recordings]

@@ -38,14 +38,8 @@ class OtherSettingsError(ValueError):
 class WorkFolder:
     """A folder of unfinished work.
 
-    Parameters
-    ----------
-    path : Path
-        May be absent.
-    what : str
-        What it holds, in a word; folders that hold something else are not touched.
-    begin_anew : str
-        How the user begins anew.
+    `path` may be absent. `what` says what it holds, in a word; folders that hold something else are not touched.
+    `begin_anew` tells how the user begins anew.
     """
 
     path: Path
@@ -71,19 +65,8 @@ class WorkFolder:
     def check(self, settings: dict[str, Any], uncompared: tuple[str, ...] = ()) -> bool:
         """Return whether there is work to go on with; refuse what is something else.
 
-        Parameters
-        ----------
-        settings : dict
-            What the work is to be done with.
-        uncompared : tuple of str, default: ()
-            Names of settings that may differ.
-
-        Raises
-        ------
-        OtherSettingsError
-            If it was begun with other settings; the message names them.
-        FileExistsError
-            If it is not ours.
+        `uncompared` are names of settings that may differ. Raises `OtherSettingsError` if it was begun with other
+        settings, which the message names, and `FileExistsError` if it is not ours.
         """
         if not self.exists():
             return False
@@ -131,10 +114,7 @@ class WorkFolder:
     def discard(self) -> None:
         """Delete it, if it is there.
 
-        Raises
-        ------
-        FileExistsError
-            If it is not ours.
+        Raises `FileExistsError` if it is not ours.
         """
         clear_unfinished(self.path)
         if self.path.exists() and self.exists() and self._content() is None:

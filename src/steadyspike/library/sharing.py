@@ -115,12 +115,7 @@ def fetch(
 ) -> Fetched:
     """Have the files of a model or a preset in the cache, without loading it; see `pull_from_hub`.
 
-    Parameters
-    ----------
-    ref, token, offline
-        As in `pull_from_hub`.
-    form : {"model", "preset"} or None, default: None
-        Refuse the other form.
+    `ref`, `token` and `offline` are those of `pull_from_hub`; `form`, "model" or "preset", refuses the other form.
     """
     forms = FORMS.values() if form is None else (FORMS[form],)
     return client.fetch(ref, *forms, token=token, offline=offline)
@@ -137,10 +132,7 @@ def load_fetched(fetched: Fetched) -> Any:
 def opened(shared: Any) -> Shareable:
     """Return a model or a preset by any reference to it; what is loaded already as it is.
 
-    Raises
-    ------
-    ValueError
-        If it is nothing that can be shared, or cannot be loaded.
+    Raises `ValueError` if it is nothing that can be shared, or cannot be loaded.
     """
     if isinstance(shared, Shareable):
         return shared

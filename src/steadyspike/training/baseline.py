@@ -20,21 +20,9 @@ def fit_ridge(
 ) -> RidgeInterpolator | None:
     """Fit the ridge interpolator.
 
-    Parameters
-    ----------
-    unit : sequence of sequences of {0, 1}
-        Of the layout type.
-    context : tuple of int
-        Of the network to compare with; the baseline sees 10 samples on each side, or as many as the network.
-    omission : int
-        Hidden samples on each side.
-    batches : iterable of Batch
-        In the arrangement "lattice".
-
-    Returns
-    -------
-    ridge : RidgeInterpolator or None
-        None if the network sees nothing on one side, or every unit of the probe has a missing contact.
+    `unit` is that of the layout type, `context` that of the network to compare with: the baseline sees 10 samples on
+    each side, or as many as the network. `omission` are the hidden samples on each side; batches are in the arrangement
+    "lattice". Returns None if the network sees nothing on one side, or every unit of the probe has a missing contact.
     """
     taps = min(MOST_TAPS, min(context) - omission)
     return None if taps < 1 else _fitted(unit, taps, omission, context, batches)
@@ -43,15 +31,7 @@ def fit_ridge(
 def start_linear(network: Any, batches: Iterable[Batch]) -> bool:
     """Give the linear part of a blind-spot network the weights of a ridge regression to start from.
 
-    Parameters
-    ----------
-    network : BlindSpot
-    batches : iterable of Batch
-
-    Returns
-    -------
-    done : bool
-        False where its linear part is none that `RidgeInterpolator` knows: it has none, or reads beyond its unit.
+    Returns False where its linear part is none that `RidgeInterpolator` knows: it has none, or reads beyond its unit.
     """
     sizes = network.sizes
     if not sizes["linear_taps"] or sizes["halo"]:
@@ -81,20 +61,9 @@ def score(
 ) -> dict[str, float]:
     """Measure all losses on held-out windows.
 
-    Parameters
-    ----------
-    network : nn.Module or None
-        Sees `context` or less; None predicts 0, the median of each channel.
-    batches : sequence of Batch
-        In the arrangement of the network.
-    context : tuple of int
-        Samples before the first and after the last one of a window that count.
-    device : str or torch.device, default: "cpu"
-
-    Returns
-    -------
-    scores : dict of float
-        Under the names of the losses.
+    The network sees `context` or less: samples before the first and after the last one of a window that count. None
+    predicts 0, the median of each channel. Batches are in the arrangement of the network; the scores stand under the
+    names of the losses.
     """
     sums = {name: torch.zeros(2, dtype=torch.float64) for name in LOSSES}
     own: Any = context if network is None else network.context

@@ -24,15 +24,8 @@ METRICS = ("mae", "mse")
 def interpolation_card(config: ModelConfig, title: str, license_name: str, figure: str | None = None) -> str:
     """Write the card of a DeepInterpolation network.
 
-    Parameters
-    ----------
-    config : ModelConfig
-        With `extra` as `train_deepinterpolation` writes it.
-    title : str
-    license_name : str
-        Of the weights.
-    figure : str or None, default: None
-        Name of a figure of the losses beside the card.
+    `config.extra` is as `train_deepinterpolation` writes it, `license_name` that of the weights, and `figure` the name
+    of one of the losses beside the card.
     """
     extra: Any = config.extra
     training, layout = extra["training"], config.layout

@@ -57,10 +57,7 @@ def save_checkpoint(
 def read_checkpoint(folder: Path) -> tuple[Progress, dict[str, dict[str, Tensor]]]:
     """Return the progress, and tensors under "network", "best", "optimizer" and "random".
 
-    Raises
-    ------
-    ValueError
-        If the file is damaged.
+    Raises `ValueError` if the file is damaged.
     """
     from safetensors import SafetensorError, safe_open
 

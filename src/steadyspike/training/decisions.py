@@ -12,17 +12,8 @@ NUM_FRACTIONS = 9
 def fit_calibration(log_odds: np.ndarray, is_spike: np.ndarray) -> tuple[float, float]:
     """Fit temperature and bias on held-out waveforms: ``p = sigmoid((log_odds + bias) / temperature)``.
 
-    Maximum likelihood, with targets a little inside of 0 and 1 so that perfectly separated kinds have an answer.
-
-    Parameters
-    ----------
-    log_odds : ndarray, shape (num_waveforms,)
-        Of spikes, as a network gives them.
-    is_spike : ndarray of bool, shape (num_waveforms,)
-
-    Returns
-    -------
-    temperature, bias : float
+    Maximum likelihood, with targets a little inside of 0 and 1 so that perfectly separated kinds have an answer. The
+    log odds are those of spikes, as a network gives them. Returns temperature and bias.
 
     References
     ----------
@@ -55,22 +46,10 @@ def choose_threshold(
     r"""Choose the threshold with the largest macro F1 on held-out waveforms.
 
     A channel has few spikes or many, and the best threshold rises where they are rare. So waveforms are weighted as if
-    spikes were a fraction :math:`\pi` of them, and the mean of macro F1 over :math:`\pi` is what counts.
-
-    Parameters
-    ----------
-    log_odds : ndarray, shape (num_waveforms,)
-        Calibrated.
-    is_spike : ndarray of bool, shape (num_waveforms,)
-    spike_fractions : tuple of float or None
-        Lowest and highest :math:`\pi`, between which 9 are spaced evenly on a log scale; None: as it is.
-
-    Returns
-    -------
-    log_odds : float
-        Half way between the two held-out values that it comes between.
-    macro_f1 : float
-        Its mean over the fractions.
+    spikes were a fraction :math:`\pi` of them, and the mean of macro F1 over :math:`\pi` is what counts. The log odds
+    are calibrated. :math:`\pi` takes 9 values, spaced evenly on a log scale between the two `spike_fractions`; None: as
+    it is. Returns the threshold, half way between the two held-out log odds that it comes between, and its mean macro
+    F1.
     """
     order = np.argsort(-log_odds, kind="stable")
     ranked, hits = log_odds[order], np.cumsum(is_spike[order])
@@ -99,20 +78,9 @@ def choose_threshold(
 def classification_scores(is_spike: np.ndarray, found: np.ndarray, log_odds: np.ndarray) -> dict[str, Any]:
     """Count how far labels are right.
 
-    Parameters
-    ----------
-    is_spike : ndarray of bool, shape (num_waveforms,)
-        The truth.
-    found : ndarray of bool, shape (num_waveforms,)
-        What was decided.
-    log_odds : ndarray, shape (num_waveforms,)
-        Of spikes.
-
-    Returns
-    -------
-    scores : dict
-        "accuracy"; "macro_precision", "macro_recall" and "macro_f1", the means over both classes;
-        "spike_precision", "spike_recall", "spike_f1"; "average_precision", the area under the precision-recall curve.
+    `is_spike` is the truth, `found` what was decided, bool, and `log_odds` that of spikes, each (num_waveforms,). Gives
+    "accuracy"; "macro_precision", "macro_recall" and "macro_f1", the means over both classes; "spike_precision",
+    "spike_recall", "spike_f1"; "average_precision", the area under the precision-recall curve.
     """
     from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 

@@ -23,12 +23,8 @@ PRECISIONS: dict[str, torch.dtype] = {
 def check_devices(devices: int, device: str, precision: str) -> None:
     """Refuse several devices where they cannot work; one always can.
 
-    Raises
-    ------
-    ValueError
-        If there are not as many, or the precision needs a scale of the loss.
-    ImportError
-        If Lightning is not installed.
+    Raises `ValueError` if there are not as many, or the precision needs a scale of the loss, and `ImportError` if
+    Lightning is not installed.
     """
     if devices == 1:
         return
@@ -47,10 +43,7 @@ def check_devices(devices: int, device: str, precision: str) -> None:
 def find_precision(precision: str, device: str | torch.device) -> torch.dtype:
     """Return the type of arithmetic that a name stands for; "auto" is a half precision on cuda, else float32.
 
-    Raises
-    ------
-    ValueError
-        If it is a half precision on another device than cuda.
+    Raises `ValueError` if it is a half precision on another device than cuda.
     """
     device = torch.device(device)
     if precision == "auto":
@@ -65,11 +58,7 @@ def find_precision(precision: str, device: str | torch.device) -> torch.dtype:
 class Runtime:
     """One device.
 
-    Parameters
-    ----------
-    device : torch.device
-    dtype : torch.dtype, default: torch.float32
-        Of the arithmetic; weights stay float32.
+    `dtype` is that of the arithmetic; weights stay float32.
     """
 
     rank = 0
@@ -122,12 +111,7 @@ class Runtime:
 class FabricRuntime(Runtime):
     """One of several processes, each with a device of its own, that average their gradients.
 
-    Parameters
-    ----------
-    fabric : lightning.fabric.Fabric
-        Launched.
-    dtype : torch.dtype
-        As for `Runtime`; not float16.
+    The fabric is launched; `dtype`, that of the arithmetic, is not float16.
     """
 
     def __init__(self, fabric: Any, dtype: torch.dtype = torch.float32) -> None:

@@ -19,22 +19,10 @@ BORDER_MS = 4.0
 class KnownSpikes:
     """Traces in noise levels, and the spikes in them.
 
-    Attributes
-    ----------
-    traces : ndarray, shape (num_samples, num_channels)
-        In noise levels, float32.
-    locations : ndarray, shape (num_channels, 2)
-        Contact positions in um.
-    samples, units : ndarray, shape (num_spikes,)
-        Of the spikes, ordered in time: the trough on the unit's main channel, and the index of the unit.
-    templates : ndarray, shape (num_units, num_template_samples, num_channels)
-        Median waveforms, in noise levels, with the trough on the main channel at `before`.
-    before : int
-        Samples of a template before the trough.
-    channels, depths : ndarray, shape (num_units,)
-        Where each template is deepest, and how deep, in noise levels.
-    num_spikes : ndarray, shape (num_units,)
-    sampling_frequency : float
+    `traces` (num_samples, num_channels) are float32, and as `templates` and `depths` in noise levels; `locations` in
+    um. `samples`, ordered in time, are those of the trough on the unit's main channel, `units` the index of the unit of
+    each spike. `templates` (num_units, num_template_samples, num_channels) are median waveforms with the trough on the
+    main channel at the sample `before`; `channels` (num_units,) says where each is deepest, and `depths` how deep.
     """
 
     traces: np.ndarray
@@ -54,19 +42,9 @@ def known_spikes(
 ) -> KnownSpikes:
     """Read a recording and its spikes into memory.
 
-    Parameters
-    ----------
-    recording : BaseRecording
-        Filtered, with contact positions; one segment.
-    sorting : BaseSorting
-        Its spikes: the true ones of a simulation, or those of a curated sorting.
-    ms_before, ms_after : float, default: 1.5, 2.5
-        Window of the templates.
-
-    Raises
-    ------
-    ValueError
-        For several segments, another number of them in `sorting`, or no spikes.
+    The recording is filtered, with contact positions, of one segment; the spikes are the true ones of a simulation, or
+    those of a curated sorting. Templates reach from `ms_before` to `ms_after`. Raises `ValueError` for several
+    segments, another number of them in `sorting`, or no spikes.
     """
     from steadyspike.library.models.spike_finders import noise_scales
 
@@ -124,13 +102,7 @@ def _deepest(templates: np.ndarray, before: int, near: int) -> tuple[np.ndarray,
 def thinned(known: KnownSpikes, spacing_um: float, seed: int) -> KnownSpikes:
     """Keep contacts that are at least so far apart, as a sparser probe in the same place would have them.
 
-    Parameters
-    ----------
-    known : KnownSpikes
-    spacing_um : float
-        Least distance of two contacts that are kept.
-    seed : int
-        Of the order in which contacts are tried.
+    `seed` is that of the order in which contacts are tried.
     """
     kept: list[int] = []
     for channel in np.random.default_rng(seed).permutation(len(known.locations)):
@@ -160,10 +132,7 @@ def thinned(known: KnownSpikes, spacing_um: float, seed: int) -> KnownSpikes:
 def as_lists(recordings: Any, sortings: Any) -> tuple[list[Any], list[Any]]:
     """Make lists of one or several recordings and sortings, as many of one as of the other.
 
-    Raises
-    ------
-    ValueError
-        If there are not as many, or none, or sampling frequencies differ.
+    Raises `ValueError` if there are not as many, or none, or sampling frequencies differ.
     """
     recordings = list(recordings) if isinstance(recordings, list | tuple) else [recordings]
     sortings = list(sortings) if isinstance(sortings, list | tuple) else [sortings]

@@ -32,19 +32,9 @@ def take(
 ) -> LabelledWaveforms:
     """Check waveforms and labels.
 
-    Parameters
-    ----------
-    waveforms, labels : ndarray
-        As `steadyspike.train_spike_classifier` takes them.
-    name : str, default: ""
-        Said before what is wrong, such as "validation ".
-    classes : tuple or None, default: None
-        The two labels that there may be; None: those that there are.
-
-    Raises
-    ------
-    ValueError
-        If they do not fit each other, or there are not two labels with two waveforms each.
+    They are as `steadyspike.train_spike_classifier` takes them. `name`, such as "validation ", is said before what is
+    wrong; `classes` are the two labels that there may be, None: those that there are. Raises `ValueError` if they do
+    not fit each other, or there are not two labels with two waveforms each.
     """
     waveforms, labels = as_waveforms(waveforms, f"{name}waveforms"), np.asarray(labels)
     if labels.shape != waveforms.shape[:1]:
@@ -106,16 +96,9 @@ def vary(
 ) -> np.ndarray:
     """Return standardized waveforms with noise added, and scaled at random.
 
-    Parameters
-    ----------
-    waveforms : ndarray of float32, shape (num_waveforms, num_samples, num_channels)
-    noise_waveforms : ndarray of float32, shape (num_noise, num_samples, num_channels)
-        What may be added, without its mean.
-    rng : numpy.random.Generator
-    noise : float
-        Largest factor on what is added; its sign is random.
-    amplitude_jitter : float
-        Standard deviation of the logarithm of the factor on the waveforms.
+    `noise_waveforms` are what may be added, without its mean, float32 and in shape (number, num_samples, num_channels)
+    as the waveforms. `noise` is the largest factor on it, of random sign, and `amplitude_jitter` the standard deviation
+    of the logarithm of the factor on the waveforms.
     """
     number = len(waveforms)
     if amplitude_jitter:

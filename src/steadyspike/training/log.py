@@ -46,16 +46,8 @@ def save_loss_figure(
 ) -> None:
     """Draw the losses over steps into `loss.png`.
 
-    Parameters
-    ----------
-    folder : Path
-        Where to.
-    lines : list of dict
-        Of `TrainingLog.lines`.
-    loss : str
-        What it is called.
-    baseline : float or None, default: None
-        Held-out loss of the linear interpolation.
+    `lines` are those of `TrainingLog`, `loss` is what it is called, and `baseline` the held-out loss of the linear
+    interpolation.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -43,10 +43,7 @@ class StepLoss(NamedTuple):
 class Task(ABC, Generic[Batch]):
     """What a network is trained to do.
 
-    Parameters
-    ----------
-    network : nn.Module
-        Only parameters that require gradients are trained.
+    Only parameters of the network that require gradients are trained.
     """
 
     label: ClassVar[str]
@@ -67,12 +64,7 @@ class Task(ABC, Generic[Batch]):
     def loss(self, network: Any, batch: Batch) -> StepLoss | None:
         """Measure the loss of a batch; None: there is nothing to learn in it.
 
-        Parameters
-        ----------
-        network : callable
-            The network, or what stands for it where several processes share a step.
-        batch : Batch
-            One of `batches`.
+        `network` is the network, or what stands for it where several processes share a step.
         """
 
     def held_out_loss(self) -> float:
@@ -84,28 +76,11 @@ class Task(ABC, Generic[Batch]):
 class LoopSettings:
     """How to train.
 
-    Parameters
-    ----------
-    learning_rate : float
-        The highest, after the warm-up; then it falls like a cosine.
-    least_rate : float
-        Where to, as a share of `learning_rate`; 1: it stays.
-    rate_every : int
-        Steps after which it changes.
-    weight_decay : float
-        Of AdamW.
-    warmup_steps : int
-        Over which the learning rate rises.
-    clip_norm : float or None
-        Greatest norm of the gradient; None: any.
-    max_steps : int or None
-        Steps in all.
-    max_time_s : float or None
-        Seconds in all, evaluations included. The learning rate follows whichever limit is nearer.
-    evaluate_every : int or None
-        Steps between evaluations; None: there are none, and the last weights are kept.
-    patience : int or None
-        Evaluations without a lower loss after which training stops; None: never.
+    `learning_rate` is the highest: it rises over `warmup_steps`, then falls like a cosine to `least_rate`, a share of
+    it (1: it stays), changing every `rate_every` steps. `weight_decay` is AdamW's, `clip_norm` the greatest norm of the
+    gradient. Training ends after `max_steps` or `max_time_s`, evaluations included; the learning rate follows whichever
+    is nearer. It is evaluated every `evaluate_every` steps (None: never, and the last weights are kept), and ends after
+    `patience` evaluations without a lower loss (None: never).
     """
 
     learning_rate: float
@@ -148,32 +123,11 @@ def fit(
 ) -> Progress:
     """Train a network until its budget is used or its evaluation no longer improves.
 
-    Parameters
-    ----------
-    task : Task
-        The network ends with the weights that were evaluated best, or with the last ones.
-    settings : LoopSettings
-    runtime : Runtime or None, default: None
-        Device and precision; None: the CPU, float32.
-    folder : Path or None, default: None
-        Existing folder for the checkpoint and `log.jsonl`. None: nothing is saved, and an interrupt ends all.
-    resume : bool, default: False
-        Resume from the checkpoint in `folder`, if there is one.
-    progress_bar : bool, default: False
-    spent_s : float, default: 0.0
-        Time that is used already, unless it resumes from a checkpoint.
-
-    Returns
-    -------
-    progress : Progress
-        `stopped` tells why: "steps", "time", "patience" or "diverged".
-
-    Raises
-    ------
-    ValueError
-        If the first evaluation is not finite.
-    TrainingInterrupted
-        After Ctrl-C or SIGTERM, when all is saved.
+    The network ends with the weights that were evaluated best, or with the last ones. `runtime` None is the CPU with
+    float32. An existing `folder` holds the checkpoint and `log.jsonl`, from which `resume` goes on if there is one;
+    None: nothing is saved, and an interrupt ends all. `spent_s` is time that is used already, unless it resumes.
+    `stopped` of the progress tells why: "steps", "time", "patience" or "diverged". Raises `ValueError` if the first
+    evaluation is not finite, and `TrainingInterrupted` after Ctrl-C or SIGTERM, when all is saved.
     """
     loop = _Loop(task, settings, runtime or Runtime(torch.device("cpu")), folder)
     loop.progress.elapsed_s = spent_s

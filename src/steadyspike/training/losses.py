@@ -26,23 +26,11 @@ def masked_sum(
     .. math:: \left(\sum w\, p(y - x),\ \sum w\right), \qquad w = 1 + f \min(|y|, 5)
 
     The weight depends on the prediction :math:`y` alone, which is taken as fixed, never on the noise of what is wanted:
-    the best prediction stays the same with any :math:`f`, but rare spikes count more while it is learnt.
-
-    Parameters
-    ----------
-    penalty : callable
-        One of `LOSSES`.
-    predicted, wanted : Tensor, shape (batch, time, rows, columns)
-        What is wanted is left out where it is NaN.
-    mask : Tensor, shape (batch, rows, columns)
-        1 where there is a live contact.
-    focus : float, default: 0
-        The factor :math:`f`, 0 or more.
-
-    Returns
-    -------
-    sums : Tensor of float32, shape (2,)
-        Sum of the loss, and of its weights: without focus the number of values in it.
+    the best prediction stays the same with any :math:`f`, but rare spikes count more while it is learnt. `penalty` is
+    one of `LOSSES`, `focus` the factor :math:`f`, 0 or more. `predicted` and `wanted` have the shape (batch, time,
+    rows, columns), and what is wanted is left out where it is NaN; `mask` (batch, rows, columns) is 1 where there is a
+    live contact. Returns float32 (2,): the sum of the loss, and of its weights, without focus the number of values in
+    it.
     """
     valid = torch.isfinite(wanted) & (mask[:, None] > 0)
     apart = torch.where(valid, predicted.float() - wanted, 0.0)

@@ -21,26 +21,9 @@ def group_large_spikes(recording: BaseRecording, threshold: float = 8.0, seed: i
     """Group the large spikes of each contact by their waveforms, so that each group's mean has little noise.
 
     This is no sorting: a unit may be in several groups, and groups may be mixed. What counts is that the means are
-    waveforms as the recording has them.
-
-    Parameters
-    ----------
-    recording : BaseRecording
-        Filtered, with contact positions; one segment; read into memory.
-    threshold : float, default: 8.0
-        Depth of the troughs, in noise levels; above 0.
-    seed : int, default: 0
-        Of the groups.
-
-    Returns
-    -------
-    sorting : NumpySorting
-        One unit for each group of at least 30 spikes.
-
-    Raises
-    ------
-    ValueError
-        If there is no such group.
+    waveforms as the recording has them. The recording is filtered, with contact positions, of one segment, which is
+    read into memory. Troughs are at least `threshold` noise levels deep; `seed` is that of the groups, each of at least
+    30 spikes. Raises `ValueError` if there is none.
     """
     from spikeinterface.core import NumpySorting
 

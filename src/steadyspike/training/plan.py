@@ -151,12 +151,8 @@ def choose_network(
 ) -> ChosenNetwork:
     """Make a network for recordings, or take that of a model.
 
-    Parameters
-    ----------
-    recordings : sequence of BaseRecording
-    model : str, Path, DeepInterpolationModel or None
-        What to start from. It decides on the network, its context and the normalization, which then may not be given.
-    settings : DeepInterpolationTraining
+    `model` is what to start from: it decides on the network, its context and the normalization, which then may not be
+    given.
     """
     if model is not None:
         groups = {word: getattr(settings, name) for word, name in settings.keywords().items()}
@@ -239,17 +235,8 @@ def _start_from(model: Any, recordings: Sequence[Any]) -> ChosenNetwork:
 def choose_layers(network: nn.Module, train_layers: str | Sequence[str]) -> list[str]:
     """Let only some parameters train.
 
-    Parameters
-    ----------
-    network : nn.Module
-    train_layers : {"all", "last"} or sequence of str
-        "last": what makes the output. Otherwise regular expressions; a parameter trains if one matches the start of
-        its name.
-
-    Returns
-    -------
-    names : list of str
-        Of the parameters that train.
+    `train_layers` is "all", "last", which is what makes the output, or regular expressions: a parameter trains if one
+    matches the start of its name. Returns the names of those that train.
     """
     patterns = {"all": [""], "last": [LAST_LAYERS]}.get(str(train_layers), list(train_layers))
     try:

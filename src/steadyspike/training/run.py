@@ -90,12 +90,8 @@ class Run:
     def prepare(self, resume: bool, overwrite: bool) -> bool:
         """Make the work folder; return whether there is something to resume.
 
-        Raises
-        ------
-        FileExistsError
-            If there is a model or an unfinished run, and neither `resume` nor `overwrite` was asked for.
-        ValueError
-            If a run is to be resumed with other settings.
+        Raises `FileExistsError` if there is a model or an unfinished run, and neither `resume` nor `overwrite` was
+        asked for, and `ValueError` if a run is to be resumed with other settings.
         """
         if self.folder.exists() and not overwrite:
             raise FileExistsError(f"{self.folder} exists already; pass overwrite=True to replace a model")

@@ -25,22 +25,9 @@ LEAST_RATE_OF_STEPS = 0.005
 class Interpolation(Task[Batch]):
     """Predict each sample of windows from those around it.
 
-    Parameters
-    ----------
-    network : nn.Module
-        A DeepInterpolation network of `steadyspike.networks`.
-    windows : Windows
-        What is trained on.
-    held_out : sequence of Batch
-        What the held-out loss is measured on.
-    loss : {"mae", "mse", "charbonnier"}
-        `steadyspike.training.losses`.
-    focus : float
-        How much more spikes weigh in training (`steadyspike.training.losses.masked_sum`), not in the held-out loss.
-    runtime : Runtime
-        Device and precision.
-    num_readers : int, default: 1
-        Threads that read windows.
+    The network, one of `steadyspike.networks`, is trained on `windows`; its held-out loss is measured on `held_out`.
+    `loss` is the name of one of `steadyspike.training.losses`; `focus` says how much more spikes weigh in training
+    (`masked_sum`), not in the held-out loss. Windows are read by `num_readers` threads.
     """
 
     label = "train_deepinterpolation"
@@ -89,12 +76,7 @@ class Interpolation(Task[Batch]):
 class Surroundings:
     """The contacts around each contact of a recording, as networks of spikes see them.
 
-    Parameters
-    ----------
-    locations : ndarray, shape (num_channels, 2)
-        In um.
-    radius_um : float
-        Contacts this near are seen.
+    Contacts within `radius_um` are seen; `locations` (num_channels, 2) are in um.
     """
 
     def __init__(self, locations: np.ndarray, radius_um: float) -> None:
@@ -122,12 +104,7 @@ class Source(Protocol):
 class Draws(Task[list[tuple[Any, Any]]]):
     """Steps of spikes that are drawn from up to four recordings at a time.
 
-    Parameters
-    ----------
-    network : nn.Module
-    sources : sequence of Source
-        Recordings; those with nothing to train on are left out.
-    settings : StepSettings
+    Sources with nothing to train on are left out.
     """
 
     def __init__(self, network: nn.Module, sources: Sequence[Source], settings: StepSettings) -> None:
@@ -158,14 +135,7 @@ class Draws(Task[list[tuple[Any, Any]]]):
 class Epochs(Task[tuple[Tensor, Tensor]]):
     """Epochs over what is in memory, each evaluated.
 
-    Parameters
-    ----------
-    network : nn.Module
-    size : int
-        How many there are to train on.
-    settings : EpochSettings
-    rng : numpy.random.Generator
-        For the order.
+    There are `size` to train on; `rng` makes their order.
     """
 
     label = "train"
@@ -190,12 +160,7 @@ class Epochs(Task[tuple[Tensor, Tensor]]):
     def fit(self, weight_decay: float, least_rate: float) -> tuple[float, dict[str, int]]:
         """Train; the network has the weights of the best epoch after it.
 
-        Returns
-        -------
-        loss : float
-            The held-out loss of that epoch; infinite if it never was finite.
-        epochs : dict of int
-            "epochs" and "best_epoch".
+        Returns the held-out loss of that epoch, infinite if it never was finite, and "epochs" and "best_epoch".
         """
         settings = self.settings
         steps = -(-self.size // settings.batch_size)

@@ -26,12 +26,8 @@ ROUNDS_AHEAD = 2
 class Batch(NamedTuple):
     """Images to train on.
 
-    Attributes
-    ----------
-    image : ndarray of float32, shape (batch, before + frames + after, rows, columns)
-        Normalized traces; NaN where the recording is not finite, 0 where there is no live contact.
-    mask : ndarray of float32, shape (batch, rows, columns)
-        1 where there is a live contact.
+    `image`, float32 (batch, before + frames + after, rows, columns), holds normalized traces: NaN where the recording
+    is not finite, 0 where there is no live contact. `mask`, float32 (batch, rows, columns), is 1 where there is one.
     """
 
     image: np.ndarray
@@ -42,14 +38,8 @@ class Batch(NamedTuple):
 class Source:
     """A recording with what makes images of it.
 
-    Parameters
-    ----------
-    recording : BaseRecording
-    layout : ProbeLayout
-        Channels without a scale are dead in it.
-    center, scale : ndarray of float64, shape (num_channels,)
-        ``(traces - center) / scale`` is what a network sees (`steadyspike.core.normalization`), turned over where the
-        gain is negative.
+    Channels without a scale are dead in the layout. ``(traces - center) / scale``, float64 (num_channels,), is what a
+    network sees (`steadyspike.core.normalization`), turned over where the gain is negative.
     """
 
     recording: Any
@@ -103,24 +93,10 @@ class _Round(NamedTuple):
 class Windows:
     """Windows within stretches of recordings.
 
-    Parameters
-    ----------
-    sources : sequence of Source
-        All of one layout type; their numbers of channels may differ.
-    stretches : sequence of Stretch
-        Of the sources. Windows are read from within. Stretches that are shorter than one are not used.
-    context : tuple of int
-        Samples that the network reads before and after each predicted one.
-    frames : int
-        Predicted samples of a window; fewer if no stretch is long enough.
-    batch_size : int, default: 4
-        Windows in a batch.
-    seed : int, default: 0
-
-    Raises
-    ------
-    ValueError
-        If no stretch holds the context and one sample.
+    Sources are of one layout type; their numbers of channels may differ. Windows are read from within `stretches` of
+    them; those that are shorter than one are not used. The network reads `context` samples before and after each
+    predicted one, of which a window has `frames`, or fewer if no stretch is long enough; a batch has `batch_size`
+    windows. Raises `ValueError` if no stretch holds the context and one sample.
     """
 
     def __init__(
@@ -152,18 +128,8 @@ class Windows:
     ) -> Iterator[Batch]:
         """Give batch after batch, read by threads in the background.
 
-        Parameters
-        ----------
-        first, stop : int, int or None
-            Numbers of the first batch and of the one after the last; None: without end.
-        num_readers : int, default: 1
-            Threads that read. At most 2 rounds of 32 windows are held at a time.
-        rank : int, default: 0
-            Of several processes, each of which gets other windows.
-
-        Yields
-        ------
-        batch : Batch
+        From the number `first` to before `stop`; None: without end. At most 2 rounds of 32 windows are held at a time.
+        Each `rank`, of several processes, gets other windows.
         """
         waiting: deque[_Round] = deque()
         with ThreadPoolExecutor(num_readers, thread_name_prefix="steadyspike-reader") as pool:
@@ -183,13 +149,7 @@ class Windows:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def spread(self, num_windows: int) -> list[Batch]:
-        """Return batches of windows that are spread evenly over all stretches; none predicts what another does.
-
-        Parameters
-        ----------
-        num_windows : int
-            At most.
-        """
+        """Return batches of at most `num_windows`, spread over all stretches; none predicts what another does."""
         places = [
             stretch._replace(start=start, stop=start + self.frames + self.around)
             for stretch in self.stretches

@@ -31,16 +31,9 @@ RUNS_CODE = (
 class Form:
     """One form of artifact, as the part of steadyspike that uses it knows it.
 
-    Parameters
-    ----------
-    name : str
-        One of `FILES`.
-    error : type
-        What `kind` and `most_bytes` raise about files that cannot be used.
-    kind : callable
-        ``kind(folder)``: the kind, after a check of the first file.
-    most_bytes : callable
-        ``most_bytes(folder)``: how large each further required file can be, by name, from what the first one says.
+    `name` is one of `FILES`, `error` what the others raise about files that cannot be used. ``kind(folder)`` gives the
+    kind, after a check of the first file; ``most_bytes(folder)`` how large each further required file can be, by name,
+    from what the first one says.
     """
 
     name: str
@@ -70,19 +63,8 @@ class Form:
 def form_of(names: Iterable[str], where: str, forms: Sequence[Form]) -> Form:
     """Tell the form from the names of files.
 
-    Parameters
-    ----------
-    names : iterable of str
-        All files that are there.
-    where : str
-        For messages.
-    forms : sequence of Form
-        Those that are wanted; others are refused.
-
-    Raises
-    ------
-    ArtifactError
-        If they are of no form or of both, a file is missing, or it is a form that is not wanted.
+    `names` are those of all files that are there, `where` is for messages. Raises `ArtifactError` if they are of no
+    form or of both, a file is missing, or the form is not one of `forms`.
     """
     names = set(names)
     found = [name for name, required in FILES.items() if required[0] in names]

@@ -117,16 +117,8 @@ def downloaded_file(
 ) -> Path:
     """Have a file of a commit in the cache with the content of a hash, whatever lies there.
 
-    Parameters
-    ----------
-    pinned : HubReference
-        By commit.
-    name : str
-        Of the file.
-    known : str or None
-        Hash of its content, as the Hub lists it.
-    receive : callable
-        Writes the content to a path; called if the cache does not have it, and checked before it takes its place there.
+    The reference is by commit, `known` the hash of the content as the Hub lists it. `receive` writes the content to a
+    path; it is called if the cache does not have it, and what it wrote is checked before it takes its place there.
     """
     from huggingface_hub.file_download import are_symlinks_supported
 

@@ -32,14 +32,8 @@ SPIKEINTERFACE_PAPER = (
 class Usage:
     """What the card of each artifact of a kind says.
 
-    Parameters
-    ----------
-    title : str
-        What the kind is called.
-    code : tuple of str
-        Lines of Python that use one; "{ref}" stands for the reference to it.
-    papers : tuple of str
-        To be cited, besides SpikeInterface's.
+    `title` is what the kind is called, `code` lines of Python that use one, where "{ref}" stands for the reference to
+    it; `papers` are to be cited besides SpikeInterface's.
     """
 
     title: str
@@ -62,28 +56,10 @@ def complete_card(
 ) -> str:
     """Add to a card what it lacks to be on the Hub.
 
-    Parameters
-    ----------
-    card : str
-        Markdown, with metadata above it or without.
-    tags : sequence of str
-        As `tags_of` gives them.
-    usage : Usage
-        Of the kind of the artifact.
-    repo_id : str
-        Where it will be.
-    license_name : str or None, default: None
-        An identifier that the Hub knows, such as "cc-by-4.0"; None: what the card says, else "unknown".
-
-    Returns
-    -------
-    card : str
-        The same for the same arguments, and for a card that is complete already.
-
-    Raises
-    ------
-    ValueError
-        If the metadata of the card are not valid.
+    `card` is Markdown, with metadata above it or without, `tags` are those of `tags_of`. `license_name` is an
+    identifier that the Hub knows, such as "cc-by-4.0"; None: what the card says, else "unknown". The result is the same
+    for the same arguments, and for a card that is complete already. Raises `ValueError` if the metadata of the card are
+    not valid.
     """
     parsed = _parsed(card)
     data = parsed.data

@@ -73,14 +73,8 @@ class Fetched:
 def fetch(ref: str, *forms: Form, token: str | None = None, offline: bool | None = None) -> Fetched:
     """Have the files of an artifact in the cache, and download what is missing.
 
-    Parameters
-    ----------
-    ref : str
-        "hf:owner/name" or "hf:owner/name@revision", with a tag, a branch or a commit hash.
-    *forms : Form
-        Those that are wanted; others are refused.
-    token, offline
-        As in `steadyspike.pull_from_hub`.
+    `ref` is "hf:owner/name" or "hf:owner/name@revision", with a tag, a branch or a commit hash; forms other than
+    `forms` are refused. `token` and `offline` are those of `steadyspike.pull_from_hub`.
     """
     from huggingface_hub import HfApi, constants
 

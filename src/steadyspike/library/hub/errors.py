@@ -32,16 +32,8 @@ def clear_errors(
 ) -> Iterator[None]:
     """Turn what the client raises into a `HubError`; other errors pass.
 
-    Parameters
-    ----------
-    ref : HubReference or None
-        What was asked for; None: a search.
-    token : str or None, default: None
-        Must not be in a message.
-    form : {"model", "preset"} or None, default: None
-        What is wanted.
-    writing : bool, default: False
-        Whether something is pushed.
+    `ref` is what was asked for; None: a search. The token must not be in a message. `form`, "model" or "preset", is
+    what is wanted; `writing` says whether something is pushed.
     """
     try:
         yield

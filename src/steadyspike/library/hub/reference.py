@@ -35,12 +35,7 @@ class ArtifactError(ValueError):
 class HubReference:
     """A repository of the Hub at a revision.
 
-    Parameters
-    ----------
-    repo_id : str
-        "owner/name".
-    revision : str or None
-        A tag, a branch or a commit hash; None: the newest of the main branch.
+    `repo_id` is "owner/name", `revision` a tag, a branch or a commit hash; None: the newest of the main branch.
     """
 
     repo_id: str
@@ -48,13 +43,7 @@ class HubReference:
 
     @classmethod
     def parse(cls, ref: str) -> Self:
-        """Read "hf:owner/name" or "hf:owner/name@revision".
-
-        Raises
-        ------
-        ValueError
-            If it is not of that form.
-        """
+        """Read "hf:owner/name" or "hf:owner/name@revision"."""
         repo_id, at, revision = ref.removeprefix(PREFIX).partition("@")
         if not ref.startswith(PREFIX) or (at and not _is_revision(revision)):
             raise ValueError(f"{ref!r} is no reference to the Hugging Face Hub; allowed: {EXAMPLE}")

@@ -69,21 +69,8 @@ class Shareable:
     ) -> Staged:
         """Write this to a folder, with the card that it will have in its repository.
 
-        Parameters
-        ----------
-        folder : Path
-            Empty.
-        repo_id : str
-            Where it will be.
-        license_name : str or None, default: None
-            Of the artifact; None: what its card says.
-        secrets : iterable of str, default: ()
-            Texts that must not be among what is pushed.
-
-        Raises
-        ------
-        ValueError
-            If it cannot be loaded again, or a text holds what looks like an access token.
+        The folder is empty; without `license_name` the license is what its card says. Raises `ValueError` if it cannot
+        be loaded again, or a text that is pushed holds one of `secrets`, or what looks like an access token.
         """
         self._write(folder)
         card = complete_card(

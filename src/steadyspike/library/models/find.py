@@ -65,10 +65,7 @@ def is_keras(ref: Any) -> bool:
 def own_folder(folder: str | Path, part: str = "save_model") -> Path:
     """Return the absolute path of a folder for a new model, unless something else is loaded by its name.
 
-    Raises
-    ------
-    ValueError
-        If it is the name of a bundled model, a reference to the Hub, or ends like a Keras file.
+    Raises `ValueError` for the name of a bundled model, a reference to the Hub, or what ends like a Keras file.
     """
     bundled = bundled_models()
     if Path(folder).parts in [(name,) for name in bundled] or is_reference(str(folder)) or is_keras(folder):

@@ -44,16 +44,8 @@ DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat1
 class SavedModel(Shareable):
     """A network with its weights, and what is known about it.
 
-    Parameters
-    ----------
-    network : nn.Module
-        In evaluation mode.
-    config : FolderConfig
-        What it was trained for.
-    card : str
-        The model card, Markdown; empty if there is none.
-    folder : Path or None
-        Where it was loaded from.
+    The network is in evaluation mode; `config` says what it was trained for, `card` is the model card in Markdown,
+    empty if there is none, and `folder` where it was loaded from.
     """
 
     network: nn.Module

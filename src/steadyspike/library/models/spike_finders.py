@@ -174,12 +174,7 @@ def nearest(locations: np.ndarray, radius_um: float, number: int) -> np.ndarray:
 def noise_scales(recording: Any, noise_levels: np.ndarray | None = None) -> np.ndarray:
     """One over each noise level, float32, in the sign of the voltage: networks know spikes as troughs of that.
 
-    Parameters
-    ----------
-    recording : BaseRecording
-        Whose gains tell the sign.
-    noise_levels : ndarray or None, default: None
-        Of each channel; one that is 0 or not finite is dead, and its scale 0. None: measured.
+    A channel whose noise level is 0 or not finite is dead, and its scale 0. Without `noise_levels` they are measured.
     """
     noise_levels = measured_levels(recording, n_jobs=1) if noise_levels is None else noise_levels
     levels = np.asarray(noise_levels, dtype=np.float64)

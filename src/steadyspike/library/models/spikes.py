@@ -18,19 +18,10 @@ Positive = Annotated[float, Field(gt=0)]
 class SpikeDetectorConfig(FolderConfig):
     """What `config.json` of a spike detector holds.
 
-    Attributes
-    ----------
-    sampling_frequency : float
-        Trained at, in Hz; above 0.
-    radius_um : float
-        The network sees contacts this near to the candidate's.
-    probability : float
-        A candidate that is more probable is a spike; 0 to 1.
-    candidate_threshold, candidate_radius_um, candidate_ms : float
-        Candidates are troughs of at least so many noise levels that nothing within so many um and ms exceeds. The
-        published detectors look everywhere and take no threshold: None.
-    exclude_radius_um, exclude_ms : float
-        Of two spikes this near to each other the stronger stays.
+    Trained at `sampling_frequency` Hz; the network sees contacts within `radius_um` of the candidate's, and a candidate
+    that is more probable than `probability` is a spike. Candidates are troughs of at least `candidate_threshold` noise
+    levels that nothing within `candidate_radius_um` and `candidate_ms` exceeds; the published detectors look everywhere
+    and take no threshold: None. Of two spikes within `exclude_radius_um` and `exclude_ms` the stronger stays.
     """
 
     kind: Literal["spike_detector"] = "spike_detector"
@@ -56,14 +47,9 @@ class SpikeDetectorConfig(FolderConfig):
 class WaveformDenoiserConfig(FolderConfig):
     """What `config.json` of a waveform denoiser holds.
 
-    Attributes
-    ----------
-    sampling_frequency : float
-        Trained at, in Hz; above 0.
-    samples_before, num_samples : int
-        Of the network's waveforms: samples before the spike's trough, and in all.
-    radius_um : float or None
-        The network sees the waveforms of contacts this near to the spike's together; None: each contact by itself.
+    Trained at `sampling_frequency` Hz; `samples_before` are the samples before the spike's trough, of `num_samples` in
+    all. The network sees the waveforms of contacts within `radius_um` of the spike's together; None: each contact by
+    itself.
     """
 
     kind: Literal["waveform_denoiser"] = "waveform_denoiser"

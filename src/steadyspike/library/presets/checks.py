@@ -109,14 +109,8 @@ class Methods:
 class Accepted:
     """What one method accepts.
 
-    Attributes
-    ----------
-    parameters : dict
-        Its parameters by name.
-    is_open : bool
-        Whether other names are allowed too, because it passes them on unseen.
-    declared : type or None
-        The declaration of its parameters, where it has one.
+    Its parameters by name; with `is_open` other names are allowed too, because it passes them on unseen. `declared` is
+    the declaration of its parameters, where it has one.
     """
 
     parameters: Parameters
@@ -209,18 +203,8 @@ def check_values(
 ) -> Iterator[Problem]:
     """Check the names and values given to one method, and that nothing it needs is missing.
 
-    Parameters
-    ----------
-    values : mapping
-        What the preset gives.
-    accepted : Accepted
-        What the method accepts.
-    key : str
-        Where in the preset the values stand.
-    owner : str
-        Name of the method.
-    choices : mapping
-        Words allowed for a parameter that is not declared, under its name or under "owner.name".
+    `key` says where in the preset the values stand, `owner` is the name of the method. `choices` are words allowed for
+    a parameter that is not declared, under its name or under "owner.name".
     """
     parameters, declared = accepted.parameters, accepted.declared
     for name, value in values.items():

@@ -44,10 +44,7 @@ def preset_folder() -> Path:
 def bundled_files(kind: str | None = None) -> dict[str, Path]:
     """Return the file of each bundled preset by name, sorted by kind and name.
 
-    Parameters
-    ----------
-    kind : {"motion", "preprocessing"} or None, default: None
-        Only presets of this kind; None: all.
+    Only those of `kind`, "motion" or "preprocessing"; None: all.
     """
     if kind is not None and kind not in KINDS:
         raise ValueError(f"kind={kind!r} is not known; allowed: {', '.join(KINDS)}")
@@ -64,12 +61,7 @@ def read_text(path: Path) -> str:
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    PresetError
-        If it is a folder or not TOML.
+    Raises `FileNotFoundError` if there is none, and `PresetError` if it is a folder or not TOML.
     """
     if path.is_dir():
         raise PresetError(f"{path}: is a folder; a preset is one TOML file")
