@@ -84,16 +84,7 @@ def tell_shanks(recording: BaseRecording) -> None:
 def run(recording: BaseRecording, request: Request) -> Correction:
     """Correct a recording and write the output folder.
 
-    Parameters
-    ----------
-    recording : BaseRecording
-        With a probe, filtered.
-    request : Request
-        What to do.
-
-    Returns
-    -------
-    done : Correction
+    The recording has a probe, and is filtered.
     """
     from steadyspike.cli.reading import BAD_CHANNELS
     from steadyspike.core.saving import seconds_noted
@@ -131,6 +122,7 @@ def _correct(recording: BaseRecording, request: Request, work: WorkFolder, folde
 
             save_figures(info, recording, folder / "figures", explained=explained, verdict=verdict)
             files.append("figures/")
+    estimation = info["parameters"]["estimate_motion_kwargs"]
     return Correction(
         output=request.output,
         files=sorted(files),
@@ -140,14 +132,9 @@ def _correct(recording: BaseRecording, request: Request, work: WorkFolder, folde
         verdict=verdict.verdict,
         reason=verdict.reason,
         followed=extra.get("estimate", info["motion"]) is not info["motion"],
-        follows=_follows_verdicts(info["parameters"]["estimate_motion_kwargs"]),
+        follows=estimation["method"] == "steady_auto" and estimation.get("follow_verdict", True),
         run_times=info["run_times"],
     )
-
-
-def _follows_verdicts(estimation: dict[str, Any]) -> bool:
-    """Whether an estimator with these arguments does as its verdict says."""
-    return estimation["method"] == "steady_auto" and estimation.get("follow_verdict", True)
 
 
 def _interpolate(recording: BaseRecording, motion: Motion, request: Request) -> BaseRecording:

@@ -116,18 +116,7 @@ def compare_filtering(source: ModelSource, recording: BaseRecording) -> None:
 def run(recording: BaseRecording, source: ModelSource, request: Request) -> Denoised:
     """Denoise a recording and write the output folder.
 
-    Parameters
-    ----------
-    recording : BaseRecording
-        With a probe, preprocessed.
-    source : ModelSource
-        What denoises it.
-    request : Request
-        What to do.
-
-    Returns
-    -------
-    done : Denoised
+    The recording has a probe, and is preprocessed.
     """
     from steadyspike.cli.reading import BAD_CHANNELS
     from steadyspike.core.saving import seconds_noted

@@ -89,14 +89,11 @@ def open_recording(
 def pin_preset(preset: str) -> str:
     """Return a preset on the Hub by its commit, so that all of a run uses the same; others as they are."""
     from steadyspike.cli.sharing import hub_refusals
-    from steadyspike.library.hub.reference import is_reference
-
-    if not is_reference(preset):
-        return preset
-    from steadyspike.library.sharing import fetch
+    from steadyspike.library.hub.client import pin
+    from steadyspike.library.presets.presets import PRESET_FORM
 
     with hub_refusals():
-        return str(fetch(preset, "preset").ref)
+        return str(pin(preset, PRESET_FORM))
 
 
 def describe(recording: BaseRecording) -> str:

@@ -188,12 +188,13 @@ def _layers(given: list[str] | None) -> str | list[str]:
 
 def _unfinished(output: Path, overwrite: bool) -> bool:
     """Whether there is a run to resume; refuse what would be destroyed."""
-    from steadyspike.training.run import finished, work_folder
+    from steadyspike.library.models.config import is_model_folder
+    from steadyspike.training.run import work_folder
 
     work = work_folder(output.absolute())
     if work.exists() and work.settings() is None:
         raise UsageError(f"{work.path} exists and holds no training of steadyspike; choose another --output")
-    if output.exists() and not finished(output):
+    if output.exists() and not is_model_folder(output):
         raise UsageError(f"{output} exists and is no model folder; choose another --output")
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists; replace it with --overwrite, or choose another --output")

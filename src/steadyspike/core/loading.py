@@ -171,7 +171,11 @@ def _load_saved(path: Path, trust_pickle: bool) -> Any:
         _check_classes(path)
         return si.load(path, base_folder=True)
     if suffix in (".pkl", ".pickle") and path.is_file():
-        _check_pickle_is_trusted(path, trust_pickle)
+        if not trust_pickle:
+            raise LoadingError(
+                f"{path} is a pickle, and opening a pickle runs any code inside it. If you trust who made it, "
+                "allow it with --trust-pickle (trust_pickle=True); better, save the recording as JSON."
+            )
         return si.load(path, base_folder=True)
     if path.is_dir() and (path / "si_folder.json").is_file():
         _check_classes(path / "si_folder.json")
@@ -186,14 +190,6 @@ def _load_saved(path: Path, trust_pickle: bool) -> Any:
 
         return read_zarr(path)
     return None
-
-
-def _check_pickle_is_trusted(path: Path, trust_pickle: bool) -> None:
-    if not trust_pickle:
-        raise LoadingError(
-            f"{path} is a pickle, and opening a pickle runs any code inside it. If you trust who made it, "
-            "allow it with --trust-pickle (trust_pickle=True); better, save the recording as JSON."
-        )
 
 
 def _check_classes(json_file: Path) -> None:

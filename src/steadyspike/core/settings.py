@@ -115,10 +115,7 @@ class Settings(BaseModel):
     def of(cls, **values: Any) -> Self:
         """Check values and hold them.
 
-        Raises
-        ------
-        ValueError
-            For every value that is not allowed: ``part: name=value; allowed: what``.
+        Raises `ValueError` for every value that is not allowed: ``part: name=value; allowed: what``.
         """
         try:
             return cls(**values)

@@ -148,9 +148,10 @@ class WorkFolder:
             f"{name} is {known.get(name, ABSENT)} there and {wanted.get(name, ABSENT)} here" for name in names
         ]
         more = f"; and {len(listed) - MOST_DIFFERENCES} more" if len(listed) > MOST_DIFFERENCES else ""
-        what = "of another recording, or of one that was changed since" if _recording_differs(names) else ""
+        is_other = any(name.startswith("recording.") for name in names)
+        what = "of another recording, or of one that was changed since" if is_other else "of other settings"
         return OtherSettingsError(
-            f"{self.path} holds {self.what} {what or 'of other settings'}: "
+            f"{self.path} holds {self.what} {what}: "
             f"{'; '.join(listed[:MOST_DIFFERENCES])}{more}. Begin anew with {self.begin_anew}, or choose another folder"
         )
 
@@ -182,10 +183,6 @@ class Notes:
                 os.fsync(stream.fileno())
 
             yield note
-
-
-def _recording_differs(names: list[str]) -> bool:
-    return any(name.startswith("recording.") for name in names)
 
 
 def _check(text: bytes) -> bytes:

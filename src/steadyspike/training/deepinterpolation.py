@@ -84,12 +84,13 @@ def train_deepinterpolation(
     Lecoq et al., "Removing independent noise in systems neuroscience data using DeepInterpolation", Nature Methods
     2021, doi:10.1038/s41592-021-01285-2.
     """
+    from steadyspike.library.models.config import is_model_folder
     from steadyspike.library.models.find import own_folder
     from steadyspike.library.models.inference import resolve_device
     from steadyspike.training import plan as plans
     from steadyspike.training.devices import check_devices, find_precision
     from steadyspike.training.loop import own_random_numbers
-    from steadyspike.training.run import Run, finished
+    from steadyspike.training.run import Run
 
     folder = own_folder(folder, settings.part)
     optimizer, data = settings.optimizer, settings.data
@@ -141,7 +142,7 @@ def train_deepinterpolation(
         "data_license": settings.data_license,
     }
     with own_random_numbers(plan.seed):
-        if resume and finished(folder) and not (overwrite and run.work.exists()):
+        if resume and is_model_folder(folder) and not (overwrite and run.work.exists()):
             return run.finished()
         resume = run.prepare(resume, overwrite)
         try:

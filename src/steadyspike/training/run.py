@@ -237,11 +237,6 @@ def work_folder(folder: Path) -> WorkFolder:
     return WorkFolder(folder.with_name(f"{folder.name}.training"), "training", begin_anew)
 
 
-def finished(folder: Path) -> bool:
-    """Whether there is a finished model."""
-    return is_model_folder(folder)
-
-
 def _train_in_process(fabric: Any, run: Run, resume: bool) -> None:
     # weights that come from another process share its memory
     plan = replace(run.plan, network=copy.deepcopy(run.plan.network))

@@ -47,12 +47,7 @@ from steadyspike.library.hub.listing import (
     listed_files,
     stale_figures,
 )
-from steadyspike.library.hub.reference import (
-    ArtifactError,
-    HubError,
-    HubReference,
-    is_reference,
-)
+from steadyspike.library.hub.reference import ArtifactError, HubError, HubReference, is_reference
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

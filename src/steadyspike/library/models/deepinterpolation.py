@@ -30,11 +30,6 @@ class LayoutConfig(StrictModel):
     pitch_um: tuple[float, float]
     arrangement: Literal["lattice", "interleaved", "packed"]
 
-    @classmethod
-    def from_type(cls, layout_type: LayoutType) -> Self:
-        """Take over a layout type."""
-        return cls.model_validate(asdict(layout_type))
-
     def to_type(self) -> LayoutType:
         """Return the layout type."""
         fields = self.model_dump()
@@ -128,7 +123,7 @@ def config_of(
     pre, post = before - described.omission, after - described.omission
     return ModelConfig(
         network=NetworkConfig(name=described.name, sizes=described.sizes),
-        layout=LayoutConfig.from_type(layout_type),
+        layout=LayoutConfig.model_validate(asdict(layout_type)),
         sampling_frequency=sampling_frequency,
         **{"pre": pre, "post": post, "omission": described.omission},
         context_ms=_context_ms(pre, post, described.omission, sampling_frequency),

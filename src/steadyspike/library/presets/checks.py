@@ -88,14 +88,9 @@ FROM_COMPUTE_MOTION = RECORDING | {
 class Methods:
     """What a preset can name: functions that give methods by name, as they are when they are asked for.
 
-    Attributes
-    ----------
-    detectors, localizers, estimators : callable
-        Methods of `detect_peaks`, `localize_peaks` and `estimate_motion`: classes.
-    interpolations : callable
-        Methods of `interpolate_motion` beside SpikeInterface's own, which has no name: functions.
-    steps : callable
-        Steps of preprocessing pipelines: functions or classes.
+    `detectors`, `localizers` and `estimators` are the methods of `detect_peaks`, `localize_peaks` and
+    `estimate_motion`, classes; `interpolations` those of `interpolate_motion` beside SpikeInterface's own, which has no
+    name, functions; `steps` those of preprocessing pipelines, functions or classes.
     """
 
     detectors: Callable[[], Mapping[str, Any]]

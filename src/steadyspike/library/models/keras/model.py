@@ -115,8 +115,6 @@ class TensorflowNetwork:
     """A Keras model that TensorFlow runs, called like those of `steadyspike.networks`.
 
     TensorFlow decides about threads and GPUs.
-
-    TensorFlow decides about threads and GPUs.
     """
 
     def __init__(self, model: KerasModel) -> None:

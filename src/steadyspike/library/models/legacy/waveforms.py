@@ -21,11 +21,7 @@ from steadyspike.library.models.legacy.yass import (
     published_card,
     read_weights,
 )
-from steadyspike.library.models.waveforms import (
-    SpikeClassifier,
-    WaveformAutoencoderModel,
-    WaveformConfig,
-)
+from steadyspike.library.models.waveforms import SpikeClassifier, WaveformAutoencoderModel, WaveformConfig
 
 if TYPE_CHECKING:
     from steadyspike.library.models.legacy.convert import ImportOptions
