@@ -29,14 +29,12 @@ class Found(NamedTuple):
     strengths: np.ndarray
 
 
-class Finder:
-    """A spike detector made ready for one probe and sampling frequency.
+class LocalFinder:
+    """Candidates above a low threshold, each judged by a `LocalSpikeDetector`.
 
     `locations` (num_channels, 2) are in um; `scales` are as of `noise_scales`, turned over to find peaks instead of
     troughs; a candidate is a spike from `probability` on.
     """
-
-    margin: int
 
     def __init__(
         self,
@@ -46,46 +44,23 @@ class Finder:
         sampling_frequency: float,
         probability: float,
     ):
-        self.scales = scales
-        self.exclude = max(round(model.config.exclude_ms * sampling_frequency / 1000), 1)
-        self.excluded = neighbour_lists(locations, model.config.exclude_radius_um)
-        self.least_logit = float(np.log(probability / (1 - probability)))
-        self._prepare(model, locations, sampling_frequency)
-
-    def _prepare(self, model: Any, locations: np.ndarray, sampling_frequency: float) -> None:
-        """Take what finding needs of a model, and set the margin."""
-        raise NotImplementedError
-
-    def find(self, traces: np.ndarray) -> Found:
-        """Find the spikes that are `margin` or more samples from the first and the last sample of the traces."""
-        raise NotImplementedError
-
-    def _strongest(
-        self, traces: np.ndarray, samples: np.ndarray, channels: np.ndarray, strengths: np.ndarray
-    ) -> Found:
-        """Leave out duplicates, and what is nearer than `margin` to an end of the traces."""
-        kept = keep_strongest(samples, channels, strengths, *self.excluded, sweep=self.exclude)
-        kept &= (samples >= self.margin) & (samples < len(traces) - self.margin)
-        return Found(samples[kept], channels[kept], strengths[kept])
-
-
-class LocalFinder(Finder):
-    """Candidates above a low threshold, each judged by a `LocalSpikeDetector`."""
-
-    def _prepare(self, model: Any, locations: np.ndarray, sampling_frequency: float) -> None:
         config = model.config
         ratio = rate_ratio(sampling_frequency, config.sampling_frequency)
+        self.scales = scales
         self.threshold = config.candidate_threshold
         self.sweep = max(round(config.candidate_ms * sampling_frequency / 1000), 1)
+        self.exclude = max(round(config.exclude_ms * sampling_frequency / 1000), 1)
         self.near = neighbour_lists(locations, config.candidate_radius_um)
+        self.excluded = neighbour_lists(locations, config.exclude_radius_um)
         self.neighbours, self.counts = neighbour_lists(locations, config.radius_um)
         self.weights = neighbour_weights(model.network, locations, self.neighbours)
         self.arrays = model.network.arrays(ratio)
         self.before, self.after = model.network.window(ratio)
+        self.least_logit = float(np.log(probability / (1 - probability)))
         self.margin = self.exclude + max(self.before, self.after, self.sweep)
 
     def find(self, traces: np.ndarray) -> Found:
-        """Find them among the candidates."""
+        """Find the spikes that are `margin` or more samples from the first and the last sample of the traces."""
         around = self.margin - self.exclude
         samples, channels, values = find_candidates(
             traces[around - self.sweep : len(traces) - around + self.sweep],
@@ -98,26 +73,40 @@ class LocalFinder(Finder):
         layout = (samples, channels, self.neighbours, self.counts, self.weights)
         logits = spike_logits(traces, self.scales, *layout, self.before, self.arrays)
         spikes = logits >= self.least_logit
-        return self._strongest(traces, samples[spikes], channels[spikes], values[spikes])
+        samples, channels, values = samples[spikes], channels[spikes], values[spikes]
+        kept = keep_strongest(samples, channels, values, *self.excluded, sweep=self.exclude)
+        kept &= (samples >= self.margin) & (samples < len(traces) - self.margin)
+        return Found(samples[kept], channels[kept], values[kept])
 
 
-class YassFinder(Finder):
+class YassFinder:
     """Temporal maxima of the published detector's probability; of duplicates that with the largest energy.
 
-    The sampling frequency has to be within 1 % of the model's.
+    Arguments as for `LocalFinder`. The sampling frequency has to be within 1 % of the model's.
     """
 
-    def _prepare(self, model: Any, locations: np.ndarray, sampling_frequency: float) -> None:
+    def __init__(
+        self,
+        model: Any,
+        locations: np.ndarray,
+        scales: np.ndarray,
+        sampling_frequency: float,
+        probability: float,
+    ):
         config = model.config
         check_rate(sampling_frequency, config.sampling_frequency)
+        self.scales = scales
         self.half = model.network.sizes["taps"] // 2
+        self.exclude = max(round(config.exclude_ms * sampling_frequency / 1000), 1)
+        self.excluded = neighbour_lists(locations, config.exclude_radius_um)
         self.neighbours = nearest(locations, config.radius_um, model.network.sizes["neighbours"])
         self.arrays = model.network.arrays()
+        self.least_logit = float(np.log(probability / (1 - probability)))
         self.itself = np.arange(len(locations))[:, np.newaxis], np.ones(len(locations), dtype=np.int64)
         self.margin = self.exclude + self.half + YASS_SAMPLES // 2
 
     def find(self, traces: np.ndarray) -> Found:
-        """Find them at maxima of the probability."""
+        """Find the spikes that are `margin` or more samples from the first and the last sample of the traces."""
         logits = yass_logits(traces, self.scales, self.neighbours, self.arrays)
         # raised above 0 where they count, as thresholds are; monotonous, so that maxima stay where they are
         raised = np.maximum(logits - np.float32(self.least_logit), 0)
@@ -127,7 +116,10 @@ class YassFinder(Finder):
             raised, units, *self.itself, sweep=YASS_SAMPLES // 2, threshold=smallest, sign=1
         )
         samples += self.half
-        return self._strongest(traces, samples, channels, self._energies(traces, samples, channels))
+        energies = self._energies(traces, samples, channels)
+        kept = keep_strongest(samples, channels, energies, *self.excluded, sweep=self.exclude)
+        kept &= (samples >= self.margin) & (samples < len(traces) - self.margin)
+        return Found(samples[kept], channels[kept], energies[kept])
 
     def _energies(self, traces: np.ndarray, samples: np.ndarray, channels: np.ndarray) -> np.ndarray:
         around = samples[:, np.newaxis] + np.arange(-YASS_SAMPLES, YASS_SAMPLES + 1)
