@@ -105,8 +105,7 @@ def correct(
         ),
     ] = False,
     rigid: Annotated[
-        bool | None,
-        correcting("--rigid/--nonrigid", help="Default: as in the preset.", show_default=False),
+        bool | None, correcting("--rigid/--nonrigid", help="Default: as in the preset.", show_default=False)
     ] = None,
     setting: Annotated[
         list[str] | None,

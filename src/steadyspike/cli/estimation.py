@@ -155,11 +155,7 @@ def find_artifacts(recording: BaseRecording, job_kwargs: dict[str, Any]) -> np.n
 
 
 def _peaks_on_disk(
-    recording: BaseRecording,
-    work: Path,
-    preset: str,
-    overrides: Overrides,
-    job_kwargs: dict[str, Any],
+    recording: BaseRecording, work: Path, preset: str, overrides: Overrides, job_kwargs: dict[str, Any]
 ) -> dict[str, Any]:
     from steadyspike.peaks.on_disk import compute_peaks, finished_blocks, peak_parameters
 

@@ -61,8 +61,7 @@ def evaluate(
     ] = None,
     clean: Annotated[Path | None, evaluating("--clean", help="The same recording without noise.")] = None,
     start: Annotated[
-        float | None,
-        evaluating("--start", help="In s. Default: the last 60 s that no model was trained on."),
+        float | None, evaluating("--start", help="In s. Default: the last 60 s that no model was trained on.")
     ] = None,
     end: Annotated[float | None, evaluating("--end", help="In s.")] = None,
     duration: Annotated[float | None, evaluating("--duration", help="In s.")] = None,

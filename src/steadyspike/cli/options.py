@@ -123,9 +123,7 @@ def takes_options(argument: str, options: Sequence[inspect.Parameter]) -> Callab
 
 
 def declared_options(
-    settings: type[GroupedSettings],
-    options: Mapping[str, tuple[str, str | None]],
-    others: Mapping[str, str],
+    settings: type[GroupedSettings], options: Mapping[str, tuple[str, str | None]], others: Mapping[str, str]
 ) -> list[inspect.Parameter]:
     """Make options whose type, default and help are those of declared parameters.
 

@@ -98,8 +98,7 @@ training = functools.partial(typer.Option, rich_help_panel=TRAINING)
 @reading.takes_reading
 def train(
     recordings: Annotated[
-        list[Path],
-        typer.Argument(help="Recordings of one probe type: saved by SpikeInterface, or acquired."),
+        list[Path], typer.Argument(help="Recordings of one probe type: saved by SpikeInterface, or acquired.")
     ],
     output: Annotated[Path, writing("--output", "-o", help="Model folder; complete or not at all.")],
     *,

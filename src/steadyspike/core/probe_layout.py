@@ -137,10 +137,7 @@ class ProbeLayout:
 
 
 def layout_of(
-    recording_or_positions: Any,
-    shanks: Any = None,
-    dead: Any = None,
-    arrangement: str = "lattice",
+    recording_or_positions: Any, shanks: Any = None, dead: Any = None, arrangement: str = "lattice"
 ) -> ProbeLayout:
     """Lay contacts out on a grid of rows (depth, y) and columns (x), one image for each shank.
 

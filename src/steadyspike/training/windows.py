@@ -149,7 +149,7 @@ class Windows:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def spread(self, num_windows: int) -> list[Batch]:
-        """Return batches of at most `num_windows`, spread over all stretches; none predicts what another does."""
+        """Return at most `num_windows` windows, spread over all stretches; none predicts what another does."""
         places = [
             stretch._replace(start=start, stop=start + self.frames + self.around)
             for stretch in self.stretches

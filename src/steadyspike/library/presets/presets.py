@@ -50,10 +50,7 @@ TABLES = (
 )
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 PRESET_FORM: Form = Form(
-    "preset",
-    PresetError,
-    kind=lambda folder: load_preset(folder / PRESET).kind,
-    most_bytes=lambda _: {},
+    "preset", PresetError, kind=lambda folder: load_preset(folder / PRESET).kind, most_bytes=lambda _: {}
 )
 
 
@@ -87,16 +84,9 @@ class _Preset(_Strict, Shareable):
     def replace(self, **changes: Any) -> Self:
         """Return a copy with other values, checked like a file.
 
-        Parameters
-        ----------
-        **changes
-            Keys of the preset file, such as ``name``, ``detect_kwargs`` or ``steps``, and their new values as
-            a whole: ``detect_kwargs={**preset.detect_kwargs, "detect_threshold": 6.0}``.
-
-        Raises
-        ------
-        PresetError
-            If the changed preset has a key, a method, a type or a value that cannot work.
+        Changes are keys of the preset file, such as ``name``, ``detect_kwargs`` or ``steps``, with their new values as
+        a whole: ``detect_kwargs={**preset.detect_kwargs, "detect_threshold": 6.0}``. Raises `PresetError` if the
+        changed preset has a key, a method, a type or a value that cannot work.
         """
         return cast(Self, _validate({**_content(self), **changes}, f"preset {self.name!r} with changes"))
 
@@ -127,17 +117,10 @@ class _Preset(_Strict, Shareable):
 class MotionPreset(_Preset):
     """Parameters of `si.correct_motion`.
 
-    Attributes
-    ----------
-    name, doc : str
-        What it is called, and one line on what it does.
-    detect_kwargs, localize_peaks_kwargs, estimate_motion_kwargs : dict
-        ``method`` and parameters of each step.
-    select_kwargs : dict
-        Parameters of the selection of peaks; empty: all peaks are used.
-    interpolate_motion_kwargs : dict
-        Parameters of the interpolation. With ``method = "steady_interpolate_motion"`` they are those of
-        `steadyspike.interpolate_motion`, without a method those of SpikeInterface's `interpolate_motion`.
+    `doc` says in one line what it does. `detect_kwargs`, `localize_peaks_kwargs` and `estimate_motion_kwargs` are
+    ``method`` and parameters of each step, `select_kwargs` parameters of the selection of peaks; empty: all peaks are
+    used. `interpolate_motion_kwargs` are, with ``method = "steady_interpolate_motion"``, parameters of
+    `steadyspike.interpolate_motion`, without a method those of SpikeInterface's `interpolate_motion`.
     """
 
     usage: ClassVar[Usage] = Usage(
@@ -181,12 +164,7 @@ class _Step(_Strict):
 class PreprocessingPreset(_Preset):
     """Steps of `si.apply_preprocessing_pipeline`.
 
-    Attributes
-    ----------
-    name, doc : str
-        What it is called, and one line on what it does.
-    steps : list of dict
-        Each with ``name`` and ``params``.
+    `doc` says in one line what it does; each of `steps` is a dict of ``name`` and ``params``.
     """
 
     usage: ClassVar[Usage] = Usage(
@@ -268,9 +246,7 @@ def load_preset(ref: str | Path) -> MotionPreset | PreprocessingPreset:
 
 
 def save_preset(
-    preset: MotionPreset | PreprocessingPreset | Mapping[str, Any],
-    path: str | Path,
-    overwrite: bool = False,
+    preset: MotionPreset | PreprocessingPreset | Mapping[str, Any], path: str | Path, overwrite: bool = False
 ) -> Path:
     """Check a preset and write it to a TOML file, whole or not at all.
 
