@@ -78,9 +78,9 @@ class LoopSettings:
 
     `learning_rate` is the highest: it rises over `warmup_steps`, then falls like a cosine to `least_rate`, a share of
     it (1: it stays), changing every `rate_every` steps. `weight_decay` is AdamW's, `clip_norm` the greatest norm of the
-    gradient. Training ends after `max_steps` or `max_time_s`, evaluations included; the learning rate follows whichever
-    is nearer. It is evaluated every `evaluate_every` steps (None: never, and the last weights are kept), and ends after
-    `patience` evaluations without a lower loss (None: never).
+    gradient (None: any). Training ends after `max_steps` or `max_time_s` (None: no limit), evaluations included; the
+    learning rate follows whichever is nearer. It is evaluated every `evaluate_every` steps (None: never, and the last
+    weights are kept), and ends after `patience` evaluations without a lower loss (None: never).
     """
 
     learning_rate: float
