@@ -71,14 +71,7 @@ class NameTakenError(RuntimeError):
 class Part:
     """An object of ours and its entry in one of SpikeInterface's tables.
 
-    Parameters
-    ----------
-    table : str
-        Path of the table, as in an import statement.
-    name : str
-        Key of the entry.
-    target : str
-        Path of the object.
+    `table` and `target`, the object, are paths as in an import statement.
     """
 
     table: str

@@ -344,14 +344,8 @@ def _read_kilosort(path: Path) -> Motion:
 class Format:
     """A way to write a motion down.
 
-    Parameters
-    ----------
-    read : callable
-        ``read(path)`` gives the motion.
-    write : callable or None
-        ``write(motion, path)`` makes a file or folder; None: the other program takes in no motion.
-    signs : tuple of tuple of str, default: ()
-        Files by which a folder is known: all those of one of the tuples.
+    ``read(path)`` gives the motion and ``write(motion, path)`` makes a file or folder; without it, the other program
+    takes in no motion. A folder is known by its files: all those of one of the tuples of `signs`.
     """
 
     read: Callable[[Path], Motion]

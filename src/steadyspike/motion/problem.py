@@ -30,14 +30,8 @@ LOOKS_PER_BIN = 4
 class TimeBins:
     """Time bins of all segments, one after the other. Where a recording has a gap, there are none.
 
-    Attributes
-    ----------
-    edges_s : list of ndarray
-        Where the bins of each segment begin, and where the last one ends, in s.
-    bin_s : float
-        Their duration, in s.
-    segment_edges : ndarray of int64, shape (num_segments + 1,)
-        First bin of each segment among all bins, and the number of all.
+    `edges_s` has an array for each segment: where its bins of the duration `bin_s` begin, and where the last one ends.
+    `segment_edges`, int64 (num_segments + 1,), is the first bin of each segment among all bins, and the number of all.
     """
 
     edges_s: list[np.ndarray]
@@ -119,30 +113,10 @@ def _edges_of(name, recording, segment_index, bin_s):
 class Problem:
     """Everything that an estimator works on.
 
-    Attributes
-    ----------
-    recording : BaseRecording
-        The recording.
-    peak_locations : ndarray, shape (num_peaks,), or None
-        Of all peaks.
-    windows : WindowSettings
-        Direction and windows.
-    times : TimeBins
-        Time bins.
-    spikes : registration.Spikes
-        Peaks with a finite location, outside the periods to leave out; their time bins run over all segments.
-    order : ndarray of int64 or slice
-        Which of the peaks these are.
-    windows_of : callable
-        ``windows_of(depths_um)`` gives the windows, shape (num_windows, num_depths).
-    centers_um : ndarray, shape (num_windows,)
-        Centers of the windows.
-    depth_range_um : tuple of float
-        Lowest and highest depth that is looked at.
-    verbose : bool
-        Whether to say what is done.
-    progress : callable
-        ``progress(iterable, label)``.
+    `spikes` are the peaks with a finite location, outside the periods to leave out, with time bins that run over all
+    segments; `order` tells which of the peaks these are, whereas `peak_locations`, which may be None, are those of all
+    peaks. ``windows_of(depths_um)`` gives the windows, (num_windows, num_depths); `depth_range_um` is the lowest and
+    highest depth that is looked at; ``progress(iterable, label)`` shows how far it is.
     """
 
     recording: Any
@@ -311,22 +285,10 @@ class PeakEstimator(MotionEstimator):
 def finish(problem, starts, settings, extra=None):
     """From first estimates within each segment to the motion: join the segments, refine, measure what it explains.
 
-    Parameters
-    ----------
-    problem : Problem
-        What was estimated.
-    starts : list of ndarray of float64, shape (num_times, num_windows)
-        First estimates in um, of any offset in each segment.
-    settings : registration.RegistrationSettings
-        How to refine; with ``refine_iterations=0`` the first of `starts` is the result and is only measured.
-    extra : dict or None
-        Filled, where given, with "temporal_hist_bin_edges" (of all segments, a list where there are several),
-        "window_centers", "explained" and "displacement_sd_um" of shape (num_times, num_windows), segments one
-        after the other; "trust", as 0.1.0 called it, is "explained" again.
-
-    Returns
-    -------
-    motion : Motion
+    `starts`, (num_times, num_windows) in um, may have any offset in each segment; with ``refine_iterations=0`` the
+    first of them is the result and is only measured. `extra` is filled, where given, with "temporal_hist_bin_edges" (of
+    all segments, a list where there are several), "window_centers", "explained" and "displacement_sd_um" of shape
+    (num_times, num_windows), segments one after the other; "trust", as 0.1.0 called it, is "explained" again.
     """
     joined = [
         segment_offsets.register_segments(
