@@ -93,8 +93,8 @@ class WaveformDiscriminant(nn.Module):
 
     With :math:`L_c` the whitening matrix of kind :math:`c`, :math:`u_c` its whitened mean and :math:`b_c` its
     normalization, the logits are log densities: a regularized discriminant analysis (Friedman 1989,
-    doi:10.1080/01621459.1989.10478752). `fit` sets them in closed form. `components` is 1 up to the number of samples times
-    channels.
+    doi:10.1080/01621459.1989.10478752). `fit` sets them in closed form. `components` is 1 up to the number of samples
+    times channels.
     """
 
     name = "waveform_discriminant"
