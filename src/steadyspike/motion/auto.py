@@ -66,7 +66,6 @@ class SteadyAutoRegistration(MotionEstimator):
         peak_locations,
         windows,
         settings,
-        *,
         verbose=False,
         progress_bar=False,
         extra=None,
@@ -79,17 +78,8 @@ class SteadyAutoRegistration(MotionEstimator):
         def estimate(rigid, bin_s):
             planned, chosen = as_decentralized(plan, windows, settings, bin_s)
             filled: dict | None = None if extra is None else {}
-            motion = SteadyDecentralizedRegistration.estimate(
-                recording,
-                peaks,
-                peak_locations,
-                planned.to(WindowSettings, rigid=rigid),
-                chosen,
-                verbose=verbose,
-                progress_bar=progress_bar,
-                extra=filled,
-            )
-            return motion, filled
+            given = (recording, peaks, peak_locations, planned.to(WindowSettings, rigid=rigid), chosen)
+            return SteadyDecentralizedRegistration.estimate(*given, verbose, progress_bar, filled), filled
 
         def estimate_and_judge(bin_s):
             motion, filled = estimate(plan.rigid, bin_s)

@@ -168,12 +168,8 @@ def save_motion(
     if segment_index is not None:
         motion = restrict_motion(motion, segment_index=segment_index)
     if format != "spikeinterface" and motion.num_segments > 1:
-        refuse(
-            "segment_index",
-            segment_index,
-            f"one of the {motion.num_segments} segments, as {format} has one time axis",
-            part,
-        )
+        allowed = f"one of the {motion.num_segments} segments, as {format} has one time axis"
+        refuse("segment_index", segment_index, allowed, part)
     path = Path(path).absolute()
     if format == "dredge" and path.suffix != ".npz":
         path = path.with_name(f"{path.name}.npz")
@@ -189,12 +185,8 @@ def _format_of_path(path: Path) -> str:
         kinds = {"ops.npy": "kilosort4", path.with_suffix(".npz").name: "dredge"}
         if path.name in kinds:
             return kinds[path.name]
-        refuse(
-            "path_or_object",
-            str(path),
-            "an .npz file, an ops.npy or a folder; a pickle is not read",
-            LoadingSettings.part,
-        )
+        allowed = "an .npz file, an ops.npy or a folder; a pickle is not read"
+        refuse("path_or_object", str(path), allowed, LoadingSettings.part)
     for name, known in FORMATS.items():
         if any(all((path / file).exists() for file in files) for files in known.signs):
             return name
@@ -220,12 +212,8 @@ def _from_object(content: Any, format: str | None) -> Motion:
     ):
         return _from_dredge({name: getattr(content, name, None) for name in _DREDGE_NAMES})
     allowed = "a path, a Motion, a motion_info dict, or an object with displacement and time_bin_centers_s"
-    refuse(
-        "path_or_object",
-        content,
-        allowed if format is None else f"{allowed}, as format={format!r} has it",
-        LoadingSettings.part,
-    )
+    allowed = allowed if format is None else f"{allowed}, as format={format!r} has it"
+    refuse("path_or_object", content, allowed, LoadingSettings.part)
 
 
 def _read_spikeinterface(path: Path) -> Motion:
@@ -256,12 +244,8 @@ def _read_dredge(path: Path) -> Motion:
         refuse("path_or_object", str(path), "an .npz file for format='dredge'", LoadingSettings.part)
     with np.load(path, allow_pickle=False) as arrays:
         if "displacement" not in arrays:
-            refuse(
-                "path_or_object",
-                str(path),
-                f"an .npz with displacement; it holds {', '.join(arrays) or 'nothing'}",
-                LoadingSettings.part,
-            )
+            allowed = f"an .npz with displacement; it holds {', '.join(arrays) or 'nothing'}"
+            refuse("path_or_object", str(path), allowed, LoadingSettings.part)
         return _from_dredge({name: arrays[name] for name in _DREDGE_NAMES if name in arrays})
 
 

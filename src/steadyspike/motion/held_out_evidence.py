@@ -267,19 +267,9 @@ def weigh_evidence(spikes: MotionSpikes, depth_range_um: tuple[float, float]) ->
 
 
 def _no_evidence(spikes: MotionSpikes) -> Evidence:
-    unknown = (0.0, float("inf"))
-    return Evidence(
-        *unknown,
-        *unknown,
-        *unknown,
-        0.0,
-        0.0,
-        0.0,
-        1.0,
-        *unknown[1:],
-        *unknown[1:],
-        np.zeros(spikes.displacement.shape),
-    )
+    unknown = float("inf")
+    gains = (0.0, unknown) * 3
+    return Evidence(*gains, 0.0, 0.0, 0.0, 1.0, unknown, unknown, np.zeros(spikes.displacement.shape))
 
 
 def _sharpest(density: held_out.HeldOutDensity, other_um: Any = 0.0) -> tuple[np.ndarray, ...]:

@@ -97,7 +97,6 @@ class SteadyDecentralizedLfpRegistration(MotionEstimator):
         peak_locations,
         windows,
         settings,
-        *,
         verbose=False,
         progress_bar=False,
         extra=None,

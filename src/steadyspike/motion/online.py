@@ -234,13 +234,11 @@ class OnlineMotionEstimator:
     def _check_gap(self, until):
         if until - self._num_bins[-1] > LONGEST_GAP_BINS:
             last_s = self._starts_s[-1] + until * self.bin_s
-            refuse(
-                "spike_times_s",
-                last_s,
+            allowed = (
                 f"leaps of up to {LONGEST_GAP_BINS} time bins, and this is one of {until - self._num_bins[-1]}; call "
-                "begin_segment after so long a pause",
-                NAME,
+                "begin_segment after so long a pause"
             )
+            refuse("spike_times_s", last_s, allowed, NAME)
 
     def _close(self, until):
         """Register all time bins before this one."""

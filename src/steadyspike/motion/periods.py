@@ -30,25 +30,19 @@ def check_periods(name, periods, recording):
     if rows.ndim == 2 and rows.shape[1] == 2 and num_segments == 1:
         rows = np.column_stack([np.zeros(len(rows)), rows])
     if rows.ndim != 2 or rows.shape[1] != 3:
-        refuse(
-            "periods",
-            periods,
+        allowed = (
             "a list of (segment_index, start_s, stop_s), or of (start_s, stop_s) for one segment, or what "
-            "SpikeInterface's detectors of artifacts return",
-            name,
+            "SpikeInterface's detectors of artifacts return"
         )
+        refuse("periods", periods, allowed, name)
     for segment, start_s, stop_s in rows:
         if segment not in range(num_segments):
             refuse(
                 "periods", periods, f"segments 0 to {num_segments - 1}, and here is segment {segment:g}", name
             )
         if not start_s <= stop_s:
-            refuse(
-                "periods",
-                periods,
-                f"times that do not end before they start, as ({start_s:g}, {stop_s:g}) does",
-                name,
-            )
+            allowed = f"times that do not end before they start, as ({start_s:g}, {stop_s:g}) does"
+            refuse("periods", periods, allowed, name)
     _warn_of_outside(name, rows, recording)
     return rows
 

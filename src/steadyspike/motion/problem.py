@@ -79,13 +79,11 @@ def time_bins(name, recording, bin_s):
     segments = range(recording.get_num_segments())
     recorded_s = sum(seconds_of_samples(recording, index) for index in segments)
     if recorded_s > MOST_TIME_BINS * bin_s:
-        refuse(
-            "bin_s",
-            bin_s,
+        allowed = (
             f"at least {1.01 * recorded_s / MOST_TIME_BINS:.2g} s for {recorded_s:.0f} s of recording: more than "
-            f"{MOST_TIME_BINS:,} time bins take days and more memory than there is",
-            name,
+            f"{MOST_TIME_BINS:,} time bins take days and more memory than there is"
         )
+        refuse("bin_s", bin_s, allowed, name)
     return TimeBins.of([_edges_of(name, recording, index, bin_s) for index in segments], bin_s)
 
 
@@ -153,22 +151,18 @@ def check_layout(name, recording, direction):
         refuse("direction", direction, "'x' or 'y', as the probe has the directions x and y only", name)
     depths_um = positions[:, dimension]
     if np.ptp(depths_um) < MIN_EXTENT_UM:
-        refuse(
-            "direction",
-            direction,
+        allowed = (
             f"a direction along which the contacts lie: all {depths_um.size} lie at one place along {direction}, so "
-            f"motion along {direction} cannot be seen; choose another, or leave this recording as it is",
-            name,
+            f"motion along {direction} cannot be seen; choose another, or leave this recording as it is"
         )
+        refuse("direction", direction, allowed, name)
     nearest_um = float(np.median(distance_to_nearest(positions)))
     if nearest_um > MAX_PITCH_UM:
-        refuse(
-            "recording",
-            recording,
+        allowed = (
             f"contacts up to {MAX_PITCH_UM:.0f} um apart; these are {nearest_um:.0f} um apart (Utah or another wide "
-            "array), a spike is seen by one of them only, and drift cannot be estimated. Sort the channels one by one",
-            name,
+            "array), a spike is seen by one of them only, and drift cannot be estimated. Sort the channels one by one"
         )
+        refuse("recording", recording, allowed, name)
     return depths_um
 
 
@@ -265,16 +259,14 @@ class PeakEstimator(MotionEstimator):
         peak_locations,
         windows,
         settings,
-        *,
         verbose=False,
         progress_bar=False,
         extra=None,
     ):
         """Estimate the motion; see `run`."""
         shown = dict(verbose=verbose, progress_bar=progress_bar)
-        return cls.solve(
-            build_problem(recording, peaks, peak_locations, windows, settings, **shown), settings, extra
-        )
+        problem = build_problem(recording, peaks, peak_locations, windows, settings, **shown)
+        return cls.solve(problem, settings, extra)
 
     @classmethod
     def solve(cls, problem: Problem, settings: Any, extra: dict[str, Any] | None) -> Motion:

@@ -264,12 +264,8 @@ def check_sessions(sessions: list[BaseRecording]) -> None:
                 refuse(f"recordings[{number}].{fact}", found, allowed, part)
         apart = np.abs(recording.get_channel_locations() - first.get_channel_locations()).max()
         if apart > SAME_PLACE_UM:
-            refuse(
-                f"recordings[{number}]",
-                recording,
-                f"the same contacts as recordings[0]; these lie up to {apart:.0f} um from them",
-                part,
-            )
+            allowed = f"the same contacts as recordings[0]; these lie up to {apart:.0f} um from them"
+            refuse(f"recordings[{number}]", recording, allowed, part)
 
 
 def _check_estimator(method: Any) -> None:

@@ -9,12 +9,7 @@ from spikeinterface.core.node_pipeline import PeakRetriever, PipelineNode, run_n
 
 from steadyspike.core.settings import Settings, parameter, takes
 from steadyspike.peaks.classification import check_order, cut_waveforms, nearest_channels
-from steadyspike.peaks.clusters import (
-    EmbeddingSettings,
-    WaveformEmbedding,
-    align_waveforms,
-    embed_waveforms,
-)
+from steadyspike.peaks.clusters import EmbeddingSettings, WaveformEmbedding, align_waveforms, embed_waveforms
 
 BORDER = 6
 """Samples cut on both sides for the alignment, and dropped behind it."""

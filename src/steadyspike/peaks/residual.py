@@ -157,12 +157,7 @@ def _mean_waveforms(
     from spikeinterface.core.waveform_tools import estimate_templates
 
     found: np.ndarray = estimate_templates(
-        recording,
-        sorting.to_spike_vector(),
-        sorting.unit_ids,
-        *window,
-        return_in_uV=False,
-        **job_kwargs,
+        recording, sorting.to_spike_vector(), sorting.unit_ids, *window, return_in_uV=False, **job_kwargs
     )
     return found
 

@@ -47,10 +47,7 @@ class ArtifactSegment(BasePreprocessorSegment):
         self.common, self.scale, self.gains = common, scale, gains
 
     def get_traces(
-        self,
-        start_frame: int | None = None,
-        end_frame: int | None = None,
-        channel_indices: Any = None,
+        self, start_frame: int | None = None, end_frame: int | None = None, channel_indices: Any = None
     ) -> np.ndarray:
         """Return traces of shape (num_samples, num_channels)."""
         channels = slice(None) if channel_indices is None else channel_indices

@@ -306,10 +306,7 @@ class Evaluation:
         return notes
 
     def _templates(
-        self,
-        gathered: Mapping[str, Gathered],
-        units: list[UnitEvents],
-        references: list[np.ndarray] | None,
+        self, gathered: Mapping[str, Gathered], units: list[UnitEvents], references: list[np.ndarray] | None
     ) -> dict[str, np.ndarray]:
         """Templates on the extremum channel, shape (num_units, num_samples), of each method."""
         if references is None:

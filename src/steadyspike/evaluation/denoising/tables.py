@@ -49,10 +49,7 @@ def unit_table(
             }
             if unit.num_spikes >= settings.min_spikes and unit.channels.size:
                 row |= _measures(unit, templates[index], references[index], noise[name])
-                row |= {
-                    "d_prime_self": d_primes[SELF][index],
-                    "d_prime_true": d_primes[TRUE][index],
-                }
+                row |= {"d_prime_self": d_primes[SELF][index], "d_prime_true": d_primes[TRUE][index]}
             rows.append(row)
     table = pd.DataFrame(rows, columns=list(UNIT_COLUMNS))
     numbers = ["reference_amplitude", "reference_snr", *MEASURES]

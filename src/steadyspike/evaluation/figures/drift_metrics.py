@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
     from steadyspike.evaluation import DriftMetrics
 
-MEASURE_NAMES = {
-    "xi": "Chatterjee's ξ",
-    "codec": "codec T",
-    "codec_given_time": "codec T, given time",
-}
+MEASURE_NAMES = {"xi": "Chatterjee's ξ", "codec": "codec T", "codec_given_time": "codec T, given time"}
 
 
 def plot_drift_metrics(metrics: DriftMetrics | Mapping[str, DriftMetrics], *, measure: str = "xi") -> Figure:

@@ -23,10 +23,7 @@ _neighbours: weakref.WeakKeyDictionary[Any, list[np.ndarray]] = weakref.WeakKeyD
     "CommonReferenceRecordingSegment.get_traces",
     name="common_reference",
     sources=("944d9a80e3ea07dc",),
-    helpers=(
-        "CommonReferenceRecordingSegment.__init__",
-        "CommonReferenceRecordingSegment.slice_groups",
-    ),
+    helpers=("CommonReferenceRecordingSegment.__init__", "CommonReferenceRecordingSegment.slice_groups"),
 )
 def referenced_traces(segment: Any, start_frame: int, end_frame: int, channel_indices: Any) -> np.ndarray:
     """Do what `CommonReferenceRecordingSegment.get_traces` does.
