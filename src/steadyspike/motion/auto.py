@@ -59,17 +59,7 @@ class SteadyAutoRegistration(MotionEstimator):
     settings_class = AutoSettings
 
     @classmethod
-    def estimate(
-        cls,
-        recording,
-        peaks,
-        peak_locations,
-        windows,
-        settings,
-        verbose=False,
-        progress_bar=False,
-        extra=None,
-    ):
+    def estimate(cls, recording, peaks, peak_locations, windows, settings, verbose, progress_bar, extra):
         """Estimate the motion; see `run`."""
         plan = plan_for(recording, len(peaks), windows)
         if verbose:

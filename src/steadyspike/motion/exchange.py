@@ -197,19 +197,12 @@ def _format_of_path(path: Path) -> str:
 def _from_object(content: Any, format: str | None) -> Motion:
     if isinstance(content, Mapping) and isinstance(content.get("motion"), Motion):
         content = content["motion"]
-    if isinstance(content, Motion) and format in (None, "spikeinterface"):
+    is_ours, is_theirs = format in (None, "spikeinterface"), format in (None, "dredge")
+    if isinstance(content, Motion) and is_ours:
         return content
-    if (
-        isinstance(content, Mapping)
-        and set(MOTION_KEYS) <= set(content)
-        and format in (None, "spikeinterface")
-    ):
+    if isinstance(content, Mapping) and set(MOTION_KEYS) <= set(content) and is_ours:
         return Motion.from_dict(content)
-    if (
-        hasattr(content, "displacement")
-        and hasattr(content, "time_bin_centers_s")
-        and format in (None, "dredge")
-    ):
+    if hasattr(content, "displacement") and hasattr(content, "time_bin_centers_s") and is_theirs:
         return _from_dredge({name: getattr(content, name, None) for name in _DREDGE_NAMES})
     allowed = "a path, a Motion, a motion_info dict, or an object with displacement and time_bin_centers_s"
     allowed = allowed if format is None else f"{allowed}, as format={format!r} has it"
@@ -224,10 +217,6 @@ def _read_spikeinterface(path: Path) -> Motion:
     names = ("motion.npy", "temporal_bins.npy", "spatial_bins.npy")
     displacement, times, windows = (np.load(folder / name, allow_pickle=False) for name in names)
     return Motion(displacement, times, windows)
-
-
-def _write_spikeinterface(motion: Motion, path: Path) -> None:
-    motion.save(path)
 
 
 _DREDGE_NAMES = (
@@ -340,7 +329,7 @@ class Format:
 FORMATS = {
     "spikeinterface": Format(
         _read_spikeinterface,
-        _write_spikeinterface,
+        lambda motion, path: motion.save(path),
         signs=(("spikeinterface_info.json",), ("motion",), ("motion.npy", "spatial_bins.npy")),
     ),
     "dredge": Format(_read_dredge, _write_dredge),

@@ -210,14 +210,8 @@ def weigh_evidence(spikes: MotionSpikes, depth_range_um: tuple[float, float]) ->
         return _no_evidence(spikes)
 
     def explain(shift_um):
-        return held_out.HeldOutDensity(
-            spikes.depths_um - shift_um,
-            spikes.marks,
-            spikes.folds,
-            depth_range_um,
-            NUM_MARKS,
-            spikes.num_folds,
-        )
+        which = (spikes.marks, spikes.folds, depth_range_um, NUM_MARKS, spikes.num_folds)
+        return held_out.HeldOutDensity(spikes.depths_um - shift_um, *which)
 
     still, _, _ = _sharpest(explain(0.0))
     rigid, rigid_around, _ = _sharpest(explain(spikes.rigid_shift_um))

@@ -252,17 +252,7 @@ class PeakEstimator(MotionEstimator):
     """An estimator that works on the peaks only; a subclass estimates in `solve`."""
 
     @classmethod
-    def estimate(
-        cls,
-        recording,
-        peaks,
-        peak_locations,
-        windows,
-        settings,
-        verbose=False,
-        progress_bar=False,
-        extra=None,
-    ):
+    def estimate(cls, recording, peaks, peak_locations, windows, settings, verbose, progress_bar, extra):
         """Estimate the motion; see `run`."""
         shown = dict(verbose=verbose, progress_bar=progress_bar)
         problem = build_problem(recording, peaks, peak_locations, windows, settings, **shown)
@@ -282,27 +272,15 @@ def finish(problem, starts, settings, extra=None):
     all segments, a list where there are several), "window_centers", "explained" and "displacement_sd_um" of shape
     (num_times, num_windows), segments one after the other; "trust", as 0.1.0 called it, is "explained" again.
     """
+    spikes, knots_um, range_um = problem.spikes, problem.centers_um, problem.depth_range_um
+    edges, most_um = problem.times.segment_edges, settings.max_segment_displacement_um
     joined = [
         segment_offsets.register_segments(
-            problem.spikes,
-            problem.centers_um,
-            problem.windows_of,
-            problem.depth_range_um,
-            start,
-            problem.times.segment_edges,
-            settings.max_segment_displacement_um,
+            spikes, knots_um, problem.windows_of, range_um, start, edges, most_um
         )
         for start in starts
     ]
-    result = registration.refine(
-        problem.spikes,
-        problem.centers_um,
-        problem.depth_range_um,
-        joined,
-        problem.times.segment_edges,
-        settings,
-        problem.progress,
-    )
+    result = registration.refine(spikes, knots_um, range_um, joined, edges, settings, problem.progress)
     return as_motion(problem, result, extra)
 
 

@@ -152,9 +152,9 @@ class MotionEstimator:
         peak_locations: np.ndarray | None,
         windows: WindowSettings,
         settings: Any,
-        verbose: bool = False,
-        progress_bar: bool = False,
-        extra: dict[str, Any] | None = None,
+        verbose: bool,
+        progress_bar: bool,
+        extra: dict[str, Any] | None,
     ) -> Motion:
         """Estimate the motion; see `run`."""
         raise NotImplementedError

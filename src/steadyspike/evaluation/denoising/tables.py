@@ -148,15 +148,8 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [list(header), *[list(row) for row in rows]]
     widths = [max(3, *(len(line[column]) for line in lines)) for column in range(len(header))]
     padded = [
-        "| "
-        + " | ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        + " |"
-        for line in lines
+        [cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in enumerate(cells)]
+        for cells in (zip(line, widths, strict=True) for line in lines)
     ]
-    rule = "| " + " | ".join(
-        "-" * width if column == 0 else "-" * (width - 1) + ":" for column, width in enumerate(widths)
-    )
-    return "\n".join([padded[0], rule + " |", *padded[1:]])
+    rule = ["-" * (width - 1) + ":" if column else "-" * width for column, width in enumerate(widths)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (padded[0], rule, *padded[1:]))
