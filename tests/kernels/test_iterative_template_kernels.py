@@ -61,7 +61,7 @@ def align(time_bins, positions, marks, num_times, start, stop, memory=3.0):
     first = np.searchsorted(time_bins, np.arange(num_times + 1))
     kernel = kernels._gaussian(1.0)
     kernels.align_outwards(
-        first, positions, marks, 3, 100, 6, kernel, start, stop, memory, OUTLIERS, displacement
+        first, positions, marks, (3, 100), 6, kernel, start, stop, memory, OUTLIERS, displacement
     )
     return displacement
 

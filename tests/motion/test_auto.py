@@ -142,9 +142,9 @@ def test_every_parameter_is_passed_on(monkeypatch):
     seen = []
     decentralized = auto.SteadyDecentralizedRegistration.estimate
 
-    def spy(recording, peaks, locations, windows, settings, **kwargs):
+    def spy(recording, peaks, locations, windows, settings, *shown):
         seen.append((windows, settings))
-        return decentralized(recording, peaks, locations, windows, settings, **kwargs)
+        return decentralized(recording, peaks, locations, windows, settings, *shown)
 
     monkeypatch.setattr(auto.SteadyDecentralizedRegistration, "estimate", spy)
     peaks, locations = segmented_peaks(slow, (60.0,))

@@ -92,13 +92,7 @@ def _match(
     from scipy.sparse.csgraph import maximum_bipartite_matching
 
     pairs = near_pairs(
-        samples,
-        channels,
-        detected["sample_index"],
-        detected["channel_index"],
-        locations,
-        max_samples,
-        max_um,
+        samples, channels, detected["sample_index"], detected["channel_index"], locations, max_samples, max_um
     )
     shape = (len(samples), len(detected))
     if 0 in shape:

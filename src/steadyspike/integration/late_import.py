@@ -13,12 +13,7 @@ from types import ModuleType
 class AfterImport(MetaPathFinder):
     """Finds one module as Python would have, and does something after it has run.
 
-    Parameters
-    ----------
-    module : str
-        Its full name.
-    action : callable
-        Without arguments. What it raises is raised by the import.
+    `action` takes no arguments; what it raises is raised by the import of `module`, a full name.
     """
 
     def __init__(self, module: str, action: Callable[[], None]):
@@ -52,13 +47,6 @@ def after_import(module: str, action: Callable[[], None]) -> None:
     """Do something once, after a module that is not imported yet has been.
 
     A second call for the same module takes the place of the first.
-
-    Parameters
-    ----------
-    module : str
-        Full name.
-    action : callable
-        Without arguments.
     """
     for finder in list(sys.meta_path):
         # by name, as a package that was imported anew has a class of its own

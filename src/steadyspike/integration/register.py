@@ -71,14 +71,7 @@ class NameTakenError(RuntimeError):
 class Part:
     """An object of ours and its entry in one of SpikeInterface's tables.
 
-    Parameters
-    ----------
-    table : str
-        Path of the table, as in an import statement.
-    name : str
-        Key of the entry.
-    target : str
-        Path of the object.
+    `table` and `target`, the object, are paths as in an import statement.
     """
 
     table: str
@@ -86,8 +79,8 @@ class Part:
     target: str
 
 
-def _step(name: str, module: str, function: str, node: str) -> tuple[Part, Part]:
-    target = f"steadyspike.preprocessing.{module}.{function}"
+def _step(name: str, module: str, node: str) -> tuple[Part, Part]:
+    target = f"steadyspike.preprocessing.{module}.{name.removeprefix('steady_')}"
     return Part(STEPS_TABLE, name, target), Part(CLASSES_TABLE, node, target)
 
 
@@ -98,22 +91,11 @@ LOCALIZERS = {
     "steady_denoised_monopolar": "denoised_localization.LocalizeSteadyDenoisedMonopolar",
 }
 PARTS: tuple[Part, ...] = (
-    *_step("steady_bandpass_filter", "bandpass", "bandpass_filter", "SteadyBandpassFilterRecording"),
-    *_step(
-        "steady_common_reference", "common_reference", "common_reference", "SteadyCommonReferenceRecording"
-    ),
-    *_step(
-        "steady_deepinterpolate", "deepinterpolation", "deepinterpolate", "SteadyDeepInterpolateRecording"
-    ),
-    *_step(
-        INTERPOLATION_METHOD, "motion_interpolation", "interpolate_motion", "SteadyInterpolateMotionRecording"
-    ),
-    *_step(
-        "steady_interpolate_motion_by_shank",
-        "motion_by_shank",
-        "interpolate_motion_by_shank",
-        "SteadyInterpolateMotionByShankRecording",
-    ),
+    *_step("steady_bandpass_filter", "bandpass", "SteadyBandpassFilterRecording"),
+    *_step("steady_common_reference", "common_reference", "SteadyCommonReferenceRecording"),
+    *_step("steady_deepinterpolate", "deepinterpolation", "SteadyDeepInterpolateRecording"),
+    *_step(INTERPOLATION_METHOD, "motion_interpolation", "SteadyInterpolateMotionRecording"),
+    *_step(f"{INTERPOLATION_METHOD}_by_shank", "motion_by_shank", "SteadyInterpolateMotionByShankRecording"),
     Part(DETECTION_TABLE, "steady_neural", "steadyspike.peaks.detection.DetectSteadyNeural"),
     *(Part(LOCALIZATION_TABLE, name, f"steadyspike.peaks.{path}") for name, path in LOCALIZERS.items()),
     *(Part(ESTIMATION_TABLE, name, target) for name, target in ESTIMATORS.items()),

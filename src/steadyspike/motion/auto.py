@@ -59,18 +59,7 @@ class SteadyAutoRegistration(MotionEstimator):
     settings_class = AutoSettings
 
     @classmethod
-    def estimate(
-        cls,
-        recording,
-        peaks,
-        peak_locations,
-        windows,
-        settings,
-        *,
-        verbose=False,
-        progress_bar=False,
-        extra=None,
-    ):
+    def estimate(cls, recording, peaks, peak_locations, windows, settings, verbose, progress_bar, extra):
         """Estimate the motion; see `run`."""
         plan = plan_for(recording, len(peaks), windows)
         if verbose:
@@ -79,17 +68,8 @@ class SteadyAutoRegistration(MotionEstimator):
         def estimate(rigid, bin_s):
             planned, chosen = as_decentralized(plan, windows, settings, bin_s)
             filled: dict | None = None if extra is None else {}
-            motion = SteadyDecentralizedRegistration.estimate(
-                recording,
-                peaks,
-                peak_locations,
-                planned.to(WindowSettings, rigid=rigid),
-                chosen,
-                verbose=verbose,
-                progress_bar=progress_bar,
-                extra=filled,
-            )
-            return motion, filled
+            given = (recording, peaks, peak_locations, planned.to(WindowSettings, rigid=rigid), chosen)
+            return SteadyDecentralizedRegistration.estimate(*given, verbose, progress_bar, filled), filled
 
         def estimate_and_judge(bin_s):
             motion, filled = estimate(plan.rigid, bin_s)

@@ -47,7 +47,7 @@ MEASURED = {
         seconds_per_product=2.09e-10,
         seconds_per_pair=2.91e-06,
         calibration_s=0.00279,
-    ),
+    )
 }
 
 

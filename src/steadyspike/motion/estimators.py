@@ -60,14 +60,7 @@ def estimate_motion_of_segments(
     if estimator.need_peak_location and (peaks is None or peak_locations is None):
         raise ValueError(f"estimate_motion: the method {method} requires peaks and peak_locations")
     extra: dict | None = {} if extra_outputs else None
-    motion = estimator.estimate(
-        recording,
-        peaks,
-        peak_locations,
-        windows,
-        estimator.settings_class.of(**method_kwargs),
-        verbose=verbose,
-        progress_bar=progress_bar,
-        extra=extra,
-    )
+    settings = estimator.settings_class.of(**method_kwargs)
+    given = (recording, peaks, peak_locations, windows, settings)
+    motion = estimator.estimate(*given, verbose, progress_bar, extra)
     return (motion, extra) if extra_outputs else motion

@@ -168,12 +168,8 @@ def save_motion(
     if segment_index is not None:
         motion = restrict_motion(motion, segment_index=segment_index)
     if format != "spikeinterface" and motion.num_segments > 1:
-        refuse(
-            "segment_index",
-            segment_index,
-            f"one of the {motion.num_segments} segments, as {format} has one time axis",
-            part,
-        )
+        allowed = f"one of the {motion.num_segments} segments, as {format} has one time axis"
+        refuse("segment_index", segment_index, allowed, part)
     path = Path(path).absolute()
     if format == "dredge" and path.suffix != ".npz":
         path = path.with_name(f"{path.name}.npz")
@@ -189,12 +185,8 @@ def _format_of_path(path: Path) -> str:
         kinds = {"ops.npy": "kilosort4", path.with_suffix(".npz").name: "dredge"}
         if path.name in kinds:
             return kinds[path.name]
-        refuse(
-            "path_or_object",
-            str(path),
-            "an .npz file, an ops.npy or a folder; a pickle is not read",
-            LoadingSettings.part,
-        )
+        allowed = "an .npz file, an ops.npy or a folder; a pickle is not read"
+        refuse("path_or_object", str(path), allowed, LoadingSettings.part)
     for name, known in FORMATS.items():
         if any(all((path / file).exists() for file in files) for files in known.signs):
             return name
@@ -205,27 +197,16 @@ def _format_of_path(path: Path) -> str:
 def _from_object(content: Any, format: str | None) -> Motion:
     if isinstance(content, Mapping) and isinstance(content.get("motion"), Motion):
         content = content["motion"]
-    if isinstance(content, Motion) and format in (None, "spikeinterface"):
+    is_ours, is_theirs = format in (None, "spikeinterface"), format in (None, "dredge")
+    if isinstance(content, Motion) and is_ours:
         return content
-    if (
-        isinstance(content, Mapping)
-        and set(MOTION_KEYS) <= set(content)
-        and format in (None, "spikeinterface")
-    ):
+    if isinstance(content, Mapping) and set(MOTION_KEYS) <= set(content) and is_ours:
         return Motion.from_dict(content)
-    if (
-        hasattr(content, "displacement")
-        and hasattr(content, "time_bin_centers_s")
-        and format in (None, "dredge")
-    ):
+    if hasattr(content, "displacement") and hasattr(content, "time_bin_centers_s") and is_theirs:
         return _from_dredge({name: getattr(content, name, None) for name in _DREDGE_NAMES})
     allowed = "a path, a Motion, a motion_info dict, or an object with displacement and time_bin_centers_s"
-    refuse(
-        "path_or_object",
-        content,
-        allowed if format is None else f"{allowed}, as format={format!r} has it",
-        LoadingSettings.part,
-    )
+    allowed = allowed if format is None else f"{allowed}, as format={format!r} has it"
+    refuse("path_or_object", content, allowed, LoadingSettings.part)
 
 
 def _read_spikeinterface(path: Path) -> Motion:
@@ -236,10 +217,6 @@ def _read_spikeinterface(path: Path) -> Motion:
     names = ("motion.npy", "temporal_bins.npy", "spatial_bins.npy")
     displacement, times, windows = (np.load(folder / name, allow_pickle=False) for name in names)
     return Motion(displacement, times, windows)
-
-
-def _write_spikeinterface(motion: Motion, path: Path) -> None:
-    motion.save(path)
 
 
 _DREDGE_NAMES = (
@@ -256,12 +233,8 @@ def _read_dredge(path: Path) -> Motion:
         refuse("path_or_object", str(path), "an .npz file for format='dredge'", LoadingSettings.part)
     with np.load(path, allow_pickle=False) as arrays:
         if "displacement" not in arrays:
-            refuse(
-                "path_or_object",
-                str(path),
-                f"an .npz with displacement; it holds {', '.join(arrays) or 'nothing'}",
-                LoadingSettings.part,
-            )
+            allowed = f"an .npz with displacement; it holds {', '.join(arrays) or 'nothing'}"
+            refuse("path_or_object", str(path), allowed, LoadingSettings.part)
         return _from_dredge({name: arrays[name] for name in _DREDGE_NAMES if name in arrays})
 
 
@@ -344,14 +317,8 @@ def _read_kilosort(path: Path) -> Motion:
 class Format:
     """A way to write a motion down.
 
-    Parameters
-    ----------
-    read : callable
-        ``read(path)`` gives the motion.
-    write : callable or None
-        ``write(motion, path)`` makes a file or folder; None: the other program takes in no motion.
-    signs : tuple of tuple of str, default: ()
-        Files by which a folder is known: all those of one of the tuples.
+    ``read(path)`` gives the motion and ``write(motion, path)`` makes a file or folder; without it, the other program
+    takes in no motion. A folder is known by its files: all those of one of the tuples of `signs`.
     """
 
     read: Callable[[Path], Motion]
@@ -362,7 +329,7 @@ class Format:
 FORMATS = {
     "spikeinterface": Format(
         _read_spikeinterface,
-        _write_spikeinterface,
+        lambda motion, path: motion.save(path),
         signs=(("spikeinterface_info.json",), ("motion",), ("motion.npy", "spatial_bins.npy")),
     ),
     "dredge": Format(_read_dredge, _write_dredge),

@@ -46,24 +46,10 @@ BYTES_PER_CHUNK_BYTE = 2.56
 class MotionForecast:
     """What correcting the motion of a recording will take; ``print`` it.
 
-    Attributes
-    ----------
-    duration_s : float
-        Of all segments.
-    num_channels : int
-        Channels.
-    method : str
-        The motion estimator.
-    num_peaks : int
-        Expected or given.
-    peaks_from : str
-        Where that number comes from, in words.
-    peaks_disk_mb : float
-        Size of peaks and locations on disk, in MB; while they are joined at the end, as much again.
-    detect_s, detect_memory_mb : float or None
-        Time (s) and peak memory (MB) to find the peaks; None: they are given, or nothing is known.
-    estimate_s, estimate_memory_mb : float or None
-        Time and peak memory of the estimate; None: nothing is known about the method.
+    Times are in s and memory in MB, None where nothing is known: of finding the peaks, `detect_s` and
+    `detect_memory_mb`, also where they are given; of the estimate, where the method is not known. `duration_s` is that
+    of all segments, `num_peaks` is expected or given, as `peaks_from` says in words; `peaks_disk_mb` is the size of
+    peaks and locations on disk, which while they are joined at the end is taken twice.
     """
 
     duration_s: float

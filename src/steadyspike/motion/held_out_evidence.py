@@ -40,32 +40,15 @@ SHIFT_UM = 2.0
 class MotionSpikes:
     """Spikes on the bins of a motion whose segments are laid one after another.
 
-    Attributes
-    ----------
-    depths_um, times_s : ndarray, shape (num_spikes,)
-        Ordered by segment and time.
-    marks, folds, time_bins, lower : ndarray of int32, shape (num_spikes,)
-        Amplitude mark, fold, time bin, and window below.
-    upper_weight : ndarray of float32, shape (num_spikes,)
-        Weight of the window above.
-    shift_um, rigid_shift_um : ndarray of float64, shape (num_spikes,)
-        Displacement of each spike by the motion and by its mean over depth.
-    log_stretch : ndarray of float64, shape (num_spikes,)
-        Logarithm of how much the correction stretches depth at each spike: densities are per um as recorded.
-    displacement, rigid_displacement : ndarray of float64, shape (num_times, num_windows) and (num_times, 1)
-        The motion, and its mean over depth.
-    away, away_um : ndarray of float64, shape (num_times, num_windows) and (num_spikes,)
-        How far the motion is from what it is in the time bins around, and at each spike.
-    rest : ndarray of float64, shape (num_windows,)
-        Median displacement over the judged times.
-    counts : ndarray of float64, shape (num_times, num_windows)
-        Spikes in each bin, as if none had been left out by the random choice.
-    judged : ndarray of bool, shape (num_times,)
-        Times that are not left out.
-    num_spikes : int
-        Before the random choice.
-    num_folds : int
-        Number of folds.
+    Of each spike, ordered by segment and time: depth and time, amplitude mark, fold, time bin and window below (int32),
+    and the weight of the window above; its displacement by the motion and by the mean over depth (`shift_um`,
+    `rigid_shift_um`), and the logarithm of how much the correction stretches depth there: densities are per um as
+    recorded.
+
+    The motion is `displacement` (num_times, num_windows), its mean over depth `rigid_displacement` (num_times, 1);
+    `away` says how far it is from what it is in the time bins around, `away_um` so at each spike. `rest` (num_windows,)
+    is the median over the judged times, `judged` (num_times,) those that are not left out. `counts` (num_times,
+    num_windows) and `num_spikes` are as if no spike had been left out by the random choice.
     """
 
     depths_um: np.ndarray
@@ -227,14 +210,8 @@ def weigh_evidence(spikes: MotionSpikes, depth_range_um: tuple[float, float]) ->
         return _no_evidence(spikes)
 
     def explain(shift_um):
-        return held_out.HeldOutDensity(
-            spikes.depths_um - shift_um,
-            spikes.marks,
-            spikes.folds,
-            depth_range_um,
-            NUM_MARKS,
-            spikes.num_folds,
-        )
+        which = (spikes.marks, spikes.folds, depth_range_um, NUM_MARKS, spikes.num_folds)
+        return held_out.HeldOutDensity(spikes.depths_um - shift_um, *which)
 
     still, _, _ = _sharpest(explain(0.0))
     rigid, rigid_around, _ = _sharpest(explain(spikes.rigid_shift_um))
@@ -284,19 +261,9 @@ def weigh_evidence(spikes: MotionSpikes, depth_range_um: tuple[float, float]) ->
 
 
 def _no_evidence(spikes: MotionSpikes) -> Evidence:
-    unknown = (0.0, float("inf"))
-    return Evidence(
-        *unknown,
-        *unknown,
-        *unknown,
-        0.0,
-        0.0,
-        0.0,
-        1.0,
-        *unknown[1:],
-        *unknown[1:],
-        np.zeros(spikes.displacement.shape),
-    )
+    unknown = float("inf")
+    gains = (0.0, unknown) * 3
+    return Evidence(*gains, 0.0, 0.0, 0.0, 1.0, unknown, unknown, np.zeros(spikes.displacement.shape))
 
 
 def _sharpest(density: held_out.HeldOutDensity, other_um: Any = 0.0) -> tuple[np.ndarray, ...]:

@@ -90,18 +90,7 @@ class SteadyDecentralizedLfpRegistration(MotionEstimator):
     need_peak_location = False
 
     @classmethod
-    def estimate(
-        cls,
-        recording,
-        peaks,
-        peak_locations,
-        windows,
-        settings,
-        *,
-        verbose=False,
-        progress_bar=False,
-        extra=None,
-    ):
+    def estimate(cls, recording, peaks, peak_locations, windows, settings, verbose, progress_bar, extra):
         """Estimate the motion; see `run`. Peaks are not used."""
         sampling_s = 1.0 / recording.get_sampling_frequency()
         samples_per_bin = max(round((settings.bin_s or sampling_s) / sampling_s), 1)

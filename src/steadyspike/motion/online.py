@@ -37,17 +37,10 @@ SPIKE_TYPES = ("float64", "float32", "float32", "int32")
 class OnlineEstimate:
     """Displacement of one time bin.
 
-    Attributes
-    ----------
-    time_s : float
-        Center of the time bin, in s.
-    displacement_um : ndarray, shape (num_windows,)
-        In um: corrected depth = depth - displacement.
-    sd_um : ndarray, shape (num_windows,)
-        Its standard deviation in um; it grows while there are no spikes.
-    explained : ndarray, shape (num_windows,)
-        The generalized coefficient of determination (pseudo-R2) of the bin's spikes: from 0, no spikes or none that
-        fit, towards 1, as in `steady_decentralized`.
+    At the center of the bin, `time_s`, arrays are (num_windows,): corrected depth = depth - `displacement_um`; its
+    standard deviation `sd_um` grows while there are no spikes; `explained` is the generalized coefficient of
+    determination (pseudo-R2) of the bin's spikes: from 0, no spikes or none that fit, towards 1, as in
+    `steady_decentralized`.
     """
 
     time_s: float
@@ -241,13 +234,11 @@ class OnlineMotionEstimator:
     def _check_gap(self, until):
         if until - self._num_bins[-1] > LONGEST_GAP_BINS:
             last_s = self._starts_s[-1] + until * self.bin_s
-            refuse(
-                "spike_times_s",
-                last_s,
+            allowed = (
                 f"leaps of up to {LONGEST_GAP_BINS} time bins, and this is one of {until - self._num_bins[-1]}; call "
-                "begin_segment after so long a pause",
-                NAME,
+                "begin_segment after so long a pause"
             )
+            refuse("spike_times_s", last_s, allowed, NAME)
 
     def _close(self, until):
         """Register all time bins before this one."""

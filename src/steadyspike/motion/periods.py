@@ -10,31 +10,13 @@ from steadyspike.core.arguments import refuse
 def check_periods(name, periods, recording):
     """Bring periods to leave out into one form.
 
-    Parameters
-    ----------
-    name : str
-        Who asks, for errors.
-    periods : None, sequence of tuple, or structured ndarray
-        ``(start_s, stop_s)`` for a recording of one segment, ``(segment_index, start_s, stop_s)``, in the recording's
-        own times; or an array with the fields "start_sample_index", "end_sample_index" and "segment_index", which
-        SpikeInterface's detectors of artifacts return.
-    recording : BaseRecording
-        The recording.
+    Periods are ``(start_s, stop_s)`` for a recording of one segment, ``(segment_index, start_s, stop_s)``, in the
+    recording's own times; or an array with the fields "start_sample_index", "end_sample_index" and "segment_index",
+    which SpikeInterface's detectors of artifacts return. Returns float64 (num_periods, 3): segment, first and last time
+    in s.
 
-    Returns
-    -------
-    periods : ndarray of float64, shape (num_periods, 3)
-        Segment, first and last time in s.
-
-    Raises
-    ------
-    ValueError
-        For another form, a segment that is not there, or a period that ends before it starts.
-
-    Warns
-    -----
-    UserWarning
-        For periods that lie outside the recording, as those in times from its first sample may.
+    Refused, in the name of `name`, are other forms, segments that are not there, and periods that end before they
+    start. Periods outside the recording, as those in times from its first sample may be, are warned of.
     """
     if periods is None or len(periods) == 0:
         return np.zeros((0, 3))
@@ -48,25 +30,19 @@ def check_periods(name, periods, recording):
     if rows.ndim == 2 and rows.shape[1] == 2 and num_segments == 1:
         rows = np.column_stack([np.zeros(len(rows)), rows])
     if rows.ndim != 2 or rows.shape[1] != 3:
-        refuse(
-            "periods",
-            periods,
+        allowed = (
             "a list of (segment_index, start_s, stop_s), or of (start_s, stop_s) for one segment, or what "
-            "SpikeInterface's detectors of artifacts return",
-            name,
+            "SpikeInterface's detectors of artifacts return"
         )
+        refuse("periods", periods, allowed, name)
     for segment, start_s, stop_s in rows:
         if segment not in range(num_segments):
             refuse(
                 "periods", periods, f"segments 0 to {num_segments - 1}, and here is segment {segment:g}", name
             )
         if not start_s <= stop_s:
-            refuse(
-                "periods",
-                periods,
-                f"times that do not end before they start, as ({start_s:g}, {stop_s:g}) does",
-                name,
-            )
+            allowed = f"times that do not end before they start, as ({start_s:g}, {stop_s:g}) does"
+            refuse("periods", periods, allowed, name)
     _warn_of_outside(name, rows, recording)
     return rows
 

@@ -99,20 +99,8 @@ class _PlainUnpickler(pickle.Unpickler):
 def read_object_npy(file: str | Path) -> Any:
     """Read the one object that ``numpy.save`` wrote as a pickle, such as a dict.
 
-    Parameters
-    ----------
-    file : str or Path
-        A .npy file that holds a single object.
-
-    Returns
-    -------
-    content : Any
-        Numbers, text, containers, and arrays of numbers; paths come as text.
-
-    Raises
-    ------
-    NotPlainError
-        If the file is no such file, or holds anything else.
+    It may hold numbers, text, containers, and arrays of numbers; paths come as text. Raises `NotPlainError` if the file
+    is no such file, or holds anything else.
     """
     with open(file, "rb") as stream:
         try:

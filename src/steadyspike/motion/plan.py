@@ -36,20 +36,8 @@ def plan_estimation(extent_um, peaks_per_s, duration_s, rigid=False):
     be more than 40, or where a window would see less than one spike per second. Time bins are those in which a window
     sees from 2 to 20 spikes; which of them is best, the spikes say, because that depends on how they scatter.
 
-    Parameters
-    ----------
-    extent_um : float
-        Distance between the outermost contacts along the direction of the motion, in um.
-    peaks_per_s : float
-        Peaks per second on the whole probe.
-    duration_s : float
-        Duration of the longest segment.
-    rigid : bool, default: False
-        Ask for one window.
-
-    Returns
-    -------
-    plan : Plan
+    `extent_um` is the distance between the outermost contacts along the direction of the motion, `peaks_per_s` counts
+    those of the whole probe, `duration_s` is that of the longest segment. `rigid` asks for one window.
     """
     usual_um = WindowSettings.model_fields["win_step_um"].default
     step_um = max(usual_um, extent_um / MAX_WINDOWS)

@@ -23,8 +23,7 @@ class PointCloudSettings(PairSettings):
         gt=0,
     )
     use_position: bool = parameter(
-        True,
-        'Use the position across the probe ("x", for motion along "y") where the peak locations have it',
+        True, 'Use the position across the probe ("x", for motion along "y") where the peak locations have it'
     )
     max_peaks_per_bin: int = parameter(
         500,

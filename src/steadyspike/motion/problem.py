@@ -30,14 +30,8 @@ LOOKS_PER_BIN = 4
 class TimeBins:
     """Time bins of all segments, one after the other. Where a recording has a gap, there are none.
 
-    Attributes
-    ----------
-    edges_s : list of ndarray
-        Where the bins of each segment begin, and where the last one ends, in s.
-    bin_s : float
-        Their duration, in s.
-    segment_edges : ndarray of int64, shape (num_segments + 1,)
-        First bin of each segment among all bins, and the number of all.
+    `edges_s` has an array for each segment: where its bins of the duration `bin_s` begin, and where the last one ends.
+    `segment_edges`, int64 (num_segments + 1,), is the first bin of each segment among all bins, and the number of all.
     """
 
     edges_s: list[np.ndarray]
@@ -85,13 +79,11 @@ def time_bins(name, recording, bin_s):
     segments = range(recording.get_num_segments())
     recorded_s = sum(seconds_of_samples(recording, index) for index in segments)
     if recorded_s > MOST_TIME_BINS * bin_s:
-        refuse(
-            "bin_s",
-            bin_s,
+        allowed = (
             f"at least {1.01 * recorded_s / MOST_TIME_BINS:.2g} s for {recorded_s:.0f} s of recording: more than "
-            f"{MOST_TIME_BINS:,} time bins take days and more memory than there is",
-            name,
+            f"{MOST_TIME_BINS:,} time bins take days and more memory than there is"
         )
+        refuse("bin_s", bin_s, allowed, name)
     return TimeBins.of([_edges_of(name, recording, index, bin_s) for index in segments], bin_s)
 
 
@@ -119,30 +111,10 @@ def _edges_of(name, recording, segment_index, bin_s):
 class Problem:
     """Everything that an estimator works on.
 
-    Attributes
-    ----------
-    recording : BaseRecording
-        The recording.
-    peak_locations : ndarray, shape (num_peaks,), or None
-        Of all peaks.
-    windows : WindowSettings
-        Direction and windows.
-    times : TimeBins
-        Time bins.
-    spikes : registration.Spikes
-        Peaks with a finite location, outside the periods to leave out; their time bins run over all segments.
-    order : ndarray of int64 or slice
-        Which of the peaks these are.
-    windows_of : callable
-        ``windows_of(depths_um)`` gives the windows, shape (num_windows, num_depths).
-    centers_um : ndarray, shape (num_windows,)
-        Centers of the windows.
-    depth_range_um : tuple of float
-        Lowest and highest depth that is looked at.
-    verbose : bool
-        Whether to say what is done.
-    progress : callable
-        ``progress(iterable, label)``.
+    `spikes` are the peaks with a finite location, outside the periods to leave out, with time bins that run over all
+    segments; `order` tells which of the peaks these are, whereas `peak_locations`, which may be None, are those of all
+    peaks. ``windows_of(depths_um)`` gives the windows, (num_windows, num_depths); `depth_range_um` is the lowest and
+    highest depth that is looked at; ``progress(iterable, label)`` shows how far it is.
     """
 
     recording: Any
@@ -179,22 +151,18 @@ def check_layout(name, recording, direction):
         refuse("direction", direction, "'x' or 'y', as the probe has the directions x and y only", name)
     depths_um = positions[:, dimension]
     if np.ptp(depths_um) < MIN_EXTENT_UM:
-        refuse(
-            "direction",
-            direction,
+        allowed = (
             f"a direction along which the contacts lie: all {depths_um.size} lie at one place along {direction}, so "
-            f"motion along {direction} cannot be seen; choose another, or leave this recording as it is",
-            name,
+            f"motion along {direction} cannot be seen; choose another, or leave this recording as it is"
         )
+        refuse("direction", direction, allowed, name)
     nearest_um = float(np.median(distance_to_nearest(positions)))
     if nearest_um > MAX_PITCH_UM:
-        refuse(
-            "recording",
-            recording,
+        allowed = (
             f"contacts up to {MAX_PITCH_UM:.0f} um apart; these are {nearest_um:.0f} um apart (Utah or another wide "
-            "array), a spike is seen by one of them only, and drift cannot be estimated. Sort the channels one by one",
-            name,
+            "array), a spike is seen by one of them only, and drift cannot be estimated. Sort the channels one by one"
         )
+        refuse("recording", recording, allowed, name)
     return depths_um
 
 
@@ -284,23 +252,11 @@ class PeakEstimator(MotionEstimator):
     """An estimator that works on the peaks only; a subclass estimates in `solve`."""
 
     @classmethod
-    def estimate(
-        cls,
-        recording,
-        peaks,
-        peak_locations,
-        windows,
-        settings,
-        *,
-        verbose=False,
-        progress_bar=False,
-        extra=None,
-    ):
+    def estimate(cls, recording, peaks, peak_locations, windows, settings, verbose, progress_bar, extra):
         """Estimate the motion; see `run`."""
         shown = dict(verbose=verbose, progress_bar=progress_bar)
-        return cls.solve(
-            build_problem(recording, peaks, peak_locations, windows, settings, **shown), settings, extra
-        )
+        problem = build_problem(recording, peaks, peak_locations, windows, settings, **shown)
+        return cls.solve(problem, settings, extra)
 
     @classmethod
     def solve(cls, problem: Problem, settings: Any, extra: dict[str, Any] | None) -> Motion:
@@ -311,44 +267,20 @@ class PeakEstimator(MotionEstimator):
 def finish(problem, starts, settings, extra=None):
     """From first estimates within each segment to the motion: join the segments, refine, measure what it explains.
 
-    Parameters
-    ----------
-    problem : Problem
-        What was estimated.
-    starts : list of ndarray of float64, shape (num_times, num_windows)
-        First estimates in um, of any offset in each segment.
-    settings : registration.RegistrationSettings
-        How to refine; with ``refine_iterations=0`` the first of `starts` is the result and is only measured.
-    extra : dict or None
-        Filled, where given, with "temporal_hist_bin_edges" (of all segments, a list where there are several),
-        "window_centers", "explained" and "displacement_sd_um" of shape (num_times, num_windows), segments one
-        after the other; "trust", as 0.1.0 called it, is "explained" again.
-
-    Returns
-    -------
-    motion : Motion
+    `starts`, (num_times, num_windows) in um, may have any offset in each segment; with ``refine_iterations=0`` the
+    first of them is the result and is only measured. `extra` is filled, where given, with "temporal_hist_bin_edges" (of
+    all segments, a list where there are several), "window_centers", "explained" and "displacement_sd_um" of shape
+    (num_times, num_windows), segments one after the other; "trust", as 0.1.0 called it, is "explained" again.
     """
+    spikes, knots_um, range_um = problem.spikes, problem.centers_um, problem.depth_range_um
+    edges, most_um = problem.times.segment_edges, settings.max_segment_displacement_um
     joined = [
         segment_offsets.register_segments(
-            problem.spikes,
-            problem.centers_um,
-            problem.windows_of,
-            problem.depth_range_um,
-            start,
-            problem.times.segment_edges,
-            settings.max_segment_displacement_um,
+            spikes, knots_um, problem.windows_of, range_um, start, edges, most_um
         )
         for start in starts
     ]
-    result = registration.refine(
-        problem.spikes,
-        problem.centers_um,
-        problem.depth_range_um,
-        joined,
-        problem.times.segment_edges,
-        settings,
-        problem.progress,
-    )
+    result = registration.refine(spikes, knots_um, range_um, joined, edges, settings, problem.progress)
     return as_motion(problem, result, extra)
 
 

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 # Contacts of two sessions are the same ones if they lie closer than this.
 SAME_PLACE_UM = 1.0
+REMEDIES = {
+    "num_channels": "contacts must be the same",
+    "channel_ids": "rename or select channels",
+    "sampling_frequency": "resample one of them",
+    "dtype": "si.astype makes them agree",
+}
+"""What sessions have in common, and what to do where they do not."""
 
 
 @dataclass(frozen=True)
@@ -242,34 +249,15 @@ def check_sessions(sessions: list[BaseRecording]) -> None:
         refuse("recordings", sessions, "at least one recording", part)
     first = sessions[0]
     for number, recording in enumerate(sessions[1:], start=1):
-        facts = (
-            (
-                "num_channels",
-                first.get_num_channels(),
-                recording.get_num_channels(),
-                "contacts must be the same",
-            ),
-            ("channel_ids", first.channel_ids, recording.channel_ids, "rename or select channels"),
-            (
-                "sampling_frequency",
-                first.get_sampling_frequency(),
-                recording.get_sampling_frequency(),
-                "resample one of them",
-            ),
-            ("dtype", first.get_dtype(), recording.get_dtype(), "si.astype makes them agree"),
-        )
-        for fact, expected, found, remedy in facts:
+        for fact, remedy in REMEDIES.items():
+            expected, found = (getattr(one, f"get_{fact}")() for one in (first, recording))
             if not np.array_equal(found, expected):
                 allowed = f"{shown(expected)}, as recordings[0] has; {remedy}"
                 refuse(f"recordings[{number}].{fact}", found, allowed, part)
         apart = np.abs(recording.get_channel_locations() - first.get_channel_locations()).max()
         if apart > SAME_PLACE_UM:
-            refuse(
-                f"recordings[{number}]",
-                recording,
-                f"the same contacts as recordings[0]; these lie up to {apart:.0f} um from them",
-                part,
-            )
+            allowed = f"the same contacts as recordings[0]; these lie up to {apart:.0f} um from them"
+            refuse(f"recordings[{number}]", recording, allowed, part)
 
 
 def _check_estimator(method: Any) -> None:

@@ -152,10 +152,9 @@ class MotionEstimator:
         peak_locations: np.ndarray | None,
         windows: WindowSettings,
         settings: Any,
-        *,
-        verbose: bool = False,
-        progress_bar: bool = False,
-        extra: dict[str, Any] | None = None,
+        verbose: bool,
+        progress_bar: bool,
+        extra: dict[str, Any] | None,
     ) -> Motion:
         """Estimate the motion; see `run`."""
         raise NotImplementedError
@@ -216,13 +215,4 @@ def _run(
         win_scale_um=win_scale_um,
         win_margin_um=win_margin_um,
     )
-    return cls.estimate(
-        recording,
-        peaks,
-        peak_locations,
-        windows,
-        settings,
-        verbose=verbose,
-        progress_bar=progress_bar,
-        extra=extra,
-    )
+    return cls.estimate(recording, peaks, peak_locations, windows, settings, verbose, progress_bar, extra)

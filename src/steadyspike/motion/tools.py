@@ -111,12 +111,8 @@ def resample_motion(
     if bin_s is not None:
         longest_s = max(float(np.ptp(centres)) for centres in times)
         if longest_s > MOST_TIME_BINS * bin_s:
-            refuse(
-                "bin_s",
-                bin_s,
-                f"at least {1.01 * longest_s / MOST_TIME_BINS:.2g} s for {longest_s:.0f} s",
-                part,
-            )
+            allowed = f"at least {1.01 * longest_s / MOST_TIME_BINS:.2g} s for {longest_s:.0f} s"
+            refuse("bin_s", bin_s, allowed, part)
         times = [_regular_bins(centres, bin_s) for centres in times]
     elif temporal_bins_s is not None:
         times = _times_per_segment(part, temporal_bins_s, motion.num_segments)
@@ -241,13 +237,11 @@ def invert_motion(motion: Motion, *, settings: InversionSettings) -> Motion:
         return _like(motion, negative, motion.temporal_bins_s, motion.spatial_bins_um)
     corrected = [motion.spatial_bins_um - array for array in motion.displacement]
     if any((np.diff(knots, axis=1) <= 0).any() for knots in corrected):
-        refuse(
-            "motion",
-            motion,
+        allowed = (
             "one whose displacement grows by less than 1 um per um of depth (see smooth_motion); this one folds the "
-            "tissue over itself",
-            part,
+            "tissue over itself"
         )
+        refuse("motion", motion, allowed, part)
     windows = _inverse_windows(motion, corrected, settings.tolerance_um)
     displacement = [
         -np.array([np.interp(windows, *line) for line in zip(knots, array, strict=True)]).reshape(
@@ -302,12 +296,8 @@ def restrict_motion(
         centres = motion.temporal_bins_s[segment]
         kept = (centres >= limits[0]) & (centres < limits[1])
         if not kept.any():
-            refuse(
-                "start_s, stop_s",
-                (start_s, stop_s),
-                f"a range that holds a bin of segment {segment}, {centres[0]:g} to {centres[-1]:g} s",
-                part,
-            )
+            allowed = f"a range that holds a bin of segment {segment}, {centres[0]:g} to {centres[-1]:g} s"
+            refuse("start_s, stop_s", (start_s, stop_s), allowed, part)
         displacement.append(motion.displacement[segment][kept])
         times.append(centres[kept])
     return _like(motion, displacement, times, motion.spatial_bins_um)

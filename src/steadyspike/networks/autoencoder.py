@@ -8,17 +8,7 @@ from steadyspike.networks.classifier import whole_sizes
 
 
 class WaveformAutoencoder(nn.Module):
-    """One hidden layer on each side of the latent numbers; that of the older zebra finch work has 42-21-3-21-42.
-
-    Parameters
-    ----------
-    num_samples : int, default: 42
-    num_channels : int, default: 1
-    hidden : int, default: 21
-        Width of both hidden layers.
-    latent : int, default: 3
-        Numbers in the middle.
-    """
+    """One hidden layer on each side of the latent numbers; that of the older zebra finch work has 42-21-3-21-42."""
 
     name = "waveform_autoencoder"
 

@@ -92,29 +92,15 @@ class CentreBranch(nn.Module):
 class BlindSpot(nn.Module):
     """Predict every sample of a chunk from its past and future beyond an omission gap.
 
-    Parameters
-    ----------
-    unit : sequence of sequences of {0, 1}, shape (rows of a unit, columns)
-        Where a unit of the grid has contacts (`steadyspike.core.probe_layout.LayoutType.unit`).
-    features : int, default: 32
-        For each unit.
-    kernel : int, default: 2
-        Samples in each convolution over time; 2 or more.
-    dilations : sequence of int, default: (1, 2, 4, 8, 16)
-        Of the convolutions over time. Each branch sees ``1 + (kernel - 1) * sum(dilations)`` samples.
-    depth_dilations : sequence of int, default: (1, 2, 4)
-        Of the convolutions along the probe that follow the fusion, in units.
-    linear_taps : int, default: 16
-        Samples on each side that a linear interpolation adds; 0: none.
-    omission : int, default: 1
-        Hidden samples on each side of the predicted one; 0 hides only that one.
-    centre : int or None, default: None
-        Samples on each side of the predicted one at which its contact is told what the neighbours record; None: not
-        at all.
-    centre_features : int, default: 8
-        For each contact; used with `centre`.
-    halo : int, default: 0
-        Columns beyond each strip of a grid that has more columns than a unit.
+    `unit`, rows of 0 and 1, says where a unit of the grid has contacts
+    (`steadyspike.core.probe_layout.LayoutType.unit`); there are `features` for each. Each branch convolves over time
+    with `kernel` samples, 2 or more, at the `dilations`, and sees ``1 + (kernel - 1) * sum(dilations)`` samples; after
+    the fusion follow convolutions along the probe, at `depth_dilations` in units. A linear interpolation of
+    `linear_taps` samples on each side is added; 0: none.
+
+    `omission` samples are hidden on each side of the predicted one; 0 hides only that one. With `centre`, its contact
+    is told, in `centre_features` for each contact, what the neighbours record at so many samples on each side of the
+    predicted one. `halo` columns are seen beyond each strip of a grid that has more columns than a unit.
     """
 
     name = "blindspot"
@@ -168,16 +154,8 @@ class BlindSpot(nn.Module):
     def of_size(cls, size: str, unit: Unit, frames: int = 30, **others: Any) -> Self:
         """Make a network of a named size that sees at least `frames` samples on each side.
 
-        Parameters
-        ----------
-        size : {"tiny", "small", "base"}
-            "tiny" is for laptops.
-        unit : sequence of sequences of {0, 1}
-            Where a unit of the grid has contacts.
-        frames : int, default: 30
-            The layers over time are as many as it takes.
-        **others
-            Other arguments of the class, which go before those of the size.
+        Sizes are "tiny", for laptops, "small" and "base"; the layers over time are as many as it takes. Other arguments
+        of the class go before those of the size.
         """
         if size not in SIZES:
             raise ValueError(f"size={size!r} is not known; allowed: {', '.join(SIZES)}")

@@ -27,14 +27,7 @@ def whole_sizes(**sizes: Any) -> dict[str, Any]:
 class WaveformCNN(nn.Module):
     """Two convolutions over time with pooling, a normalized flat layer, and a hidden layer.
 
-    Parameters
-    ----------
-    num_samples : int, default: 42
-        At least 16.
-    num_channels : int, default: 1
-    features : int, default: 8
-        Of the first convolution; the second has twice as many.
-    hidden : int, default: 32
+    `num_samples` is at least 16; the first convolution has `features`, the second twice as many.
     """
 
     name = "waveform_cnn"
@@ -68,14 +61,8 @@ class WaveformCNN(nn.Module):
 class WaveformGRU(nn.Module):
     """Two gated recurrent layers over time, the last state, and a hidden layer.
 
-    Parameters
-    ----------
-    num_samples : int, default: 42
-        It works with any number; this one is for the record.
-    num_channels : int, default: 1
-    features : int, default: 16
-        Of the first layer; the second has twice as many.
-    hidden : int, default: 32
+    It works with any number of samples: `num_samples` is for the record. The first layer has `features`, the second
+    twice as many.
     """
 
     name = "waveform_gru"
@@ -106,14 +93,8 @@ class WaveformDiscriminant(nn.Module):
 
     With :math:`L_c` the whitening matrix of kind :math:`c`, :math:`u_c` its whitened mean and :math:`b_c` its
     normalization, the logits are log densities: a regularized discriminant analysis (Friedman 1989,
-    doi:10.1080/01621459.1989.10478752). `fit` sets them in closed form.
-
-    Parameters
-    ----------
-    num_samples : int, default: 42
-    num_channels : int, default: 1
-    components : int, default: 12
-        Principal components; 1 up to the number of samples times channels.
+    doi:10.1080/01621459.1989.10478752). `fit` sets them in closed form. `components` is 1 up to the number of samples
+    times channels.
     """
 
     name = "waveform_discriminant"

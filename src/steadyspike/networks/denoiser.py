@@ -29,12 +29,8 @@ class LocalWaveformDenoiser(SpatialNetwork):
     that depend on their distance along x and along y. From this summary, its own features and its distance each
     contact's waveform is put together again, times ``s``.
 
-    Parameters
-    ----------
-    samples_before, num_samples : int
-        Samples of a waveform before the spike's trough, and in all.
-    filters, hidden, spatial : int
-        Temporal filters, width of the layers, spatial weights.
+    A waveform has `samples_before` samples before the spike's trough and `num_samples` in all. There are `filters`
+    temporal filters, layers as wide as `hidden`, and `spatial` weights.
     """
 
     name = "local_waveform_denoiser"
@@ -116,16 +112,8 @@ class LocalWaveformDenoiser(SpatialNetwork):
 class YassDenoiser(nn.Module):
     """The published denoiser of single-channel waveforms (YASS).
 
-    Convolution 1->16 with 5 taps, ReLU, 16->8 with 11 taps, ReLU, without padding; linear to the waveform.
-
-    Parameters
-    ----------
-    num_samples : int, default: 121
-        Samples of a waveform; at least 15.
-    filters : tuple of int, default: (16, 8)
-        Of the two convolutions.
-    taps : tuple of int, default: (5, 11)
-        Of the two convolutions.
+    Convolution 1->16 with 5 taps, ReLU, 16->8 with 11 taps, ReLU, without padding; linear to the waveform. Waveforms
+    have at least 15 samples; `filters` and `taps` are those of the two convolutions.
     """
 
     name = "yass_denoiser"

@@ -46,12 +46,8 @@ class LocalSpikeDetector(SpatialNetwork):
     depend on how far the contact is away along x and along y, so that one network serves any probe. Two more layers
     give the logit.
 
-    Parameters
-    ----------
-    samples_before, samples_after : int
-        Samples of a waveform before the candidate's, and from it on.
-    filters, hidden, spatial, dense : int
-        Temporal filters, features of a pair of contacts, spatial weights, width of the last layer.
+    A waveform has `samples_before` samples before the candidate's and `samples_after` from it on. There are `filters`
+    temporal filters, `hidden` features of a pair of contacts, and `spatial` weights; the last layer is `dense` wide.
     """
 
     name = "local_spike_detector"
@@ -148,15 +144,8 @@ class YassDetector(nn.Module):
     """The published spike detector: convolutions over time, then a linear layer over neighbouring contacts.
 
     On traces in noise levels: convolution over time 1->16 with 121 taps ("same"), ReLU, 1x1 16->8, ReLU; for each
-    contact the 8 features of its neighbours within 70 um, ordered by distance, zero where there are none; linear to
-    one logit.
-
-    Parameters
-    ----------
-    neighbours : int
-        How many neighbours, the contact itself included: 14 for Neuropixels 1.0, 18 for 2.0.
-    filters, features, taps : int
-        Sizes of the layers.
+    contact the 8 features of its neighbours within 70 um, ordered by distance, zero where there are none; linear to one
+    logit. `neighbours` counts the contact itself too: 14 for Neuropixels 1.0, 18 for 2.0.
     """
 
     name = "yass_detector"

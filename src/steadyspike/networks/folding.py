@@ -16,12 +16,8 @@ class UnitFolding(nn.Module):
     The contacts of a unit, a few rows of the grid, become the features of one place along the probe: nothing is
     computed for the empty cells of a staggered grid, and each weight knows the place of its contact in the unit.
 
-    Parameters
-    ----------
-    unit : sequence of sequences of {0, 1}, shape (rows of a unit, columns)
-        Where a unit has contacts. A grid with more columns is cut into strips as wide as a unit.
-    halo : int, default: 0
-        Columns beyond a strip that are folded with it as input, at each side; 0 to the width of a unit.
+    `unit`, rows of 0 and 1, says where a unit has contacts. A grid with more columns is cut into strips as wide as a
+    unit, with which at each side `halo` columns are folded as input, 0 to the width of a unit.
     """
 
     def __init__(self, unit: Unit, halo: int = 0) -> None:

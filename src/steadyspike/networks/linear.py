@@ -37,16 +37,8 @@ class RidgeInterpolator(nn.Module):
     with one row of X for each sample and unit: the `taps` samples before and after the omission gap, of all contacts
     of the unit and of its neighbours along the probe. The weights are shared by all units.
 
-    Parameters
-    ----------
-    unit : sequence of sequences of {0, 1}, shape (rows of a unit, columns)
-        Where a unit of the grid has contacts.
-    taps : int, default: 10
-        Samples on each side.
-    omission : int, default: 1
-        Hidden samples on each side of the predicted one.
-    reach : int, default: 1
-        Neighbouring units on each side along the probe.
+    `unit`, rows of 0 and 1, says where a unit of the grid has contacts; `reach` are the neighbouring units on each side
+    along the probe, and `omission` the hidden samples on each side of the predicted one.
     """
 
     name = "ridge"

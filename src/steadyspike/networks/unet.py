@@ -32,17 +32,10 @@ class UNetEphys1024(nn.Module):
 
     All but the last are followed by a ReLU; padding keeps the size, and goes to the bottom and right of even kernels.
 
-    Parameters
-    ----------
-    pre, post : int, default: 30
-        Samples before and after the gap.
-    omission : int, default: 1
-        Hidden samples on each side of the predicted one.
-    width : int, default: 64
-        Outputs of the first layer; the others scale with it.
-    arrangement : {"interleaved", "packed", "lattice"}, default: "interleaved"
-        Of the contacts in the image (`steadyspike.core.probe_layout.layout_of`). "interleaved" is the paper's, "packed"
-        that of SpikeInterface's wrapper. Nothing here depends on it; it is kept for those who make the image.
+    The network sees `pre` samples before and `post` after the gap, of `omission` hidden samples on each side of the
+    predicted one. The first layer has `width` outputs, and the others scale with it. Contacts lie in the image as
+    `arrangement` says (`steadyspike.core.probe_layout.layout_of`): "interleaved" is the paper's, "packed" that of
+    SpikeInterface's wrapper, or "lattice". Nothing here depends on it; it is kept for those who make the image.
     """
 
     name = "unet_single_ephys_1024"

@@ -15,15 +15,7 @@ DENSE_PITCH_UM = 35.0
 def choose_localization(positions_um):
     """Choose how to localize on a probe.
 
-    Parameters
-    ----------
-    positions_um : ndarray, shape (num_contacts, num_dimensions)
-        Contact positions in um.
-
-    Returns
-    -------
-    localize_peaks_kwargs : dict
-        With "method", as in a motion preset.
+    Returns `localize_peaks_kwargs` with "method", as in a motion preset.
     """
     if np.median(distance_to_nearest(positions_um)) <= DENSE_PITCH_UM:
         return dict(method="steady_grid_convolution")

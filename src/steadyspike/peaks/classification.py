@@ -274,12 +274,8 @@ def load_classifier(model: SpikeClassifier | str | Path) -> SpikeClassifier:
     if isinstance(model, SpikeClassifier):
         return model
     if not isinstance(model, str | Path):
-        refuse(
-            "model",
-            model,
-            f"a SpikeClassifier, a bundled name, a folder, or {EXAMPLE}",
-            ClassifierSettings.part,
-        )
+        allowed = f"a SpikeClassifier, a bundled name, a folder, or {EXAMPLE}"
+        refuse("model", model, allowed, ClassifierSettings.part)
     return SpikeClassifier.load(model)
 
 

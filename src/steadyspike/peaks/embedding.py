@@ -9,12 +9,7 @@ from spikeinterface.core.node_pipeline import PeakRetriever, PipelineNode, run_n
 
 from steadyspike.core.settings import Settings, parameter, takes
 from steadyspike.peaks.classification import check_order, cut_waveforms, nearest_channels
-from steadyspike.peaks.clusters import (
-    EmbeddingSettings,
-    WaveformEmbedding,
-    align_waveforms,
-    embed_waveforms,
-)
+from steadyspike.peaks.clusters import EmbeddingSettings, WaveformEmbedding, align_waveforms, embed_waveforms
 
 BORDER = 6
 """Samples cut on both sides for the alignment, and dropped behind it."""
@@ -59,18 +54,8 @@ class UnitsSettings(Settings):
 class ExtractNearestWaveforms(PipelineNode):
     """Cut the waveforms of each peak on the contacts nearest to its own.
 
-    Parameters
-    ----------
-    recording : BaseRecording
-        With positions of its contacts, if `num_channels` is given and above 1.
-    parents : list of PipelineNode
-        A source of peaks.
-    return_output : bool, default: True
-        Whether the pipeline returns the waveforms (num_peaks, num_samples, num_channels).
-    nbefore, nafter : int
-        Samples before the peak, and from it on.
-    num_channels : int or None, default: None
-        The nearest contacts, in order of distance; None: all channels, in their own order.
+    The waveforms have `nbefore` samples before the peak and `nafter` from it on, on the `num_channels` nearest contacts
+    in order of distance, which takes a recording with positions; None: on all channels, in their own order.
     """
 
     def __init__(self, recording, parents=None, return_output=True, nbefore=15, nafter=45, num_channels=None):
@@ -99,25 +84,8 @@ def peak_waveforms(
 ) -> np.ndarray:
     """Cut the waveforms of peaks.
 
-    Parameters
-    ----------
-    recording : BaseRecording
-        Filtered.
-    peaks : ndarray
-        In order of segment and time.
-    {settings}
-    **job_kwargs
-        SpikeInterface's job arguments.
-
-    Returns
-    -------
-    waveforms : ndarray, shape (num_peaks, num_samples, num_channels)
-        0 where they reach beyond a segment.
-
-    Raises
-    ------
-    ValueError
-        If a parameter cannot work.
+    The recording is filtered, and `peaks` are in order of segment and time. Returns (num_peaks, num_samples,
+    num_channels), 0 where they reach beyond a segment.
     """
     from spikeinterface.core.job_tools import fix_job_kwargs
 
@@ -138,22 +106,7 @@ def peak_waveforms(
 def aligned_waveforms(
     recording: Any, peaks: np.ndarray, *, settings: WindowSettings, **job_kwargs: Any
 ) -> np.ndarray:
-    """Cut the waveforms of peaks as `peak_waveforms` does, and align them by `steadyspike.peaks.align_waveforms`.
-
-    Parameters
-    ----------
-    recording : BaseRecording
-        Filtered.
-    peaks : ndarray
-        In order of segment and time.
-    {settings}
-    **job_kwargs
-        SpikeInterface's job arguments.
-
-    Returns
-    -------
-    waveforms : ndarray of float32, shape (num_peaks, num_samples, num_channels)
-    """
+    """Cut the waveforms of peaks as `peak_waveforms` does, and align them by `steadyspike.peaks.align_waveforms`."""
     ms = 1000 / recording.sampling_frequency
     before = settings.ms_before + BORDER * ms
     wider = settings.saved(ms_before=before, ms_after=settings.ms_after + BORDER * ms)

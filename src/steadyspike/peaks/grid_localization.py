@@ -76,10 +76,7 @@ class GridConvolutionSettings(Settings):
     radius_um: float = parameter(40.0, "Templates this near to the main channel take part", unit="um", gt=0)
     upsampling_um: float = parameter(5.0, "Step of the grid of templates", unit="um", gt=0)
     sigma_ms: float = parameter(
-        0.25,
-        "Standard deviation of the Gaussian prototype. Not used with `prototype`",
-        unit="ms",
-        gt=0,
+        0.25, "Standard deviation of the Gaussian prototype. Not used with `prototype`", unit="ms", gt=0
     )
     margin_um: float = parameter(50.0, "How far the grid goes beyond the outermost contacts", unit="um", ge=0)
     prototype: Any = parameter(

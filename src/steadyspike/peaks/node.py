@@ -3,12 +3,7 @@
 import warnings
 
 import numpy as np
-from spikeinterface.core.node_pipeline import (
-    PeakRetriever,
-    PipelineNode,
-    WaveformsNode,
-    find_parent_of_type,
-)
+from spikeinterface.core.node_pipeline import PeakRetriever, PipelineNode, WaveformsNode, find_parent_of_type
 from spikeinterface.postprocessing.unit_locations import dtype_localize_by_method
 from spikeinterface.sortingcomponents.peak_localization.base import LocalizeBase
 

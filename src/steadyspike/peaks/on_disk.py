@@ -177,13 +177,8 @@ def peak_parameters(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Give the parameters of detection and localization of a motion preset, with changes.
 
-    Where these name another method, nothing of the preset's step is left.
-
-    Raises
-    ------
-    ValueError
-        If the preset selects peaks between the two steps, which is done on all peaks at once, or for a change that
-        cannot work.
+    Where these name another method, nothing of the preset's step is left. Refused are presets that select peaks between
+    the two steps, which is done on all peaks at once, and changes that cannot work.
     """
     from spikeinterface.preprocessing import get_motion_parameters_preset
 

@@ -46,20 +46,8 @@ class ResidualWaveforms(WaveformsNode):
     The traces that it reads are a residual: every spike's template is taken away. Each spike gets its own template
     back: ``waveform = residual + own template``.
 
-    Parameters
-    ----------
-    residual : BaseRecording
-        The recording less the template of every spike.
-    parents : list of PipelineNode
-        A `SpikeRetriever`.
-    templates : np.ndarray
-        Shape (num_units, num_samples, num_channels), in the unit of the traces.
-    templates_before : int
-        Samples of a template before the spike's.
-    nbefore, nafter : int
-        Samples of the waveforms before the spike's, and from it on.
-    return_output : bool, default: False
-        Whether the pipeline returns the waveforms.
+    The parent is a `SpikeRetriever`. `templates` (num_units, num_samples, num_channels), in the unit of the traces,
+    have `templates_before` samples before the spike's; the waveforms have `nbefore`, and `nafter` from it on.
     """
 
     def __init__(self, residual, parents, templates, templates_before, nbefore, nafter, return_output=False):
@@ -169,12 +157,7 @@ def _mean_waveforms(
     from spikeinterface.core.waveform_tools import estimate_templates
 
     found: np.ndarray = estimate_templates(
-        recording,
-        sorting.to_spike_vector(),
-        sorting.unit_ids,
-        *window,
-        return_in_uV=False,
-        **job_kwargs,
+        recording, sorting.to_spike_vector(), sorting.unit_ids, *window, return_in_uV=False, **job_kwargs
     )
     return found
 

@@ -127,12 +127,7 @@ class DenoiseWaveforms(WaveformsNode):
         """Denoise the waveforms of one chunk; float32, (num_peaks, nbefore + nafter, columns of the parent)."""
         channels = peaks["channel_index"]
         near = select_waveforms(
-            waveforms,
-            channels,
-            self.columns,
-            self.denoiser.counts,
-            self.first,
-            self.denoiser.num_samples,
+            waveforms, channels, self.columns, self.denoiser.counts, self.first, self.denoiser.num_samples
         )
         near = self.denoiser.denoise(near, channels)
         denoised = np.zeros((len(near), near.shape[1], waveforms.shape[2]), dtype="float32")

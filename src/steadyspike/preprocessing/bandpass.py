@@ -30,10 +30,7 @@ class BandpassSettings(Settings):
 
     freq_min: float | None = parameter(300.0, "Lower corner. None makes a lowpass", unit="Hz", gt=0)
     freq_max: float | None = parameter(
-        6000.0,
-        "Upper corner, below half the sampling frequency. None makes a highpass",
-        unit="Hz",
-        gt=0,
+        6000.0, "Upper corner, below half the sampling frequency. None makes a highpass", unit="Hz", gt=0
     )
     margin_ms: Literal["auto"] | float = parameter(
         "auto",
@@ -130,11 +127,7 @@ class SteadyBandpassFilterRecording(BasePreprocessor):
                 )
         output_dtype = resolve_output_dtype(recording, settings, around_zero=settings.freq_min is not None)
         sections = butterworth_sections(
-            sampling_frequency,
-            settings.freq_min,
-            settings.freq_max,
-            settings.filter_order,
-            settings.ftype,
+            sampling_frequency, settings.freq_min, settings.freq_max, settings.filter_order, settings.ftype
         )
         margin_ms = resolve_margin_ms(settings, sections, sampling_frequency)
 

@@ -13,12 +13,7 @@ from steadyspike.core.arguments import channel_indices, refuse
 from steadyspike.core.settings import Settings, document, parameter, takes
 from steadyspike.core.voltage import warn_of_unlike_scales
 from steadyspike.kernels.channels.median import subtract_reference
-from steadyspike.preprocessing.dtypes import (
-    SignedDtype,
-    cast_traces,
-    dtype_parameter,
-    resolve_output_dtype,
-)
+from steadyspike.preprocessing.dtypes import SignedDtype, cast_traces, dtype_parameter, resolve_output_dtype
 
 # what stands for the set of a channel that is left as it is, and of one that belongs to no group
 NO_REFERENCE, NO_GROUP = -1, -2
@@ -227,10 +222,8 @@ def global_reference_ids(recording, settings):
     groups, given = settings.groups, settings.ref_channel_ids
     if groups is None:
         if given is not None and not isinstance(given, list):
-            settings.refuse(
-                "ref_channel_ids",
-                "with reference='global': None or a list of ids, or, with groups, 'out_of_group'",
-            )
+            allowed = "with reference='global': None or a list of ids, or, with groups, 'out_of_group'"
+            settings.refuse("ref_channel_ids", allowed)
         return [all_ids if given is None else given]
     if given is None:
         return groups

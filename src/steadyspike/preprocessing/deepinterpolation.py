@@ -10,12 +10,7 @@ from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, Base
 from steadyspike.core.arguments import channel_indices, contact_positions
 from steadyspike.core.settings import Settings, document, parameter, takes
 from steadyspike.core.voltage import voltage_signs, warn_of_unlike_scales
-from steadyspike.preprocessing.dtypes import (
-    OutputDtype,
-    cast_traces,
-    dtype_parameter,
-    resolve_output_dtype,
-)
+from steadyspike.preprocessing.dtypes import OutputDtype, cast_traces, dtype_parameter, resolve_output_dtype
 
 # a network meets waveforms stretched by this much in any recording
 RATE_TOLERANCE = 0.02

@@ -47,20 +47,10 @@ def dtype_parameter(signed=False) -> Any:
 def resolve_output_dtype(recording, settings, around_zero=False) -> np.dtype:
     """Sample type that a node declares and returns, in the byte order of the machine.
 
-    Parameters
-    ----------
-    recording : BaseRecording
-        The parent.
-    settings : Settings
-        Whose `dtype` is the type asked for. None keeps float32 and float64 parents as they are; every other type
-        (integers, signed or unsigned, and float16) becomes float32.
-    around_zero : bool, default: False
-        Whether the node takes every offset away, so that a signed type holds as much as an unsigned one of its size.
-
-    Raises
-    ------
-    ValueError
-        For an integer type that cannot hold the range of the parent's.
+    The `dtype` of `settings` is what is asked for; None keeps float32 and float64 parents as they are, and every other
+    type (integers, signed or unsigned, and float16) becomes float32. With `around_zero` the node takes every offset
+    away, so that a signed type holds as much as an unsigned one of its size. Integer types that cannot hold the range
+    of the parent's are refused.
     """
     parent, dtype = recording.get_dtype(), settings.dtype
     if dtype is None:
@@ -88,17 +78,7 @@ def _holds(dtype, parent, around_zero):
 def cast_traces(traces, dtype) -> np.ndarray:
     """Traces in the output type: integers are rounded to nearest (half to even), saturated, and 0 where NaN.
 
-    Parameters
-    ----------
-    traces : array of float32 or float64
-        Samples, of any shape.
-    dtype : numpy.dtype
-        As returned by `resolve_output_dtype`.
-
-    Returns
-    -------
-    numpy.ndarray
-        `traces` itself where it has this type already.
+    Returns `traces`, float32 or float64, itself where it has this type already.
     """
     if dtype.kind == "f":
         return traces.astype(dtype, copy=False)

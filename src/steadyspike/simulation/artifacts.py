@@ -47,10 +47,7 @@ class ArtifactSegment(BasePreprocessorSegment):
         self.common, self.scale, self.gains = common, scale, gains
 
     def get_traces(
-        self,
-        start_frame: int | None = None,
-        end_frame: int | None = None,
-        channel_indices: Any = None,
+        self, start_frame: int | None = None, end_frame: int | None = None, channel_indices: Any = None
     ) -> np.ndarray:
         """Return traces of shape (num_samples, num_channels)."""
         channels = slice(None) if channel_indices is None else channel_indices
@@ -67,24 +64,18 @@ def _draw(
     """Draw the transient that all channels share, the factor on the rest, and the bad periods in s."""
     common, scale = np.zeros(num_samples, dtype="float32"), np.ones(num_samples, dtype="float32")
     duration_s = num_samples / sampling_frequency
-    number = {
-        name: max(1, round(duration_s / seconds))
-        for name, seconds in zip(
-            ("click", "movement", "gap"),
-            (SECONDS_PER_CLICK, SECONDS_PER_MOVEMENT, SECONDS_PER_GAP),
-            strict=True,
-        )
-    }
-    for start in rng.uniform(0, duration_s, number["click"]):
+    rarities_s = (SECONDS_PER_CLICK, SECONDS_PER_MOVEMENT, SECONDS_PER_GAP)
+    num_clicks, num_movements, num_gaps = (max(1, round(duration_s / rarity_s)) for rarity_s in rarities_s)
+    for start in rng.uniform(0, duration_s, num_clicks):
         _add_click(common, start, sampling_frequency, rng.uniform(*CLICK_UV) * rng.choice([-1, 1]), rng)
     periods = []
-    for start in rng.uniform(0, 0.98 * duration_s, number["movement"]):
+    for start in rng.uniform(0, 0.98 * duration_s, num_movements):
         stop = min(start + rng.uniform(*MOVEMENT_S), duration_s)
         first, last = int(start * sampling_frequency), int(stop * sampling_frequency)
         # neighbouring differences of white noise have no slow part, like what passes a bandpass
         common[first:last] += MOVEMENT_UV * np.diff(rng.standard_normal(last - first + 1)).astype("float32")
         periods.append((start, stop))
-    for index, start in enumerate(rng.uniform(0, 0.98 * duration_s, number["gap"])):
+    for index, start in enumerate(rng.uniform(0, 0.98 * duration_s, num_gaps)):
         stop = min(start + rng.uniform(*GAP_S), duration_s)
         first, last = int(start * sampling_frequency), int(stop * sampling_frequency)
         scale[first:last] = 0.0

@@ -268,11 +268,7 @@ def _draw_around(num_units: int, contact_positions: np.ndarray, seed: int) -> np
         # many units on a short probe cannot all keep their distance; that is as wanted
         warnings.simplefilter("ignore")
         return generate_unit_locations(
-            num_units,
-            contact_positions,
-            maximum_z=45.0,
-            minimum_distance=18.0,
-            seed=seed,
+            num_units, contact_positions, maximum_z=45.0, minimum_distance=18.0, seed=seed
         )
 
 

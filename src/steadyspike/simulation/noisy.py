@@ -114,44 +114,19 @@ def simulate_noisy_recording(
 ) -> NoisyRecording:
     """Simulate a recording with and without noise.
 
-    Parameters
-    ----------
-    probe : str, default: "np1"
-        A key of `steadyspike.simulation.drift.PROBES`.
-    num_channels : int or None, default: None
-        Contacts from the tip upwards; None: the probe's usual number, 128 for "np1" and "np2".
-    duration_s : float, default: 60.0
-        At least 2 s.
-    seed : int, default: 0
-        Of positions, templates, amplitudes, spike trains, noise and drift.
-    scenario : str, default: "random_walk"
-        Of the drift, a key of `steadyspike.simulation.drift.SCENARIOS`.
-    amplitude_um : float, default: 20.0
-        Largest peak-to-peak displacement in um; 0: still.
-    num_units : int or None, default: None
-        None: 0.6 for each contact of most probes.
-    amplitudes_uV : tuple of float, default: (15.0, 200.0)
-        Range of the units' amplitudes on their largest channel, drawn evenly on a log scale: half of the default are
-        below 55 uV. Each spike varies around its unit's by 10 % (standard deviation).
-    noise_levels_uV : tuple of float, default: (6.0, 10.0)
-        Range of the channels' noise standard deviations, drawn evenly.
-    firing_rates : tuple of float, default: (1.0, 10.0)
-        Range of the units' mean firing rates in Hz.
-    noise : {"coloured", "white"}, default: "coloured"
-        "coloured": correlated in space and time (`steadyspike.simulation.coloured_noise`); "white": correlated in space
-        only, as SpikeInterface's generators make it (`steadyspike.simulation.noise`).
-    sampling_frequency : float, default: 30000.0
-        In Hz.
+    `probe` and `scenario` are keys of `steadyspike.simulation.drift.PROBES` and `SCENARIOS`. There are `num_channels`
+    contacts from the tip upwards, by default the probe's usual number, 128 for "np1" and "np2", and by default 0.6
+    units for each contact of most probes. The recording lasts at least 2 s. The largest peak-to-peak displacement is
+    `amplitude_um`; 0: still. `seed` is that of positions, templates, amplitudes, spike trains, noise and drift.
 
-    Returns
-    -------
-    simulated : NoisyRecording
-        Lazy: traces are made when they are read, the same whatever the chunks, to the rounding of float32.
+    The units' amplitudes on their largest channel are drawn evenly on a log scale, half of the default below 55 uV;
+    each spike varies around its unit's by 10 % (standard deviation). The channels' noise standard deviations are drawn
+    evenly. `firing_rates` is the range of the units' means in Hz. "coloured" noise is correlated in space and time
+    (`steadyspike.simulation.coloured_noise`), "white" in space only, as SpikeInterface's generators make it
+    (`steadyspike.simulation.noise`).
 
-    Raises
-    ------
-    ValueError
-        For an unknown scenario or probe, or sizes out of range.
+    Traces are made when they are read, the same whatever the chunks, to the rounding of float32. Unknown scenarios or
+    probes, and sizes out of range, are refused.
     """
     from spikeinterface.generation.drift_tools import InjectDriftingTemplatesRecording
 

@@ -44,24 +44,11 @@ def simulate_spiky_recording(
 ) -> SpikyRecording:
     """Simulate a still recording, filter it and hold it in memory.
 
-    Units, amplitudes (20 to 250 uV) and coloured noise are those of `simulate_noisy_recording`.
-
-    Parameters
-    ----------
-    probe : str
-        A key of `steadyspike.simulation.drift.PROBES`.
-    noise_uV : float
-        Standard deviation of the noise, around which the channels' lie within 10 %; above 0.
-    seed : int
-        Of everything.
-    duration_s : float, default: 10.0
-        At least 2 s.
-    num_channels : int, default: 96
-        Contacts from the tip upwards.
-    sampling_frequency : float, default: 30000.0
-        Simulated at. The recording always says 30 kHz: at another frequency, spikes are wider or narrower.
-    every : int, default: 1
-        Only each so-many-th contact is kept, as on a sparser probe.
+    Units, amplitudes (20 to 250 uV) and coloured noise are those of `simulate_noisy_recording`. `probe` is a key of
+    `steadyspike.simulation.drift.PROBES`, of which `num_channels` contacts from the tip upwards are taken, and of these
+    each `every`-th, as on a sparser probe. The noise of each channel lies within 10 % of `noise_uV`, above 0. It lasts
+    at least 2 s. It is simulated at `sampling_frequency`, but always says 30 kHz: at another frequency, spikes are
+    wider or narrower.
     """
     from spikeinterface.core import NumpyRecording, NumpySorting, get_noise_levels
 

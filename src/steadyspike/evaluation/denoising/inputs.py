@@ -116,10 +116,7 @@ class Inputs:
     def held_out_from(self, noted: Sequence[Any]) -> Self:
         """Evaluate instead the last 60 s that no model was trained on; the same if that is known of none, or of all.
 
-        Parameters
-        ----------
-        noted : sequence
-            What each model says that it was trained on.
+        `noted` is what each model says that it was trained on.
         """
         rate, whole = float(self.recording.sampling_frequency), segments_of([self.recording])
         seen = [part for one in noted for part in parts_in_both(one, self.recording, whole)]

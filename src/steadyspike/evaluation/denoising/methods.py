@@ -14,10 +14,7 @@ from steadyspike.evaluation.denoising.inputs import Inputs
 from steadyspike.library.models.deepinterpolation import DeepInterpolationModel
 from steadyspike.library.models.provenance import filter_mismatch, seconds_in_both
 from steadyspike.library.models.references import find_source
-from steadyspike.preprocessing.deepinterpolation import (
-    check_sampling_frequency,
-    layout_for,
-)
+from steadyspike.preprocessing.deepinterpolation import check_sampling_frequency, layout_for
 
 RAW, LINEAR, CENTER = "raw", "linear", "center"
 RESERVED = (RAW, LINEAR, CENTER, "clean")

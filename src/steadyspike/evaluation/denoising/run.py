@@ -249,17 +249,10 @@ class Evaluation:
         noise_times: np.ndarray,
         notes: list[str],
     ) -> DenoisingEvaluation:
-        scale, settings = self.normalization[1], self.settings
+        scale = self.normalization[1]
         noise, quiet_note = self._quiet_noise(gathered, units, noise_times)
-        table = unit_table(
-            self.inputs,
-            units,
-            references or [],
-            {name: part.units for name, part in gathered.items()},
-            noise,
-            scale,
-            settings,
-        )
+        sums = {name: part.units for name, part in gathered.items()}
+        table = unit_table(self.inputs, units, references or [], sums, noise, scale, self.settings)
         notes = [*notes, *quiet_note, *self._unit_notes(units)]
         return DenoisingEvaluation(
             summary=summary_table(gathered, table, noise, scale > 0),
@@ -306,10 +299,7 @@ class Evaluation:
         return notes
 
     def _templates(
-        self,
-        gathered: Mapping[str, Gathered],
-        units: list[UnitEvents],
-        references: list[np.ndarray] | None,
+        self, gathered: Mapping[str, Gathered], units: list[UnitEvents], references: list[np.ndarray] | None
     ) -> dict[str, np.ndarray]:
         """Templates on the extremum channel, shape (num_units, num_samples), of each method."""
         if references is None:

@@ -49,10 +49,7 @@ def unit_table(
             }
             if unit.num_spikes >= settings.min_spikes and unit.channels.size:
                 row |= _measures(unit, templates[index], references[index], noise[name])
-                row |= {
-                    "d_prime_self": d_primes[SELF][index],
-                    "d_prime_true": d_primes[TRUE][index],
-                }
+                row |= {"d_prime_self": d_primes[SELF][index], "d_prime_true": d_primes[TRUE][index]}
             rows.append(row)
     table = pd.DataFrame(rows, columns=list(UNIT_COLUMNS))
     numbers = ["reference_amplitude", "reference_snr", *MEASURES]
@@ -151,15 +148,8 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [list(header), *[list(row) for row in rows]]
     widths = [max(3, *(len(line[column]) for line in lines)) for column in range(len(header))]
     padded = [
-        "| "
-        + " | ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        + " |"
-        for line in lines
+        [cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in enumerate(cells)]
+        for cells in (zip(line, widths, strict=True) for line in lines)
     ]
-    rule = "| " + " | ".join(
-        "-" * width if column == 0 else "-" * (width - 1) + ":" for column, width in enumerate(widths)
-    )
-    return "\n".join([padded[0], rule + " |", *padded[1:]])
+    rule = ["-" * (width - 1) + ":" if column else "-" * width for column, width in enumerate(widths)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (padded[0], rule, *padded[1:]))

@@ -182,13 +182,7 @@ def compare_templates(template: np.ndarray, reference: np.ndarray, main: int) ->
 
 
 class NoiseSamples:
-    """Values at some random times, to tell the noise between spikes.
-
-    Parameters
-    ----------
-    times : ndarray of int64, sorted
-    num_channels : int
-    """
+    """Values at some random times, to tell the noise between spikes."""
 
     def __init__(self, times: np.ndarray, num_channels: int) -> None:
         self.times = times

@@ -94,12 +94,7 @@ def _denoised_units(evaluation: Any) -> Any:
 
 
 def _draw_units(
-    axes: Axes,
-    evaluation: Any,
-    column: str,
-    title: str,
-    colours: dict[str, str],
-    percent: bool = False,
+    axes: Axes, evaluation: Any, column: str, title: str, colours: dict[str, str], percent: bool = False
 ) -> None:
     from matplotlib.ticker import LogLocator, NullLocator
 

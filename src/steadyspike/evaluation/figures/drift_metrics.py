@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
     from steadyspike.evaluation import DriftMetrics
 
-MEASURE_NAMES = {
-    "xi": "Chatterjee's ξ",
-    "codec": "codec T",
-    "codec_given_time": "codec T, given time",
-}
+MEASURE_NAMES = {"xi": "Chatterjee's ξ", "codec": "codec T", "codec_given_time": "codec T, given time"}
 
 
 def plot_drift_metrics(metrics: DriftMetrics | Mapping[str, DriftMetrics], *, measure: str = "xi") -> Figure:
@@ -55,13 +51,8 @@ def plot_drift_metrics(metrics: DriftMetrics | Mapping[str, DriftMetrics], *, me
         if any(f"{signal}_{measure}" in each.units for each in sets.values())
     ]
     # the last one is what was reached, those before it what it is compared with
-    colours = dict(
-        zip(
-            sets,
-            [*([style.QUIET, *style.OTHER_STEPS] * len(sets))[: len(sets) - 1], style.STEADY],
-            strict=True,
-        )
-    )
+    others = ([style.QUIET, *style.OTHER_STEPS] * len(sets))[: len(sets) - 1]
+    colours = dict(zip(sets, [*others, style.STEADY], strict=True))
     with style.settings():
         figure = style.new_figure(10.5, 3.6 + 1.7 * len(sets))
         above, below = figure.subfigures(2, 1, height_ratios=[3.4, 1.7 * len(sets)], hspace=0.03)
@@ -84,10 +75,7 @@ def _draw_units(
     for name, each in sets.items():
         if column not in each.units:
             continue
-        values, depths = (
-            each.units[column].to_numpy(dtype=float),
-            each.units["depth_um"].to_numpy(dtype=float),
-        )
+        values, depths = (each.units[one].to_numpy(dtype=float) for one in (column, "depth_um"))
         if np.isnan(depths).all():
             depths = np.arange(depths.size, dtype=float)
             axes.set_ylabel("unit")
@@ -120,8 +108,7 @@ def _draw_population(
         for border in np.flatnonzero(np.diff(segment)):
             axes.axvline((border + 1) * bin_s, color=style.INK, linewidth=0.8, linestyle=":")
         moved, population = (
-            each.series["displacement_um"].to_numpy(),
-            each.series["population"].to_numpy(dtype=float),
+            each.series[one].to_numpy(dtype=float) for one in ("displacement_um", "population")
         )
         axes.plot(
             times, _standardized(moved), color=style.MOTIONS[1], linewidth=3, alpha=0.6, label="displacement"

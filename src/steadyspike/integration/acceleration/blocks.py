@@ -47,10 +47,7 @@ Some = TypeVar("Some", bound=Block)
 class Switch:
     """Remembers what was asked for, and tells what holds.
 
-    Parameters
-    ----------
-    follow : callable
-        Called without arguments after every change, one at a time for all switches.
+    After every change it calls `follow`, one at a time for all switches.
     """
 
     def __init__(self, follow: Callable[[], None]):

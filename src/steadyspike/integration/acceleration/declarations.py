@@ -21,28 +21,17 @@ Function = TypeVar("Function", bound=Callable)
 class Patch:
     """A function or method of SpikeInterface, and what is done in its place.
 
-    Parameters
-    ----------
-    name : str
-        SpikeInterface's own name for the part: what `names=` and the report call it.
-    modules : tuple of str
-        Where it is defined, and then where other modules hold it under the same name.
-    attribute : str
-        "function" or "Class.method".
-    function : callable
-        Of an acceleration: with the same arguments (of a class method: without the class). It changes nothing that it
-        is given, so that SpikeInterface can do the call from its start if this fails. Of a repair: takes a
-        `RepairedCall`.
-    sources : tuple of str
-        Fingerprints (`sources.fingerprint`) of SpikeInterface's source, one for each version that it was made for.
-    helpers : tuple of str
-        Other functions of SpikeInterface whose work it does too, as "function", "Class.method" or "module:function";
-        they are in the fingerprints.
-    by_class : tuple of (str, str)
-        For a method of segments that several classes of recordings share: class of the recording, and the name in the
-        report for its calls, in place of `name`.
-    repairs : str or None
-        Of a repair, the defect in a sentence; None for an acceleration.
+    `name` is SpikeInterface's own for the part: what `names=` and the report call it. `modules` are where it is
+    defined, and then where other modules hold it under the same name; `attribute` is "function" or "Class.method".
+
+    An acceleration's `function` takes the same arguments (of a class method: without the class) and changes nothing
+    that it is given, so that SpikeInterface can do the call from its start if this fails. That of a repair takes a
+    `RepairedCall`, and `repairs` tells the defect in a sentence.
+
+    `sources` are fingerprints (`sources.fingerprint`) of SpikeInterface's source, one for each version that it was made
+    for, with those of `helpers`: other functions of SpikeInterface whose work it does too, as "function",
+    "Class.method" or "module:function". `by_class` is for a method of segments that several classes of recordings
+    share: pairs of the class of the recording, and the name in the report for its calls, in place of `name`.
     """
 
     name: str

@@ -70,27 +70,18 @@ def _stamp(template, mark, position, weight, kernel):
 
 @numba.njit(nogil=True, cache=True)
 def align_outwards(
-    first_spikes,
-    positions,
-    marks,
-    num_marks,
-    num_points,
-    reach,
-    kernel,
-    start,
-    stop,
-    memory,
-    outliers,
-    displacement,
+    first_spikes, positions, marks, shape, reach, kernel, start, stop, memory, outliers, displacement
 ):
     """Align each time bin of a segment to those between it and the middle, one after the other.
 
-    Spikes, in the order of time, have `positions` in steps of the template's grid (num_marks, num_points) and `marks`;
-    `first_spikes` (num_times + 1,) are the first of each time bin. A time bin is moved by at most `reach` steps against
-    its neighbour; the template, smoothed by `kernel` over depth, forgets all but 1/e in `memory` time bins; the share
-    `outliers` of it is spread evenly, so that a spike far from all others pulls little. `displacement` (num_times,) is
-    filled between `start` and `stop`, in steps; 0 in the middle. A time bin without spikes takes its neighbour's.
+    Spikes, in the order of time, have `positions` in steps of the template's grid and `marks`; its `shape` is
+    (num_marks, num_points). `first_spikes` (num_times + 1,) are the first of each time bin. A time bin is moved by at
+    most `reach` steps against its neighbour; the template, smoothed by `kernel` over depth, forgets all but 1/e in
+    `memory` time bins; the share `outliers` of it is spread evenly, so that a spike far from all others pulls little.
+    `displacement` (num_times,) is filled between `start` and `stop`, in steps; 0 in the middle. A time bin without
+    spikes takes its neighbour's.
     """
+    num_marks, num_points = shape
     middle = (start + stop) // 2
     curve = np.zeros(2 * reach + 1)
     for direction in (1, -1):
@@ -164,21 +155,12 @@ class _Aligner:
         first_spikes = np.searchsorted(self.time_bins, np.arange(num_times + 1))
         positions = (self.depths_um.astype("float64") - self.origin_um) / settings.bin_um
         reach = max(int(settings.max_displacement_um / settings.bin_um), 1)
+        shape = (settings.num_marks * self.num_groups, self.num_points)
+        spikes = (first_spikes, positions, self.marks)
+        outliers = template_registration.OUTLIERS
         for start, stop in pairwise(self.segment_edges):
-            align_outwards(
-                first_spikes,
-                positions,
-                self.marks,
-                settings.num_marks * self.num_groups,
-                self.num_points,
-                reach,
-                _gaussian(1.0),
-                start,
-                stop,
-                MEMORY_BINS,
-                template_registration.OUTLIERS,
-                displacement,
-            )
+            segment = (_gaussian(1.0), start, stop, MEMORY_BINS, outliers, displacement)
+            align_outwards(*spikes, shape, reach, *segment)
         return displacement * settings.bin_um
 
     def fit(self, displacement, knots_um, reach):

@@ -34,19 +34,8 @@ LEAN_SPIKES = 30.0
 def same_segment(segment_edges, num_times, lag):
     """Whether each pair of time bins at a lag lies in one segment.
 
-    Parameters
-    ----------
-    segment_edges : ndarray of int64, shape (num_segments + 1,), or None
-        First time bin of each segment, and the end of the last. None: one segment.
-    num_times : int
-        Number of time bins.
-    lag : int
-        Distance of the pairs, in time bins.
-
-    Returns
-    -------
-    inside : ndarray of bool, shape (num_times - lag,)
-        For the pair ``(t, t + lag)``.
+    Pairs are ``(t, t + lag)``; returns bool (num_times - lag,). `segment_edges`, int64 (num_segments + 1,), is the
+    first time bin of each segment, and the end of the last; None: one segment.
     """
     if segment_edges is None:
         return np.ones(max(num_times - lag, 0), dtype=bool)
@@ -62,18 +51,8 @@ def robust_scale(values):
 def bend_scale(displacement, segment_edges=None):
     """How differently neighbouring windows move in one time bin, in um, from displacements of little noise.
 
-    Parameters
-    ----------
-    displacement : ndarray of float64, shape (num_times, num_windows)
-        In um.
-    segment_edges : ndarray of int64 or None
-        As in `same_segment`.
-
-    Returns
-    -------
-    scale : float
-        Robust standard deviation of the change of the difference between neighbouring windows over five time bins, per
-        time bin; 0 where there is one window or time bin.
+    Robust standard deviation of the change of the difference between neighbouring windows over five time bins, per time
+    bin; 0 where there is one window or time bin. `displacement` is (num_times, num_windows), in um.
     """
     lag = min(BEND_LAG, displacement.shape[0] - 1)
     if lag < 1:
@@ -106,14 +85,7 @@ def measured_bend_scale(target, precision, segment_edges=None):
 def weighted_median(values, weights):
     """Smallest value with at least half of all weight at or below it.
 
-    Parameters
-    ----------
-    values, weights : ndarray of float64, shape (num_values,)
-        At least one value; weights are at least 0 and not all 0.
-
-    Returns
-    -------
-    median : float
+    There is at least one value; weights are at least 0 and not all 0.
     """
     order = np.argsort(values)
     cumulated = np.cumsum(weights[order])
@@ -165,18 +137,8 @@ def lone_bins(target, precision, segment_edges=None, lean=1):
     Around a bin are its two neighbours, and where bins see few spikes, `lean` of them: a few spikes are soon taken for
     those of other units, in some bins one after the other. The median of what these measured is where it should be.
 
-    Parameters
-    ----------
-    target, precision : ndarray of float64, shape (num_times, num_windows)
-        Measurements (um) and their precisions (1/um^2).
-    segment_edges : ndarray of int64 or None
-        As in `same_segment`.
-    lean : int, default: 1
-        Of `lean_bins`.
-
-    Returns
-    -------
-    lone : ndarray of bool, shape (num_times,)
+    `target` and `precision` (num_times, num_windows) are measurements (um) and their precisions (1/um^2), `lean` is
+    that of `lean_bins`. Returns bool (num_times,).
     """
     lone = np.zeros(target.shape[0], dtype=bool)
     measured, common, variance = _common_measurement(target, precision)
@@ -267,23 +229,11 @@ def smooth_motion(current, target, precision, typical_bend_um, segment_edges=Non
 def solve_smooth(target, precision, alpha, kappa, beta, gamma, rho=None):
     """Solve the linear system of `smooth_motion` exactly: time and memory are linear in the number of time bins.
 
-    Parameters
-    ----------
-    target, precision : ndarray of float64, shape (num_times, num_windows)
-        Measurements (um) and their precisions (1/um^2).
-    alpha, beta : ndarray of float64, shape (num_times - 1,)
-        Precision of the steps, and of the differences between the steps of neighbouring windows.
-    kappa : ndarray of float64, shape (num_times - 2,)
-        Precision of the differences between successive steps.
-    gamma : float
-        Precision of the difference between neighbouring windows.
-    rho : ndarray of float64, shape (num_times - 1,), or None
-        Precision of the second difference, over windows, of the steps; None for 0.
-
-    Returns
-    -------
-    displacement : ndarray of float64, shape (num_times, num_windows)
-        The minimizer, in um.
+    `target` and `precision` (num_times, num_windows) are measurements (um) and their precisions (1/um^2). The others
+    are precisions: `alpha` of the steps, `beta` of the differences between the steps of neighbouring windows, and `rho`
+    of the second difference of the steps over windows, None for 0, each (num_times - 1,); `kappa` (num_times - 2,) of
+    the differences between successive steps; `gamma` of the difference between neighbouring windows. Returns the
+    minimizer in um.
     """
     from scipy.linalg import solveh_banded
 
@@ -299,11 +249,8 @@ def solve_smooth(target, precision, alpha, kappa, beta, gamma, rho=None):
 def smoothness_bands(precision, alpha, kappa, beta, gamma):
     """Lower bands, as `scipy.linalg.solveh_banded` takes them, of the matrix of `solve_smooth`.
 
-    Unknowns are ordered by time, then window; parameters are those of `solve_smooth`.
-
-    Returns
-    -------
-    bands : ndarray of float64, shape (2 * num_windows + 1, num_times * num_windows)
+    Unknowns are ordered by time, then window; parameters are those of `solve_smooth`. Returns float64 (2 * num_windows
+    + 1, num_times * num_windows).
     """
     num_times, num_windows = precision.shape
     bands = np.zeros((2 * num_windows + 2, num_times, num_windows))
@@ -332,14 +279,8 @@ def smoothness_bands(precision, alpha, kappa, beta, gamma):
 def add_curvature(bands, rho, shape):
     """Add to the bands of `smoothness_bands` the penalty of steps that are not a line over windows.
 
-    Parameters
-    ----------
-    bands : ndarray of float64, shape (2 * num_windows + 1, num_times * num_windows)
-        Added to.
-    rho : ndarray of float64, shape (num_times - 1,)
-        Precision of the second differences.
-    shape : tuple of int
-        ``(num_times, num_windows)``, with at least 3 windows.
+    `rho` (num_times - 1,) is the precision of the second differences; `shape` is ``(num_times, num_windows)``, with at
+    least 3 windows.
     """
     num_times, num_windows = shape
     bands = bands.reshape(-1, num_times, num_windows)

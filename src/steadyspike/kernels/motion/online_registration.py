@@ -165,12 +165,8 @@ class OnlineRegistration:
     def _one_bin(self, depths_um, amplitudes, groups):
         depths_um = np.asarray(depths_um, dtype="float32")
         groups = np.zeros(depths_um.size, "int32") if groups is None else np.asarray(groups, "int32")
-        return Spikes(
-            np.zeros(depths_um.size, dtype="int32"),
-            depths_um,
-            np.asarray(amplitudes, dtype="float32"),
-            groups,
-        )
+        amplitudes = np.asarray(amplitudes, dtype="float32")
+        return Spikes(np.zeros(depths_um.size, dtype="int32"), depths_um, amplitudes, groups)
 
     def _nothing(self):
         return Registration(*np.zeros((3, 0, self.knots_um.size)))
@@ -311,16 +307,13 @@ class OnlineRegistration:
     def _bent(self, layout, position, density):
         """Displacement around one that is roughly right as a whole, where the windows may differ by much."""
         farthest, apart = round(motion_prior.SPREAD_UM / self.step_um), np.zeros(0)
+        together = 1.0 / motion_prior.SPREAD_UM**2
         for reach in (farthest, farthest // 4):
             shifts, precision = self._measure(layout, position, density, reach)
             # a curve of spikes that are not in place yet looks surer than it is
             precision = np.minimum(precision, 1.0 / segment_offsets.SMOOTH_UM**2)
-            position = (
-                position
-                + motion_prior.solve_smooth(
-                    shifts[None], precision[None], apart, apart, apart, 1.0 / motion_prior.SPREAD_UM**2
-                )[0]
-            )
+            measured = (shifts[None], precision[None])
+            position = position + motion_prior.solve_smooth(*measured, apart, apart, apart, together)[0]
         return position
 
     def _usual_reach(self):

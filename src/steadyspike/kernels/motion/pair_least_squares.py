@@ -174,17 +174,9 @@ def solve(bands, right_side, x, degrees=None, chain=0.0, cross=0.0, bend=0.0, ri
         diagonal = degrees + ridge
         preconditioner /= _with_priors(diagonal, chain, cross, bend)
     x = np.array(x, dtype="float64")
-    _conjugate_gradient(
-        bands,
-        _consecutive_lags(bands),
-        diagonal,
-        (True, chain, cross, float(bend)),
-        right_side,
-        preconditioner,
-        x,
-        TOLERANCE,
-        max(LEAST_ITERATIONS, ITERATIONS_PER_BIN * num_times),
-    )
+    matrix = (bands, _consecutive_lags(bands), diagonal, (True, chain, cross, float(bend)))
+    most = max(LEAST_ITERATIONS, ITERATIONS_PER_BIN * num_times)
+    _conjugate_gradient(*matrix, right_side, preconditioner, x, TOLERANCE, most)
     return x
 
 
@@ -265,15 +257,6 @@ def solve_pairwise(lags, shifts, weights, scale, ridge=1e-4, tolerance=1e-4):
         _collect(lags, shifts, weights, x, round_scale, bands, right_side)
         diagonal = np.full_like(x, ridge)
         _add_degrees(bands, lags, diagonal)
-        _conjugate_gradient(
-            bands,
-            lags,
-            diagonal,
-            (False, none, none, 0.0),
-            right_side,
-            1.0 / diagonal,
-            x,
-            tolerance,
-            PAIRWISE_ITERATIONS,
-        )
+        matrix = (bands, lags, diagonal, (False, none, none, 0.0))
+        _conjugate_gradient(*matrix, right_side, 1.0 / diagonal, x, tolerance, PAIRWISE_ITERATIONS)
     return np.ascontiguousarray(x.T)

@@ -209,51 +209,32 @@ def correlate_at_lag(
     is_centered = valid is not None
     if valid is None:
         valid = np.tile(np.array([0, num_depths]), (num_times, 1))
-    _correlate_rows(
-        profiles.reshape(num_times, num_depths * num_marks),
-        num_marks,
-        valid,
-        lag,
-        block_edges,
-        window_weights,
-        max_shift,
-        min_overlap * (window_weights @ np.diff(block_edges)),
-        is_centered,
-        shifts,
-        heights,
-    )
+    rows = profiles.reshape(num_times, num_depths * num_marks)
+    least = min_overlap * (window_weights @ np.diff(block_edges))
+    blocks = (block_edges, window_weights)
+    _correlate_rows(rows, num_marks, valid, lag, *blocks, max_shift, least, is_centered, shifts, heights)
 
 
 @numba.njit(nogil=True, cache=True)
 def _correlate_rows(
-    rows,
-    num_marks,
-    valid,
-    lag,
-    block_edges,
-    window_weights,
-    max_shift,
-    least_counts,
-    is_centered,
-    shifts,
-    heights,
+    rows, num_marks, valid, lag, block_edges, window_weights, max_shift, least, centered, shifts, heights
 ):
     num_shifts = 2 * max_shift + 1
-    num_kinds = 6 if is_centered else 3
+    num_kinds = 6 if centered else 3
     sums = np.zeros((num_kinds, block_edges.size - 1, num_shifts))
     totals, correlation = np.zeros((num_kinds, num_shifts)), np.zeros(num_shifts)
     running = np.zeros((4, rows.shape[1] // num_marks + 1))
     for t in range(rows.shape[0] - lag):
         first, second = rows[t], rows[t + lag]
         seen = (valid[t, 0], valid[t, 1]), (valid[t + lag, 0], valid[t + lag, 1])
-        _running_sums(first, second, num_marks, is_centered, running)
+        _running_sums(first, second, num_marks, centered, running)
         _block_products(first, second, num_marks, seen, block_edges, max_shift, running, sums)
-        if is_centered:
+        if centered:
             _block_moments(seen, block_edges, max_shift, running, sums)
         for window in range(window_weights.shape[0]):
             _in_window(sums, window_weights[window], totals)
-            _correlate(totals, least_counts[window], correlation)
+            _correlate(totals, least[window], correlation)
             place, height = _peak(correlation)
-            if height > 0.0 and (not is_centered or 0.0 < place < num_shifts - 1):
+            if height > 0.0 and (not centered or 0.0 < place < num_shifts - 1):
                 shifts[t, window] = place - max_shift
                 heights[t, window] = min(height, 1.0)

@@ -50,32 +50,15 @@ NUM_PAIR_MARKS = 2
 class RegistrationSettings:
     """Numbers that steer `register_spikes`; lengths in um, times in time bins.
 
-    Parameters
-    ----------
-    bin_um : float
-        Depth bins of the raster for pairs.
-    depth_smooth_um, time_smooth_bins : float
-        Standard deviations of the raster's Gaussian smoothing.
-    max_displacement_um : float
-        Largest displacement between two time bins.
-    horizon_bins : int
-        Largest lag of a pair.
-    min_correlation : float
-        Pairs that correlate less are left out.
-    num_marks : int
-        Amplitude bins of the template.
-    refine_iterations : int
-        Rounds of registration to the template; 0 for pairs alone.
-    template_smooth_um : float
-        Standard deviation of the template's smoothing over depth.
-    reference : str
-        Which displacement is zero at each depth: "midrange", "mean" or "median" over time.
-    max_segment_displacement_um : float
-        Largest displacement between two segments.
-    negligible_um : float
-        A motion whose range is smaller everywhere is called none.
-    template_span_bins : float
-        How far in time spikes count in full in the density that a time bin is registered to: units come and go.
+    The raster for pairs has depth bins of `bin_um` and is smoothed with Gaussians of `depth_smooth_um` and
+    `time_smooth_bins`. Pairs are at most `horizon_bins` and `max_displacement_um` apart, and left out where they
+    correlate less than `min_correlation`. The template has `num_marks` bins of the amplitude and is smoothed over depth
+    with a standard deviation of `template_smooth_um`; `refine_iterations` rounds register to it, 0 for pairs alone.
+
+    `reference` says which displacement is zero at each depth: "midrange", "mean" or "median" over time. Two segments
+    differ by `max_segment_displacement_um` at most. A motion whose range is smaller than `negligible_um` everywhere is
+    called none. Within `template_span_bins`, spikes count in full in the density that a time bin is registered to:
+    units come and go.
     """
 
     bin_um: float = 4.0
@@ -153,22 +136,9 @@ class Registration:
 def register_pairs(spikes, depths_um, windows, segment_edges, settings, progress, keep_raster=False):
     """Displacement of each time bin in each window, from pairs of time bins.
 
-    Parameters
-    ----------
-    depths_um : ndarray of float64, shape (num_depths,)
-        Centers of the raster's depth bins, `settings.bin_um` apart.
-    windows : ndarray of float64, shape (num_windows, num_depths)
-        Weight of each depth bin in each window.
-    segment_edges : ndarray of int64, shape (num_segments + 1,)
-        First time bin of each segment, and the end of the last. Only time bins of one segment are paired.
-    keep_raster : bool, default: False
-        Whether the result holds the raster, the largest array of all, summed over its marks.
-    spikes, settings, progress : see `steadyspike.kernels.motion`
-
-    Returns
-    -------
-    PairwiseRegistration
-        The displacement has a mean of zero in every segment.
+    `depths_um` are centers of the raster's depth bins, `settings.bin_um` apart; `windows` (num_windows, num_depths) is
+    the weight of each in each window. Only time bins of one segment are paired, and the displacement has a mean of zero
+    in every segment. With `keep_raster` the result holds the raster, the largest array of all, summed over its marks.
     """
     segments = list(pairwise(segment_edges))
     num_times = int(segment_edges[-1])
@@ -218,16 +188,8 @@ def first_estimates(displacement):
 def refine(spikes, knots_um, depth_range_um, starts, segment_edges, settings, progress):
     """Register each time bin to the density of all corrected spikes, in rounds.
 
-    Parameters
-    ----------
-    starts : list of ndarray of float64, shape (num_times, num_windows)
-        Where to start, in um. Within about `REACH_UM` of the answer, one would do; of several, the one that is
-        best after the first round goes on (see `_best_start`).
-    spikes, knots_um, depth_range_um, segment_edges, settings, progress : see `steadyspike.kernels.motion`
-
-    Returns
-    -------
-    Registration
+    It starts from `starts`, (num_times, num_windows) in um. Within about `REACH_UM` of the answer, one would do; of
+    several, the one that is best after the first round goes on (see `_best_start`).
     """
     extent_um = max(float(np.abs(start).max(initial=0.0)) for start in starts)
     template = _Template(spikes, knots_um, depth_range_um, extent_um, starts[0].shape[0], settings)

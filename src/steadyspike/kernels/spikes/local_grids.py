@@ -19,25 +19,14 @@ DECIMALS = 3
 class LocalGrids(NamedTuple):
     """Templates around each main channel; `build_local_grids` makes it.
 
-    Parameters
-    ----------
-    grid_index : np.ndarray
-        Local grid of each channel, shape (num_channels,), int64.
-    contacts : np.ndarray
-        Channel of each row of the weights, shape (num_channels, most rows), int64, padded with -1.
-    sizes : np.ndarray
-        Rows and grid points of each local grid, shape (num_grids, 2), int64.
-    starts : np.ndarray
-        Where each local grid begins in `weights`, `spans` and `offsets`, shape (num_grids, 3), int64.
-    weights : np.ndarray
-        Weights of all local grids, one after the other, each (rows, planes, grid points), float32.
-    spans : np.ndarray
-        First grid point with a weight, and the one after the last, for each row and plane, shape (total rows,
-        num_planes, 2), int64.
-    offsets : np.ndarray
-        Grid points of all local grids, x and y relative to the main channel, shape (2, total), in um.
-    planes : np.ndarray
-        What `locate_on_grid` averages for z: the value of each plane, shape (num_planes,).
+    `grid_index`, int64 (num_channels,), is the local grid of each channel; `contacts`, int64 (num_channels, most rows),
+    the channel of each row of the weights, padded with -1. `sizes`, int64 (num_grids, 2), are the rows and grid points
+    of each local grid, `starts`, int64 (num_grids, 3), where it begins in `weights`, `spans` and `offsets`.
+
+    `weights`, float32, are those of all local grids, one after the other, each (rows, planes, grid points); `spans`,
+    int64 (total rows, num_planes, 2), the first grid point with a weight, and the one after the last, for each row and
+    plane; `offsets` (2, total) the grid points, x and y relative to the main channel, in um; `planes` (num_planes,) the
+    values that `locate_on_grid` averages for z.
     """
 
     grid_index: np.ndarray

@@ -70,24 +70,9 @@ def solve_monopolar(features, channels, neighbours, counts, locations, max_dista
     positive features (the main channel without any) at ``z = 20`` (inside the bounds), with a goodness of
     fit of zero.
 
-    Parameters
-    ----------
-    features : np.ndarray
-        Shape (num_spikes, max_neighbours), float64, not negative.
-    max_distance_um : float, default: 150.0
-        Half width of the box, in um; at least 1.
-    channels, neighbours, counts, locations : see `steadyspike.kernels.spikes`
-
-    Returns
-    -------
-    np.ndarray
-        Shape (num_spikes, 5), float64, always finite: x, y, z (um), alpha (feature times um) and the goodness
-        of fit ``1 - sum((w - a q)^2) / sum((w - mean(w))^2)``, cut to [0, 1].
-
-    Raises
-    ------
-    ValueError
-        For `max_distance_um` below 1 or not finite, or a main channel that does not exist.
+    `features`, float64 (num_spikes, max_neighbours), are not negative; `max_distance_um` is at least 1. Returns float64
+    (num_spikes, 5), always finite: x, y, z (um), alpha (feature times um) and the goodness of fit ``1 - sum((w - a
+    q)^2) / sum((w - mean(w))^2)``, cut to [0, 1].
     """
     arguments = _checked(features, channels, counts, locations, max_distance_um)
     return _solve(arguments[0], arguments[1], neighbours, counts, *arguments[2:])

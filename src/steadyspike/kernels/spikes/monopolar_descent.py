@@ -41,28 +41,14 @@ def descend_monopolar(
 ):
     """Nearest minimum to the start of SpikeInterface's optimizers, and how sharp it is.
 
-    The objective ``mean((w - a q)^2) - penalty * log(1 + 10 z)`` and the box are SpikeInterface's. There is
-    one descent, from the center of mass at ``z = 20``, and no contact is left out.
+    The objective ``mean((w - a q)^2) - penalty * log(1 + 10 z)`` and the box are SpikeInterface's. There is one
+    descent, from the center of mass at ``z = 20``, and no contact is left out. `penalty` is 0 or more; 0 is plain least
+    squares. The other arguments are those of `solve_monopolar`.
 
-    Parameters
-    ----------
-    features, channels, neighbours, counts, locations, max_distance_um
-        As for `solve_monopolar`.
-    penalty : float, default: 1e-4
-        Weight of the logarithm, 0 or more; 0 is plain least squares.
-
-    Returns
-    -------
-    np.ndarray
-        Shape (num_spikes, 5), float64: x, y, z (um), alpha (feature times um) and the curvature of the objective, per
-        um^2, along the line from the start to the minimum, with the other coordinates free; 0 where `x`, `y` or the
-        largest `z` of the box ends the descent. NaN for spikes with a feature that is negative, NaN or infinite, or
-        without one above 0.
-
-    Raises
-    ------
-    ValueError
-        For `max_distance_um` below 1 or not finite, or a main channel that does not exist.
+    Returns float64 (num_spikes, 5): x, y, z (um), alpha (feature times um) and the curvature of the objective, per
+    um^2, along the line from the start to the minimum, with the other coordinates free; 0 where `x`, `y` or the largest
+    `z` of the box ends the descent. NaN for spikes with a feature that is negative, NaN or infinite, or without one
+    above 0.
     """
     arguments = _checked(features, channels, counts, locations, max_distance_um)
     return _descend_all(arguments[0], arguments[1], neighbours, counts, *arguments[2:], float(penalty))
@@ -72,16 +58,7 @@ def sources_are_determined(neighbours, counts, locations):
     """Tell which channels have more contacts in reach than a point source has unknowns.
 
     Unknown are the distance from the probe, the amplitude, and one coordinate where all contacts in reach are on a
-    line, two elsewhere. Contacts at the same place count once.
-
-    Parameters
-    ----------
-    neighbours, counts, locations : see `steadyspike.kernels.spikes`
-
-    Returns
-    -------
-    np.ndarray
-        Shape (num_channels,), boolean.
+    line, two elsewhere. Contacts at the same place count once. Returns bool (num_channels,).
     """
     return _determined(neighbours, counts, np.ascontiguousarray(locations, dtype=np.float64))
 
@@ -122,23 +99,9 @@ def objective_with_differences(point, features, xs, ys, upper):
     ``mean((w - a q)^2) - log(1 + 10 z) / 10000`` (see `descend_monopolar`), every sum in the order of NumPy, since
     where L-BFGS-B ends depends on the last digits: its first steps are as small as the rounding errors of its gradient.
 
-    Parameters
-    ----------
-    point : np.ndarray
-        x, y and z in um, float64.
-    features : np.ndarray
-        On each contact, float32 or float64, above 0 somewhere.
-    xs, ys : np.ndarray
-        Of each contact, in um, float64.
-    upper : np.ndarray
-        Upper bounds of the three, beyond which no difference is taken.
-
-    Returns
-    -------
-    value : float
-        The objective.
-    gradient : np.ndarray
-        Shape (3,): differences over 1e-8 um, forward, or backward at the upper bound.
+    `point` is x, y and z in um, `xs` and `ys` those of each contact, float64; `features` are float32 or float64, above
+    0 somewhere. Returns the value and the gradient (3,): differences over 1e-8 um, forward, or backward at the bounds
+    `upper`, beyond which no difference is taken.
     """
     gradient = np.empty(3)
     value = _differences(np.array(point, dtype=np.float64), features, xs, ys, upper, gradient)

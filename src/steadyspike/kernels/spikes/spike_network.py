@@ -12,29 +12,10 @@ SOFT_LIMIT = np.float32(20.0)
 def spike_logits(traces, scales, samples, channels, neighbours, counts, weights, before, arrays):
     """Logits of `steadyspike.networks.detector.LocalSpikeDetector` at candidates.
 
-    Parameters
-    ----------
-    traces : np.ndarray
-        Shape (num_samples, num_channels). Samples that are not finite count as 0.
-    samples, channels : np.ndarray
-        The candidates, shape (num,), int64; with `before` samples before each, and the rest of the window after it.
-    weights : np.ndarray
-        Spatial weights of the neighbours, shape (num_channels, max_neighbours, spatial), float32.
-    before : int
-        Samples of the window before the candidate's.
-    arrays : tuple of np.ndarray
-        As `LocalSpikeDetector.arrays` returns them.
-    scales, neighbours, counts : see `steadyspike.kernels.spikes`
-
-    Returns
-    -------
-    np.ndarray
-        Shape (num,), float32.
-
-    Raises
-    ------
-    ValueError
-        If a window would leave the traces.
+    `traces` (num_samples, num_channels) count as 0 where they are not finite. Candidates are at `samples` and
+    `channels`, int64 (num,), with `before` samples of the window before each, and the rest after it. `weights`, float32
+    (num_channels, max_neighbours, spatial), are the spatial weights of the neighbours, `arrays` what
+    `LocalSpikeDetector.arrays` returns. Returns float32 (num,); a window that would leave the traces is a `ValueError`.
     """
     traces = np.ascontiguousarray(traces, dtype=np.float32)
     after = len(arrays[0]) - before
@@ -115,22 +96,10 @@ def _accumulate(values, matrix, start, result):
 def yass_logits(traces, scales, neighbours, arrays):
     """Logits of `steadyspike.networks.detector.YassDetector` at every sample that has a whole window.
 
-    Parameters
-    ----------
-    traces : np.ndarray
-        Shape (num_samples, num_channels); samples that are not finite count as 0.
-    scales : np.ndarray
-        Factor on each channel, shape (num_channels,): one over its noise level.
-    neighbours : np.ndarray
-        Nearest contacts of each, itself first, -1 for none, shape (num_channels, num_neighbours), int64.
-    arrays : tuple of np.ndarray
-        Filters (taps, filters) and bias, 1x1 layer (filters, features) and bias, output (features, num_neighbours) and
-        bias (1,); float32.
-
-    Returns
-    -------
-    np.ndarray
-        Shape (num_samples - taps + 1, num_channels), float32: the first row is that of sample ``taps // 2``.
+    `traces` (num_samples, num_channels) count as 0 where they are not finite. `neighbours`, int64 (num_channels,
+    num_neighbours), are the nearest contacts of each, itself first, -1 for none. `arrays`, float32, are filters (taps,
+    filters) and bias, 1x1 layer (filters, features) and bias, output (features, num_neighbours) and bias (1,). Returns
+    float32 (num_samples - taps + 1, num_channels): the first row is that of sample ``taps // 2``.
     """
     scaled = np.asarray(traces).astype(np.float32) * np.asarray(scales, dtype=np.float32)
     scaled[~np.isfinite(scaled)] = 0.0

@@ -304,9 +304,7 @@ def _solve(
 ) -> np.ndarray:
     """Solve the least squares of some windows together, in rounds that trim the priors.
 
-    Returns
-    -------
-    displacement : ndarray of float64, shape (num_windows, num_times)
+    Returns float64 (num_windows, num_times).
     """
     bands = np.stack([one.band for one in windows]) if len(windows) > 1 else windows[0].band[None]
     right_side, imbalance, x = (

@@ -49,10 +49,7 @@ def by_channel_peaks(
     "LocallyExclusivePeakDetector.compute",
     name="locally_exclusive",
     sources=("3decb9f73df13cb1",),
-    helpers=(
-        "LocallyExclusivePeakDetector.__init__",
-        "detect_peaks_numba_locally_exclusive_on_chunk",
-    ),
+    helpers=("LocallyExclusivePeakDetector.__init__", "detect_peaks_numba_locally_exclusive_on_chunk"),
 )
 def locally_exclusive_peaks(
     self: Any, traces: np.ndarray, start_frame: int, end_frame: int, segment_index: int, max_margin: int

@@ -65,11 +65,7 @@ class UpstreamWeights(DisplacementWeights):
     "InterpolateMotionRecordingSegment.get_traces",
     name="interpolate_motion",
     sources=("df0bad6ff28807fc",),
-    helpers=(
-        "InterpolateMotionRecordingSegment.__init__",
-        "interpolate_motion_on_traces",
-        *KERNELS,
-    ),
+    helpers=("InterpolateMotionRecordingSegment.__init__", "interpolate_motion_on_traces", *KERNELS),
 )
 def interpolated_traces(self: Any, start_frame: int, end_frame: int, channel_indices: Any) -> np.ndarray:
     """Do what `InterpolateMotionRecordingSegment.get_traces` does.
@@ -142,12 +138,7 @@ def _check_times(times: np.ndarray) -> None:
 
 
 def _weights(
-    positions: np.ndarray,
-    motion: Any,
-    channel_inds: Any,
-    method: str,
-    options: dict[str, Any],
-    dtype: Any,
+    positions: np.ndarray, motion: Any, channel_inds: Any, method: str, options: dict[str, Any], dtype: Any
 ) -> UpstreamWeights:
     """Weights for these arguments, those of before if there are any."""
     if not isinstance(dtype, np.dtype) or dtype not in ("float32", "float64"):

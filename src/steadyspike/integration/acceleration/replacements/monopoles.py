@@ -44,16 +44,9 @@ def check_solver(max_distance_um: Any, optimizer: Any) -> None:
 class Monopoles:
     """Solves for the point sources behind the features of spikes.
 
-    Parameters
-    ----------
-    contacts : np.ndarray
-        Shape (num_channels, 2), in um, float64, finite.
-    neighbours, counts : np.ndarray
-        Contacts in reach of each channel.
-    max_distance_um : float
-        Half width of the box around the center of mass.
-    optimizer : "minimize_with_log_penality" | "least_square"
-        SpikeInterface's name of what is minimized.
+    `contacts` (num_channels, 2) are float64 in um, finite; `neighbours` and `counts` are the contacts in reach of each
+    channel; `max_distance_um` is half the width of the box around the center of mass; `optimizer` is SpikeInterface's
+    name of what is minimized, "minimize_with_log_penality" or "least_square".
     """
 
     contacts: np.ndarray

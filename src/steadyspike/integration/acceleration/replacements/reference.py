@@ -23,10 +23,7 @@ _neighbours: weakref.WeakKeyDictionary[Any, list[np.ndarray]] = weakref.WeakKeyD
     "CommonReferenceRecordingSegment.get_traces",
     name="common_reference",
     sources=("944d9a80e3ea07dc",),
-    helpers=(
-        "CommonReferenceRecordingSegment.__init__",
-        "CommonReferenceRecordingSegment.slice_groups",
-    ),
+    helpers=("CommonReferenceRecordingSegment.__init__", "CommonReferenceRecordingSegment.slice_groups"),
 )
 def referenced_traces(segment: Any, start_frame: int, end_frame: int, channel_indices: Any) -> np.ndarray:
     """Do what `CommonReferenceRecordingSegment.get_traces` does.
@@ -116,16 +113,11 @@ def _by_group(segment: Any, traces: np.ndarray, channels: np.ndarray) -> np.ndar
     needed, places = np.unique(which[which >= 0], return_inverse=True)
     chosen = np.full(len(channels), len(needed))
     chosen[which >= 0] = places
-    sets = _shared_sets(segment)
+    shared = _shared_sets(segment)
+    sets = [shared[index] for index in needed]
     dtype = "float32" if traces.dtype == np.float32 else "float64"
     referenced = subtract_reference(
-        traces,
-        [sets[index] for index in needed],
-        channels,
-        chosen,
-        segment.operator,
-        dtype,
-        over_ranges=over_ranges,
+        traces, sets, channels, chosen, segment.operator, dtype, over_ranges=over_ranges
     )
     referenced[:, which < 0] = 0
     return referenced.astype(segment.dtype, copy=False)
@@ -163,14 +155,9 @@ def _local(segment: Any, traces: np.ndarray, channels: np.ndarray) -> np.ndarray
         dtype = "float32"
     if dtype == "float32" and average and segment.dtype != np.float32:
         dtype = "float64"
+    chosen, operator = [sets[index] for index in needed], "products" if average else "median"
     referenced = subtract_reference(
-        traces,
-        [sets[index] for index in needed],
-        channels,
-        places[channels],
-        "products" if average else "median",
-        dtype,
-        over_ranges=over_ranges,
+        traces, chosen, channels, places[channels], operator, dtype, over_ranges=over_ranges
     )
     return _converted(referenced, segment.dtype)
 

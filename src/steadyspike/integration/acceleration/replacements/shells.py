@@ -17,10 +17,7 @@ SAME_DISTANCE_UM = 1e-8
     "make_radial_order_parents",
     name="monopolar_triangulation",
     sources=("c8501d60b8dae57e",),
-    helpers=(
-        "make_shells",
-        "make_shell",
-    ),
+    helpers=("make_shells", "make_shell"),
     also_in=("spikeinterface.sortingcomponents.peak_localization.monopolar",),
 )
 def radial_order_parents(

@@ -67,10 +67,7 @@ def peak_slice(
     "SpikeRetriever.compute",
     name="node_pipeline",
     sources=("56bdd88e4b756401",),
-    helpers=(
-        "SpikeRetriever.__init__",
-        "SpikeRetriever.get_peak_slice",
-    ),
+    helpers=("SpikeRetriever.__init__", "SpikeRetriever.get_peak_slice"),
 )
 def retrieved_spikes(
     self: Any,

@@ -143,10 +143,7 @@ def _band(segment: Any, matrix: np.ndarray, precision: str) -> BandWeights | Non
     name="whiten",
     sources=("3b09d56234856169",),
     helpers=("compute_whitening_from_covariance",),
-    also_in=(
-        "spikeinterface.preprocessing.preprocessing_classes",
-        "spikeinterface.preprocessing",
-    ),
+    also_in=("spikeinterface.preprocessing.preprocessing_classes", "spikeinterface.preprocessing"),
 )
 def whitening_matrix(
     recording: Any,
