@@ -75,6 +75,7 @@ def test_tables_hold_the_means(study):
     good = of(results, "static", "lupin")["good"]
     assert f"| static | {good:.1f} |" in text
     assert "| static | 0.0 % |" in text
+    assert "Traces" not in tables.format_sorting_tables([row for row in results if "sorter" in row])
     assert len(list((folder / "results").glob("*.json"))) == 2 * len(CHOSEN)
     assert json.loads(next((folder / "results").glob("*static--lupin.json")).read_text())["sorter"] == "lupin"
 

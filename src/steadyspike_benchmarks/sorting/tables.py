@@ -27,7 +27,8 @@ def format_sorting_tables(results: Rows) -> str:
         for sorter in sorted({row["sorter"] for row in rows if "sorter" in row}):
             parts.append(f"### {sorter}\n\n{unit_table(rows, sorter)}")
             parts.append(snr_table(rows, sorter))
-        parts.append(f"### Traces\n\n{trace_table(rows)}")
+        traces = trace_table(rows)
+        parts.append(traces and f"### Traces\n\n{traces}")
     return "\n\n".join(part for part in parts if part)
 
 
@@ -92,7 +93,7 @@ TRACE_COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
 
 
 def trace_table(rows: Rows) -> str:
-    """Means over seeds of what needs no sorter; see `scores`."""
+    """Means over seeds of what needs no sorter, see `scores`; empty where nothing is known of the traces."""
     lines = _header("treatment", *(title for title, _ in TRACE_COLUMNS.values()))
     for treatment in _treatments(rows):
         found = _by_seed(rows, treatment, None)
@@ -102,7 +103,7 @@ def trace_table(rows: Rows) -> str:
                 for key, (_, written) in TRACE_COLUMNS.items()
             )
             lines.append(_line(treatment, *cells))
-    return "\n".join(lines)
+    return "\n".join(lines) if len(lines) > 2 else ""
 
 
 def with_interval(differences: list[float]) -> str:
