@@ -72,6 +72,22 @@ def test_contacts_far_from_each_other_and_silent_ones_have_no_covariance():
     assert moments.counts["noise"][20, 21] > moments.counts["spikes"][20, 21]
 
 
+def test_a_spike_is_one_among_contacts_near_each_other_and_seen_by_those_around():
+    """Two at once: 60 um apart they are the larger one, 200 um apart two; what is 150 um away sees nothing of one."""
+    positions = np.stack([np.zeros(40), 20.0 * np.arange(40)], axis=1)
+    for apart, expected in ((3, 1), (10, 2)):
+        traces = np.random.default_rng(0).normal(size=(1000, 40))
+        traces[500, 10] -= 60.0
+        traces[500, 10 + apart] -= 50.0
+        moments = TraceMoments(positions, 1, SAMPLING_FREQUENCY)
+        moments.add(traces)
+        assert moments.num_spikes == expected
+    seen = moments.counts["spikes"].diagonal() > 0
+    assert seen[3:28].all()
+    assert not seen[:3].any()
+    assert not seen[28:].any()
+
+
 def test_pairs_far_apart_are_left_out():
     positions = staggered(300)
     moments = TraceMoments(positions, 1, SAMPLING_FREQUENCY)

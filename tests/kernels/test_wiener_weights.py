@@ -123,6 +123,8 @@ def test_weights_fall_beyond_the_probe_or_are_none():
     far = np.full(30, 500.0)
     weights = weights_of(positions)
     assert np.abs(weights.dense(far)).sum(axis=1)[-1] < 0.01
-    weights.extrapolate = False
+    weights = WienerWeights(
+        positions, 1, SIGNAL, NOISE, np.ones(30), np.arange(30), "float64", extrapolate=False
+    )
     assert not weights.dense(np.full(30, 60.0))[-1].any()
     assert weights.dense(np.full(30, 60.0))[0].any()

@@ -16,6 +16,7 @@ import steadyspike  # noqa: F401  (registers the presets)
 from steadyspike.preprocessing.bandpass import bandpass_filter
 from steadyspike.preprocessing.motion_by_shank import interpolate_motion_by_shank
 from steadyspike.preprocessing.motion_interpolation import interpolate_motion
+from steadyspike.preprocessing.trace_covariance import covariance_of
 from steadyspike.simulation.drift import make_noise, simulate_drifting_recording
 
 
@@ -267,6 +268,48 @@ def test_weights_follow_the_displacement_and_not_the_bins_of_the_motion(bins_per
     jump = Motion(np.array([[0.0], [0.0], [-2.5], [-2.5]]), np.arange(4.0), np.array([0.0]))
     edges = interpolate_motion(recording, jump, covariance=known_covariance(64)).segments[0].edges_s
     np.testing.assert_allclose(edges, [0.0, 1.4, 1.8, 3.0])
+
+
+def starts_read(recording, monkeypatch):
+    """First frames of the chunks that are read for a fit, in their order."""
+    starts = []
+    segment = recording.segments[0]
+    read = segment.get_traces
+
+    def spy(start_frame, end_frame, channel_indices):
+        starts.append(start_frame)
+        return read(start_frame, end_frame, channel_indices)
+
+    monkeypatch.setattr(segment, "get_traces", spy)
+    covariance_of(recording, recording.get_channel_locations().astype("float64"), 1, "test")
+    return starts
+
+
+def test_a_fit_reads_no_more_than_it_needs_and_from_all_of_the_recording(monkeypatch):
+    """Some 20 spikes a chunk: all of 5 s; 2,000 a chunk: one is enough. The first few are spread already."""
+    layout = positions_of("neuropixels1")
+    few, many = recording_on(layout, 60_000), recording_on(layout, 60_000)
+    many_traces = many.get_traces().copy()
+    frames, channels = np.meshgrid(np.arange(10, 60_000, 20), np.array([5, 25, 45]), indexing="ij")
+    many_traces[frames, channels] -= 900.0
+    many = si.NumpyRecording([many_traces], 3000.0)
+    many.set_probe(few.get_probe())
+    starts = starts_read(few, monkeypatch)
+    assert len(starts) == 20
+    assert np.ptp(starts[:3]) > 0.5 * 60_000
+    assert len(np.unique(starts)) == 20
+    assert 1 < len(starts_read(many, monkeypatch)) < 20
+
+
+def test_noise_that_all_contacts_share_can_be_fitted():
+    layout = positions_of("neuropixels1")
+    same = np.random.default_rng(0).normal(size=(3000, 1)).astype("float32") * np.ones((1, 64), "float32")
+    recording = si.NumpyRecording([same], 3000.0)
+    recording.set_probe(recording_on(layout, 10).get_probe())
+    with pytest.warns(UserWarning, match="too few to fit"):
+        value = interpolate_motion(recording, moved_by(5.0))
+    assert value._kwargs["covariance"]["noise_own"] >= 0.02
+    assert np.isfinite(value.get_traces()).all()
 
 
 @pytest.mark.parametrize("num_samples", [0, 1, 40])

@@ -79,8 +79,8 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
     the channels which keep a weight on its channel (those within about 200 um with the default arguments), at
     this sample only, and changes no others: remove or interpolate dead channels first. Filter first: a constant
     offset is kept where the weights sum to 1 ("kriging" within the probe, "idw", "nearest"), and the covariances of
-    "wiener" are those of filtered traces. Unsigned samples are taken from
-    the counts that stand for no voltage, by gain and offset, or from the middle of their range without them.
+    "wiener" are those of filtered traces. Unsigned samples are taken from the counts that stand for no voltage, by gain
+    and offset, or from the middle of their range without them.
 
     References
     ----------

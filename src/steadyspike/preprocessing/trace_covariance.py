@@ -23,10 +23,11 @@ ENOUGH_SPIKES = 2000
 # With fewer spikes the fit would follow single units.
 FEWEST_SPIKES = 100
 # Width and height of a footprint where none can be fitted, in um, or in pitches of sparser contacts.
-PARTS = ("widths_um", "heights_um", "weights")
 DEFAULT_LENGTH_UM, DEFAULT_LENGTH_PITCHES = 20.0, 0.6
 # Share of the noise that each contact has for itself, without which a mixture could not be inverted.
 LEAST_OWN_NOISE = 0.02
+
+PARTS = ("widths_um", "heights_um", "weights")
 
 
 class TraceCovariance(Settings):
@@ -71,7 +72,7 @@ class TraceCovariance(Settings):
         """Weights of contacts (num_channels, num_dimensions) that move along a dimension, for some of them."""
         if len(self.noise_levels) != len(positions):
             refuse("noise_levels", self.noise_levels, f"{len(positions)}, one for each channel", self.part)
-        weights = WienerWeights(
+        return WienerWeights(
             positions,
             dimension,
             self._mixture("spikes"),
@@ -79,9 +80,8 @@ class TraceCovariance(Settings):
             np.array(self.noise_levels),
             targets,
             dtype,
+            extrapolate,
         )
-        weights.extrapolate = extrapolate
-        return weights
 
 
 def covariance_of(recording: Any, positions: np.ndarray, dimension: int, part: str) -> TraceCovariance:
@@ -139,8 +139,8 @@ def _chunks(recording) -> Iterator[np.ndarray]:
     length = min(round(CHUNK_S * recording.sampling_frequency), max(sizes))
     number = min(NUM_CHUNKS, int(ends[-1]) // max(length, 1))
     starts = np.linspace(0, ends[-1] - length, number).astype(int)
-    order = np.argsort(CHUNK_STEP * np.arange(number) % NUM_CHUNKS, kind="stable")
-    for start in starts[order]:
+    order = CHUNK_STEP * np.arange(NUM_CHUNKS) % NUM_CHUNKS
+    for start in starts[order[order < number]]:
         segment = int(np.searchsorted(ends, start, side="right"))
         first = start - (ends[segment] - sizes[segment])
         traces = recording.get_traces(segment, first, min(first + length, sizes[segment]))

@@ -56,24 +56,29 @@ class WienerWeights:
         Contacts whose traces are wanted.
     dtype : dtype
         Of the weights, float32 or float64.
+    extrapolate : bool
+        False gives targets outside the box of the contacts no weights at all.
     """
 
     dropped_fraction = DROPPED_FRACTION
 
-    def __init__(self, positions, dimension, signal: Mixture, noise: Mixture, levels, targets, dtype):
+    def __init__(
+        self, positions, dimension, signal: Mixture, noise: Mixture, levels, targets, dtype, extrapolate=True
+    ):
         from scipy.spatial import KDTree
 
         self.positions, self.dimension = positions, dimension
         self.signal = signal
-        self.targets, self.extrapolate, self.dtype = targets, True, np.dtype(dtype)
+        self.targets, self.extrapolate, self.dtype = targets, extrapolate, np.dtype(dtype)
         self.order, self.tree = narrow_order(positions), KDTree(positions)
-        across, along = separations(positions, dimension)
         number = min(CONTACTS_PER_TARGET, len(positions))
-        self.sources = np.argsort(np.hypot(across, along), axis=1, kind="stable")[:, :number]
-        pairs = self.sources[:, :, None], self.sources[:, None, :]
-        covariance = signal.at(across, along)[pairs]
-        noise_covariance = noise.at(across, along) + noise.own * np.eye(len(positions))
-        noise_covariance = (noise_covariance * np.outer(levels, levels))[pairs]
+        self.sources = self.tree.query(positions, k=np.arange(1, number + 1))[1]
+        # between the contacts around each, and not between all: thousands of contacts are as many of these
+        across, along = separations(positions[self.sources], dimension)
+        near = levels[self.sources]
+        covariance = signal.at(across, along)
+        noise_covariance = noise.at(across, along) + noise.own * np.eye(number)
+        noise_covariance *= near[:, :, None] * near[:, None, :]
         root = np.linalg.inv(np.linalg.cholesky(noise_covariance))
         self.spectrum, vectors = np.linalg.eigh(root @ covariance @ root.transpose(0, 2, 1))
         # from covariances with the contacts to coordinates in which both covariances are diagonal, and back
