@@ -117,7 +117,7 @@ class WorkFolder:
         Raises `FileExistsError` if it is not ours.
         """
         clear_unfinished(self.path)
-        if self.path.exists() and self.exists() and self._content() is None:
+        if self.exists() and self._content() is None:
             raise self._foreign()
         if self.marker.is_file():
             remove(self.path, self.marker)

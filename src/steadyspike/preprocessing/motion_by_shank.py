@@ -6,7 +6,7 @@ import numpy as np
 from spikeinterface.core.core_tools import define_function_handling_dict_from_class
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
 
-from steadyspike.core.arguments import refuse
+from steadyspike.core.arguments import contact_positions, refuse
 from steadyspike.core.probe_layout import shank_of_channels
 from steadyspike.core.settings import document, parameter, takes
 from steadyspike.preprocessing.dtypes import cast_traces
@@ -63,7 +63,8 @@ class SteadyInterpolateMotionByShankRecording(BasePreprocessor):
         if not isinstance(covariances, list) or len(covariances) != len(motions):
             settings.refuse("covariance", f"None, or a list of {len(motions)}, one for each shank")
         # all of them before the first shank's covariance is fitted to data
-        motions = [checked_motion(motion, recording, recording.get_probegroup().ndim) for motion in motions]
+        num_dimensions = contact_positions(recording, settings.part).shape[1]
+        motions = [checked_motion(motion, recording, num_dimensions) for motion in motions]
         parts, channels, targets = [], [], []
         for shank, motion in enumerate(motions):
             members = np.flatnonzero(of_channels == shank)
@@ -94,9 +95,7 @@ class SteadyInterpolateMotionByShankRecording(BasePreprocessor):
             **checked[0],
             "recording": recording,
             "motions": [kwargs["motion"] for kwargs in checked],
-            "covariance": None
-            if checked[0]["covariance"] is None
-            else [kwargs["covariance"] for kwargs in checked],
+            "covariance": checked[0]["covariance"] and [kwargs["covariance"] for kwargs in checked],
             "shanks": None if shanks is None else of_channels.tolist(),
         }
         del self._kwargs["motion"]
