@@ -50,8 +50,11 @@ def sorting(
         str, typer.Option("--treatment", help="Treatments, with ';' between. Default: all.")
     ] = "",
     sorter: Annotated[
-        str, typer.Option("--sorter", help="Sorters, with commas; 'none': only scores of traces.")
-    ] = "lupin,tridesclous2,spykingcircus2",
+        str,
+        typer.Option(
+            "--sorter", help="With commas; 'none': only scores of traces. Default: SpikeInterface's own."
+        ),
+    ] = "",
     hybrid: Annotated[
         str, typer.Option("--hybrid", help="A saved recording to which known units are added instead.")
     ] = "",
@@ -91,7 +94,9 @@ def _sorters(text: str) -> list[str]:
         return []
     from spikeinterface.sorters import installed_sorters, sorter_dict
 
-    names = split_names(text, sorter_dict, "--sorter")
+    from steadyspike_benchmarks.sorting.study import SORTERS
+
+    names = split_names(text or ",".join(SORTERS), sorter_dict, "--sorter")
     missing = [name for name in names if name not in installed_sorters()]
     if missing:
         raise UsageError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import numpy as np
 from steadyspike.simulation.drift import make_noise, simulate_drifting_recording
 from steadyspike.simulation.probes import build_probe, find_probe
 from steadyspike.simulation.scenarios import find_scenario
+from steadyspike_benchmarks.sorting.scores import signal_to_noise
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording, BaseSorting
@@ -44,6 +46,13 @@ class TrueUnits:
     spikes: BaseRecording | None = None
     static_spikes: BaseRecording | None = None
     noise: BaseRecording | None = None
+
+    @cached_property
+    def snr(self) -> list[float] | None:
+        """Signal-to-noise ratio of each unit, once for all treatments; None where the parts are not known."""
+        if self.static_spikes is None:
+            return None
+        return signal_to_noise(self.static_spikes, self.noise, self.sorting)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from steadyspike_benchmarks.sorting.cases import HybridCase, SimulatedCase, TrueUnits
-from steadyspike_benchmarks.sorting.scores import noise_scores, signal_to_noise, spike_error, unit_scores
+from steadyspike_benchmarks.sorting.scores import noise_scores, spike_error, unit_scores
 from steadyspike_benchmarks.sorting.treatments import Treatment
 from steadyspike_benchmarks.study_peaks import write_aside
 
@@ -126,13 +126,12 @@ def _trace_scores(
     """Scores that need no sorter; none of a network, which does not treat spikes and noise apart."""
     if made.spikes is None or treatment.model is not None:
         return {}
-    snr = signal_to_noise(made.static_spikes, made.noise, made.sorting)
     if treatment.static:
-        return dict(snr=snr, spike_error=0.0)
+        return dict(snr=made.snr, spike_error=0.0)
     spikes = treatment.interpolated(made.spikes, motion, treated)
     error = spike_error(spikes, made.static_spikes, made.sorting, seed)
     noise = noise_scores(treatment.interpolated(made.noise, motion, treated), made.noise)
-    return dict(snr=snr, spike_error=error, **noise)
+    return dict(snr=made.snr, spike_error=error, **noise)
 
 
 def _sort(recording: BaseRecording, made: TrueUnits, sorter: str, place: Path, n_jobs: int) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from steadyspike_benchmarks.sorting.scores import GOOD_ACCURACY
+
 Result = dict[str, Any]
 Rows = list[Result]
 
@@ -78,7 +80,9 @@ def snr_table(rows: Rows, sorter: str) -> str:
         cells = []
         for low, high in ranges:
             inside = (snr >= low) & (snr < high)
-            cells.append(f"{(accuracy[inside] >= 0.8).mean():.2f} of {inside.sum()}" if inside.any() else "")
+            cells.append(
+                f"{(accuracy[inside] >= GOOD_ACCURACY).mean():.2f} of {inside.sum()}" if inside.any() else ""
+            )
         lines.append(_line(treatment, *cells))
     return "\n".join(lines)
 
