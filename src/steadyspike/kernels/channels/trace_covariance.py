@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from steadyspike.kernels.channels.column_statistics import MEDIAN_DEVIATION, column_median_deviations
+
 # Widths and heights that a mixture is made of, in um: from the sharpest footprint that is seen at 10 um from a cell to
 # waves seen by many contacts; the ratio of the two is at most `LARGEST_RATIO`.
 LENGTHS_UM = 5.0 * 2.0 ** np.arange(0, 4.5, 0.5)
@@ -139,11 +141,12 @@ class TraceMoments:
         self.num_spikes = self.num_samples = 0
 
     def add(self, traces) -> None:
-        """Add a chunk of traces (num_samples, num_channels); samples that are not finite count as silence."""
+        """Add traces (num_samples, num_channels), one sample at least; what is not finite counts as silence."""
         traces = np.nan_to_num(traces.astype("float32"), nan=0.0, posinf=0.0, neginf=0.0)
-        traces -= np.median(traces, axis=0)
+        medians, deviations = column_median_deviations(traces)
+        traces -= medians
         self.num_samples += len(traces)
-        frames, channels = self._peaks(traces)
+        frames, channels = self._peaks(traces, deviations / MEDIAN_DEVIATION)
         self.num_spikes += len(frames)
         before, after, quiet = (round(self.per_ms * ms) for ms in (BEFORE_MS, AFTER_MS, QUIET_MS))
         spikes, noise = np.zeros(traces.shape, dtype="float32"), np.ones(traces.shape, dtype="float32")
@@ -165,11 +168,10 @@ class TraceMoments:
         spikes, noise = (self.sums[name] / np.maximum(self.counts[name], 1) for name in ("spikes", "noise"))
         return spikes - noise, noise
 
-    def _peaks(self, traces) -> tuple[np.ndarray, np.ndarray]:
+    def _peaks(self, traces, levels) -> tuple[np.ndarray, np.ndarray]:
         """Frames and channels of spikes, of either sign: largest in time and among the neighbors."""
         from scipy.ndimage import maximum_filter1d
 
-        levels = np.median(np.abs(traces), axis=0) / 0.6745
         size = np.abs(traces) / np.where(levels > 0, levels, np.inf)
         largest = maximum_filter1d(size, 2 * round(self.per_ms * SWEEP_MS / 2) + 1, axis=0)
         frames, channels = np.nonzero((size >= DETECT_THRESHOLD) & (size == largest))
