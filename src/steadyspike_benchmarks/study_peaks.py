@@ -152,12 +152,16 @@ def load_case(folder: str | Path, case: StudyCase, preset: str | StudyPreset) ->
 
 def settled(case: StudyCase, preset: StudyPreset) -> StudyPreset:
     """Give the preset with the localization that it chooses for the recording's probe, which others may share."""
+    return settled_at(build_probe(case.probe, case.num_channels).contact_positions, preset)
+
+
+def settled_at(contact_positions: np.ndarray, preset: StudyPreset) -> StudyPreset:
+    """Do as `settled` for contacts at these positions in um, of shape (num_contacts, 2)."""
     from steadyspike.peaks.auto_localization import choose_localization
 
     if preset.localize_peaks_kwargs != dict(method="steady_auto"):
         return preset
-    positions = build_probe(case.probe, case.num_channels).contact_positions
-    return replace(preset, localize_peaks_kwargs=choose_localization(positions))
+    return replace(preset, localize_peaks_kwargs=choose_localization(contact_positions))
 
 
 def load_truth(folder: str | Path, case: StudyCase) -> DriftTruth:
@@ -216,16 +220,30 @@ def make_peaks(
     simulated = case.simulate()
     recording = in_memory(simulated.recording)
     write_aside(_folder(folder, case) / "truth.npz", lambda file: _save_truth(file, simulated.truth))
+    find_peaks(recording, missing, dict(n_jobs=n_jobs, progress_bar=False))
+    return time.perf_counter() - start
+
+
+def find_peaks(recording: BaseRecording, wanted: dict[Path, StudyPreset], jobs: dict[str, Any]) -> None:
+    """Find and localize the peaks of settled presets, by the file that each is written to.
+
+    Presets that detect alike share detection. `jobs` are SpikeInterface's job arguments.
+    """
     noise_levels = _noise_levels(recording)
     groups: dict[str, dict[Path, StudyPreset]] = {}
-    for file, preset in missing.items():
+    for file, preset in wanted.items():
         groups.setdefault(settings_key(preset.detect_kwargs), {})[file] = preset
     for group in groups.values():
-        peaks, locations = _detect_and_localize(recording, list(group.values()), noise_levels, n_jobs)
+        peaks, locations = _detect_and_localize(recording, list(group.values()), noise_levels, jobs)
         for (file, preset), own in zip(group.items(), locations, strict=True):
             arrays = dict(peaks=peaks, peak_locations=own, code=peaks_code(preset))
             write_aside(file, lambda aside, arrays=arrays: np.savez(aside, **arrays))
-    return time.perf_counter() - start
+
+
+def peaks_name(preset: StudyPreset) -> str:
+    """Name the file of a settled preset's peaks, which others that find the same share."""
+    key = settings_key([preset.detect_kwargs, preset.localize_peaks_kwargs])
+    return f"peaks-{preset.localize_peaks_kwargs['method']}-{key}.npz"
 
 
 def write_aside(file: Path, write: Callable[[Any], None]) -> None:
@@ -235,7 +253,7 @@ def write_aside(file: Path, write: Callable[[Any], None]) -> None:
 
 
 def _detect_and_localize(
-    recording: BaseRecording, presets: list[StudyPreset], noise_levels: np.ndarray, n_jobs: int
+    recording: BaseRecording, presets: list[StudyPreset], noise_levels: np.ndarray, jobs: dict[str, Any]
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Detect once and localize once for each preset, with the nodes that `compute_motion` makes."""
     from spikeinterface.core.node_pipeline import ExtractDenseWaveforms, run_node_pipeline
@@ -253,7 +271,7 @@ def _detect_and_localize(
         localize = dict(preset.localize_peaks_kwargs)
         localizer = peak_localization_methods[localize.pop("method")]
         nodes.append(localizer(recording, parents=[peaks_node, waveforms], return_output=True, **localize))
-    jobs = dict(n_jobs=n_jobs, chunk_duration="1s", progress_bar=False)
+    jobs = dict(jobs, chunk_duration="1s")
     peaks, *locations = run_node_pipeline(
         recording, nodes, jobs, job_name="detect and localize", gather_mode="memory", squeeze_output=False
     )
@@ -273,8 +291,7 @@ def _folder(folder: str | Path, case: StudyCase) -> Path:
 
 
 def _peaks_file(folder: str | Path, case: StudyCase, preset: StudyPreset) -> Path:
-    key = settings_key([preset.detect_kwargs, preset.localize_peaks_kwargs])
-    return _folder(folder, case) / f"peaks-{preset.localize_peaks_kwargs['method']}-{key}.npz"
+    return _folder(folder, case) / peaks_name(preset)
 
 
 def _is_usable(file: Path, preset: StudyPreset, refresh: bool) -> bool:

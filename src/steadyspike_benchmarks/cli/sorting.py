@@ -82,14 +82,15 @@ def sorting(
             ]
         chosen = choose_treatments([name.strip() for name in treatment.split(";")] if treatment else None)
         results = run_sorting_benchmark(
-            output, cases, chosen, _sorters(sorter), n_jobs=n_jobs, progress_bar=progress_bar
+            output, cases, chosen, sorter_names(sorter), n_jobs=n_jobs, progress_bar=progress_bar
         )
         tables = format_sorting_tables(results)
         (output / "tables.md").write_text(tables + "\n", encoding="utf8")
         typer.echo(tables)
 
 
-def _sorters(text: str) -> list[str]:
+def sorter_names(text: str) -> list[str]:
+    """Read names of installed sorters with commas; ``none`` for none, no text for SpikeInterface's own."""
     if text == "none":
         return []
     from spikeinterface.sorters import installed_sorters, sorter_dict

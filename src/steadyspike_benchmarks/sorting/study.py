@@ -17,7 +17,7 @@ from steadyspike_benchmarks.sorting.treatments import Treatment
 from steadyspike_benchmarks.study_peaks import write_aside
 
 if TYPE_CHECKING:
-    from spikeinterface import BaseRecording
+    from spikeinterface import BaseRecording, BaseSorting
     from spikeinterface.core.motion import Motion
 
 SORTERS = ("lupin", "tridesclous2", "spykingcircus2")
@@ -101,7 +101,7 @@ def _treat(
             scores = _trace_scores(made, treatment, motion, recording, case.seed)
             _keep(folder, case, treatment, "traces", dict(about, **scores))
     except Exception as error:  # a treatment that does not run is a result
-        failed = dict(about, failed=_sentence(error))
+        failed = dict(about, failed=sentence(error))
         for name in ("traces", *sorters):
             _keep(folder, case, treatment, name, dict(failed, **_of_sorter(name)))
         return
@@ -134,16 +134,21 @@ def _trace_scores(
     return dict(snr=made.snr, spike_error=error, **noise)
 
 
-def _sort(recording: BaseRecording, made: TrueUnits, sorter: str, place: Path, n_jobs: int) -> dict[str, Any]:
+def find_units(recording: BaseRecording, sorter: str, place: Path, n_jobs: int) -> BaseSorting:
+    """Sort a written recording; `place` is a folder for what the sorter writes."""
     from spikeinterface.sorters import run_sorter
 
     parameters = dict(job_kwargs=dict(n_jobs=n_jobs, progress_bar=False)) if sorter in SORTERS else {}
+    return run_sorter(sorter, recording, folder=place / sorter, verbose=False, **parameters)
+
+
+def _sort(recording: BaseRecording, made: TrueUnits, sorter: str, place: Path, n_jobs: int) -> dict[str, Any]:
     start = time.perf_counter()
     try:
-        found = run_sorter(sorter, recording, folder=place / sorter, verbose=False, **parameters)
+        found = find_units(recording, sorter, place, n_jobs)
         scores = unit_scores(found, made.sorting, made.all_known)
     except Exception as error:  # a sorter that fails is a result
-        return dict(failed=_sentence(error))
+        return dict(failed=sentence(error))
     return dict(scores, seconds=round(time.perf_counter() - start, 1))
 
 
@@ -151,7 +156,8 @@ def _of_sorter(name: str) -> dict[str, str]:
     return {} if name == "traces" else dict(sorter=name)
 
 
-def _sentence(error: Exception) -> str:
+def sentence(error: Exception) -> str:
+    """Give the last line of an error, which says what it is."""
     return f"{type(error).__name__}: {str(error).strip().splitlines()[-1] if str(error).strip() else ''}"
 
 
