@@ -94,7 +94,7 @@ def _solve(features, channels, neighbours, counts, locations, max_distance_um):
     width = features.shape[1]
     w, xs, ys = np.empty(width), np.empty(width), np.empty(width)
     out = np.empty((features.shape[0], 5))
-    work = np.empty((8, 6))
+    work = np.empty((10, 6))
     for i in range(features.shape[0]):
         main = channels[i]
         used = _read(features[i], neighbours[main], counts[main], locations, main, w, xs, ys)
@@ -124,7 +124,7 @@ def _solve_one(w, xs, ys, max_distance_um, work, out):
 
     `w` holds the usable features and is divided by its maximum in place.
     """
-    point, lower, upper, prior = work[4], work[5], work[6], work[7]
+    point, lower, upper, prior = work[6], work[7], work[8], work[9]
     largest, main, flat = _normalize(w)
     total, power, x_mass, y_mass = _moments(w, xs, ys)
     _set_box(lower, upper, x_mass, y_mass, max_distance_um)
@@ -206,14 +206,15 @@ def _clip(point, lower, upper):
 
 @numba.njit(nogil=True, cache=True)
 def _descend(point, w, xs, ys, power, prior, lower, upper, work):
-    """Damped Newton descent of the objective inside the box; changes `point`, returns the objective there."""
+    """Damped Newton descent of the objective inside the box; changes `point`, returns the objective there.
+
+    The first two rows of `work` are then what `_system` writes there.
+    """
     gradient, hessian, step, trial = work[0], work[1], work[2], work[3]
-    value = _objective(point, w, xs, ys, power, prior)
+    ahead_gradient, ahead_hessian = work[4], work[5]
+    value = _system(point, w, xs, ys, power, prior, lower, upper, gradient, hessian)
     damping = -1.0
     for _ in range(MAX_ITERATIONS):
-        _derivatives(point, w, xs, ys, prior, gradient, hessian)
-        _scale_by_height(point[2], gradient, hessian)
-        _hold_at_bounds(point, lower, upper, gradient, hessian)
         curvature = max(abs(hessian[0]), abs(hessian[3]), abs(hessian[5]))
         if damping < 0.0:
             damping = 1e-3 * curvature
@@ -227,7 +228,9 @@ def _descend(point, w, xs, ys, power, prior, lower, upper, work):
                 stretch = math.exp(min(max(step[2], -2.0), 2.0))
                 _set(trial, point[0] + z * step[0], point[1] + z * step[1], z * stretch)
                 _clip(trial, lower, upper)
-                gain = value - _objective(trial, w, xs, ys, power, prior)
+                # most trials are taken: the value comes with all that the next step needs
+                ahead = _system(trial, w, xs, ys, power, prior, lower, upper, ahead_gradient, ahead_hessian)
+                gain = value - ahead
                 if gain > 0.0 or promised < TOLERANCE:
                     break
             damping = max(4.0 * damping, 1e-6)
@@ -236,11 +239,22 @@ def _descend(point, w, xs, ys, power, prior, lower, upper, work):
         if gain > 0.5 * promised:
             damping *= 0.1
         _set(point, trial[0], trial[1], trial[2])
+        for k in range(6):
+            gradient[k], hessian[k] = ahead_gradient[k], ahead_hessian[k]
         value -= gain
     return value
 
 
 @numba.njit(nogil=True, cache=True)
+def _system(point, w, xs, ys, power, prior, lower, upper, gradient, hessian):
+    """Write what a step from the point is solved from; return the objective there."""
+    value = _derivatives(point, w, xs, ys, power, prior, gradient, hessian)
+    _scale_by_height(point[2], gradient, hessian)
+    _hold_at_bounds(point, lower, upper, gradient, hessian)
+    return value
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def _projections(x, y, z, w, xs, ys):
     """Return sum(w q) and sum(q^2) over the contacts, with q = 1 / distance."""
     wq = qq = 0.0
@@ -252,13 +266,6 @@ def _projections(x, y, z, w, xs, ys):
 
 
 @numba.njit(nogil=True, cache=True)
-def _objective(point, w, xs, ys, power, prior):
-    """Return the objective at one point; `power` is sum(w^2)."""
-    wq, qq = _projections(point[0], point[1], point[2], w, xs, ys)
-    return (power - wq * wq / qq) / w.size + _prior(point, prior)
-
-
-@numba.njit(nogil=True, cache=True)
 def _prior(point, prior):
     """Return what the objective adds to the misfit."""
     x, y, log_z = point[0] - prior[2], point[1] - prior[3], math.log(point[2] / PRIOR_Z_UM)
@@ -266,10 +273,11 @@ def _prior(point, prior):
     return prior[1] * distance2 - prior[0] * math.log1p(PENALTY_RATE * point[2])
 
 
-@numba.njit(nogil=True, cache=True)
-def _derivatives(point, w, xs, ys, prior, gradient, hessian):
-    """Write gradient and Hessian (xx, xy, xz, yy, yz, zz) of the objective into the arrays.
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def _derivatives(point, w, xs, ys, power, prior, gradient, hessian):
+    """Write gradient and Hessian (xx, xy, xz, yy, yz, zz) of the objective into the arrays; return the objective.
 
+    `power` is sum(w^2).
     With ``A = sum(w q)``, ``B = sum(q^2)`` and ``a = A / B`` the fitted part is ``A^2 / B``. Its first
     derivative is ``2 a A' - a^2 B'``, its second ``2 / B (A' - a B')(A' - a B')^T + 2 a A'' - a^2 B''``.
     """
@@ -319,6 +327,7 @@ def _derivatives(point, w, xs, ys, prior, gradient, hessian):
     hessian[4] = scale * (c * ey * ez + 2.0 * a * Ayz - b * Byz)
     hessian[5] = scale * (c * ez * ez + 2.0 * a * Azz - b * Bzz)
     _add_prior(point, prior, gradient, hessian)
+    return (power - A * a) / w.size + _prior(point, prior)
 
 
 @numba.njit(nogil=True, cache=True)

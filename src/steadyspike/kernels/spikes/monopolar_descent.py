@@ -15,9 +15,7 @@ from steadyspike.kernels.spikes.monopolar import (
     START_Z_UM,
     _checked,
     _damped_step,
-    _derivatives,
     _descend,
-    _hold_at_bounds,
     _moments,
     _normalize,
     _projections,
@@ -142,8 +140,8 @@ def _descend_all(features, channels, neighbours, counts, locations, max_distance
     width = features.shape[1]
     w, xs, ys = np.empty(width), np.empty(width), np.empty(width)
     out = np.full((features.shape[0], 5), np.nan)
-    work = np.empty((9, 6))
-    point, lower, upper, start, prior = work[4], work[5], work[6], work[7], work[8]
+    work = np.empty((11, 6))
+    point, lower, upper, start, prior = work[6], work[7], work[8], work[9], work[10]
     _set_prior(prior, penalty, 0.0, 0.0, 0.0)
     for i in range(features.shape[0]):
         main = channels[i]
@@ -160,21 +158,21 @@ def _descend_all(features, channels, neighbours, counts, locations, max_distance
         wq, qq = _projections(point[0], point[1], point[2], some, some_xs, some_ys)
         out[i, 0], out[i, 1] = point[0] + locations[main, 0], point[1] + locations[main, 1]
         out[i, 2], out[i, 3] = point[2], wq / qq * largest
-        out[i, 4] = _curvature(start, point, some, some_xs, some_ys, prior, lower, upper, work)
+        out[i, 4] = _curvature(start, point, lower, upper, work)
     return out
 
 
 @numba.njit(nogil=True, cache=True)
-def _curvature(start, point, w, xs, ys, prior, lower, upper, work):
+def _curvature(start, point, lower, upper, work):
     """Return the curvature along the line from the start to a minimum, with the other coordinates free.
 
-    With the unit vector ``u`` of the line and the Hessian ``H`` it is ``1 / (u^T H^-1 u)``.
+    With the unit vector ``u`` of the line and the Hessian ``H`` it is ``1 / (u^T H^-1 u)``. `work` is as `_descend`
+    leaves it, with ``z^2 H``.
     """
     if not (lower[0] < point[0] < upper[0] and lower[1] < point[1] < upper[1] and point[2] < upper[2]):
         return 0.0
-    gradient, hessian, step, line = work[0], work[1], work[2], work[3]
-    _derivatives(point, w, xs, ys, prior, gradient, hessian)
-    _hold_at_bounds(point, lower, upper, gradient, hessian)
+    hessian, step, line = work[1], work[2], work[3]
+    z2 = point[2] * point[2]
     length = 0.0
     for k in range(3):
         # the negative, since a step is against a gradient
@@ -182,7 +180,7 @@ def _curvature(start, point, w, xs, ys, prior, lower, upper, work):
         length += line[k] ** 2
     if not length > 0.0:
         return math.inf
-    if not _damped_step(line, hessian, FLAT, step):
+    if not _damped_step(line, hessian, FLAT * z2, step):
         return 0.0
     spread = -(line[0] * step[0] + line[1] * step[1] + line[2] * step[2])
-    return length / spread if spread > 0.0 else 0.0
+    return length / (spread * z2) if spread > 0.0 else 0.0

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 
 from steadyspike.integration.acceleration import patching
 from steadyspike.integration.acceleration.calls import NotCoveredError, measured
+from steadyspike.integration.acceleration.replacements.lbfgsb import stopping_point
 from steadyspike.kernels.spikes.monopolar import PENALTY_WEIGHT, START_Z_UM
 from steadyspike.kernels.spikes.monopolar_descent import descend_monopolar, objective_with_differences
 
@@ -83,8 +83,9 @@ class Monopoles:
         if self.optimizer == LEAST_SQUARES:
             left[OPEN_POSITION] = is_open
         else:
+            guess = patching.original_of(TOOLS, "make_initial_guess_and_bounds")
             for spike in np.flatnonzero(is_open):
-                solved[spike] = self._stopped(*self._local(features[spike], channels[spike]))
+                solved[spike] = self._stopped(*self._local(features[spike], channels[spike]), guess)
         solve = patching.original_of(TOOLS, "solve_monopolar_triangulation")
         for reason, which in left.items():
             if which.any():
@@ -98,20 +99,14 @@ class Monopoles:
         near = self.neighbours[channel, : self.counts[channel]]
         return features[: near.size], self.contacts[near]
 
-    def _stopped(self, features: np.ndarray, contacts: np.ndarray) -> tuple[float, ...]:
+    def _stopped(self, features: np.ndarray, contacts: np.ndarray, guess: Any) -> tuple[float, ...]:
         """Return x, y, z and alpha where SciPy's L-BFGS-B stops, with SpikeInterface's objective compiled."""
-        guess, (lower, upper) = patching.original_of(TOOLS, "make_initial_guess_and_bounds")(
-            features, contacts, self.max_distance_um
-        )
+        start, bounds = guess(features, contacts, self.max_distance_um)
+        lower, upper = np.array(bounds, dtype=np.float64)[:, :3]
         xs, ys = np.ascontiguousarray(contacts.T)
-        found = minimize(
-            objective_with_differences,
-            guess[:3].astype(np.float64),
-            args=(features, xs, ys, np.array(upper[:3], dtype=np.float64)),
-            jac=True,
-            bounds=list(zip(lower[:3], upper[:3], strict=True)),
-            method="L-BFGS-B",
-        ).x
+        found = stopping_point(
+            objective_with_differences, start[:3].astype(np.float64), (features, xs, ys, upper), lower, upper
+        )
         inverse = 1 / np.sqrt((found[0] - xs) ** 2 + (found[1] - ys) ** 2 + found[2] ** 2)
         return (*found, (features * inverse).sum() / np.square(inverse).sum())
 
