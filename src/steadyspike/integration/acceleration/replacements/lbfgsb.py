@@ -1,4 +1,4 @@
-"""Where SciPy's L-BFGS-B stops, by its compiled routine: `minimize` spends nine tenths of its time around it."""
+"""Where SciPy's L-BFGS-B stops, by its compiled routine: `minimize` spends most of its time around it."""
 
 from __future__ import annotations
 
