@@ -1,0 +1,6 @@
+from .drift import KilosortMotionComparison as KilosortMotionComparison
+from .drift import compare_motion as compare_motion
+from .drift import peaks_as_seen as peaks_as_seen
+from .drift import trust as trust
+from .output import KilosortOutput as KilosortOutput
+from .reading import read_output as read_output
