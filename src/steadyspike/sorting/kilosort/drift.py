@@ -150,7 +150,7 @@ def peaks_as_seen(output: KilosortOutput) -> tuple[np.ndarray, np.ndarray]:
     peaks["sample_index"] = spikes["sample_index"]
     channels = spikes["unit"].map(output.units["channel"].fillna(0).astype("int64"))
     peaks["channel_index"] = channels
-    peaks["amplitude"] = spikes["amplitude"] if "amplitude" in spikes else 1.0
+    peaks["amplitude"] = spikes.get("amplitude", 1.0)
     locations = np.zeros(len(spikes), dtype=[("x", "float64"), ("y", "float64")])
     locations["x"], locations["y"] = spikes["x"], spikes["y"]
     if output.motion is not None:
@@ -173,10 +173,10 @@ def _geometry(output: KilosortOutput) -> BaseRecording:
     """Make a recording that has the contacts and the times, and samples that take no room."""
     from spikeinterface.core import NumpyRecording
 
-    last = int(output.spikes["sample_index"].max()) + 1 if len(output.spikes) else 1
-    num_samples = max(last, round(output.duration_s * output.sampling_frequency))
+    frames, fs = output.spikes["sample_index"], output.sampling_frequency
+    num_samples = max(int(frames.max()) + 1, round(output.duration_s * fs))
     traces = np.broadcast_to(np.zeros(1, dtype="int16"), (num_samples, len(output.channel_positions)))
-    start = float(output.spikes["time_s"].iloc[0] - output.spikes["sample_index"].iloc[0] / output.sampling_frequency)
-    recording = NumpyRecording([traces], output.sampling_frequency, t_starts=[start])
+    start = float(output.spikes["time_s"].iloc[0] - frames.iloc[0] / fs)
+    recording = NumpyRecording([traces], fs, t_starts=[start])
     recording.set_dummy_probe_from_locations(output.channel_positions[:, :2])
     return recording
