@@ -172,8 +172,8 @@ def general_warnings(chain: Chain) -> Iterator[str]:
     """What is known to hurt whatever the sorter."""
     if chain.denoised:
         yield (
-            "a denoised recording cost units in the sorters that we measured, as its noise is no longer what they "
-            "expect; compare with a sorting of the recording before denoising"
+            "denoising has cost units behind sorters so far, as the noise is no longer what they expect "
+            "(`python -m steadyspike_benchmarks sorting` counts); compare with the recording before denoising"
         )
     if chain.needs_phase_shift:
         yield (

@@ -109,11 +109,15 @@ def compare_sortings(first: Any, second: Any, *, settings: AgreementSettings) ->
     from spikeinterface.comparison import compare_two_sorters
 
     (sorting, facts), (other, other_facts) = _sorting_and_facts(first), _sorting_and_facts(second)
-    found = compare_two_sorters(
-        sorting, other, match_score=settings.match_score, delta_time=settings.delta_time
-    )
-    agreement: pd.DataFrame = found.agreement_scores
-    pairs = [(unit, match) for unit, match in found.hungarian_match_12.items() if match in agreement.columns]
+    agreement = pd.DataFrame(index=sorting.unit_ids, columns=other.unit_ids, dtype="float64")
+    pairs = []
+    # SpikeInterface's comparison needs units on both sides
+    if agreement.size:
+        found = compare_two_sorters(
+            sorting, other, match_score=settings.match_score, delta_time=settings.delta_time
+        )
+        agreement, matches = found.agreement_scores, found.hungarian_match_12.items()
+        pairs = [(unit, match) for unit, match in matches if match in agreement.columns]
     matched = pd.DataFrame(
         {
             "first": [pair[0] for pair in pairs],

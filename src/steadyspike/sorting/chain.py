@@ -150,9 +150,7 @@ def _corner(node: tuple[str, Mapping[str, Any]]) -> float | None:
         return None
     corner = kwargs.get("freq_min")
     if name == "FilterRecording":
-        if kwargs.get("btype", "bandpass") not in ("bandpass", "highpass"):
-            return None
-        corner = np.min(kwargs.get("band", np.nan))
+        corner = np.min(kwargs["band"])
     return None if corner is None else float(corner)
 
 

@@ -141,7 +141,7 @@ class KilosortOutput:
             unit_ids=self.units.index.to_numpy(),
         )
         for name, column in self.units.items():
-            values = column.astype("float64") if name == "channel" else column
+            values = column.astype("float64") if name in ("channel", "shank") else column
             if values.notna().any():
                 sorting.set_property(
                     name, values.fillna("").to_numpy(str) if values.dtype == object else values

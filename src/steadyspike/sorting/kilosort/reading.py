@@ -29,7 +29,6 @@ NOT_THERE = {
     "amplitudes": "no amplitudes.npy",
     "labels": "no cluster_KSLabel.tsv and no cluster_group.tsv: units have no label",
     "contamination": "no cluster_ContamPct.tsv: see q for an estimate of the contamination",
-    "channel_shanks": "no channel_shanks.npy, and no kcoords in ops.npy: all contacts are taken for one shank's",
 }
 
 
@@ -62,7 +61,7 @@ def read_output(folder: str | Path, recording: BaseRecording | None = None) -> K
     settings = {**params, **{name: value for name, value in ops.items() if _is_plain(value)}}
     fs = _sampling_frequency(folder, settings, recording)
     spikes = _spikes(folder, arrays, fs, recording)
-    positions, shanks = _contacts(folder, arrays, ops, recording)
+    positions, shanks = _contacts(folder, arrays, ops, recording, missing)
     templates = arrays.get("templates")
     if templates is not None:
         templates = on_all_channels(templates, arrays.get("template_channels"), len(positions))
@@ -74,9 +73,7 @@ def read_output(folder: str | Path, recording: BaseRecording | None = None) -> K
     duration_s = _duration(settings, spikes, fs, recording)
     units = unit_table(spikes, known, tables, fs, duration_s, thresholds(settings))
     absent = {"labels": not {"KSLabel", "group"} & set(tables), "contamination": "ContamPct" not in tables}
-    for name, text in NOT_THERE.items():
-        if absent.get(name, name not in arrays) and not (name == "channel_shanks" and "kcoords" in ops):
-            missing[name] = text
+    missing |= {name: text for name, text in NOT_THERE.items() if absent.get(name, name not in arrays)}
     if recording is None:
         missing["amplitude_uV"] = "no recording was given, which tells what counts are in uV"
     return KilosortOutput(
@@ -169,7 +166,11 @@ def _spikes(
 
 
 def _contacts(
-    folder: Path, arrays: Mapping[str, np.ndarray], ops: Mapping[str, Any], recording: BaseRecording | None
+    folder: Path,
+    arrays: Mapping[str, np.ndarray],
+    ops: Mapping[str, Any],
+    recording: BaseRecording | None,
+    missing: dict[str, str],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Give the contacts' positions and shanks, numbered from 0."""
     positions = arrays.get("channel_positions")
@@ -183,6 +184,8 @@ def _contacts(
         shanks = shank_of_channels(recording)
     if shanks is None or len(shanks) != len(positions):
         shanks = np.zeros(len(positions))
+        told = "no channel_shanks.npy, and no kcoords in ops.npy: all contacts are taken for one shank's"
+        missing["channel_shanks"] = told
     return np.asarray(positions, dtype="float64"), np.asarray(shanks).astype("int64")
 
 

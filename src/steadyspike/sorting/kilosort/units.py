@@ -34,7 +34,7 @@ def unit_table(
     main = spikes.groupby(["unit", "template"]).size().groupby("unit").idxmax().map(lambda pair: pair[1])
     for name in ("channel", "shank", "x", "y"):
         table[name] = templates[name].reindex(main).to_numpy()
-    table["channel"] = table["channel"].astype("Int64")
+    table[["channel", "shank"]] = table[["channel", "shank"]].astype("Int64")
     for axis in ("x", "y"):
         if axis in spikes:
             table[axis] = groups[axis].median()
