@@ -83,6 +83,9 @@ def test_q_is_kilosorts_contamination_and_both_tests_give_its_label(real):
     assert (apart < 0.005).mean() > 0.83
     assert np.median(apart) < 0.0002
     assert (real.units["refractory"] == (real.units["kilosort_label"] == "good")).sum() >= 396
+    apart = real.units[real.units["refractory"] & (real.units["kilosort_label"] == "mua")]
+    assert len(apart) >= 5
+    assert ((apart["q"] == 0) & apart["r"].between(0.11, 0.17)).sum() == 5
 
 
 def test_a_real_drift_of_one_micrometer_is_not_to_be_corrected(real):

@@ -117,6 +117,13 @@ def test_the_corner_is_the_highest_one():
     assert chain_of(told).freq_min is None
 
 
+def test_a_filter_of_unknown_corner_gets_a_low_one():
+    told = raw()
+    told.annotate(is_filtered=True)
+    assert parameters("kilosort4", told)["highpass_cutoff"] == 100.0
+    assert parameters("kilosort4", si.highpass_filter(raw(), freq_min=600.0))["highpass_cutoff"] == 200.0
+
+
 def test_probes_are_measured():
     chain = chain_of(raw(96, spacing=40.0, shanks=4))
     assert (chain.num_channels, chain.num_shanks, chain.spacing_um) == (96, 4, 40.0)

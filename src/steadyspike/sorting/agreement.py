@@ -135,7 +135,7 @@ def compare_sortings(first: Any, second: Any, *, settings: AgreementSettings) ->
 
 
 def _unmatched(facts: pd.DataFrame, matched: set[Any], agreement: pd.DataFrame) -> pd.DataFrame:
-    alone = facts[[unit not in matched for unit in facts.index]]
+    alone = facts.loc[np.array([unit not in matched for unit in facts.index], dtype=bool)]
     best = agreement.max(axis=1) if agreement.shape[1] else 0.0 * facts["num_spikes"]
     return alone.assign(best=best.reindex(alone.index)).rename_axis("unit").reset_index()
 

@@ -44,7 +44,7 @@ class KilosortInput:
     scale : float
         What the samples were multiplied by before they were rounded.
     reasons : list of str
-        Why, for each setting that is not Kilosort's own.
+        Why.
     """
 
     folder: Path
@@ -107,7 +107,11 @@ def prepare(
         recording = concatenate_recordings([recording])
     rounded, scale = _as_int16(recording, **job_kwargs)
     settings = _settings(recording, chosen)
-    reasons = [f"{choice.parameter}: {choice.reason}" for choice in chosen.choices]
+    reasons = [
+        f"{choice.parameter}: {choice.reason}"
+        for choice in chosen.choices
+        if choice.parameter != "skip_kilosort_preprocessing"
+    ]
     with written_aside(folder, PROBE) as aside:
         rounded.save(folder=aside, format="binary", **job_kwargs)
         if scale != 1.0:
