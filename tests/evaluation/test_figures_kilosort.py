@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from spikeinterface.core.motion import Motion
 
 from steadyspike import kilosort
 from steadyspike.evaluation import figures
@@ -70,6 +71,19 @@ def test_units_move_as_the_drift_says(output):
     curve = (1 - expected) * drift[:, 0] + expected * drift[:, 1]
     np.testing.assert_allclose(middle.get_ydata(), curve - np.median(curve), atol=0.6)
     assert np.ptp(above.lines[0].get_ydata()) == pytest.approx(np.ptp(drift[:, 0]))
+
+
+def test_the_better_motion_leaves_straight_units(output):
+    """Kilosort's drift, taken out of where spikes were seen, gives what it wrote; no motion at all, what was seen."""
+    still = Motion(np.zeros((30, 1)), output.motion.temporal_bins_s[0], np.array([200.0]))
+    left, middle, right, _ = figures.plot_kilosort_comparison(output, still).axes
+    depths = [np.sort(axes.collections[0].get_offsets()[:, 1]) for axes in (left, middle)]
+    np.testing.assert_allclose(depths[0], np.sort(output.spikes["y"]), atol=0.05)
+    np.testing.assert_allclose(depths[1], np.sort(kilosort.peaks_as_seen(output)[1]["y"]), atol=1e-6)
+    assert "Kilosort's drift taken out: correct" in left.get_title(loc="left")
+    assert "The motion taken out: do not correct" in middle.get_title(loc="left")
+    drift = output.motion.displacement[0]
+    np.testing.assert_allclose(right.collections[0].get_array(), (np.median(drift, axis=0) - drift).T, atol=1e-6)
 
 
 def test_what_is_not_there_can_not_be_drawn(output):

@@ -9,6 +9,7 @@ from steadyspike.evaluation.figures.denoising import plot_denoised_traces as plo
 from steadyspike.evaluation.figures.denoising import plot_denoising_evaluation as plot_denoising_evaluation
 from steadyspike.evaluation.figures.drift_metrics import plot_drift_metrics as plot_drift_metrics
 from steadyspike.evaluation.figures.kilosort import plot_correlograms as plot_correlograms
+from steadyspike.evaluation.figures.kilosort import plot_kilosort_comparison as plot_kilosort_comparison
 from steadyspike.evaluation.figures.kilosort import plot_kilosort_drift as plot_kilosort_drift
 from steadyspike.evaluation.figures.kilosort import plot_kilosort_positions as plot_kilosort_positions
 from steadyspike.evaluation.figures.kilosort import plot_kilosort_raster as plot_kilosort_raster

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from steadyspike.evaluation.figures import style
+from steadyspike.evaluation.figures.raster import draw_raster
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from spikeinterface.core.motion import Motion
 
     from steadyspike.sorting.kilosort import KilosortOutput
 
@@ -197,6 +199,59 @@ def plot_kilosort_drift(output: KilosortOutput) -> Figure:
         bar.set_label("depth (µm)")
         bar.outline.set_visible(False)
     return figure
+
+
+def plot_kilosort_comparison(output: KilosortOutput, motion: Motion) -> Figure:
+    """Draw Kilosort's spikes as its drift and another motion leave them, and how far the two are apart.
+
+    Parameters
+    ----------
+    output : KilosortOutput
+        With a drift and positions of spikes.
+    motion : Motion
+        Of one segment; see `steadyspike.kilosort.compare_motion`, which is behind the numbers.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    """
+    from steadyspike.sorting.kilosort import compare_motion, peaks_as_seen
+
+    result = compare_motion(output, motion)
+    peaks, locations = peaks_as_seen(output)
+    seen, times = locations["y"], np.sort(output.spikes["time_s"].to_numpy())
+    pairs = {"Kilosort's drift": (output.motion, result.kilosort), "The motion": (motion, result.motion)}
+    with style.settings():
+        figure = style.new_figure(15, 5.2)
+        left, middle, right = figure.subplots(1, 3, sharex=True, sharey=True)
+        for axes, (name, (one, trust)) in zip((left, middle), pairs.items(), strict=True):
+            corrected = seen - one.get_displacement_at_time_and_depth(times, seen, segment_index=0)
+            draw_raster(axes, times, corrected, peaks["amplitude"], _depth_limits(output))
+            axes.set_title(
+                f"{name} taken out: {trust.verdict}\ngain {trust.gain:.4f} ± {trust.gain_error:.4f}"
+            )
+        style.quiet_second_axis(middle)
+        _draw_difference(figure, right, result, _depth_limits(output))
+    return figure
+
+
+def _draw_difference(figure: Figure, axes: Axes, result: Any, limits: tuple[float, float]) -> None:
+    times, depths = result.difference.temporal_bins_s[0], result.difference.spatial_bins_um
+    values = result.difference.displacement[0]
+    if depths.size == 1:
+        depths, values = np.array(limits), np.repeat(values, 2, axis=1)
+    reach = max(float(np.abs(values).max()), 0.1)
+    drawn = axes.pcolormesh(
+        times, depths, values.T, cmap=style.MOTION_MAP, vmin=-reach, vmax=reach, shading="nearest",
+        rasterized=True,
+    )  # fmt: skip
+    bar = figure.colorbar(drawn, ax=axes, pad=0.01, aspect=40)
+    bar.set_label("motion less Kilosort's drift (µm)")
+    bar.outline.set_visible(False)
+    axes.set_ylim(*limits)
+    axes.set_xlabel("time (s)")
+    comparison = result.comparison
+    axes.set_title(f"Difference: mean {comparison.mean_um:.1f} µm\ncorrelation {comparison.correlation:.2f}")
 
 
 def _tracks(output: KilosortOutput) -> list[tuple[float, np.ndarray]]:
