@@ -83,7 +83,9 @@ def test_the_better_motion_leaves_straight_units(output):
     assert "Kilosort's drift taken out: correct" in left.get_title(loc="left")
     assert "The motion taken out: do not correct" in middle.get_title(loc="left")
     drift = output.motion.displacement[0]
-    np.testing.assert_allclose(right.collections[0].get_array(), (np.median(drift, axis=0) - drift).T, atol=1e-6)
+    np.testing.assert_allclose(
+        right.collections[0].get_array(), (np.median(drift, axis=0) - drift).T, atol=1e-6
+    )
 
 
 def test_what_is_not_there_can_not_be_drawn(output):

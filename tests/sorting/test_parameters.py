@@ -97,6 +97,18 @@ def test_each_step_is_seen_whoever_made_it_and_after_a_save(name, make, tmp_path
         assert [step for step in steps if getattr(chain, step)] == [name]
 
 
+def test_a_folder_that_does_not_tell_where_it_came_from_is_warned_of(tmp_path, warned):
+    first = raw().save(folder=tmp_path / "first", n_jobs=1, progress_bar=False)
+    assert chain_of(first).origin_unknown
+    with pytest.warns(UserWarning, match="does not tell where it came from"):
+        parameters("lupin", first)
+    file = tmp_path / "raw.bin"
+    np.zeros((3000, 4), "int16").tofile(file)
+    told = si.read_binary(file, FS, "int16", 4).save(folder=tmp_path / "second", n_jobs=1, progress_bar=False)
+    assert not chain_of(told).origin_unknown
+    assert not chain_of(raw()).origin_unknown
+
+
 def test_spikeinterfaces_correction_is_seen_too():
     """Not after a save: SpikeInterface can't write down where it came from."""
     assert chain_of(theirs(raw())).corrected

@@ -175,6 +175,11 @@ def general_warnings(chain: Chain) -> Iterator[str]:
             "denoising has cost units behind sorters so far, as the noise is no longer what they expect "
             "(`python -m steadyspike_benchmarks sorting` counts); compare with the recording before denoising"
         )
+    if chain.origin_unknown:
+        yield (
+            "the folder that the recording was saved to does not tell where it came from: what was done before is "
+            "taken for not done; give the recording before save(), or set what you know"
+        )
     if chain.needs_phase_shift:
         yield (
             "channels are sampled one after the other, and nothing has corrected that: si.phase_shift(recording) "

@@ -22,6 +22,7 @@ REFERENCES = ("CommonReferenceRecording", "HighpassSpatialFilterRecording")
 CORRECTIONS = ("InterpolateMotionRecording", "InterpolateMotionByShankRecording")
 DENOISERS = ("DeepInterpolatedRecording", "DeepInterpolateRecording")
 STANDARDS = ("ZScoreRecording", "NormalizeByQuantileRecording")
+SAVED = ("BinaryFolderRecording", "ZarrRecordingExtractor")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Chain:
         What the whitened samples were multiplied by.
     needs_phase_shift : bool
         Whether the channels are sampled one after the other and nothing has corrected that.
+    origin_unknown : bool
+        Whether there is a saved folder that does not tell where it came from, so that more may have been done.
     num_channels, num_shanks : int
     spacing_um : float
         Median distance of a contact to the nearest of its shank; NaN for one contact, or without a probe.
@@ -58,6 +61,7 @@ class Chain:
     corrected: bool
     int_scale: float | None
     needs_phase_shift: bool
+    origin_unknown: bool
     num_channels: int
     num_shanks: int
     spacing_um: float
@@ -97,6 +101,7 @@ def chain_of(recording: BaseRecording) -> Chain:
         corrected=not names.isdisjoint(CORRECTIONS),
         int_scale=scales[0] if scales else None,
         needs_phase_shift=shifts is not None and bool(np.ptp(shifts) > 0) and not shifted,
+        origin_unknown=any(name in SAVED and _provenance(kwargs) is None for name, kwargs in nodes),
         num_channels=recording.get_num_channels(),
         num_shanks=len(np.unique(shanks)),
         spacing_um=_spacing(recording, shanks),

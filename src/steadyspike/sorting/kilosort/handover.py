@@ -77,6 +77,7 @@ def prepare(
     folder : str or Path
         Must not exist, unless it is one of these and `overwrite` is set.
     overwrite : bool, default: False
+        Replace it then.
     **job_kwargs
         SpikeInterface's job arguments.
 
