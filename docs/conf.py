@@ -44,7 +44,9 @@ numpydoc_show_class_members = False
 numpydoc_validation_checks = {"GL08", "PR01", "PR02", "PR03"}
 # results: their fields are attributes
 numpydoc_validation_exclude = {
-    r"\.(SimulatedDrift|DriftTruth|SessionMotions|MotionTrust|DetectionScores|DenoisingEvaluation|MotionComparison|DriftMetrics)$"
+    r"\.(SimulatedDrift|DriftTruth|SessionMotions|MotionTrust|DetectionScores|DenoisingEvaluation|MotionComparison|DriftMetrics)$",
+    r"\.sorting\.(Chain|Choice|RefractoryTest|SorterParameters|SortingComparison)$",
+    r"\.sorting\.kilosort\.(KilosortInput|KilosortMotionComparison|KilosortOutput)$",
 }
 
 # Tutorials are scripts that run while the pages are built: their output and figures are never pasted.

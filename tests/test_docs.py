@@ -56,7 +56,7 @@ def test_readme_names_every_registered_part():
     assert {name for name in names if f'"{name}"' not in readme} == set()
 
 
-ROOMS = ("motion", "peaks", "evaluation", "library", "training")
+ROOMS = ("motion", "peaks", "sorting", "sorting.kilosort", "evaluation", "library", "training")
 
 
 def documented_objects():

@@ -1,6 +1,7 @@
 from . import evaluation as evaluation
 from . import motion as motion
 from . import peaks as peaks
+from . import sorting as sorting
 from .evaluation.denoising.evaluate import evaluate_deepinterpolation as evaluate_deepinterpolation
 from .integration.acceleration.switch import accelerate as accelerate
 from .integration.acceleration.switch import accelerated as accelerated
@@ -22,6 +23,7 @@ from .preprocessing.common_reference import common_reference as common_reference
 from .preprocessing.deepinterpolation import deepinterpolate as deepinterpolate
 from .preprocessing.motion_by_shank import interpolate_motion_by_shank as interpolate_motion_by_shank
 from .preprocessing.motion_interpolation import interpolate_motion as interpolate_motion
+from .sorting import kilosort as kilosort
 from .training.autoencoder import train_waveform_autoencoder as train_waveform_autoencoder
 from .training.deepinterpolation import train_deepinterpolation as train_deepinterpolation
 from .training.spike_classifier import train_spike_classifier as train_spike_classifier

@@ -8,6 +8,11 @@ from steadyspike.evaluation.figures.denoising import plot_denoised_templates as 
 from steadyspike.evaluation.figures.denoising import plot_denoised_traces as plot_denoised_traces
 from steadyspike.evaluation.figures.denoising import plot_denoising_evaluation as plot_denoising_evaluation
 from steadyspike.evaluation.figures.drift_metrics import plot_drift_metrics as plot_drift_metrics
+from steadyspike.evaluation.figures.kilosort import plot_correlograms as plot_correlograms
+from steadyspike.evaluation.figures.kilosort import plot_kilosort_comparison as plot_kilosort_comparison
+from steadyspike.evaluation.figures.kilosort import plot_kilosort_drift as plot_kilosort_drift
+from steadyspike.evaluation.figures.kilosort import plot_kilosort_positions as plot_kilosort_positions
+from steadyspike.evaluation.figures.kilosort import plot_kilosort_raster as plot_kilosort_raster
 from steadyspike.evaluation.figures.motion_comparison import plot_motion_comparison as plot_motion_comparison
 from steadyspike.evaluation.figures.motion_maps import plot_explained_map as plot_explained_map
 from steadyspike.evaluation.figures.motion_maps import plot_motion_map as plot_motion_map

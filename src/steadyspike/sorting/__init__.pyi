@@ -1,0 +1,11 @@
+from . import kilosort as kilosort
+from .advice import Choice as Choice
+from .agreement import SortingComparison as SortingComparison
+from .agreement import compare_sortings as compare_sortings
+from .chain import Chain as Chain
+from .chain import chain_of as chain_of
+from .parameters import SorterParameters as SorterParameters
+from .parameters import parameters as parameters
+from .refractory import RefractoryTest as RefractoryTest
+from .refractory import correlogram as correlogram
+from .refractory import refractory_test as refractory_test

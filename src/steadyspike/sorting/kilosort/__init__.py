@@ -1,0 +1,8 @@
+"""Kilosort's side of the door: files for its GUI, its output, and its drift beside ours.
+
+The names of `__init__.pyi` are loaded when they are first used.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
