@@ -119,7 +119,7 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
             keep_contacts(self, recording, targets)
 
         weights, covariance = self._weights(
-            recording, motion.dim, positions, targets, output_dtype, settings, sigma_um
+            recording, field, positions, targets, output_dtype, settings, sigma_um
         )
         zeros = zero_counts(recording)
         for segment_index, parent_segment in enumerate(recording.segments):
@@ -147,8 +147,9 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
             ),
         )
 
-    def _weights(self, recording, dimension, positions, targets, output_dtype, settings, sigma_um):
+    def _weights(self, recording, motion, positions, targets, output_dtype, settings, sigma_um):
         """Weights for any displacement, and the covariance that "wiener" has them from."""
+        dimension = motion.dim
         extrapolate = settings.border_mode == "force_extrapolate"
         # integers of 32 bits need the digits of float64
         dtype = np.result_type(output_dtype, "float32")
@@ -167,7 +168,7 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
             )
             return weights, None
         if settings.covariance is None:
-            covariance = covariance_of(recording, positions, dimension, settings.part)
+            covariance = covariance_of(recording, positions, dimension, motion, settings.part)
         else:
             covariance = TraceCovariance.of(**settings.covariance)
         return covariance.weights(positions, dimension, extrapolate, targets, dtype), covariance

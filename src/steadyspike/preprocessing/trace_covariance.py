@@ -12,14 +12,17 @@ from pydantic import model_validator
 from steadyspike.core.arguments import refuse
 from steadyspike.core.settings import Settings, parameter
 from steadyspike.kernels.channels.spatial_interpolation import distance_to_nearest
+from steadyspike.kernels.channels.tissue_covariance import Lattice, Tissue, TissueMoments, fit_patch
+from steadyspike.kernels.channels.tissue_weights import TissueWeights
 from steadyspike.kernels.channels.trace_covariance import Mixture, TraceMoments, fit_mixture, separations
 from steadyspike.kernels.channels.wiener_weights import WienerWeights
 
 # Read to fit: chunks spread over the recording, at most so many of this length, until there are enough spikes.
-NUM_CHUNKS, CHUNK_S = 20, 0.25
+NUM_CHUNKS, CHUNK_S = 160, 0.25
 # Coprime to the number of chunks, so that the first few are spread too.
-CHUNK_STEP = 7
-ENOUGH_SPIKES = 2000
+CHUNK_STEP = 63
+DECIMALS = 3
+ENOUGH_SPIKES = 50
 # With fewer spikes the fit would follow single units.
 FEWEST_SPIKES = 100
 # Width and height of a footprint where none can be fitted, in um, or in pitches of sparser contacts.
@@ -43,6 +46,10 @@ class TraceCovariance(Settings):
     noise_weights: list[float] = parameter(..., "Weight of each part", ge=0)
     noise_own: float = parameter(..., "Share of the noise that no other contact sees", gt=0, le=1)
     noise_levels: list[float] = parameter(..., "Noise level of each channel, relative to their mean", gt=0)
+    tissue: list[list[list[float]]] = parameter(
+        [],
+        "Factors of the spikes' covariance in each patch of tissue, at its points; none: the same everywhere",
+    )
 
     @model_validator(mode="after")
     def _as_many_of_each(self) -> Self:
@@ -55,14 +62,17 @@ class TraceCovariance(Settings):
         return self
 
     @classmethod
-    def from_mixtures(cls, spikes: Mixture, noise: Mixture, levels: np.ndarray) -> TraceCovariance:
-        """Write two mixtures, and the noise level of each channel, as plain numbers."""
+    def from_mixtures(
+        cls, spikes: Mixture, noise: Mixture, levels: np.ndarray, tissue: list[np.ndarray]
+    ) -> TraceCovariance:
+        """Write two mixtures, the noise level of each channel, and factors of patches, as plain numbers."""
         values: dict[str, Any] = {}
         for name, mixture in (("spikes", spikes), ("noise", noise)):
             columns = (*mixture.lengths_um.T, mixture.weights)
             values |= {f"{name}_{key}": column.tolist() for key, column in zip(PARTS, columns, strict=True)}
         own = max(noise.own, LEAST_OWN_NOISE)
-        return cls.of(**values, noise_own=own, noise_levels=(levels / levels.mean()).tolist())
+        factors = [np.round(one, DECIMALS).tolist() for one in tissue]
+        return cls.of(**values, noise_own=own, noise_levels=(levels / levels.mean()).tolist(), tissue=factors)
 
     def _mixture(self, name: str, own: float = 0.0) -> Mixture:
         widths, heights, weights = (np.array(getattr(self, f"{name}_{key}")) for key in PARTS)
@@ -72,7 +82,7 @@ class TraceCovariance(Settings):
         """Weights of contacts (num_channels, num_dimensions) that move along a dimension, for some of them."""
         if len(self.noise_levels) != len(positions):
             refuse("noise_levels", self.noise_levels, f"{len(positions)}, one for each channel", self.part)
-        return WienerWeights(
+        arguments = (
             positions,
             dimension,
             self._mixture("spikes"),
@@ -82,9 +92,14 @@ class TraceCovariance(Settings):
             dtype,
             extrapolate,
         )
+        if not self.tissue:
+            return WienerWeights(*arguments)
+        return TissueWeights(*arguments, factors=self.tissue)
 
 
-def covariance_of(recording: Any, positions: np.ndarray, dimension: int, part: str) -> TraceCovariance:
+def covariance_of(
+    recording: Any, positions: np.ndarray, dimension: int, motion: Any, part: str
+) -> TraceCovariance:
     """Fit the covariances of spikes and noise to a recording, of which a few seconds are read.
 
     Parameters
@@ -95,13 +110,19 @@ def covariance_of(recording: Any, positions: np.ndarray, dimension: int, part: s
         Contacts in um.
     dimension : int
         Along which they move.
+    motion : Motion
+        How the tissue moves.
     part : str
         Who asks, for the warning where there are too few spikes to fit.
     """
-    moments = TraceMoments(positions, dimension, recording.sampling_frequency)
-    for traces in _chunks(recording):
-        moments.add(traces)
-        if moments.num_spikes >= ENOUGH_SPIKES:
+    tissue = TissueMoments(Tissue(positions, dimension))
+    moments = TraceMoments(positions, dimension, recording.sampling_frequency, tissue)
+    for traces, segment, time_s in _chunks(recording):
+        times = np.full(len(positions), time_s)
+        moments.add(
+            traces, motion.get_displacement_at_time_and_depth(times, positions[:, dimension], segment)
+        )
+        if moments.num_spikes >= ENOUGH_SPIKES * len(positions):
             break
     across, along = separations(positions, dimension)
     spikes, noise = moments.means()
@@ -122,7 +143,23 @@ def covariance_of(recording: Any, positions: np.ndarray, dimension: int, part: s
             "Filter the recording first, or give covariance= of a similar recording",
             stacklevel=4,
         )
-    return TraceCovariance.from_mixtures(signal_fit, noise_fit, levels)
+    return TraceCovariance.from_mixtures(
+        signal_fit, noise_fit, levels, _fit_tissue(tissue, signal_fit, noise_fit, levels)
+    )
+
+
+def _fit_tissue(
+    moments: TissueMoments, signal: Mixture, noise: Mixture, levels: np.ndarray
+) -> list[np.ndarray]:
+    """Factors of each patch; none at all where the contacts form no columns."""
+    tissue = moments.tissue
+    if not len(tissue.points):
+        return []
+    across, along = separations(tissue.positions, tissue.dimension)
+    between = (noise.at(across, along) + noise.own * np.eye(len(levels))) * np.outer(levels, levels)
+    lattice = Lattice(tissue, signal)
+    factors = [fit_patch(moments.means(patch), lattice, between) for patch in range(len(tissue.depths))]
+    return factors if any(map(len, factors)) else []
 
 
 def _default_signal(positions) -> Mixture:
@@ -132,8 +169,8 @@ def _default_signal(positions) -> Mixture:
     return Mixture(np.array([[length, length]]), np.ones(1))
 
 
-def _chunks(recording) -> Iterator[np.ndarray]:
-    """Traces of chunks spread evenly over the samples of all segments; shorter ones of short segments."""
+def _chunks(recording) -> Iterator[tuple[np.ndarray, int, float]]:
+    """Traces of chunks spread evenly over the samples of all segments, with segment and time of their middles."""
     sizes = [recording.get_num_samples(index) for index in range(recording.get_num_segments())]
     ends = np.cumsum(sizes)
     length = min(round(CHUNK_S * recording.sampling_frequency), max(sizes))
@@ -145,4 +182,5 @@ def _chunks(recording) -> Iterator[np.ndarray]:
         first = start - (ends[segment] - sizes[segment])
         traces = recording.get_traces(segment, first, min(first + length, sizes[segment]))
         if len(traces):
-            yield traces
+            middle = recording.sample_index_to_time(first + len(traces) // 2, segment_index=segment)
+            yield traces, segment, float(middle)

@@ -121,9 +121,11 @@ class TraceMoments:
         Along which most contacts lie.
     sampling_frequency : float
         In Hz.
+    tissue : TissueMoments or None
+        Gets the traces, and which of them are in spikes, too.
     """
 
-    def __init__(self, positions, dimension, sampling_frequency):
+    def __init__(self, positions, dimension, sampling_frequency, tissue=None):
         from scipy.spatial import KDTree
 
         tree = KDTree(positions)
@@ -138,10 +140,14 @@ class TraceMoments:
         shape = (len(positions), len(positions))
         self.sums = {name: np.zeros(shape) for name in ("spikes", "noise")}
         self.counts = {name: np.zeros(shape) for name in ("spikes", "noise")}
+        self.tissue = tissue
         self.num_spikes = self.num_samples = 0
 
-    def add(self, traces) -> None:
-        """Add traces (num_samples, num_channels), one sample at least; what is not finite counts as silence."""
+    def add(self, traces, displacement_um=None) -> None:
+        """Add traces (num_samples, num_channels), one sample at least; what is not finite counts as silence.
+
+        `displacement_um` (num_channels,) is that of the tissue around each contact, for `tissue`.
+        """
         traces = np.nan_to_num(traces.astype("float32"), nan=0.0, posinf=0.0, neginf=0.0)
         medians, deviations = column_median_deviations(traces)
         traces -= medians
@@ -162,6 +168,8 @@ class TraceMoments:
                 place = np.ix_(block, near)
                 self.sums[name][place] += chosen[:, block].T @ chosen[:, near]
                 self.counts[name][place] += mask[:, block].T @ mask[:, near]
+        if self.tissue is not None:
+            self.tissue.add(traces[::step], spikes[::step] > 0, displacement_um)
 
     def means(self) -> tuple[np.ndarray, np.ndarray]:
         """Covariance of the spikes, without that of the noise, and of the noise."""

@@ -99,7 +99,7 @@ class WienerWeights:
         """Contacts around each target, and their weights; both (num_targets, contacts)."""
         moved = self._moved(self.targets, np.asarray(displacement_um)[self.targets])
         sources, coordinates, spectrum, whiten = self._in_view(moved)
-        share = _shares(coordinates, spectrum, self.wanted[self.targets])
+        share = shares(coordinates, spectrum, self.wanted[self.targets])
         weights = np.einsum("tk,tck->tc", coordinates / (spectrum + share[:, None]), whiten)
         if not self.extrapolate:
             weights[~is_inside(self.positions, moved, STILL_UM)] = 0.0
@@ -144,7 +144,7 @@ class WienerWeights:
         return band_weights(weights, self.targets, self.order, self.dtype)
 
 
-def _shares(coordinates, spectrum, wanted) -> np.ndarray:
+def shares(coordinates, spectrum, wanted) -> np.ndarray:
     """Share of the noise with which each target has the wanted noise variance, as near as the range allows."""
     low = np.full(len(wanted), np.log(SMALLEST_SHARE))
     high = np.full(len(wanted), np.log(LARGEST_SHARE))
