@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import spikeinterface.full as si
 
+from steadyspike.simulation.truth import true_motion
 from steadyspike_benchmarks.sorting import scores, tables
 from steadyspike_benchmarks.sorting.cases import SimulatedCase
+from steadyspike_benchmarks.sorting.plots import plot_units
 from steadyspike_benchmarks.sorting.study import run_sorting_benchmark
 from steadyspike_benchmarks.sorting.treatments import choose_treatments
 
@@ -80,6 +82,16 @@ def test_tables_hold_the_means(study):
     assert json.loads(next((folder / "results").glob("*static--lupin.json")).read_text())["sorter"] == "lupin"
 
 
+def test_the_figure_draws_each_sorted_treatment(study):
+    _, results, _ = study
+    good, false = plot_units(results).axes
+    assert [label.get_text() for label in good.get_yticklabels()] == ["static", "steady_rigid"]
+    assert len(good.patches) == 2
+    assert good.patches[0].get_width() == of(results, "static", "lupin")["good"]
+    assert false.patches[0].get_width() == 0
+    assert plot_units([row for row in results if "sorter" not in row]) is None
+
+
 def test_differences_are_paired_and_have_an_interval():
     assert tables.with_interval([-1.0, -1.0, -1.0]) == "-1.0"
     assert tables.with_interval([2.0, 1.0]) == "+1.5"
@@ -96,6 +108,19 @@ def test_error_is_that_of_a_loop(study):
     made = CASE.make()
     half = si.scale(made.static_spikes, gain=0.5)
     assert scores.spike_error(half, made.static_spikes, made.sorting, 0) == pytest.approx(0.5, rel=1e-5)
+
+
+def test_where_a_motion_is_called_zero_is_no_error():
+    """A constant at each depth goes; what changes over time stays."""
+    truth = CASE.make().truth
+    times, depths = np.arange(0.05, 3.0, 0.1), np.linspace(*truth.depth_range_um, 5)
+    known = true_motion(truth, times, depths)
+    wrong = known.copy()
+    wrong.displacement[0] = wrong.displacement[0] + np.linspace(-3, 5, 5)
+    wrong.displacement[0][7] += 2.0
+    shifted = scores.with_same_rest(wrong, truth).displacement[0]
+    known.displacement[0][7] += 2.0
+    np.testing.assert_allclose(shifted, known.displacement[0], atol=1e-9)
 
 
 def test_unknown_treatments_are_refused():

@@ -195,6 +195,22 @@ def test_covariances_are_fitted_to_the_recording_and_kept(simulated, tmp_path):
     np.testing.assert_array_equal(again.get_traces(0, 0, 300), value.get_traces(0, 0, 300))
 
 
+def test_tissue_that_moves_past_the_contacts_is_fitted_and_kept(simulated, tmp_path):
+    """A saved chain holds the patches, rounded as the first one had them, and gives the same traces."""
+    displacement = simulated.displacement_vector
+    times = (np.arange(len(displacement)) + 0.5) / simulated.displacement_sampling_frequency
+    motion = Motion([displacement[:, None]], [times], np.array([300.0]))
+    value = interpolate_motion(simulated.recording, motion)
+    factors = value._kwargs["covariance"]["tissue"]
+    assert sum(map(len, factors)) > len(factors)
+    assert interpolate_motion(simulated.recording, moved_by(7.0))._kwargs["covariance"]["tissue"] == []
+    again = si.load(value.to_dict())
+    np.testing.assert_array_equal(again.get_traces(0, 0, 300), value.get_traces(0, 0, 300))
+    general = {**value._kwargs["covariance"], "tissue": []}
+    other = interpolate_motion(simulated.recording, motion, covariance=general)
+    assert np.abs(other.get_traces(0, 0, 300) - value.get_traces(0, 0, 300)).max() > 1.0
+
+
 def test_traces_are_nearer_to_those_without_motion_than_kriged_ones(simulated):
     """Where the tissue sits still at another depth: noise is left out, as it does not move."""
     errors = {}
@@ -281,12 +297,13 @@ def starts_read(recording, monkeypatch):
         return read(start_frame, end_frame, channel_indices)
 
     monkeypatch.setattr(segment, "get_traces", spy)
-    covariance_of(recording, recording.get_channel_locations().astype("float64"), 1, "test")
+    positions = recording.get_channel_locations().astype("float64")
+    covariance_of(recording, positions, 1, moved_by(0.0), "test")
     return starts
 
 
 def test_a_fit_reads_no_more_than_it_needs_and_from_all_of_the_recording(monkeypatch):
-    """Some 20 spikes a chunk: all of 5 s; 2,000 a chunk: one is enough. The first few are spread already."""
+    """Some 20 spikes a chunk: all of 20 s; 2,000 a chunk: a few will do. The first few are spread already."""
     layout = positions_of("neuropixels1")
     few, many = recording_on(layout, 60_000), recording_on(layout, 60_000)
     many_traces = many.get_traces().copy()
@@ -295,10 +312,10 @@ def test_a_fit_reads_no_more_than_it_needs_and_from_all_of_the_recording(monkeyp
     many = si.NumpyRecording([many_traces], 3000.0)
     many.set_probe(few.get_probe())
     starts = starts_read(few, monkeypatch)
-    assert len(starts) == 20
+    assert len(starts) == 80
     assert np.ptp(starts[:3]) > 0.5 * 60_000
-    assert len(np.unique(starts)) == 20
-    assert 1 < len(starts_read(many, monkeypatch)) < 20
+    assert len(np.unique(starts)) == 80
+    assert 1 < len(starts_read(many, monkeypatch)) < 80
 
 
 def test_noise_that_all_contacts_share_can_be_fitted():
@@ -332,6 +349,8 @@ def test_hardly_any_data_is_told_and_works(num_samples):
         (dict(spikes_weights=[0.0, 0.0]), "covariance: spikes_weights=.*one above 0"),
         (dict(noise_heights_um=["wide"]), "covariance: noise_heights_um"),
         (dict(width=3.0), "covariance: width is no parameter"),
+        (dict(tissue=[[[1.0]]]), r"covariance: tissue=.*factors of \d+ patches of \d+ points, or none"),
+        (dict(tissue=[[["much"]]]), "covariance: tissue"),
     ],
 )
 def test_covariances_that_cannot_work_are_refused(changes, message):

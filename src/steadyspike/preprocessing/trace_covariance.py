@@ -14,15 +14,23 @@ from steadyspike.core.settings import Settings, parameter
 from steadyspike.kernels.channels.spatial_interpolation import distance_to_nearest
 from steadyspike.kernels.channels.tissue_covariance import Lattice, Tissue, TissueMoments, fit_patch
 from steadyspike.kernels.channels.tissue_weights import TissueWeights
-from steadyspike.kernels.channels.trace_covariance import Mixture, TraceMoments, fit_mixture, separations
+from steadyspike.kernels.channels.trace_covariance import (
+    Mixture,
+    TraceMoments,
+    fit_mixture,
+    noise_between,
+    separations,
+)
 from steadyspike.kernels.channels.wiener_weights import WienerWeights
 
-# Read to fit: chunks spread over the recording, at most so many of this length, until there are enough spikes.
+# Read to fit: chunks spread over the recording, at most so many of this length, until there are so many spikes for
+# each channel.
 NUM_CHUNKS, CHUNK_S = 160, 0.25
+ENOUGH_SPIKES = 50
 # Coprime to the number of chunks, so that the first few are spread too.
 CHUNK_STEP = 63
+# Digits that a saved chain keeps of factors of the order of 1.
 DECIMALS = 3
-ENOUGH_SPIKES = 50
 # With fewer spikes the fit would follow single units.
 FEWEST_SPIKES = 100
 # Width and height of a footprint where none can be fitted, in um, or in pitches of sparser contacts.
@@ -94,7 +102,15 @@ class TraceCovariance(Settings):
         )
         if not self.tissue:
             return WienerWeights(*arguments)
-        return TissueWeights(*arguments, factors=self.tissue)
+        return TissueWeights(*arguments, factors=self._factors(Tissue(positions, dimension)))
+
+    def _factors(self, tissue: Tissue) -> list[np.ndarray]:
+        num_patches, num_points = len(tissue.depths), len(tissue.points)
+        fits = {len(factor) == num_points for patch in self.tissue for factor in patch}
+        if len(self.tissue) != num_patches or not fits <= {True}:
+            allowed = f"factors of {num_patches} patches of {num_points} points, or none"
+            refuse("tissue", self.tissue, allowed, self.part)
+        return [np.reshape(patch, (-1, num_points)) for patch in self.tissue]
 
 
 def covariance_of(
@@ -155,8 +171,7 @@ def _fit_tissue(
     tissue = moments.tissue
     if not len(tissue.points):
         return []
-    across, along = separations(tissue.positions, tissue.dimension)
-    between = (noise.at(across, along) + noise.own * np.eye(len(levels))) * np.outer(levels, levels)
+    between = noise_between(noise, tissue.positions, tissue.dimension, levels)
     lattice = Lattice(tissue, signal)
     factors = [fit_patch(moments.means(patch), lattice, between) for patch in range(len(tissue.depths))]
     return factors if any(map(len, factors)) else []

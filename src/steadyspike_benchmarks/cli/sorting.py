@@ -65,6 +65,7 @@ def sorting(
     """Count the units that sorters find after each treatment of a drifting recording."""
     with clear_errors(debug):
         from steadyspike_benchmarks.sorting.cases import HybridCase, SimulatedCase
+        from steadyspike_benchmarks.sorting.plots import plot_units
         from steadyspike_benchmarks.sorting.study import run_sorting_benchmark
         from steadyspike_benchmarks.sorting.tables import format_sorting_tables
         from steadyspike_benchmarks.sorting.treatments import choose_treatments
@@ -86,6 +87,8 @@ def sorting(
         )
         tables = format_sorting_tables(results)
         (output / "tables.md").write_text(tables + "\n", encoding="utf8")
+        if (figure := plot_units(results)) is not None:
+            figure.savefig(output / "units.png", dpi=130)
         typer.echo(tables)
 
 

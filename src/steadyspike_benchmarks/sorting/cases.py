@@ -17,6 +17,8 @@ from steadyspike_benchmarks.sorting.scores import signal_to_noise
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording, BaseSorting
 
+    from steadyspike.simulation.drift import DriftTruth
+
 NO_NOISE_UV = 1e-9
 SPIKE_RATES_HZ = (2.0, 8.0)
 
@@ -37,6 +39,8 @@ class TrueUnits:
         The same units and noise where nothing moves.
     spikes, static_spikes, noise : BaseRecording or None
         The parts of these recordings: spikes without noise, and noise without spikes.
+    truth : DriftTruth or None
+        The motion.
     """
 
     recording: BaseRecording
@@ -46,6 +50,7 @@ class TrueUnits:
     spikes: BaseRecording | None = None
     static_spikes: BaseRecording | None = None
     noise: BaseRecording | None = None
+    truth: DriftTruth | None = None
 
     @cached_property
     def snr(self) -> list[float] | None:
@@ -121,6 +126,7 @@ class SimulatedCase:
                 noisy.recording.sampling_frequency,
                 self.seed,
             ),
+            noisy.truth,
         )
 
     def _simulate(self, noise_levels):

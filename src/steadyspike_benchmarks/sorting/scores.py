@@ -6,8 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from steadyspike.simulation.truth import true_displacement
+
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording, BaseSorting
+    from spikeinterface.core.motion import Motion
+
+    from steadyspike.simulation.drift import DriftTruth
 
 GOOD_ACCURACY = 0.8
 BEFORE_MS, AFTER_MS = 0.3, 0.5
@@ -81,6 +86,19 @@ def spike_error(treated: BaseRecording, static: BaseRecording, sorting: BaseSort
     truth = _read(static, window)[:, index].astype("float64")
     error = _read(treated, window) - truth
     return float(np.sqrt((error**2).sum() / (truth**2).sum()))
+
+
+def with_same_rest(motion: Motion, truth: DriftTruth) -> Motion:
+    """Shift a motion at each depth, by a constant in time, to the rest of the static recording.
+
+    Which displacement is called zero is a choice that no spike can tell, and that costs a sorter nothing.
+    """
+    from spikeinterface.core.motion import Motion
+
+    times, depths = motion.temporal_bins_s[0], motion.spatial_bins_um
+    difference = motion.displacement[0] - true_displacement(truth, times, depths)
+    shifted = motion.displacement[0] - np.median(difference, axis=0)
+    return Motion([shifted], [times], depths, motion.direction, motion.interpolation_method)
 
 
 def noise_scores(treated: BaseRecording, noise: BaseRecording) -> dict[str, float]:

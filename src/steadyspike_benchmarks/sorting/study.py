@@ -6,13 +6,14 @@ import json
 import tempfile
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
 from steadyspike_benchmarks.sorting.cases import HybridCase, SimulatedCase, TrueUnits
-from steadyspike_benchmarks.sorting.scores import noise_scores, spike_error, unit_scores
+from steadyspike_benchmarks.sorting.scores import noise_scores, spike_error, unit_scores, with_same_rest
 from steadyspike_benchmarks.sorting.treatments import Treatment
 from steadyspike_benchmarks.study_peaks import write_aside
 
@@ -62,12 +63,16 @@ def run_sorting_benchmark(
         waiting = [treatment for treatment in chosen if _missing(folder, case, treatment, sorters)]
         if not waiting:
             continue
-        made = case.make()
         motions: dict[tuple[str, str | None], Motion] = {}
-        for treatment in tqdm(waiting, desc=case.name, leave=False, disable=not progress_bar):
-            if treatment.static and made.static is None:
-                continue
-            _treat(folder, case, made, treatment, motions, sorters, n_jobs)
+        with tempfile.TemporaryDirectory(prefix="steadyspike-sorting-") as place:
+            made = case.make()
+            # every treatment reads it several times, and to simulate it takes longer than to read it
+            written = made.recording.save(folder=Path(place) / "recording", n_jobs=1, progress_bar=False)
+            made = replace(made, recording=written)
+            for treatment in tqdm(waiting, desc=case.name, leave=False, disable=not progress_bar):
+                if treatment.static and made.static is None:
+                    continue
+                _treat(folder, case, made, treatment, motions, sorters, n_jobs)
     return load_results(folder)
 
 
@@ -128,7 +133,8 @@ def _trace_scores(
         return {}
     if treatment.static:
         return dict(snr=made.snr, spike_error=0.0)
-    spikes = treatment.interpolated(made.spikes, motion, treated)
+    moved = motion if motion is None or made.truth is None else with_same_rest(motion, made.truth)
+    spikes = treatment.interpolated(made.spikes, moved, treated)
     error = spike_error(spikes, made.static_spikes, made.sorting, seed)
     noise = noise_scores(treatment.interpolated(made.noise, motion, treated), made.noise)
     return dict(snr=made.snr, spike_error=error, **noise)

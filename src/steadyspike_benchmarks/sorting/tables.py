@@ -39,9 +39,9 @@ def unit_table(rows: Rows, sorter: str) -> str:
     lines = _header(
         "treatment", "good units", "good less static", "accuracy", "false", "redundant", "seeds", "s"
     )
-    static = _by_seed(rows, "static", sorter)
+    static = by_seed(rows, "static", sorter)
     for treatment in _treatments(rows):
-        found = _by_seed(rows, treatment, sorter)
+        found = by_seed(rows, treatment, sorter)
         failed = [row["failed"] for row in _all(rows, treatment, sorter) if "failed" in row]
         if not found:
             if failed:
@@ -71,7 +71,7 @@ def snr_table(rows: Rows, sorter: str) -> str:
     ranges = list(pairwise(SNR_EDGES))
     lines = _header("share of good units, SNR", *(f"{low:g} to {high:g}" for low, high in ranges))
     for treatment in _treatments(rows):
-        found = _by_seed(rows, treatment, sorter)
+        found = by_seed(rows, treatment, sorter)
         seeds = sorted(found.keys() & ratios.keys())
         if not seeds:
             continue
@@ -100,7 +100,7 @@ def trace_table(rows: Rows) -> str:
     """Means over seeds of what needs no sorter, see `scores`; empty where nothing is known of the traces."""
     lines = _header("treatment", *(title for title, _ in TRACE_COLUMNS.values()))
     for treatment in _treatments(rows):
-        found = _by_seed(rows, treatment, None)
+        found = by_seed(rows, treatment, None)
         if found and any(_has(found, key) for key in TRACE_COLUMNS):
             cells = (
                 written(_mean(found, key)) if _has(found, key) else ""
@@ -140,7 +140,8 @@ def _all(rows: Rows, treatment: str, sorter: str | None) -> Rows:
     return [row for row in rows if row["treatment"] == treatment and row.get("sorter") == sorter]
 
 
-def _by_seed(rows: Rows, treatment: str, sorter: str | None) -> dict[int, Result]:
+def by_seed(rows: Rows, treatment: str, sorter: str | None) -> dict[int, Result]:
+    """Give the results of a treatment that did not fail, of a sorter, or of traces for None."""
     return {row["seed"]: row for row in _all(rows, treatment, sorter) if "failed" not in row}
 
 

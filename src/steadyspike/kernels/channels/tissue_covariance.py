@@ -19,19 +19,21 @@ import numpy as np
 
 from steadyspike.kernels.channels.trace_covariance import Mixture, separations
 
-# Half the height of a patch, in um and in rows of contacts, the larger of the two, and the distance of its points.
+# Half the height of a patch, in um and in rows of contacts, the larger of the two, and the distance of its points
+# along it: footprints are wider.
 HALF_UM, HALF_ROWS, STEP_UM = 60.0, 3, 10.0
 # Patches lie at least this far apart, in um; each contact belongs to the nearest.
 SPACING_UM = 14.0
-# Contacts in more columns than this are no grid.
-MOST_COLUMNS = 16
+# With more columns of points than this, contacts form no grid, and a fit would take long.
+MOST_COLUMNS = 24
 # Displacements this close, in um, are one.
 BIN_UM = 3.0
 # Samples that a displacement needs to tell of a patch.
 FEWEST_SAMPLES = 30
-# Share of the covariance that is the same everywhere.
+# Share of the covariance that is the same everywhere, which holds where there are few spikes.
 EVERYWHERE = 0.03
 ITERATIONS = 100
+# Added to the general covariance of variance 1, which close points make singular.
 RIDGE = 1e-3
 # Share of a patch's variance that its factors leave out.
 LEFT_OUT = 0.01
@@ -70,17 +72,18 @@ class Tissue:
         self.positions = positions
         self.along = positions[:, dimension]
         self.dimension = dimension
-        lateral = np.round(np.delete(positions, dimension, axis=1))
-        columns, self.column_of = np.unique(lateral, axis=0, return_inverse=True)
+        columns = np.unique(np.round(np.delete(positions, dimension, axis=1)), axis=0)
+        if columns.shape[1] == 1:
+            columns = _spaced(columns[:, 0], STEP_UM)[:, None]
         rows = np.unique(self.along)
         pitch = np.median(np.diff(rows)) if len(rows) > 1 else 0.0
         self.half = max(HALF_UM, HALF_ROWS * pitch)
-        self.grid = np.linspace(-self.half, self.half, 2 * round(self.half / STEP_UM) + 1)
+        grid = np.linspace(-self.half, self.half, 2 * round(self.half / STEP_UM) + 1)
         if len(columns) > MOST_COLUMNS:
             columns = columns[:0]
-        self.depths = _spaced(rows)
+        self.depths = _spaced(rows, SPACING_UM)
         self.patch_of = np.abs(self.along[:, None] - self.depths).argmin(axis=1)
-        each, along = np.repeat(columns, len(self.grid), axis=0), np.tile(self.grid, len(columns))
+        each, along = np.repeat(columns, len(grid), axis=0), np.tile(grid, len(columns))
         self.points = np.insert(each, dimension, along, axis=1)
 
     def view(self, patch, displacement_um) -> tuple[np.ndarray, np.ndarray]:
@@ -205,10 +208,10 @@ def _padded(observed, lattice, noise, variance):
     return share / share.sum(), seen, covariance, noises
 
 
-def _spaced(rows) -> np.ndarray:
-    """Those of increasing numbers that are at least `SPACING_UM` from the one before."""
-    kept = [rows[0]]
-    for row in rows[1:]:
-        if row - kept[-1] >= SPACING_UM:
-            kept.append(row)
+def _spaced(numbers, least) -> np.ndarray:
+    """Those of increasing numbers that are at least so far from the one before."""
+    kept = [numbers[0]]
+    for number in numbers[1:]:
+        if number - kept[-1] >= least:
+            kept.append(number)
     return np.array(kept)

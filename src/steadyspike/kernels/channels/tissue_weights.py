@@ -9,7 +9,7 @@ import numpy as np
 from steadyspike.kernels.channels.banded_weights import band_weights, drop_small
 from steadyspike.kernels.channels.spatial_interpolation import STILL_UM, is_inside
 from steadyspike.kernels.channels.tissue_covariance import EVERYWHERE, Lattice, Tissue
-from steadyspike.kernels.channels.trace_covariance import Mixture, separations
+from steadyspike.kernels.channels.trace_covariance import Mixture, noise_between
 from steadyspike.kernels.channels.wiener_weights import WienerWeights, shares
 
 # Displacements between which weights are the same, in um.
@@ -44,9 +44,8 @@ class TissueWeights(WienerWeights):
         super().__init__(positions, dimension, signal, noise, levels, targets, dtype, extrapolate)
         self.tissue = Tissue(positions, dimension)
         self.lattice = Lattice(self.tissue, signal)
-        self.factors = [np.reshape(one, (-1, len(self.tissue.points))) for one in factors]
-        across, along = separations(positions, dimension)
-        self.noise = (noise.at(across, along) + noise.own * np.eye(len(positions))) * np.outer(levels, levels)
+        self.factors = factors
+        self.noise = noise_between(noise, positions, dimension, levels)
         # the same patch comes back at the same displacement, as tissue moves to and fro
         self._of_patch = lru_cache(REMEMBERED)(self._compute_patch)
 

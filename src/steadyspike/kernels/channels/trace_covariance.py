@@ -54,6 +54,12 @@ class Mixture(NamedTuple):
         return covariance
 
 
+def noise_between(noise: Mixture, positions, dimension, levels) -> np.ndarray:
+    """Covariance of the noise between contacts (num_channels, num_channels), of these levels."""
+    across, along = separations(positions, dimension)
+    return (noise.at(across, along) + noise.own * np.eye(len(positions))) * np.outer(levels, levels)
+
+
 def matern(distance) -> np.ndarray:
     """Matern covariance of smoothness 5/2 at a distance in units of its length."""
     return (1.0 + distance * (1.0 + distance / 3.0)) * np.exp(-distance)

@@ -147,7 +147,8 @@ class WienerWeights:
 def shares(coordinates, spectrum, wanted) -> np.ndarray:
     """Share of the noise with which each target has the wanted noise variance, as near as the range allows."""
     low = np.full(len(wanted), np.log(SMALLEST_SHARE))
-    high = np.full(len(wanted), np.log(LARGEST_SHARE))
+    # a stretch of large units needs more of it than a signal of variance 1
+    high = np.log(LARGEST_SHARE * np.maximum(1.0, spectrum.max(axis=1, initial=1.0)))
     for _ in range(BISECTIONS):
         middle = 0.5 * (low + high)
         variance = ((coordinates / (spectrum + np.exp(middle)[:, None])) ** 2).sum(axis=1)
