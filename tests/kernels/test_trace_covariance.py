@@ -138,3 +138,24 @@ def test_mixtures_are_positive_definite_on_any_layout(seed):
     matrix = made.at(*separations(positions, 1))
     assert np.linalg.eigvalsh(matrix).min() > -1e-10
     np.testing.assert_allclose(np.diag(matrix), 1.0)
+
+
+def test_after_enough_spikes_only_the_tissue_is_added_to(monkeypatch):
+    """The chunk that brings enough of them still counts."""
+    monkeypatch.setattr("steadyspike.kernels.channels.trace_covariance.GENERAL_SPIKES", 5)
+    positions = staggered(10)
+    traces, _, _ = spiky_traces(3000, positions, seed=0)
+
+    class Seen(list):
+        def add(self, *arguments):
+            self.append(arguments)
+
+    moments = TraceMoments(positions, 1, SAMPLING_FREQUENCY, Seen())
+    expected = TraceMoments(positions, 1, SAMPLING_FREQUENCY)
+    expected.add(traces)
+    for _ in range(3):
+        moments.add(traces, np.zeros(10))
+    assert len(moments.tissue) == 3
+    assert moments.num_spikes == 3 * expected.num_spikes > 15
+    for value, known in zip(moments.means(), expected.means(), strict=True):
+        np.testing.assert_array_equal(value, known)

@@ -46,6 +46,8 @@ class TissueWeights(WienerWeights):
         self.lattice = Lattice(self.tissue, signal)
         self.factors = factors
         self.noise = noise_between(noise, positions, dimension, levels)
+        patches = self.tissue.patch_of[targets]
+        self.rows_of = {int(patch): np.flatnonzero(patches == patch) for patch in np.unique(patches)}
         # the same patch comes back at the same displacement, as tissue moves to and fro
         self._of_patch = lru_cache(REMEMBERED)(self._compute_patch)
 
@@ -53,22 +55,23 @@ class TissueWeights(WienerWeights):
         """All weights, shape (num_targets, num_channels), float64."""
         moved_um = STEP_UM * np.round(np.asarray(displacement_um)[self.targets] / STEP_UM)
         everywhere = np.zeros((len(self.targets), len(self.positions)))
-        patches = self.tissue.patch_of[self.targets]
-        for patch, moved in set(zip(patches.tolist(), moved_um.tolist(), strict=True)):
-            members, contacts, weights = self._of_patch(patch, moved)
-            rows = np.flatnonzero((patches == patch) & (moved_um == moved))
-            everywhere[np.ix_(rows, contacts)] = weights[np.searchsorted(members, self.targets[rows])]
+        for patch, rows in self.rows_of.items():
+            of_rows = moved_um[rows]
+            for moved in set(of_rows.tolist()):
+                contacts, weights = self._of_patch(patch, moved)
+                here = of_rows == moved
+                everywhere[rows[here, None], contacts] = weights[here]
         if not self.extrapolate:
-            moved = self._moved(self.targets, np.asarray(displacement_um)[self.targets])
-            everywhere[~is_inside(self.positions, moved, STILL_UM)] = 0.0
+            places = self._moved(self.targets, np.asarray(displacement_um)[self.targets])
+            everywhere[~is_inside(self.positions, places, STILL_UM)] = 0.0
         return everywhere
 
     def _compute_patch(self, patch, displacement_um):
-        """Contacts that belong to a patch, those that see it, and the weights of these for each of those."""
-        members = np.flatnonzero(self.tissue.patch_of == patch)
+        """Contacts that see a patch, and the weights of these for each of the targets that belong to it."""
+        members = self.targets[self.rows_of[patch]]
         contacts, place = self.tissue.view(patch, displacement_um)
         if not len(contacts):
-            return members, contacts, np.zeros((len(members), 0))
+            return contacts, np.zeros((len(members), 0))
         seen = self.lattice.interpolation(contacts, place)
         rest = self.tissue.along[members] - self.tissue.depths[patch]
         wanted = self.lattice.interpolation(members, rest)
@@ -83,7 +86,7 @@ class TissueWeights(WienerWeights):
         coordinates = crossing @ root.T @ vectors
         share = shares(coordinates, np.tile(spectrum, (len(members), 1)), self.wanted[members])
         weights = (coordinates / (spectrum + share[:, None])) @ vectors.T @ root
-        return members, contacts, drop_small(weights, self.dropped_fraction)
+        return contacts, drop_small(weights, self.dropped_fraction)
 
     def _compute(self, displacement_bytes):
         return band_weights(

@@ -31,6 +31,8 @@ NEIGHBOR_UM = 75.0
 # Samples of a spike, and contacts that see it.
 BEFORE_MS, AFTER_MS = 0.2, 0.4
 SPIKE_RADIUS_UM = 150.0
+# From so many spikes the covariances that are the same everywhere are known.
+GENERAL_SPIKES = 2000
 # What lies this close to a spike is not noise.
 QUIET_MS = 1.0
 # Time from one sample whose products are summed to the next.
@@ -168,14 +170,18 @@ class TraceMoments:
             noise[max(0, frame - before - quiet) : frame + after + quiet, seen] = 0.0
         # neighboring samples tell the same
         step = max(1, round(self.per_ms * SAMPLING_MS))
-        for name, mask in (("spikes", spikes[::step]), ("noise", noise[::step])):
-            chosen = traces[::step] * mask
+        if self.num_spikes - len(frames) < GENERAL_SPIKES:
+            self._add_products(traces[::step], dict(spikes=spikes[::step], noise=noise[::step]))
+        if self.tissue is not None:
+            self.tissue.add(traces[::step], spikes[::step] > 0, displacement_um)
+
+    def _add_products(self, traces, masks) -> None:
+        for name, mask in masks.items():
+            chosen = traces * mask
             for block, near in self.blocks:
                 place = np.ix_(block, near)
                 self.sums[name][place] += chosen[:, block].T @ chosen[:, near]
                 self.counts[name][place] += mask[:, block].T @ mask[:, near]
-        if self.tissue is not None:
-            self.tissue.add(traces[::step], spikes[::step] > 0, displacement_um)
 
     def means(self) -> tuple[np.ndarray, np.ndarray]:
         """Covariance of the spikes, without that of the noise, and of the noise."""
@@ -184,14 +190,19 @@ class TraceMoments:
 
     def _peaks(self, traces, levels) -> tuple[np.ndarray, np.ndarray]:
         """Frames and channels of spikes, of either sign: largest in time and among the neighbors."""
-        from scipy.ndimage import maximum_filter1d
-
         size = np.abs(traces) / np.where(levels > 0, levels, np.inf)
-        largest = maximum_filter1d(size, 2 * round(self.per_ms * SWEEP_MS / 2) + 1, axis=0)
-        frames, channels = np.nonzero((size >= DETECT_THRESHOLD) & (size == largest))
-        around = largest[frames[:, np.newaxis], self.neighbors[channels]].max(axis=1, initial=0.0)
-        kept = size[frames, channels] >= around
-        return frames[kept], channels[kept]
+        frames, channels = np.nonzero(size >= DETECT_THRESHOLD)
+        reach = round(self.per_ms * SWEEP_MS / 2)
+        window = np.arange(-reach, reach + 1)
+        # its own channel first, which leaves few to be held against all neighbors
+        for others in (np.arange(size.shape[1])[:, np.newaxis], self.neighbors):
+            around = np.clip(frames[:, np.newaxis] + window, 0, len(size) - 1)
+            largest = size[around[:, :, np.newaxis], others[channels][:, np.newaxis]].max(
+                axis=(1, 2), initial=0.0
+            )
+            kept = size[frames, channels] >= largest
+            frames, channels = frames[kept], channels[kept]
+        return frames, channels
 
 
 def _padded(lists) -> np.ndarray:
