@@ -45,7 +45,7 @@ class InterpolationSettings(Settings):
     )
     covariance: Any = parameter(
         None,
-        """Covariances of spikes and noise for "wiener". None: they are fitted to a few seconds of the recording, which
+        """Covariances of spikes and noise for "wiener". None: they are fitted to up to 40 s of the recording, which
         are read when the node is made; a saved chain keeps them""",
         type_doc="dict or None",
         allowed="None, or a dict as saved chains have it",

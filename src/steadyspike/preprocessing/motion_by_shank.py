@@ -21,7 +21,7 @@ class InterpolationByShankSettings(InterpolationSettings):
 
     covariance: Any = parameter(
         None,
-        """Covariances of spikes and noise for "wiener", one for each shank. None: they are fitted to a few seconds of
+        """Covariances of spikes and noise for "wiener", one for each shank. None: they are fitted to up to 40 s of
         the recording, which are read when the node is made; a saved chain keeps them""",
         type_doc="list of dict, or None",
     )

@@ -32,11 +32,13 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
 
     .. math:: w_i = k_i \, (K + \lambda_i N)^{-1},
 
-    with the covariances :math:`K` of spikes and :math:`N` of noise between contacts, both fitted to the recording as
-    functions of the distances across and along the motion, and :math:`k_i` that of spikes between moved contact and
-    contacts. :math:`\lambda_i` is found for each contact and displacement, so that its noise keeps one level, 0.95 of
-    its own or what it can have between contacts: thresholds, whitening and templates of sorters assume that. The
-    displacement is interpolated between the motion's time bins, in steps of at most 1 um.
+    with the covariances :math:`K` of spikes and :math:`N` of noise between contacts, and :math:`k_i` that of spikes
+    between moved contact and contacts. Both are fitted to up to 40 s of the recording as functions of the distances
+    across and along the motion. As the tissue moves past the contacts, these also see what rests between them: the
+    covariance of spikes is then fitted to each stretch of tissue, by expectation maximization, and weights follow the
+    units that rest nearby. :math:`\lambda_i` is found for each contact and displacement, so that its noise keeps one
+    level, 0.95 of its own or what it can have between contacts: thresholds, whitening and templates of sorters assume
+    that. The displacement is interpolated between the motion's time bins, in steps of at most 1 um.
 
     The others are SpikeInterface's, with its results, and constant within each time bin. For "kriging"
 

@@ -1,4 +1,4 @@
-"""Covariance of spikes and noise: fitted to a few seconds of a recording, and kept by a saved chain as numbers."""
+"""Covariance of spikes and noise: fitted to up to 40 s of a recording, and kept by a saved chain as numbers."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class TraceCovariance(Settings):
 def covariance_of(
     recording: Any, positions: np.ndarray, dimension: int, motion: Any, part: str
 ) -> TraceCovariance:
-    """Fit the covariances of spikes and noise to a recording, of which a few seconds are read.
+    """Fit the covariances of spikes and noise to a recording, of which up to 40 s are read.
 
     Parameters
     ----------
