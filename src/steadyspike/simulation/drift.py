@@ -181,7 +181,7 @@ def simulate_drifting_recording(
         sampling_frequency=sampling_frequency,
         probe=built_probe,
         unit_locations=unit_locations,
-        displacement_data=_displacement_data(vector, unit_factors, unit_displacements),
+        displacement_data=_displacement_data(vector, unit_factors, unit_displacements, seed),
         generate_templates_kwargs=dict(
             ms_before=1.0,
             ms_after=3.0,
@@ -280,17 +280,20 @@ def _depth_factor(
 
 
 def _displacement_data(
-    vector: np.ndarray, unit_factors: np.ndarray, unit_displacements: np.ndarray
+    vector: np.ndarray, unit_factors: np.ndarray, unit_displacements: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, np.ndarray]:
     """Arrange a displacement as `generate_drifting_recording` takes it."""
-    vectors = np.zeros((vector.size, 2, 1))
-    vectors[:, 1, 0] = vector
     lowest, highest = unit_displacements[:, :, 1].min(), unit_displacements[:, :, 1].max()
     step_um = min(LARGEST_STEP_UM, max((highest - lowest) / STEPS_PER_AMPLITUDE, 0.1))
     num_steps = int(np.ceil((highest - lowest) / step_um)) + 1
     steps = np.zeros((num_steps, 2))
     steps[:, 1] = np.linspace(lowest, highest, num_steps)
-    return unit_displacements, vectors, unit_factors[:, np.newaxis], DISPLACEMENT_SAMPLING_FREQUENCY, steps
+    # a second motion, which stays: each unit has a place of its own between two steps, or all would jump at once
+    vectors = np.zeros((vector.size, 2, 2))
+    vectors[:, 1] = np.column_stack([vector, np.ones(vector.size)])
+    places_um = step_um * np.random.default_rng(seed).uniform(-0.5, 0.5, unit_factors.size)
+    factors = np.column_stack([unit_factors, places_um])
+    return unit_displacements, vectors, factors, DISPLACEMENT_SAMPLING_FREQUENCY, steps
 
 
 def in_memory(lazy: BaseRecording) -> BaseRecording:

@@ -25,9 +25,9 @@ def true_displacement(simulated: DriftTruth, times_s: np.ndarray, depths_um: np.
     Times outside the recording take its first or last displacement. Returns um, (num_times, num_depths).
     """
     vector = simulated.displacement_vector
-    # the simulated tissue stays put for one sampling period, so a sample stands for the period's middle
-    sample_times = (np.arange(vector.size) + 0.5) / simulated.displacement_sampling_frequency
-    displacement = np.interp(np.asarray(times_s, dtype=float), sample_times, vector)[:, np.newaxis]
+    # the simulated tissue stays put for one sampling period
+    periods = np.floor(np.asarray(times_s, dtype=float) * simulated.displacement_sampling_frequency)
+    displacement = vector[np.clip(periods, 0, vector.size - 1).astype("int64"), np.newaxis]
     depths = np.asarray(depths_um, dtype=float)[np.newaxis, :]
     (low, high), (factor_low, factor_high) = simulated.depth_range_um, simulated.depth_factors
     slope = (factor_high - factor_low) / (high - low)
