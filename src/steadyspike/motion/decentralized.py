@@ -92,16 +92,7 @@ class SteadyDecentralizedRegistration(PeakEstimator):
                 f"{cls.name}: {estimation_in_words(problem.recording, num_peaks, problem.windows, settings)}"
             )
         bin_s, bin_um = settings.bin_s, settings.bin_um
-        steered = settings.registration(
-            bin_um=bin_um,
-            depth_smooth_um=settings.histogram_depth_smooth_um,
-            time_smooth_bins=settings.histogram_time_smooth_s / bin_s,
-            horizon_bins=settings.horizon_bins(bin_s, problem.times.num_times),
-            min_correlation=settings.corr_threshold,
-            num_marks=settings.num_amplitude_bins,
-            template_smooth_um=settings.template_smooth_um,
-            template_span_bins=TEMPLATE_SPAN_S / bin_s,
-        )
+        steered = steer(settings, problem.times.num_times)
         if settings.online:
             return register_online(problem, steered, bin_s, settings.online_warmup_s, extra)
         depths_um = problem.depth_bins(bin_um)
@@ -141,3 +132,18 @@ class SteadyDecentralizedRegistration(PeakEstimator):
         )
         starts.append(np.repeat(walk, num_windows, axis=1))
         return finish(problem, starts, steered, extra)
+
+
+def steer(settings, num_times):
+    """Give the numbers that steer the registration, for so many time bins."""
+    bin_s = settings.bin_s
+    return settings.registration(
+        bin_um=settings.bin_um,
+        depth_smooth_um=settings.histogram_depth_smooth_um,
+        time_smooth_bins=settings.histogram_time_smooth_s / bin_s,
+        horizon_bins=settings.horizon_bins(bin_s, num_times),
+        min_correlation=settings.corr_threshold,
+        num_marks=settings.num_amplitude_bins,
+        template_smooth_um=settings.template_smooth_um,
+        template_span_bins=TEMPLATE_SPAN_S / bin_s,
+    )

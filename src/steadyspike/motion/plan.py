@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from steadyspike.motion.problem import MOST_TIME_BINS
 from steadyspike.motion.settings import WindowSettings
 
 # s. Durations of time bins to choose from.
@@ -13,6 +14,9 @@ SPIKES_PER_BIN = 2.0
 ENOUGH_SPIKES = 20.0
 # Time bins that a recording has at least, unless spikes are too few for that.
 LEAST_BINS = 10
+# s, and spikes on the whole probe: the shortest time bins in which motion between those is followed.
+FINEST_BIN_S = 0.1
+SPIKES_PER_FINER_BIN = 10.0
 # Windows are farther apart where there would be more than these.
 MAX_WINDOWS = 40
 # Spikes per second and window below which there are fewer windows.
@@ -53,3 +57,15 @@ def plan_estimation(extent_um, peaks_per_s, duration_s, rigid=False):
     )
     longer = (bin_s for bin_s in TIME_BINS_S[first + 1 : last + 1] if duration_s >= LEAST_BINS * bin_s)
     return Plan(rigid, step_um, 1.5 * step_um, (TIME_BINS_S[first], *longer))
+
+
+def finer_bin(bin_s: float, peaks_per_s: float, duration_s: float) -> float | None:
+    """Give the duration of time bins in which motion between bins of `bin_s` can be followed, or None.
+
+    They divide `bin_s` evenly, last 0.1 s or more, and see 10 spikes on the whole probe. `duration_s` is that of all
+    segments together.
+    """
+    of_spikes_s = SPIKES_PER_FINER_BIN / max(peaks_per_s, 1e-9)
+    shortest_s = max(FINEST_BIN_S, of_spikes_s, 1.01 * duration_s / MOST_TIME_BINS)
+    parts = int(bin_s / shortest_s)
+    return bin_s / parts if parts > 1 else None

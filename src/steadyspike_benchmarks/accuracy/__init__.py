@@ -4,6 +4,12 @@
 what that does to the scenarios, `tests/accuracy` holds the errors to what was recorded.
 """
 
-from . import estimators, lfp, localizers, verdicts
+from . import estimators, finer, lfp, localizers, verdicts
 
-SCENARIOS = (*estimators.SCENARIOS, *lfp.SCENARIOS, *verdicts.SCENARIOS, *localizers.SCENARIOS)
+SCENARIOS = (
+    *estimators.SCENARIOS,
+    *finer.SCENARIOS,
+    *lfp.SCENARIOS,
+    *verdicts.SCENARIOS,
+    *localizers.SCENARIOS,
+)

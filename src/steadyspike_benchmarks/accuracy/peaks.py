@@ -51,10 +51,14 @@ class PeakSet:
         difference = self.differences_um(motion, from_s)
         return float(np.abs(difference - np.median(difference, axis=0)).mean())
 
-    def error_on_probe_um(self, motion: Motion) -> float:
-        """As `error_um`, at 20 depths along the probe, whatever the windows of the motion; of one segment."""
+    def error_on_probe_um(self, motion: Motion, times_s: np.ndarray | None = None) -> float:
+        """As `error_um`, at 20 depths along the probe, whatever the windows of the motion; of one segment.
+
+        None: at the motion's own times.
+        """
         contacts = self.recording.get_channel_locations()[:, 1]
-        depths_um, times_s = np.linspace(contacts.min(), contacts.max(), 20), motion.temporal_bins_s[0]
+        depths_um = np.linspace(contacts.min(), contacts.max(), 20)
+        times_s = motion.temporal_bins_s[0] if times_s is None else times_s
         found = motion.get_displacement_at_time_and_depth(times_s, depths_um, segment_index=0, grid=True).T
         difference = found - self.true_displacement(0, times_s, depths_um)
         return float(np.abs(difference - np.median(difference, axis=0)).mean())

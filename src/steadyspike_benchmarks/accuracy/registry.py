@@ -55,11 +55,25 @@ _TUNED: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     ),
     "motion.decentralized": (("offline",), {"TEMPLATE_SPAN_S": "s"}),
     "motion.plan": (
-        ("auto",),
+        ("auto", "finer"),
         {
             "TIME_BINS_S": "s",
             "SPIKES_PER_BIN": "spikes",
             "WINDOW_RATE_HZ": "Hz",
+            "FINEST_BIN_S": "s",
+            "SPIKES_PER_FINER_BIN": "spikes",
+        },
+    ),
+    "kernels.motion.finer_registration": (
+        ("finer",),
+        {
+            "JUMP_BINS": "time bins",
+            "JUMP_COST": "nats",
+            "JUMP_UM": "um",
+            "NUM_MODES": "modes",
+            "ACCELERATIONS_UM": "um",
+            "NUM_FOLDS": "folds",
+            "NUM_ROUNDS": "rounds",
         },
     ),
     "kernels.motion.segment_offsets": (
@@ -196,6 +210,7 @@ NOT_TUNED: dict[str, dict[str, str]] = {
         "MAX_CONTACTS": _COST,
         "KRIGING_EXPONENT": "that of the presets' interpolation, whose cost is computed",
     },
+    "kernels.motion.finer_registration": {"LEAST_INFORMATION": _GUARD},
     "kernels.motion.kernel_correlation": {"FINE_UM": _FINE, "LEAST_WEIGHT": _FINE},
     "kernels.motion.lfp_covariance": {"MAX_RANK": _COST, "LEAST_ROWS": _GUARD},
     "kernels.motion.lfp_registration": {

@@ -162,7 +162,7 @@ def away_from_neighbours(values, borders, lean):
     return values - np.concatenate([median_filter(part, size) for part in np.split(values, borders)])
 
 
-def _robust_precision(values, scale):
+def robust_precision(values, scale):
     """Precision for each of some values: 1/scale^2, and less for those far outside (Cauchy)."""
     return 1.0 / (scale**2 * (1.0 + np.square(values / (OUTLIER * scale))))
 
@@ -213,12 +213,12 @@ def smooth_motion(current, target, precision, typical_bend_um, segment_edges=Non
     steps = np.diff(current, axis=0)
     common = steps.mean(axis=1)
     step_um = max(robust_scale(common[joined]), ACCELERATION_FLOOR_UM)
-    alpha = STEP_SHARE * _robust_precision(common, step_um) / num_windows
-    kappa = _robust_precision(np.diff(common), acceleration_um) / num_windows
+    alpha = STEP_SHARE * robust_precision(common, step_um) / num_windows
+    kappa = robust_precision(np.diff(common), acceleration_um) / num_windows
     bends = np.diff(steps, axis=1)
     if num_windows > 1:
         mean_square = np.sqrt(np.mean(np.square(bends), axis=1))
-        beta = BEND_GAIN / (num_windows - 1) * _robust_precision(mean_square, bend_um)
+        beta = BEND_GAIN / (num_windows - 1) * robust_precision(mean_square, bend_um)
     else:
         beta = np.zeros(steps.shape[0])
     alpha, beta = np.where(joined, alpha, border), np.where(joined, beta, border)

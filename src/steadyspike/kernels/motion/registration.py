@@ -15,6 +15,7 @@ Windolf et al. 2025, DREDge: robust motion correction for high-density extracell
 Methods.
 """
 
+from copy import copy
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -192,7 +193,7 @@ def refine(spikes, knots_um, depth_range_um, starts, segment_edges, settings, pr
     several, the one that is best after the first round goes on (see `_best_start`).
     """
     extent_um = max(float(np.abs(start).max(initial=0.0)) for start in starts)
-    template = _Template(spikes, knots_um, depth_range_um, extent_um, starts[0].shape[0], settings)
+    template = Template(spikes, knots_um, depth_range_um, extent_um, starts[0].shape[0], settings)
     num_first = min(1, settings.refine_iterations) if len(starts) > 1 else 0
     paths = [_Path(start, segment_edges, settings) for start in starts]
     for path in progress(paths if num_first else [], "registration from several starts"):
@@ -201,13 +202,26 @@ def refine(spikes, knots_um, depth_range_um, starts, segment_edges, settings, pr
     for _ in progress(range(settings.refine_iterations - num_first), "registration to the template"):
         best.step(template)
     measured = template.measure(best.displacement, settings.template_smooth_um)
-    deviation_um = np.where(
-        measured.precision > 0, 1.0 / np.sqrt(np.maximum(measured.precision, 1e-12)), np.inf
-    )
-    displacement = best.displacement - np.median(best.displacement)
+    displacement = settled(best.displacement, settings)
+    return Registration(displacement, deviation_of(measured.precision), measured.explained)
+
+
+def settled(displacement, settings):
+    """Take the median off a displacement, and give none where it is negligible."""
+    displacement = displacement - np.median(displacement)
     if range_of_um(displacement).max() < settings.negligible_um:
         displacement = np.zeros_like(displacement)
-    return Registration(displacement, deviation_um, measured.explained)
+    return displacement
+
+
+def deviation_of(precision):
+    """Give the standard deviation (um) of measurements of this precision (1/um^2), infinite where it is 0."""
+    return np.where(precision > 0, 1.0 / np.sqrt(np.maximum(precision, 1e-12)), np.inf)
+
+
+def explained_by(gain, counts):
+    """Give ``1 - exp(-2 gain)`` for the summed gains (nats) of numbers of spikes."""
+    return -np.expm1(-2.0 * np.maximum(gain, 0.0) / (counts + PSEUDO_SPIKES))
 
 
 def range_of_um(displacement):
@@ -278,7 +292,7 @@ class _Measured:
     gain_per_spike: float
 
 
-class _Template:
+class Template:
     """Spikes laid out for the likelihood kernels, and the density of the corrected ones.
 
     The density is that around each time: hours away, other units fire. Spikes are counted in blocks of time bins, and
@@ -302,33 +316,57 @@ class _Template:
         if len(self.block_weights) > 1:
             self.blocks = list(_in_blocks(self.spikes, num_times, len(self.block_weights)))
 
-    def measure(self, displacement, smooth_um):
-        """Measure how the spikes of each time bin fit the density around each knot."""
-        step_um = TEMPLATE_UM
-        grid = (displacement, self.origin_um, step_um)
+    def parts(self, number):
+        """Give the same of every ``number``-th time bin's spikes, from the first bin on, from the second ..."""
+        for first in range(number):
+            part = copy(self)
+            own = [spikes[1] % number == first for spikes in self.blocks]
+            pairs = zip(self.blocks, own, strict=True)
+            part.blocks = [tuple(values[chosen] for values in spikes) for spikes, chosen in pairs]
+            yield part
+
+    def histograms(self, displacement):
+        """Count the corrected spikes of each block of time, float64 (num_blocks, num_marks, num_points)."""
+        grid = (displacement, self.origin_um, TEMPLATE_UM)
         num_marks = self.num_groups * self.settings.num_marks
         histograms = np.zeros((len(self.blocks), num_marks, self.num_points))
         for spikes, histogram in zip(self.blocks, histograms, strict=True):
             template_registration.corrected_histogram(*spikes, *grid, histogram)
-        curves = np.zeros((*displacement.shape, 2 * self.reach + 1), dtype="float32")
-        counts = np.zeros(displacement.shape, dtype="float32")
-        for spikes, weights in zip(self.blocks, self.block_weights, strict=True):
+        return histograms
+
+    def densities(self, histograms, smooth_um):
+        """Logarithm of the density around each block of time, above the background, (num_marks, num_points)."""
+        for weights in self.block_weights:
             density, background = template_registration.log_density(
                 np.tensordot(weights, histograms, axes=1),
-                smooth_um / step_um,
+                smooth_um / TEMPLATE_UM,
                 template_registration.SMOOTH_MARKS,
                 self.num_groups,
             )
-            # relative to the background, a curve is the gain of knowing the depth
             density -= background[:, None].astype("float32")
+            yield density
+
+    def curves(self, densities, displacement, reach):
+        """Gains of corrected spikes around each knot for shifts of ``-reach ... reach`` steps, and their numbers."""
+        curves = np.zeros((*displacement.shape, 2 * reach + 1), dtype="float32")
+        counts = np.zeros(displacement.shape, dtype="float32")
+        grid = (displacement, self.origin_um, TEMPLATE_UM)
+        for spikes, density in zip(self.blocks, densities, strict=True):
             template_registration.log_likelihood_curves(*spikes, *grid, density, curves, counts)
+        return curves, counts
+
+    def measure(self, displacement, smooth_um):
+        """Measure how the spikes of each time bin fit the density around each knot."""
+        densities = self.densities(self.histograms(displacement), smooth_um)
+        curves, counts = self.curves(densities, displacement, self.reach)
         shifts, precision = template_registration.curve_peaks(
             curves, template_registration.prior_precision(self.reach)
         )
-        gain = np.maximum(curves[:, :, self.reach], 0.0) / (counts + PSEUDO_SPIKES)
-        explained = np.where(precision > 0, -np.expm1(-2.0 * gain), 0.0)
-        total = float(curves[:, :, self.reach].sum()) / max(float(counts.sum()), 1.0)
-        return _Measured(shifts * step_um, precision / step_um**2, counts.sum(axis=1), explained, total)
+        gain = curves[:, :, self.reach]
+        explained = np.where(precision > 0, explained_by(gain, counts), 0.0)
+        total = float(gain.sum()) / max(float(counts.sum()), 1.0)
+        precision /= TEMPLATE_UM**2
+        return _Measured(shifts * TEMPLATE_UM, precision, counts.sum(axis=1), explained, total)
 
 
 def _template_span(span_bins, num_spikes, num_times):
