@@ -32,7 +32,8 @@ class AutoSettings(EstimatorSettings):
     bin_s: float | None = parameter(  # type: ignore[assignment]
         None,
         """Duration of the time bins; None: 1 s, or longer where there are few peaks, as held-out spikes say, and then
-        shorter ones where they ask for them. (The windows are chosen too: win_step_um, win_scale_um, win_margin_um and win_shape are not used.)""",
+        shorter ones where they ask for them. (The windows are chosen too: win_step_um, win_scale_um, win_margin_um and
+        win_shape are not used.)""",
         unit="s",
         ge=SHORTEST_BIN_S,
         le=LONGEST_BIN_S,

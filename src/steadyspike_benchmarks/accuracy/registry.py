@@ -67,9 +67,6 @@ _TUNED: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "kernels.motion.finer_registration": (
         ("finer",),
         {
-            "JUMP_BINS": "time bins",
-            "JUMP_COST": "nats",
-            "JUMP_UM": "um",
             "NUM_MODES": "modes",
             "ACCELERATIONS_UM": "um",
             "NUM_FOLDS": "folds",

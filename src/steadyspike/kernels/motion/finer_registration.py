@@ -1,6 +1,6 @@
 r"""Motion between the time bins of a finished registration, in bins so short that each sees a few spikes on the probe.
 
-1. Where the tissue jumps, which of the bins around it a moment belongs to is found by dynamic programming.
+1. Where the tissue jumps, each moment takes the displacement of that bin around it which its spikes fit best.
 2. What windows share, and a line over depth, are then followed with a prior of steady velocity, by the slope and the
    mean curvature of the log-likelihood: peaks of few spikes' likelihoods are soon those of other units.
 
@@ -8,12 +8,14 @@ How steady the velocity is, spikes say: of several values, that is taken by whic
 predicted best. Where the registration itself predicts all bins better, it stays as it is, and nothing is followed.
 """
 
-from itertools import pairwise
-
-import numba
 import numpy as np
 
-from steadyspike.kernels.motion.motion_prior import robust_precision, same_segment, weighted_median
+from steadyspike.kernels.motion.motion_prior import (
+    robust_precision,
+    same_segment,
+    solve_smooth,
+    weighted_median,
+)
 from steadyspike.kernels.motion.online_filter import polynomial_modes
 from steadyspike.kernels.motion.registration import (
     TEMPLATE_UM,
@@ -25,11 +27,6 @@ from steadyspike.kernels.motion.registration import (
     settled,
 )
 
-# Time bins of the registration before and after a moment that it may belong to, beside its own.
-JUMP_BINS = 2
-# Nats, and um. A change of this size from one time bin to the next costs log(2) times as much.
-JUMP_COST = 8.0
-JUMP_UM = 1.0
 # Modes over depth that are followed: what windows share, and a line.
 NUM_MODES = 2
 # um per time bin. Changes of velocity to choose from.
@@ -115,53 +112,21 @@ class _HeldOutTemplate:
 
 
 def _with_jumps(template, levels, level_edges, level_of, start, segment_edges):
-    """Give each time bin the displacement of one of those around it, or what lies between, by dynamic programming."""
-    shifts = np.arange(-JUMP_BINS, JUMP_BINS + 1)
+    """Give each time bin the displacement of the level before, its own or the next, or what lies between."""
     segment = np.repeat(np.arange(level_edges.size - 1), np.diff(segment_edges))
-    places = np.clip(level_of + shifts[:, None], level_edges[:-1][segment], level_edges[1:][segment] - 1)
+    first, last = level_edges[:-1][segment], level_edges[1:][segment] - 1
     densities = template.densities(start)
 
     def gain(path):
-        return template.curves(densities, path, 0)[0].sum(axis=(1, 2), dtype="float64")
+        return template.curves(densities, path, 0)[0].sum(axis=(1, 2))
 
-    gains = np.array([gain(start), *(gain(levels[place]) for place in places)])
-    common = np.vstack([start.mean(axis=1), levels.mean(axis=1)[places]])
-    chosen = np.empty(start.shape[0], dtype="int64")
-    for first, last in pairwise(segment_edges):
-        chosen[first:last] = best_course(gains[:, first:last], common[:, first:last], JUMP_COST, JUMP_UM)
-    path = start.copy()
-    moved = np.flatnonzero(chosen)
-    path[moved] = levels[places[chosen[moved] - 1, moved]]
+    path, best = start, gain(start)
+    for shift in (-1, 0, 1):
+        other = levels[np.clip(level_of + shift, first, last)]
+        gained = gain(other)
+        path = np.where((gained > best)[:, None], other, path)
+        best = np.maximum(best, gained)
     return path
-
-
-@numba.njit(nogil=True, cache=True)
-def best_course(gains, values, cost, scale):
-    r"""Choose a candidate in each time bin, by dynamic programming.
-
-    Maximizes the sum of the gains less :math:`c \log(1 + |\Delta| / s)` for each change of the value: far jumps cost
-    little more than near ones. `gains` and `values` are float64 (num_candidates, num_times), with at least one of each;
-    returns int64 (num_times,).
-    """
-    num_candidates, num_times = gains.shape
-    best = gains[:, 0].copy()
-    came_from = np.zeros((num_candidates, num_times), dtype=np.int8)
-    total = np.empty(num_candidates)
-    for t in range(1, num_times):
-        for i in range(num_candidates):
-            total[i] = -np.inf
-            for j in range(num_candidates):
-                value = best[j] - cost * np.log1p(abs(values[i, t] - values[j, t - 1]) / scale)
-                if value > total[i]:
-                    total[i] = value
-                    came_from[i, t] = j
-            total[i] += gains[i, t]
-        best[:] = total
-    chosen = np.empty(num_times, dtype=np.int64)
-    chosen[-1] = np.argmax(best)
-    for t in range(num_times - 1, 0, -1):
-        chosen[t - 1] = came_from[chosen[t], t]
-    return chosen
 
 
 def _slopes(template, path):
@@ -189,7 +154,7 @@ def _course(values, start, slope, precision, joined, may_stay):
         off -= weighted_median(off, precision)
     if may_stay and _loss(off, precision) <= min(losses):
         return None
-    return steady_course(target, precision, steadiness[int(np.argmin(losses))])
+    return _steady(target, precision, steadiness[int(np.argmin(losses))])
 
 
 def _loss_of_left_out(target, precision, steadiness):
@@ -197,7 +162,7 @@ def _loss_of_left_out(target, precision, steadiness):
     total = 0.0
     for left_out in range(NUM_FOLDS):
         own = fold == left_out
-        predicted = steady_course(target, np.where(own, 0.0, precision), steadiness)
+        predicted = _steady(target, np.where(own, 0.0, precision), steadiness)
         total += _loss((target - predicted)[own], precision[own])
     return total
 
@@ -206,21 +171,6 @@ def _loss(difference, precision):
     return float(np.log1p(precision * np.square(difference)).sum())
 
 
-def steady_course(target, precision, steadiness):
-    r"""Minimize :math:`\sum_t \pi_t (x_t - m_t)^2 + \sum_t \kappa_t (\Delta^2 x_t)^2`.
-
-    `target` m and `precision` :math:`\pi` are (num_times,), `steadiness` :math:`\kappa` (num_times - 2,), of at least 3
-    time bins; returns x, (num_times,).
-    """
-    from scipy.linalg import solveh_banded
-
-    bands = np.zeros((3, target.size))
-    # a tiny ridge, towards the target, keeps the matrix positive definite where nothing was measured
-    precision = precision + 1e-9
-    bands[0] = precision
-    for offset, factor in ((0, 1.0), (1, 4.0), (2, 1.0)):
-        bands[0, offset : offset + steadiness.size] += factor * steadiness
-    bands[1, : steadiness.size] -= 2.0 * steadiness
-    bands[1, 1 : 1 + steadiness.size] -= 2.0 * steadiness
-    bands[2, : steadiness.size] = steadiness
-    return solveh_banded(bands, precision * target, lower=True, check_finite=False)
+def _steady(target, precision, steadiness):
+    none = np.zeros(max(target.size - 1, 0))
+    return solve_smooth(target[:, None], precision[:, None], none, steadiness, none, 0.0)[:, 0]
