@@ -41,10 +41,6 @@ def slow(times_s, depths_um):
     return 6 * np.sin(times_s / 12) + 0.0 * depths_um
 
 
-def tilting(times_s, depths_um):
-    return 6 * np.sin(times_s / 5) * (depths_um / 470.0 - 1)
-
-
 def still(times_s, depths_um):
     return 0.0 * times_s + 0.0 * depths_um
 
@@ -54,9 +50,7 @@ def auto(peaks, locations, **arguments):
     return estimate_motion(empty_recording(60.0), peaks, locations, method="steady_auto", **arguments)
 
 
-@pytest.mark.parametrize(
-    ("motion_of", "share"), [(steps, 0.5), (walk, 0.6), (breathing, 0.3), (tilting, 0.7)]
-)
+@pytest.mark.parametrize(("motion_of", "share"), [(steps, 0.5), (walk, 0.6), (breathing, 0.3)])
 def test_what_moves_within_a_second_is_followed(motion_of, share):
     peaks, locations = drifting_peaks(motion_of)
     motion, extra = auto(peaks, locations)

@@ -49,15 +49,6 @@ def breathing(seed: int) -> sets.PeakSet:
     return sets.make_peaks(motion, 60, jitter_um=1.0, rate_hz=5.0, seed=seed)
 
 
-def tilting(seed: int) -> sets.PeakSet:
-    """A swing of 10 s about the probe's middle, which a prior for slow bends holds back."""
-
-    def motion(times_s, depths_um):
-        return 10 * np.sin(times_s / 1.6) * (depths_um / 470 - 1)
-
-    return sets.make_peaks(motion, 60, seed=seed)
-
-
 def slow_drift(seed: int) -> sets.PeakSet:
     """4 um in a minute: nothing is to be followed."""
 
@@ -76,7 +67,7 @@ def few_spikes_jump(seed: int) -> sets.PeakSet:
     return sets.make_peaks(motion, 60, jitter_um=2.0, rate_hz=0.5, seed=seed)
 
 
-MADE = (jumps, fast_walk, breathing, tilting, slow_drift, few_spikes_jump)
+MADE = (jumps, fast_walk, breathing, slow_drift, few_spikes_jump)
 SCENARIOS = [
     Scenario(
         f"finer: {make.__name__.replace('_', ' ')}",

@@ -67,7 +67,6 @@ _TUNED: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "kernels.motion.finer_registration": (
         ("finer",),
         {
-            "NUM_MODES": "modes",
             "ACCELERATIONS_UM": "um",
             "NUM_FOLDS": "folds",
             "NUM_ROUNDS": "rounds",

@@ -1,8 +1,9 @@
 r"""Motion between the time bins of a finished registration, in bins so short that each sees a few spikes on the probe.
 
 1. Where the tissue jumps, each moment takes the displacement of that bin around it which its spikes fit best.
-2. What windows share, and a line over depth, are then followed with a prior of steady velocity, by the slope and the
-   mean curvature of the log-likelihood: peaks of few spikes' likelihoods are soon those of other units.
+2. What all windows share is then followed with a prior of steady velocity, by the slope and the mean curvature of the
+   log-likelihood: peaks of few spikes' likelihoods are soon those of other units. Bends are left as they are: spikes of
+   few units cannot tell them from how the localization errs.
 
 How steady the velocity is, spikes say: of several values, that is taken by which time bins that are left out are
 predicted best. Where the registration itself predicts all bins better, it stays as it is, and nothing is followed.
@@ -16,7 +17,6 @@ from steadyspike.kernels.motion.motion_prior import (
     solve_smooth,
     weighted_median,
 )
-from steadyspike.kernels.motion.online_filter import polynomial_modes
 from steadyspike.kernels.motion.registration import (
     TEMPLATE_UM,
     Registration,
@@ -27,8 +27,6 @@ from steadyspike.kernels.motion.registration import (
     settled,
 )
 
-# Modes over depth that are followed: what windows share, and a line.
-NUM_MODES = 2
 # um per time bin. Changes of velocity to choose from.
 ACCELERATIONS_UM = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 # Each of so many time bins is left out in turn.
@@ -65,23 +63,20 @@ def follow(spikes, knots_um, depth_range_um, levels, level_edges, level_of, star
     result : Registration or None
         None where the registration itself predicts spikes better.
     """
-    num_times, num_windows = start.shape
+    num_times = start.shape[0]
     extent_um = float(np.abs(levels).max(initial=0.0))
     template = Template(spikes, knots_um, depth_range_um, extent_um, num_times, settings)
     template = _HeldOutTemplate(template, settings.template_smooth_um)
     path = _with_jumps(template, levels, level_edges, level_of, start, segment_edges)
-    modes = polynomial_modes(num_windows)[:, :NUM_MODES]
     joined = same_segment(segment_edges, num_times, 2)
     for number in range(NUM_ROUNDS):
         slope, precision, _ = _slopes(template, path)
-        now, before = path @ modes / num_windows, start @ modes / num_windows
-        measured = zip(now.T, before.T, (slope @ modes).T, (precision @ np.square(modes)).T, strict=True)
+        together = slope.sum(axis=1), precision.sum(axis=1)
         # the first round, whose slopes are those of a path with wrong jumps, decides nothing
-        courses = [_course(*one, joined, may_stay=number > 0) for one in measured]
-        if all(course is None for course in courses):
+        course = _course(path.mean(axis=1), start.mean(axis=1), *together, joined, may_stay=number > 0)
+        if course is None:
             return None
-        followed = [old if course is None else course for old, course in zip(before.T, courses, strict=True)]
-        path = path + (np.transpose(followed) - now) @ modes.T
+        path = path + (course - path.mean(axis=1))[:, None]
     _, precision, explained = _slopes(template, path)
     displacement = settled(path - reference_of(path, settings.reference), settings)
     return Registration(displacement, deviation_of(precision), explained)
@@ -142,7 +137,7 @@ def _slopes(template, path):
 
 
 def _course(values, start, slope, precision, joined, may_stay):
-    """Course of one mode, of a steadiness by which bins that are left out are predicted best; None where start does."""
+    """What windows share, of a steadiness by which bins that are left out are predicted best; None where start does."""
     target = values + np.where(precision > 0, slope / np.maximum(precision, 1e-12), 0.0)
     steadiness = [
         np.where(joined, robust_precision(np.diff(values, 2), scale), 0.0) for scale in ACCELERATIONS_UM
