@@ -191,3 +191,26 @@ def test_noise_is_the_same_in_any_chunk_and_has_the_covariance_asked_for():
     assert abs(correlation[0, 1] - np.exp(-20 / 25)) < 0.02
     assert abs(correlation[0, 2]) < 0.02
     assert noise.get_traces(start_frame=5, end_frame=5).shape == (0, 3)
+
+
+def test_units_do_not_all_step_at_once():
+    simulated = simulate_drifting_recording("random_walk", num_channels=16, duration_s=20.0, num_units=60)
+    indices, spikes = simulated.recording.segments[0].displacement_indices, simulated.recording.spike_vector
+    periods = (spikes["sample_index"] / simulated.recording.sampling_frequency * 5.0).astype("int64")
+    vector = simulated.displacement_vector
+    num_steps = int(np.ceil(np.ptp(vector))) + 1
+    seen = np.linspace(vector.min(), vector.max(), num_steps)[indices]
+    # on average over units they are where the truth says, between two steps
+    mean = np.bincount(periods, seen, vector.size) / np.maximum(
+        np.bincount(periods, minlength=vector.size), 1
+    )
+    off = mean - vector
+    assert np.abs(off - np.median(off)).mean() < 0.1
+
+
+def test_the_truth_stays_put_as_the_tissue_does():
+    simulated = simulate_drifting_recording("random_walk", num_channels=16, duration_s=20.0, num_units=4)
+    times_s = np.arange(0.0, 20.0, 0.2)
+    for share in (0.01, 0.1, 0.19):
+        found = true_displacement(simulated, times_s + share, np.array([50.0]))[:, 0]
+        np.testing.assert_allclose(found, simulated.displacement_vector, atol=1e-9)

@@ -41,7 +41,7 @@ def fast_walk(seed: int) -> sets.PeakSet:
 
 
 def breathing(seed: int) -> sets.PeakSet:
-    """Half a micrometer up and down with each breath, at 1 Hz, on a slow drift."""
+    """1.5 um up and down with each breath, at 1 Hz, on a slow drift."""
 
     def motion(times_s, depths_um):
         return 8 * np.sin(times_s / 10) + 1.5 * np.sin(2 * np.pi * times_s) + 0.0 * depths_um

@@ -67,7 +67,6 @@ _TUNED: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "kernels.motion.finer_registration": (
         ("finer",),
         {
-            "ACCELERATIONS_UM": "um",
             "NUM_FOLDS": "folds",
             "NUM_ROUNDS": "rounds",
         },
@@ -206,7 +205,7 @@ NOT_TUNED: dict[str, dict[str, str]] = {
         "MAX_CONTACTS": _COST,
         "KRIGING_EXPONENT": "that of the presets' interpolation, whose cost is computed",
     },
-    "kernels.motion.finer_registration": {"LEAST_INFORMATION": _GUARD},
+    "kernels.motion.finer_registration": {"ACCELERATIONS_UM": _FINE, "LEAST_INFORMATION": _GUARD},
     "kernels.motion.kernel_correlation": {"FINE_UM": _FINE, "LEAST_WEIGHT": _FINE},
     "kernels.motion.lfp_covariance": {"MAX_RANK": _COST, "LEAST_ROWS": _GUARD},
     "kernels.motion.lfp_registration": {
