@@ -44,7 +44,7 @@ def study(imitated, tmp_path_factory):
         trains[2] = trains[2][:40]
         return si.NumpySorting.from_unit_dict(trains, traces.sampling_frequency)
 
-    options = "--preset steady_auto,dredge_fast --preprocess none --sorter lupin --treatment uncorrected;steady_auto"
+    options = "--preset steady_auto,steady_rigid --preprocess none --sorter lupin --treatment uncorrected;steady_auto"
     arguments = ["imposed", recording, "-o", place / "out", *options.split()]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("spikeinterface.sorters.run_sorter", sort)
@@ -64,7 +64,7 @@ def test_presets_are_held_against_the_course(study):
     _, results, calls = study
     assert len(calls) == 2
     assert results["manipulator"]["sign"] == -1
-    for name in ("steady_auto", "dredge_fast"):
+    for name in ("steady_auto", "steady_rigid"):
         one = results[name]
         # the manipulator went farther than the tissue was seen to move
         assert one["gain"] == pytest.approx(imitation.GAIN, abs=0.25)
