@@ -266,3 +266,22 @@ def test_points_are_interpolated_as_the_covariance_says():
     at = np.stack([POSITIONS[contacts, 0], place], axis=1)
     crossing = SIGNAL.at(*separations(at, 1, tissue.points))
     np.testing.assert_allclose(rows @ lattice.general, crossing, atol=0.01)
+
+
+def test_weights_are_those_of_whole_micrometers():
+    """As finely as `motion_arguments.edges_along` steps; between two, spikes hardly change."""
+    tissue, lattice, noise, _, observed = fitted_parts()
+    factors = [fit_patch(observed, lattice, noise)] * len(tissue.depths)
+    weights = TissueWeights(POSITIONS, 1, SIGNAL, NOISE, LEVELS, np.arange(40), "float64", factors=factors)
+    near, same, next_one = (weights.dense(np.full(40, moved)) for moved in (6.6, 7.0, 8.0))
+    np.testing.assert_array_equal(near, same)
+    assert 0 < np.abs(next_one - same).max() < 0.3
+
+
+def test_where_no_spike_was_seen_the_general_covariance_stays():
+    """A share of it, without which a place that the units do not reach would have no signal at all."""
+    tissue, lattice, noise, units, observed = fitted_parts()
+    far = int(np.argmax(np.linalg.norm(tissue.points - (units[0] - [0.0, tissue.depths[PATCH]]), axis=1)))
+    factors = fit_patch(observed, lattice, noise)
+    fitted = factors.T @ factors + EVERYWHERE * lattice.general
+    assert 0.02 < fitted[far, far] < 0.2 * fitted.diagonal().max()

@@ -10,12 +10,11 @@ from spikeinterface.core.motion import Motion
 from steadyspike.core.arguments import checked_times, refuse
 from steadyspike.core.settings import Settings, parameter
 from steadyspike.kernels.channels.spatial_interpolation import bin_edges, suitable_sigma
+from steadyspike.kernels.channels.tissue_weights import WEIGHTS_STEP_UM
 from steadyspike.preprocessing.dtypes import OutputDtype, dtype_parameter
 
 MOTION_KEYS = ("displacement", "temporal_bins_s", "spatial_bins_um", "direction", "interpolation_method")
 
-# Displacement from one set of "wiener" weights to the next: the half of it changes spikes by about a hundredth.
-STEP_UM = 1.0
 # s, and bins: more and shorter ones are worth a word.
 SHORT_BIN_S = 0.002
 MANY_BINS = 500
@@ -176,13 +175,13 @@ def _warn_of_short_bins(part, edges_s):
 
 
 def edges_along(motion, segment_index) -> np.ndarray:
-    """Edges of bins in each of which the displacement goes on by `STEP_UM` at most, where it moves most."""
+    """Edges of bins in each of which the displacement goes on by `WEIGHTS_STEP_UM` at most, where it moves most."""
     times = motion.temporal_bins_s[segment_index]
     if len(times) == 1:
         return bin_edges(times)
     largest = np.abs(np.diff(motion.displacement[segment_index], axis=0)).max(axis=1)
     path = np.concatenate([[0.0], np.cumsum(largest)])
-    steps = STEP_UM * np.arange(1, int(path[-1] / STEP_UM) + 1)
+    steps = WEIGHTS_STEP_UM * np.arange(1, int(path[-1] / WEIGHTS_STEP_UM) + 1)
     return np.concatenate([times[:1], np.interp(steps, path, times), times[-1:]])
 
 

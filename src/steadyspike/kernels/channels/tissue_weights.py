@@ -12,9 +12,9 @@ from steadyspike.kernels.channels.tissue_covariance import EVERYWHERE, Lattice, 
 from steadyspike.kernels.channels.trace_covariance import Mixture, noise_between
 from steadyspike.kernels.channels.wiener_weights import WienerWeights, shares
 
-# Displacements between which weights are the same, in um.
-STEP_UM = 1.0
-# Patches and displacements whose weights are kept: some MiB.
+# Displacement from one set of weights to the next, in um: the half of it changes spikes by about a hundredth.
+WEIGHTS_STEP_UM = 1.0
+# Patches and displacements whose weights are kept, at half a kB each.
 REMEMBERED = 40_000
 
 
@@ -53,7 +53,7 @@ class TissueWeights(WienerWeights):
 
     def dense(self, displacement_um) -> np.ndarray:
         """All weights, shape (num_targets, num_channels), float64."""
-        moved_um = STEP_UM * np.round(np.asarray(displacement_um)[self.targets] / STEP_UM)
+        moved_um = WEIGHTS_STEP_UM * np.round(np.asarray(displacement_um)[self.targets] / WEIGHTS_STEP_UM)
         everywhere = np.zeros((len(self.targets), len(self.positions)))
         for patch, rows in self.rows_of.items():
             of_rows = moved_um[rows]
