@@ -292,7 +292,7 @@ def run_verdict_case(case: VerdictCase) -> dict[str, Any]:
     truth = simulated.displacement(motion.temporal_bins_s[0][:, np.newaxis], motion.spatial_bins_um)
     difference = motion.displacement[0] - truth
     numbers = trust.to_dict()
-    del numbers["trust"]
+    del numbers["trust"], numbers["evidence"]
     return dict(
         asdict(case),
         **asdict(settings),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import spikeinterface.full as si
 
+from steadyspike.motion.trust import VERDICTS
 from steadyspike.simulation.truth import true_motion
 from steadyspike_benchmarks.sorting import scores, tables
 from steadyspike_benchmarks.sorting.cases import SimulatedCase
@@ -68,6 +69,9 @@ def test_traces_are_scored_without_a_sorter(study):
     assert uncorrected["correlation_added"] == pytest.approx(0.0)
     assert corrected["noise_gain"] < 1.0
     assert len(corrected["snr"]) == len(of(results, "static", "lupin")["accuracy"])
+    lowest, usual = of(results, "static")["lowest_snr"], corrected["snr"]
+    assert len(lowest) == len(usual)
+    assert 0 < np.mean(lowest) < np.mean(usual)
 
 
 def test_tables_hold_the_means(study):
@@ -80,6 +84,23 @@ def test_tables_hold_the_means(study):
     assert "Traces" not in tables.format_sorting_tables([row for row in results if "sorter" in row])
     assert len(list((folder / "results").glob("*.json"))) == 2 * len(CHOSEN)
     assert json.loads(next((folder / "results").glob("*static--lupin.json")).read_text())["sorter"] == "lupin"
+
+
+def test_verdicts_stand_beside_what_came_of_them(study):
+    _, results, _ = study
+    corrected, uncorrected = of(results, "steady_rigid"), of(results, "uncorrected")
+    assert corrected["verdict"] in VERDICTS
+    units = dict(seed=3, group=corrected["group"], sorter="other", case=corrected["case"])
+    counted = [
+        dict(units, treatment=name, good=good) for name, good in (("uncorrected", 4), ("steady_rigid", 9))
+    ]
+    (line,) = tables.verdict_table(results + counted).splitlines()[2:]
+    assert f"| steady_rigid | {corrected['verdict']} 1 |" in line
+    assert f"({100 * uncorrected['spike_error'] ** 2:.2g} %)" in line
+    assert f"({100 * corrected['spike_error'] ** 2:.2g} %)" in line
+    # no difference for the sorter that failed on one of the two
+    assert line.endswith("|  | +5.0 |")
+    assert tables.verdict_table([uncorrected]) == ""
 
 
 def test_the_figure_draws_each_sorted_treatment(study):

@@ -101,6 +101,15 @@ def test_trust_is_high_where_the_motion_is_right_and_low_where_it_is_not(driftin
     assert wrong[70:].mean() > 0.9 * right.trust[0][70:].mean()
 
 
+def test_evidence_of_the_bins_sums_to_the_gain_and_turns_against_a_wrong_motion(drifting, right):
+    assert right.evidence[0].shape == right.trust[0].shape
+    assert right.evidence[0].sum() == pytest.approx(right.gain * right.num_spikes)
+    motion = motion_of(non_rigid)
+    motion.displacement[0][50:60] += 60.0
+    wrong = judge(drifting, motion).evidence[0]
+    assert wrong[50:60].sum() < 0 < right.evidence[0][50:60].sum()
+
+
 def test_the_result_is_the_same_again(drifting, right):
     assert judge(drifting, motion_of(non_rigid)).to_dict() == right.to_dict()
     assert judge(drifting, motion_of(non_rigid), seed=1).gain != right.gain

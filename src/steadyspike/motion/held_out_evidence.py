@@ -79,7 +79,8 @@ class Evidence:
     `promised` is the gain that the motion should have if it were right, for displacements small against the width of
     the density, and at most half a nat. `scale` is the size of the true motion in units of the estimate, by the least
     squares of what held-out spikes still see moving after the correction: 1 for a right one, 0 where nothing moves.
-    `wild_bins` time bins stand up to `wild_um` away from those around them, with too little in their spikes to say so.
+    `nats` (num_times, num_windows) is the gain of all spikes of a bin; it sums to that of all spikes. `wild_bins` time
+    bins stand up to `wild_um` away from those around them, with too little in their spikes to say so.
     """
 
     gain: float
@@ -95,6 +96,7 @@ class Evidence:
     error_um: float
     rigid_error_um: float
     explained: np.ndarray
+    nats: np.ndarray
     wild_bins: int = 0
     wild_um: float = 0.0
 
@@ -256,6 +258,7 @@ def weigh_evidence(spikes: MotionSpikes, depth_range_um: tuple[float, float]) ->
         error_um=float(np.sqrt(noise + _unexplained(spikes, _slope(around), blocks, info))),
         rigid_error_um=float(np.sqrt(rigid_noise + rigid_unexplained)),
         explained=_explained(spikes, around[1]),
+        nats=_summed(spikes, stretched - still) - fitted * spikes.counts / spikes.counts.sum(),
         **_wild(spikes, moved - leaning),
     )
 
@@ -263,7 +266,8 @@ def weigh_evidence(spikes: MotionSpikes, depth_range_um: tuple[float, float]) ->
 def _no_evidence(spikes: MotionSpikes) -> Evidence:
     unknown = float("inf")
     gains = (0.0, unknown) * 3
-    return Evidence(*gains, 0.0, 0.0, 0.0, 1.0, unknown, unknown, np.zeros(spikes.displacement.shape))
+    nothing = np.zeros(spikes.displacement.shape)
+    return Evidence(*gains, 0.0, 0.0, 0.0, 1.0, unknown, unknown, nothing, nothing)
 
 
 def _sharpest(density: held_out.HeldOutDensity, other_um: Any = 0.0) -> tuple[np.ndarray, ...]:

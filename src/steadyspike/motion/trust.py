@@ -57,6 +57,9 @@ class MotionTrust:
         How much of the held-out spikes the motion explains on each of its bins: the generalized coefficient of
         determination (pseudo-R2), ``1 - exp(-2 gain)``, with the gain per spike
         in log density over spikes of unknown depth; 0 where there are no spikes, towards 1 where they fit.
+    evidence : list of ndarray, one per segment, each of shape (num_times, num_windows)
+        What the held-out spikes of each bin say for the motion (above 0) or for no correction (below), in nats: `gain`
+        of all spikes is the sum of these.
     displacement_um : float
         Range of the displacement relative to its median at each depth, 2nd to 98th percentile over times and windows.
     gain, gain_error : float
@@ -88,6 +91,7 @@ class MotionTrust:
     verdict: str
     reason: str
     trust: list[np.ndarray] = field(repr=False)
+    evidence: list[np.ndarray] = field(repr=False)
     displacement_um: float
     gain: float
     gain_error: float
@@ -227,8 +231,8 @@ def motion_trust(
     extent = float(np.ptp(contacts[:, motion.dim]))
     verdict, reason = _judge(numbers, evidence, extent, spikes)
     ends = np.cumsum([part.shape[0] for part in motion.displacement])
-    trust = np.split(evidence.explained, ends[:-1])
-    return MotionTrust(verdict=verdict, reason=reason, trust=trust, **numbers)
+    trust, nats = (np.split(values, ends[:-1]) for values in (evidence.explained, evidence.nats))
+    return MotionTrust(verdict=verdict, reason=reason, trust=trust, evidence=nats, **numbers)
 
 
 def _check(recording, motion, peaks, peak_locations, direction) -> None:

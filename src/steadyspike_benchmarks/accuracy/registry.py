@@ -203,7 +203,6 @@ NOT_TUNED: dict[str, dict[str, str]] = {
         "NUM_SOURCE_DEPTHS": _FINE,
         "MARGIN_UM": _LAYOUT,
         "MAX_CONTACTS": _COST,
-        "KRIGING_EXPONENT": "that of the presets' interpolation, whose cost is computed",
     },
     "kernels.motion.finer_registration": {"ACCELERATIONS_UM": _FINE, "LEAST_INFORMATION": _GUARD},
     "kernels.motion.kernel_correlation": {"FINE_UM": _FINE, "LEAST_WEIGHT": _FINE},

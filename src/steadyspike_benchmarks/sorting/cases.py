@@ -12,7 +12,7 @@ import numpy as np
 from steadyspike.simulation.drift import make_noise, simulate_drifting_recording
 from steadyspike.simulation.probes import build_probe, find_probe
 from steadyspike.simulation.scenarios import find_scenario
-from steadyspike_benchmarks.sorting.scores import signal_to_noise
+from steadyspike_benchmarks.sorting.scores import lowest_signal_to_noise, signal_to_noise
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording, BaseSorting
@@ -58,6 +58,11 @@ class TrueUnits:
         if self.static_spikes is None:
             return None
         return signal_to_noise(self.static_spikes, self.noise, self.sorting)
+
+    @cached_property
+    def lowest_snr(self) -> list[float] | None:
+        """The same where the unit is seen worst as it moves."""
+        return None if self.spikes is None else lowest_signal_to_noise(self.spikes, self.noise, self.sorting)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ GOOD_ACCURACY = 0.8
 BEFORE_MS, AFTER_MS = 0.3, 0.5
 """Samples around a spike in which traces are compared."""
 SPIKES_FOR_ERROR = 3000
+SPIKES_PER_UNIT = 50
+LOW_PERCENTILE = 10
 NOISE_WINDOW_S = 0.1
 NOISE_WINDOWS = 200
 CHUNK_S = 1.0
@@ -60,15 +62,38 @@ def unit_scores(found: BaseSorting, known: BaseSorting, all_known: bool) -> dict
 
 def signal_to_noise(static_spikes: BaseRecording, noise: BaseRecording, sorting: BaseSorting) -> list[float]:
     """Largest amplitude of each unit's mean spike, divided by the noise of that channel."""
+    levels = _noise_levels(noise)
+    means = (spikes.mean(axis=0) for spikes in _some_spikes(static_spikes, sorting))
+    return [float((-mean.min(axis=0) / levels).max()) for mean in means]
+
+
+def lowest_signal_to_noise(spikes: BaseRecording, noise: BaseRecording, sorting: BaseSorting) -> list[float]:
+    """Where each unit is seen worst as it moves: `LOW_PERCENTILE` over its spikes of their largest amplitude by noise.
+
+    The best interpolation can't show what no contact saw.
+    """
+    levels = _noise_levels(noise)
+    each = ((-one.min(axis=1) / levels).max(axis=1) for one in _some_spikes(spikes, sorting))
+    return [float(np.percentile(ratios, LOW_PERCENTILE)) for ratios in each]
+
+
+def _noise_levels(noise: BaseRecording) -> np.ndarray:
     traces = _read(noise, np.arange(min(noise.get_num_samples(), round(noise.sampling_frequency))))
-    levels = traces.std(axis=0)
-    ratios = []
+    return traces.std(axis=0)
+
+
+def _some_spikes(recording: BaseRecording, sorting: BaseSorting) -> list[np.ndarray]:
+    """Traces (num_spikes, num_samples, num_channels) around some spikes of each unit, spread over the recording."""
+    windows = []
     for unit in sorting.unit_ids:
-        frames = sorting.get_unit_spike_train(unit, segment_index=0)[:50]
-        window, num_spikes = _windows(frames, static_spikes)
-        mean = _read(static_spikes, window).reshape(num_spikes, -1, len(levels)).mean(axis=0)
-        ratios.append(float((-mean.min(axis=0) / levels).max()))
-    return ratios
+        frames = sorting.get_unit_spike_train(unit, segment_index=0)
+        windows.append(_windows(frames[:: -(-len(frames) // SPIKES_PER_UNIT)], recording))
+    traces = _read(recording, np.concatenate([window for window, _ in windows]))
+    parts = np.split(traces, np.cumsum([len(window) for window, _ in windows])[:-1])
+    return [
+        part.reshape(number, -1, recording.get_num_channels())
+        for part, (_, number) in zip(parts, windows, strict=True)
+    ]
 
 
 def spike_error(treated: BaseRecording, static: BaseRecording, sorting: BaseSorting, seed: int) -> float:

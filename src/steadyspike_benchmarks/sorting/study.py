@@ -24,7 +24,20 @@ if TYPE_CHECKING:
 SORTERS = ("lupin", "tridesclous2", "spykingcircus2")
 """SpikeInterface's own, which run on a CPU; others that are installed can be named too."""
 
+VERDICT = (
+    "verdict",
+    "reason",
+    "displacement_um",
+    "gain",
+    "gain_error",
+    "error_um",
+    "loss_without",
+    "loss_with",
+)
+"""Of `MotionTrust`, kept beside the scores of the traces."""
+
 Case = SimulatedCase | HybridCase
+Estimate = tuple["Motion", dict[str, Any]]
 
 
 def run_sorting_benchmark(
@@ -63,7 +76,7 @@ def run_sorting_benchmark(
         waiting = [treatment for treatment in chosen if _missing(folder, case, treatment, sorters)]
         if not waiting:
             continue
-        motions: dict[tuple[str, str | None], Motion] = {}
+        motions: dict[tuple[str, str | None], Estimate] = {}
         with tempfile.TemporaryDirectory(prefix="steadyspike-sorting-") as place:
             made = case.make()
             # every treatment reads it several times, and to simulate it takes longer than to read it
@@ -87,7 +100,7 @@ def _treat(
     case: Case,
     made: TrueUnits,
     treatment: Treatment,
-    motions: dict[tuple[str, str | None], Motion],
+    motions: dict[tuple[str, str | None], Estimate],
     sorters: list[str],
     n_jobs: int,
 ) -> None:
@@ -95,16 +108,16 @@ def _treat(
     about = dict(case=case.name, group=case.group, seed=case.seed, treatment=treatment.name)
     try:
         recording = made.static if treatment.static else treatment.denoised(made.recording)
-        motion = None
+        motion, judged = None, {}
         if treatment.preset is not None:
             key = (treatment.preset, treatment.model)
             if key not in motions:
                 motions[key] = _estimate(recording, treatment.preset)
-            motion = motions[key]
+            motion, judged = motions[key]
         recording = treatment.interpolated(recording, motion)
         if not _file(folder, case, treatment, "traces").is_file():
             scores = _trace_scores(made, treatment, motion, recording, case.seed)
-            _keep(folder, case, treatment, "traces", dict(about, **scores))
+            _keep(folder, case, treatment, "traces", dict(about, **judged, **scores))
     except Exception as error:  # a treatment that does not run is a result
         failed = dict(about, failed=sentence(error))
         for name in ("traces", *sorters):
@@ -119,10 +132,16 @@ def _treat(
             _keep(folder, case, treatment, sorter, result)
 
 
-def _estimate(recording: BaseRecording, preset: str) -> Motion:
+def _estimate(recording: BaseRecording, preset: str) -> Estimate:
+    """Estimate the motion, and ask `motion_trust` what it says before anything is sorted."""
     import spikeinterface.full as si
 
-    return si.compute_motion(recording, preset=preset, progress_bar=False)
+    from steadyspike import motion_trust
+
+    motion, info = si.compute_motion(recording, preset=preset, output_motion_info=True, progress_bar=False)
+    trust = motion_trust(recording, motion, info["peaks"], info["peak_locations"])
+    numbers = trust.to_dict()
+    return motion, {name: numbers[name] for name in VERDICT}
 
 
 def _trace_scores(
@@ -132,7 +151,7 @@ def _trace_scores(
     if made.spikes is None or treatment.model is not None:
         return {}
     if treatment.static:
-        return dict(snr=made.snr, spike_error=0.0)
+        return dict(snr=made.snr, lowest_snr=made.lowest_snr, spike_error=0.0)
     moved = motion if motion is None or made.truth is None else with_same_rest(motion, made.truth)
     spikes = treatment.interpolated(made.spikes, moved, treated)
     error = spike_error(spikes, made.static_spikes, made.sorting, seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -16,6 +17,7 @@ Rows = list[Result]
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 SNR_EDGES = (0.0, 5.0, 10.0, np.inf)
+RATIOS = {"snr": "SNR", "lowest_snr": "SNR where it is seen worst as it moves"}
 
 
 def format_sorting_tables(results: Rows) -> str:
@@ -28,9 +30,11 @@ def format_sorting_tables(results: Rows) -> str:
         parts.append(f"## {group}, {len({row['seed'] for row in rows})} seeds")
         for sorter in sorted({row["sorter"] for row in rows if "sorter" in row}):
             parts.append(f"### {sorter}\n\n{unit_table(rows, sorter)}")
-            parts.append(snr_table(rows, sorter))
+            parts += [snr_table(rows, sorter, ratio) for ratio in RATIOS]
         traces = trace_table(rows)
         parts.append(traces and f"### Traces\n\n{traces}")
+    verdicts = verdict_table(results)
+    parts.append(verdicts and f"## What `motion_trust` said\n\n{verdicts}")
     return "\n\n".join(part for part in parts if part)
 
 
@@ -63,13 +67,15 @@ def unit_table(rows: Rows, sorter: str) -> str:
     return "\n".join(lines)
 
 
-def snr_table(rows: Rows, sorter: str) -> str:
-    """Share of good units in ranges of the signal-to-noise ratio; empty where it is not known."""
-    ratios = {row["seed"]: np.array(row["snr"]) for row in rows if "snr" in row}
+def snr_table(rows: Rows, sorter: str, ratio: str = "snr") -> str:
+    """Share of good units in ranges of one of `RATIOS`; empty where it is not known."""
+    ratios = {row["seed"]: np.array(row[ratio]) for row in rows if row.get(ratio) is not None}
     if not ratios:
         return ""
     ranges = list(pairwise(SNR_EDGES))
-    lines = _header("share of good units, SNR", *(f"{low:g} to {high:g}" for low, high in ranges))
+    lines = _header(
+        f"share of good units, {RATIOS[ratio]}", *(f"{low:g} to {high:g}" for low, high in ranges)
+    )
     for treatment in _treatments(rows):
         found = by_seed(rows, treatment, sorter)
         seeds = sorted(found.keys() & ratios.keys())
@@ -108,6 +114,41 @@ def trace_table(rows: Rows) -> str:
             )
             lines.append(_line(treatment, *cells))
     return "\n".join(lines) if len(lines) > 2 else ""
+
+
+def verdict_table(results: Rows) -> str:
+    """Verdicts on each kind of recording, beside what then became of traces and units; empty where none was given.
+
+    Losses are shares of the spikes' energy, predicted by `motion_trust` and, in brackets, measured as the square of the
+    error in spikes; units are those after the treatment less those uncorrected, for each sorter. Means over seeds.
+    """
+    judged = [row for row in results if "verdict" in row]
+    sorters = sorted({row["sorter"] for row in results if "sorter" in row})
+    titles = ("treatment", "verdicts", "drift (um)", "lost as it is", "lost with it")
+    lines = _header("recording", *titles, *(f"units, {name}" for name in sorters))
+    for group, name in dict.fromkeys((row["group"], row["treatment"]) for row in judged):
+        rows = [row for row in results if row["group"] == group]
+        found, plain = by_seed(rows, name, None), by_seed(rows, "uncorrected", None)
+        verdicts = Counter(row["verdict"] for row in found.values())
+        cells = [
+            ", ".join(f"{verdict} {number}" for verdict, number in verdicts.items()),
+            f"{_mean(found, 'displacement_um'):.1f}",
+            f"{_share(found, 'loss_without')} ({_share(plain)})",
+            f"{_share(found, 'loss_with')} ({_share(found)})",
+        ]
+        for sorter in sorters:
+            after, before = by_seed(rows, name, sorter), by_seed(rows, "uncorrected", sorter)
+            both = [after[seed]["good"] - before[seed]["good"] for seed in after.keys() & before.keys()]
+            cells.append(with_interval(both) if both else "")
+        lines.append(_line(group, name, *cells))
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
+def _share(found: dict[int, Result], key: str | None = None) -> str:
+    """Mean of a predicted loss, or the mean square of the error in spikes; "?" where it is not known."""
+    losses = [row[key] if key else row.get("spike_error", np.nan) ** 2 for row in found.values()]
+    known = [loss for loss in losses if loss is not None and np.isfinite(loss)]
+    return f"{100 * np.mean(known):.2g} %" if known else "?"
 
 
 def with_interval(differences: list[float]) -> str:

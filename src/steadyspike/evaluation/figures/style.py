@@ -16,6 +16,10 @@ STEADY = "#0d8a82"
 """Whatever steadyspike estimated or took."""
 TRUTH = "#e0457b"
 """Whatever is known to be true."""
+WARNING = "#c2571a"
+"""What speaks against a correction."""
+FAINT = "#cfd6dd"
+"""Bars that are there for comparison."""
 STEPS = {
     "noise_levels": "#c3cbd4",
     "detect_peaks": "#3aa79f",

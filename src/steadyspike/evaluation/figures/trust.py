@@ -13,6 +13,7 @@ from steadyspike.motion.trust import CLEAR_ERRORS, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
     from spikeinterface.core.motion import Motion
 
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
 VERDICT_COLOURS = {
     "correct": style.STEADY,
     "correct rigidly": style.STEADY,
-    "do not correct": style.TRUTH,
+    "do not correct": style.WARNING,
     "cannot tell": style.QUIET,
 }
+# Nats of a time bin that get a full colour at least: evidence of less is weak, and looks weak.
+FULL_NATS = 5.0
 
 
 def plot_motion_trust(trust: MotionTrust, motion: Motion | None = None, *, segment_index: int = 0) -> Figure:
@@ -68,24 +71,40 @@ def plot_motion_trust(trust: MotionTrust, motion: Motion | None = None, *, segme
 
 
 def _draw_maps(figure: Any, trust: MotionTrust, motion: Motion | None, segment_index: int) -> None:
-    values = trust.trust[segment_index]
+    values = trust.evidence[segment_index]
+    limit = max(float(np.percentile(np.abs(values), 95)), FULL_NATS)
+    colours = _evidence_colours()
     if motion is None:
         axes = figure.subplots()
-        image = axes.imshow(values.T, aspect="auto", origin="lower", cmap="viridis", vmin=0.0, vmax=1.0)
+        image = axes.imshow(values.T, aspect="auto", origin="lower", cmap=colours, vmin=-limit, vmax=limit)
         axes.set(xlabel="time bin", ylabel="window")
     else:
         left, axes = figure.subplots(1, 2, sharey=True)
         moved = motion.displacement[segment_index] - np.median(motion.displacement[segment_index], axis=0)
-        limit = max(float(np.percentile(np.abs(moved), 99.5)), 1.0)
-        drawn = draw_map(left, motion, moved, limit, segment_index)
+        farthest = max(float(np.percentile(np.abs(moved), 99.5)), 1.0)
+        drawn = draw_map(left, motion, moved, farthest, segment_index)
         left.set_title("Motion")
         figure.colorbar(
             drawn, ax=left, label="displacement (µm)", location="bottom", shrink=0.8, extend="both"
         )
-        image = draw_map(axes, motion, values, 1.0, segment_index, colours="viridis", lowest=0.0)
+        image = draw_map(axes, motion, values, limit, segment_index, colours=colours)
         style.quiet_second_axis(axes)
-    axes.set_title("Held-out spikes explained")
-    figure.colorbar(image, ax=axes, label="explained (pseudo-R²)", location="bottom", shrink=0.8)
+    axes.set_title("What held-out spikes say")
+    figure.colorbar(
+        image, ax=axes, label="against | for the motion (nats)", location="bottom", shrink=0.8, extend="both"
+    )
+
+
+def _evidence_colours() -> Colormap:
+    """Colours of the verdicts: against a correction, nothing said, and for it."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("evidence", [style.WARNING, "white", style.STEADY])
+
+
+def _bar_colours(trust: MotionTrust, verdicts: tuple[str, ...]) -> list[str]:
+    """The verdict's colour for what it advises, and a quiet one for the others."""
+    return [VERDICT_COLOURS[trust.verdict] if name == trust.verdict else style.FAINT for name in verdicts]
 
 
 def draw_gains(axes: Axes, trust: MotionTrust) -> None:
@@ -93,7 +112,7 @@ def draw_gains(axes: Axes, trust: MotionTrust) -> None:
     gains = np.array([trust.rigid_gain, trust.gain])
     errors = CLEAR_ERRORS * np.array([trust.rigid_gain_error, trust.gain_error])
     finite = np.where(np.isfinite(errors), errors, 0.0)
-    axes.barh([0, 1], gains, height=0.55, color=[style.QUIET, style.STEADY])
+    axes.barh([0, 1], gains, height=0.55, color=_bar_colours(trust, ("correct rigidly", "correct")))
     axes.errorbar(gains, [0, 1], xerr=finite, fmt="none", ecolor=style.INK, capsize=3, linewidth=1.2)
     axes.axvline(0.0, color=style.INK, linewidth=0.8)
     axes.set_yticks([0, 1], ["its mean\nover depth", "the motion"])
@@ -107,7 +126,8 @@ def draw_losses(axes: Axes, trust: MotionTrust) -> None:
     """Draw the shares of waveform energy lost without a correction, with the motion, and with its mean over depth."""
     shares = np.array([trust.rigid_loss_with, trust.loss_with, trust.loss_without])
     losses = np.where(np.isfinite(shares), 100.0 * shares, 0.0)
-    axes.barh([0, 1, 2], losses, height=0.6, color=[style.QUIET, style.STEADY, style.TRUTH])
+    advised = ("correct rigidly", "correct", "do not correct")
+    axes.barh([0, 1, 2], losses, height=0.6, color=_bar_colours(trust, advised))
     axes.set_yticks([0, 1, 2], ["corrected\nrigidly", "corrected", "as it is"])
     for place, (loss, share) in enumerate(zip(losses, shares, strict=True)):
         axes.annotate(f" {percent(share)}", (loss, place), va="center", color=style.INK, fontsize=9)

@@ -6,19 +6,14 @@ from the contacts stand for the units of a recording, so that no waveform is nee
 
 import numpy as np
 
-from steadyspike.kernels.channels.spatial_interpolation import (
-    inverse_covariance,
-    kriging_weights,
-    suitable_sigma,
-)
+from steadyspike.kernels.channels.trace_covariance import Mixture, fit_mixture, separations
+from steadyspike.kernels.channels.wiener_weights import WienerWeights
 
 # um. Distances of typical units from the contacts.
 SOURCE_DISTANCES_UM = (10.0, 20.0, 30.0, 45.0)
 NUM_SOURCE_DEPTHS = 16
 # Contacts around the middle of the probe that are looked at: enough to know what interpolation costs.
 MAX_CONTACTS = 96
-# Of the kriging: a Gaussian of the distance.
-KRIGING_EXPONENT = 2.0
 # um. At the ends of a long probe interpolation is worse, but few units are there: this far from the ends of the slice.
 MARGIN_UM = 60.0
 # um. Sorters look at the contacts this near to a spike.
@@ -63,8 +58,8 @@ def waveform_losses(contacts_um, dim, displacement_um, moved_um, error_um):
     r"""Share of the waveform's energy that drift blurs without a correction, and that is lost with one.
 
     With the footprint :math:`F(z)` of a source at depth z, the displacement d by which the correction moves it, its
-    true distance m from where it usually is, and the kriging weights :math:`W(d)` which read the traces at contacts
-    moved by d:
+    true distance m from where it usually is, and the weights :math:`W(d)` (`wiener_weights`, by the covariance of
+    these sources) which read the traces at contacts moved by d:
 
     .. math:: L_{without} = \left\langle \frac{|F(z + m) - F(z)|^2}{|F(z)|^2} \right\rangle, \qquad
               L_{with} = \left\langle \frac{|W(d) F(z + d) - F(z)|^2}{|F(z)|^2} \right\rangle
@@ -91,15 +86,20 @@ def waveform_losses(contacts_um, dim, displacement_um, moved_um, error_um):
     def smear(shift_um):
         return lost(footprints(contacts_um, sources + shift_um * along, distances))
 
-    sigma_um = suitable_sigma(contacts_um)
-    inverse = inverse_covariance(contacts_um, sigma_um, KRIGING_EXPONENT)
+    weights = _weights(contacts_um, dim, still)
     without = np.mean([smear(shift) for shift in moved_um])
     interpolated = []
     for shift in displacement_um:
-        weights = kriging_weights(
-            contacts_um, contacts_um + shift * along, inverse, sigma_um, KRIGING_EXPONENT
-        )
         moved = footprints(contacts_um, sources + shift * along, distances)
-        interpolated.append(lost(moved @ weights.T))
+        interpolated.append(lost(moved @ weights.dense(np.full(len(contacts_um), shift)).T))
     uncertain = 0.5 * (smear(error_um) + smear(-error_um))
     return float(without), float(np.mean(interpolated)) + uncertain
+
+
+def _weights(contacts_um, dim, seen):
+    """Weights as `interpolate_motion` would have them where these footprints are all that is seen."""
+    number = len(contacts_um)
+    across, along = separations(contacts_um, dim)
+    signal = fit_mixture(seen.T @ seen, np.ones((number, number)), across, along)
+    noise = Mixture(np.empty((0, 2)), np.empty(0), 1.0)
+    return WienerWeights(contacts_um, dim, signal, noise, np.ones(number), np.arange(number), "float64")
