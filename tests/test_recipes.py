@@ -38,7 +38,7 @@ def test_recipes_work_as_they_stand(tmp_path):
     test_files = [command.removeprefix(prefix) for command in COMMANDS if command.startswith(prefix)]
     assert len(test_files) == 8
     # one process for all: most of the time is importing
-    report = run(["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *test_files], tmp_path)
+    report = run(["-m", "pytest", "-q", "-p", "no:cacheprovider", *test_files], tmp_path)
     assert " passed" in report
 
     for command in COMMANDS:
