@@ -9,7 +9,7 @@ from conformance import CHECKS, Node, check_name
 from parent_recordings import NUM_CHANNELS, SAMPLING_FREQUENCY, dress, file_parent, integer_type, numpy_parent
 from probeinterface import Probe
 from spikeinterface.core.motion import Motion
-from spikeinterface.preprocessing import get_motion_parameters_preset
+from spikeinterface.preprocessing import astype, get_motion_parameters_preset
 from spikeinterface.sortingcomponents.motion import interpolate_motion as upstream
 
 import steadyspike  # noqa: F401  (registers the presets)
@@ -236,16 +236,30 @@ def test_traces_are_nearer_to_those_without_motion_than_kriged_ones(simulated):
 
 def test_noise_does_not_breathe(simulated):
     noise = make_noise(simulated.recording.get_probe(), (6.0, 8.0), 4.0, 30000.0, 0)
-    covariance = interpolate_motion(simulated.recording, moved_by(0.0))._kwargs["covariance"]
+    covariance = interpolate_motion(simulated.recording, moved_by(7.0))._kwargs["covariance"]
     levels = {"wiener": [], "kriging": []}
     for method, kwargs in (("wiener", dict(covariance=covariance)), ("kriging", dict())):
-        for displacement in np.arange(0.0, 21.0, 4.0):
+        for displacement in np.arange(0.1, 21.0, 4.0):
             motion = moved_by(displacement)
             value = interpolate_motion(noise, motion, spatial_interpolation_method=method, **kwargs)
             levels[method].append(value.get_traces(0, 0, 30000)[:, 8:-8].std(axis=0))
     variation = {name: np.median(np.std(one, axis=0) / np.mean(one, axis=0)) for name, one in levels.items()}
     assert variation["wiener"] < 0.015
     assert variation["kriging"] > 3 * variation["wiener"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+def test_where_nothing_moves_nothing_is_changed(simulated, dtype):
+    recording = astype(simulated.recording, dtype)
+    value = interpolate_motion(recording, moved_by(0.0))
+    assert value._kwargs["covariance"] is None
+    given = recording.get_traces(0, 100, 400)
+    assert value.get_dtype() == given.dtype
+    np.testing.assert_array_equal(value.get_traces(0, 100, 400), given)
+    some = recording.channel_ids[[5, 2]]
+    np.testing.assert_array_equal(value.get_traces(0, 100, 400, some), given[:, [5, 2]])
+    again = si.load(value.to_dict())
+    np.testing.assert_array_equal(again.get_traces(0, 100, 400), given)
 
 
 def test_displacement_is_interpolated_between_time_bins(simulated):

@@ -138,7 +138,7 @@ class SteadyInterpolateMotionByShankRecordingSegment(BasePreprocessorSegment):
         parent = self.parent_recording_segment
         traces = parent.get_traces(start_frame, end_frame, slice(None))
         times = parent.sample_index_to_time(np.arange(start_frame, end_frame))
-        corrected = np.empty((len(traces), wanted.size), dtype=self.parts[0].weights.dtype)
+        corrected = np.empty((len(traces), wanted.size), dtype=self.parts[0].dtype)
         for part, channels, columns in zip(self.parts, self.channels, self.columns, strict=True):
             places = np.flatnonzero(np.isin(wanted, columns))
             if places.size:

@@ -38,7 +38,8 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
     covariance of spikes is then fitted to each stretch of tissue, by expectation maximization, and weights follow the
     units that rest nearby. :math:`\lambda_i` is found for each contact and displacement, so that its noise keeps one
     level, 0.95 of its own or what it can have between contacts: thresholds, whitening and templates of sorters assume
-    that. The displacement is interpolated between the motion's time bins, in steps of at most 1 um.
+    that. The displacement is interpolated between the motion's time bins, in steps of at most 1 um. Where it is zero
+    throughout, the traces are those of the recording.
 
     The others are SpikeInterface's, with its results, and constant within each time bin. For "kriging"
 
@@ -150,11 +151,13 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
         )
 
     def _weights(self, recording, motion, positions, targets, output_dtype, settings, sigma_um):
-        """Weights for any displacement, and the covariance that "wiener" has them from."""
+        """Weights for any displacement, and the covariance that "wiener" has them from; none where nothing moves."""
         dimension = motion.dim
         extrapolate = settings.border_mode == "force_extrapolate"
         # integers of 32 bits need the digits of float64
         dtype = np.result_type(output_dtype, "float32")
+        if settings.spatial_interpolation_method == "wiener" and nothing_moves(motion):
+            return None, None
         if settings.spatial_interpolation_method != "wiener":
             weights = DisplacementWeights(
                 positions,
@@ -189,12 +192,16 @@ class SteadyInterpolateMotionRecordingSegment(BasePreprocessorSegment):
         self.edges_s = edges_s
         self.weights = weights
         self.output_dtype = output_dtype
+        self.dtype = np.result_type(output_dtype, "float32")
         self.zeros = zeros
 
     def get_traces(self, start_frame, end_frame, channel_indices):
         """Corrected traces of shape (num_samples, num_channels)."""
         start_frame = 0 if start_frame is None else start_frame
         end_frame = self.get_num_samples() if end_frame is None else end_frame
+        if self.weights is None:
+            traces = self.parent_recording_segment.get_traces(start_frame, end_frame, channel_indices)
+            return cast_traces(traces, self.output_dtype)
         rows = None  # all of them, without a copy
         if not (
             channel_indices is None or (isinstance(channel_indices, slice) and channel_indices == slice(None))
@@ -208,6 +215,8 @@ class SteadyInterpolateMotionRecordingSegment(BasePreprocessorSegment):
 
     def corrected(self, traces, times, rows) -> np.ndarray:
         """Rows of the corrected traces (None: all) of samples at some times in s, in the type of the weights."""
+        if self.weights is None:
+            return traces if rows is None else traces[:, rows]
         num_channels = len(self.weights.targets) if rows is None else len(rows)
         corrected = np.empty((len(traces), num_channels), dtype=self.weights.dtype)
         if self.zeros is not None:
@@ -234,6 +243,11 @@ def keep_contacts(recording, parent, indices) -> None:
     recording.set_probegroup(probegroup, check_overlap=False)
     groups = parent.get_property("group")
     recording.set_property("group", None if groups is None else groups[indices])
+
+
+def nothing_moves(motion) -> bool:
+    """Whether the displacement is zero throughout."""
+    return all(np.abs(displacement).max(initial=0.0) <= STILL_UM for displacement in motion.displacement)
 
 
 def always_inside(motion, depths, edges_s) -> np.ndarray:

@@ -76,7 +76,7 @@ def run_sorting_benchmark(
         waiting = [treatment for treatment in chosen if _missing(folder, case, treatment, sorters)]
         if not waiting:
             continue
-        motions: dict[tuple[str, str | None], Estimate] = {}
+        motions: dict[tuple[str, str, str | None], Estimate] = {}
         with tempfile.TemporaryDirectory(prefix="steadyspike-sorting-") as place:
             made = case.make()
             # every treatment reads it several times, and to simulate it takes longer than to read it
@@ -100,7 +100,7 @@ def _treat(
     case: Case,
     made: TrueUnits,
     treatment: Treatment,
-    motions: dict[tuple[str, str | None], Estimate],
+    motions: dict[tuple[str, str, str | None], Estimate],
     sorters: list[str],
     n_jobs: int,
 ) -> None:
@@ -110,9 +110,9 @@ def _treat(
         recording = made.static if treatment.static else treatment.denoised(made.recording)
         motion, judged = None, {}
         if treatment.preset is not None:
-            key = (treatment.preset, treatment.model)
+            key = (treatment.preset, json.dumps(treatment.estimation), treatment.model)
             if key not in motions:
-                motions[key] = _estimate(recording, treatment.preset)
+                motions[key] = _estimate(recording, treatment)
             motion, judged = motions[key]
         recording = treatment.interpolated(recording, motion)
         if not _file(folder, case, treatment, "traces").is_file():
@@ -132,13 +132,11 @@ def _treat(
             _keep(folder, case, treatment, sorter, result)
 
 
-def _estimate(recording: BaseRecording, preset: str) -> Estimate:
+def _estimate(recording: BaseRecording, treatment: Treatment) -> Estimate:
     """Estimate the motion, and ask `motion_trust` what it says before anything is sorted."""
-    import spikeinterface.full as si
-
     from steadyspike import motion_trust
 
-    motion, info = si.compute_motion(recording, preset=preset, output_motion_info=True, progress_bar=False)
+    motion, info = treatment.estimated(recording)
     trust = motion_trust(recording, motion, info["peaks"], info["peak_locations"])
     numbers = trust.to_dict()
     return motion, {name: numbers[name] for name in VERDICT}

@@ -26,6 +26,8 @@ class Treatment:
         Motion preset that estimates, and interpolates where `interpolation` is None; None: no correction.
     interpolation : dict or None
         Arguments of `interpolate_motion` in the place of the preset's.
+    estimation : dict or None
+        Arguments of the preset's estimator in the place of its own.
     model : str or None
         A DeepInterpolation model that denoises first.
     static : bool
@@ -35,6 +37,7 @@ class Treatment:
     name: str
     preset: str | None = None
     interpolation: dict[str, Any] | None = field(default=None, hash=False)
+    estimation: dict[str, Any] | None = field(default=None, hash=False)
     model: str | None = None
     static: bool = False
 
@@ -45,6 +48,15 @@ class Treatment:
         from steadyspike import deepinterpolate
 
         return deepinterpolate(recording, self.model)
+
+    def estimated(self, recording: BaseRecording) -> tuple[Motion, dict[str, Any]]:
+        """Motion of a recording, and SpikeInterface's `motion_info`."""
+        from spikeinterface.preprocessing import compute_motion
+
+        arguments = dict(output_motion_info=True, progress_bar=False)
+        if self.estimation:
+            arguments["estimate_motion_kwargs"] = self.estimation
+        return compute_motion(recording, preset=self.preset, **arguments)
 
     def interpolated(
         self, recording: BaseRecording, motion: Motion | None, like: BaseRecording | None = None
@@ -86,6 +98,7 @@ def treatments() -> dict[str, Treatment]:
         Treatment("static", static=True),
         Treatment("uncorrected"),
         *(Treatment(name, name) for name in ours),
+        Treatment(f"{OURS}, whatever the verdict", OURS, estimation=dict(follow_verdict=False)),
         *(Treatment(name, name) for name in (REFERENCE, *theirs)),
         *(
             Treatment(f"{OURS}, kriging p={p} of {sigma:g} um", OURS, kriging(p, sigma))
