@@ -36,6 +36,9 @@ VERDICT = (
 )
 """Of `MotionTrust`, kept beside the scores of the traces."""
 
+RECORDINGS = ("recording", "static", "spikes", "static_spikes", "noise")
+"""Of `TrueUnits`."""
+
 Case = SimulatedCase | HybridCase
 Estimate = tuple["Motion", dict[str, Any]]
 
@@ -78,15 +81,22 @@ def run_sorting_benchmark(
             continue
         motions: dict[tuple[str, str, str | None], Estimate] = {}
         with tempfile.TemporaryDirectory(prefix="steadyspike-sorting-") as place:
-            made = case.make()
-            # every treatment reads it several times, and to simulate it takes longer than to read it
-            written = made.recording.save(folder=Path(place) / "recording", n_jobs=1, progress_bar=False)
-            made = replace(made, recording=written)
+            made = _written(case.make(), Path(place))
             for treatment in tqdm(waiting, desc=case.name, leave=False, disable=not progress_bar):
                 if treatment.static and made.static is None:
                     continue
                 _treat(folder, case, made, treatment, motions, sorters, n_jobs)
     return load_results(folder)
+
+
+def _written(made: TrueUnits, place: Path) -> TrueUnits:
+    """Keep recordings on the disk: every treatment reads them, and to simulate them takes longer than to read them."""
+    kept = {
+        name: one.save(folder=place / name, n_jobs=1, progress_bar=False)
+        for name in RECORDINGS
+        if (one := getattr(made, name)) is not None
+    }
+    return replace(made, **kept)
 
 
 def load_results(folder: str | Path) -> list[dict[str, Any]]:
