@@ -56,6 +56,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"plot_",
     "abort_on_example_error": True,
     "plot_gallery": "True",
+    "parallel": 2,
     # ours first: once pyplot has closed its figures, they cannot be told from others
     "image_scrapers": ("gallery_figures.scrape_report_figure", "matplotlib"),
     "download_all_examples": False,

@@ -151,8 +151,8 @@ _TUNED: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
         },
     ),
     "kernels.channels.waveform_loss": (
-        ("loss",),
-        {"SOURCE_DISTANCES_UM": "um", "RADIUS_UM": "um"},
+        ("loss", "verdict"),
+        {"SOURCE_DISTANCES_UM": "um", "KNOWN_TISSUE": "share", "RADIUS_UM": "um"},
     ),
     "kernels.spikes.lattice": (("evidence",), {"FINEST": "parts"}),
     "kernels.spikes.monopolar": (

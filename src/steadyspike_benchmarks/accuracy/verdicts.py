@@ -76,6 +76,7 @@ def _says_too_small(expected: bool, trust: Any) -> float:
 def verdict_cases() -> dict[str, tuple[Callable[[Any], float], Callable[[], Any]]]:
     """Name each case, and give what it asks of the judgement and how to get that."""
     clear = dict(jitter_um=3.0, num_units=20)
+    sparse = dict(probe="linear16", num_channels=16, **clear)
 
     def case(tissue, motion_of=None, bin_s=1.0, wobble_um=0.0, duration_s=100.0, **settings):
         def run():
@@ -92,6 +93,7 @@ def verdict_cases() -> dict[str, tuple[Callable[[Any], float], Callable[[], Any]
         "eight times": (wrong("correct"), case(SLOW, bin_s=13.0, rate_hz=2.0, **clear)),
         "small motion": (wrong("do not correct"), case(SMALL, rate_hz=10.0)),
         "4 um": (wrong("correct"), case(MEDIUM, rate_hz=3.0)),
+        "4 um, contacts 50 um apart": (wrong("do not correct"), case(MEDIUM, rate_hz=6.0, **sparse)),
         "weak evidence": (wrong("correct"), case(MEDIUM, rate_hz=1.2, jitter_um=8.0)),
         "a hint": (wrong("cannot tell"), case(MEDIUM, rate_hz=0.5, jitter_um=8.0, seed=5)),
         "no hint": (wrong("do not correct"), case(MEDIUM, rate_hz=0.5, jitter_um=8.0, seed=7)),
@@ -130,13 +132,13 @@ def loss_error() -> float:
 
 
 def source_loss_error() -> float:
-    """Natural log of how wrong the loss by a drift of 15 um is, for many point sources 10 to 45 um from the probe."""
+    """Natural log of how wrong the loss by a drift of 15 um is, for many point sources 5 to 35 um from the probe."""
     from steadyspike.kernels.channels.waveform_loss import waveform_losses
 
     rng = np.random.default_rng(0)
     contacts = sets.stand_in([1.0], "np1", 96).get_channel_locations()
     sources = np.stack([rng.uniform(0, 60, 500), rng.uniform(200, 700, 500)], axis=1)
-    far = rng.uniform(10, 45, 500)[:, np.newaxis]
+    far = np.exp(rng.uniform(np.log(5), np.log(35), 500))[:, np.newaxis]
 
     def seen(moved_um):
         across, depth = contacts.T
