@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from steadyspike.cli import correct, demo, denoise, evaluate, info, models, presets, run, train
+from steadyspike.cli import (
+    correct,
+    demo,
+    denoise,
+    evaluate,
+    info,
+    models,
+    presets,
+    report,
+    run,
+    sessions,
+    train,
+    warmup,
+)
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -29,12 +42,15 @@ app = typer.Typer(
 )
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 app.command("correct", epilog=correct.EXAMPLES)(correct.correct)
+app.command("sessions", epilog=sessions.EXAMPLES)(sessions.sessions)
+app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("denoise", epilog=denoise.EXAMPLES)(denoise.denoise)
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("run", epilog=run.EXAMPLES, context_settings={"allow_interspersed_args": False})(run.run)
 app.add_typer(presets.app, name="presets")
 app.add_typer(models.app, name="models")
+app.command("warmup")(warmup.warmup)
 app.command("info")(info.info)
 
 

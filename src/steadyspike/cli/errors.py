@@ -136,15 +136,22 @@ def _stop() -> NoReturn:
     raise typer.Exit(STOPPED) from None
 
 
+def error_line(error: Exception, kind: bool | None = None) -> str:
+    """Write an error in one line; with its `kind` in front (None: unless it is one of ours)."""
+    from steadyspike.core.loading import LoadingError
+
+    text = str(error).strip() or "no message"
+    if kind or (kind is None and not isinstance(error, UsageError | LoadingError)):
+        text = f"{type(error).__name__}: {text}"
+    return f"[bold red]error[/bold red]: {' '.join(text.split())}"
+
+
 def _fail(error: Exception, code: int, debug: bool) -> NoReturn:
     if debug:
         from rich.console import Console
 
         Console(stderr=True).print_exception()
-    text = str(error).strip() or "no message"
-    if code == FAILED:
-        text = f"{type(error).__name__}: {text}"
-    say(f"[bold red]error[/bold red]: {' '.join(text.split())}")
+    say(error_line(error, code == FAILED))
     raise typer.Exit(code) from None
 
 

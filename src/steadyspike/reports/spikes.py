@@ -1,0 +1,173 @@
+"""Spikes on the axes of a report, and the stretches of the probe that are worth a closer look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from spikeinterface.core.motion import Motion
+
+    from steadyspike.reports.run import Run
+
+MOST_SPIKES = 3_000_000
+"""Spikes that are looked at; of more, so many are chosen at random."""
+NUM_WINDOWS = 3
+NARROWEST_UM, WIDEST_UM = 160.0, 600.0
+"""Of a window, um; in between it is as wide as the motion is large, times `SPANS`."""
+SPANS = 10.0
+MOST_TIMES = 1000
+GAP_SHARE = 0.01
+"""Between segments, as a share of all."""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """One time axis for all segments: a time of segment k is shown at ``time + offsets_s[k]``.
+
+    `starts_s` and `ends_s` are those of the segments on it.
+    """
+
+    offsets_s: np.ndarray
+    starts_s: np.ndarray
+    ends_s: np.ndarray
+
+    @property
+    def label(self) -> str:
+        """Say what is on the axis."""
+        return "time (s)" if self.offsets_s.size == 1 else "time (s), segments one after the other"
+
+    @property
+    def limits_s(self) -> tuple[float, float]:
+        """First and last time."""
+        return float(self.starts_s[0]), float(self.ends_s[-1])
+
+
+@dataclass(frozen=True)
+class Spikes:
+    """Spikes that have a place: time on the `Timeline` (s), place across and along the probe (um), size.
+
+    `corrected_um` is depth minus displacement, `rank` of the amplitude from 0 to 1, `num_found` as many as were found.
+    """
+
+    times_s: np.ndarray
+    across_um: np.ndarray
+    depths_um: np.ndarray
+    corrected_um: np.ndarray
+    amplitudes: np.ndarray
+    rank: np.ndarray
+    num_found: int
+
+    def __len__(self) -> int:
+        return self.times_s.size
+
+
+def timeline_of(run: Run) -> Timeline | None:
+    """Lay the segments of a run one after the other; None where neither recording nor motion tells of times."""
+    if run.recording is not None:
+        spans = []
+        for index in range(run.recording.get_num_segments()):
+            ends = np.array([0, max(run.recording.get_num_samples(index) - 1, 0)])
+            spans.append(np.asarray(run.recording.sample_index_to_time(ends, segment_index=index)))
+    elif run.motion is not None:
+        spans = [part[[0, -1]] for part in run.motion.temporal_bins_s]
+    else:
+        return None
+    first, last = np.array(spans, dtype="float64").T
+    if first.size == 1:
+        return Timeline(np.zeros(1), first, last)
+    gap = GAP_SHARE * float((last - first).sum())
+    starts = np.concatenate([[0.0], np.cumsum(last - first + gap)[:-1]])
+    return Timeline(starts - first, starts, starts + last - first)
+
+
+def spikes_of(run: Run, timeline: Timeline) -> Spikes | None:
+    """Put the spikes of a run on its axes; None where they are not kept."""
+    if run.peaks is None or run.locations is None or run.motion is None:
+        return None
+    peaks, locations, direction = run.peaks, run.locations, run.motion.direction
+    number = len(peaks)
+    if number > MOST_SPIKES:
+        chosen = np.sort(np.random.default_rng(0).choice(number, MOST_SPIKES, replace=False))
+        peaks, locations = peaks[chosen], locations[chosen]
+    depths = np.asarray(locations[direction], dtype="float64")
+    across = np.asarray(locations["x" if direction != "x" else "y"], dtype="float64")
+    inside = np.isfinite(depths) & np.isfinite(across)
+    peaks, depths, across = peaks[inside], depths[inside], across[inside]
+    times, corrected = np.zeros(depths.size), depths.copy()
+    for index in range(run.motion.num_segments):
+        mine = peaks["segment_index"] == index
+        if not mine.any():
+            continue
+        own = _times_of(run, peaks["sample_index"][mine], index)
+        corrected[mine] -= run.motion.get_displacement_at_time_and_depth(own, depths[mine], index)
+        times[mine] = own + timeline.offsets_s[index]
+    amplitudes = np.abs(peaks["amplitude"]).astype("float64")
+    rank = np.argsort(np.argsort(amplitudes)) / max(amplitudes.size, 1)
+    return Spikes(times, across, depths, corrected, amplitudes, rank, number)
+
+
+def _times_of(run: Run, samples: np.ndarray, segment_index: int) -> np.ndarray:
+    if run.recording is not None:
+        return np.asarray(run.recording.sample_index_to_time(samples, segment_index=segment_index))
+    rate = run.facts.get("parameters", {}).get("sampling_frequency") or 30_000.0
+    return samples / rate
+
+
+def depth_limits(run: Run, spikes: Spikes | None) -> tuple[float, float]:
+    """Give the range of depths that is shown, um: the probe, or what is known of it."""
+    if run.recording is not None and run.recording.has_channel_location():
+        dim = 1 if run.motion is None else run.motion.dim
+        depths = run.recording.get_channel_locations()[:, min(dim, 1)]
+        return float(depths.min()) - 20.0, float(depths.max()) + 20.0
+    if spikes is not None and len(spikes):
+        low, high = np.percentile(spikes.depths_um, [0.1, 99.9])
+        return float(low) - 20.0, float(high) + 20.0
+    bins = np.zeros(1) if run.motion is None else run.motion.spatial_bins_um
+    return float(bins.min()) - 100.0, float(bins.max()) + 100.0
+
+
+def shown_times(motion: Motion, segment_index: int, most: int) -> np.ndarray:
+    """Give the time bins of a segment, or `most` of them, evenly picked."""
+    times = motion.temporal_bins_s[segment_index]
+    return times[np.linspace(0, times.size - 1, min(times.size, most)).astype("int64")]
+
+
+def moved_by(motion: Motion, depths_um: np.ndarray, segment_index: int, most: int) -> np.ndarray:
+    """Give the displacement at depths and `shown_times`, um, of shape (num_times, num_depths)."""
+    times = shown_times(motion, segment_index, most)
+    grid = np.meshgrid(times, depths_um, indexing="ij")
+    moved = motion.get_displacement_at_time_and_depth(grid[0].ravel(), grid[1].ravel(), segment_index)
+    return np.asarray(moved).reshape(times.size, depths_um.size)
+
+
+def find_windows(
+    spikes: Spikes, motion: Motion, limits_um: tuple[float, float], most: int = NUM_WINDOWS
+) -> list[tuple[float, float]]:
+    """Find the stretches of the probe with most motion and spikes, the best first, that don't overlap.
+
+    Each is scored by the range of the displacement in its middle, multiplied by the square root of its number of spikes.
+    """
+    low, high = limits_um
+    centres = np.arange(low, high + 1.0, 20.0)
+    moved = np.concatenate(
+        [moved_by(motion, centres, index, MOST_TIMES) for index in range(motion.num_segments)]
+    )
+    spans = np.diff(np.percentile(moved, [2, 98], axis=0), axis=0)[0]
+    width = min(high - low, float(np.clip(SPANS * spans.max(initial=0.0), NARROWEST_UM, WIDEST_UM)))
+    centres_inside = np.clip(centres, low + width / 2, high - width / 2)
+    ordered = np.sort(spikes.depths_um)
+    number = np.diff(
+        np.searchsorted(ordered, [centres_inside - width / 2, centres_inside + width / 2]), axis=0
+    )[0]
+    score = np.sqrt(number) * (spans + 0.1)
+    found: list[tuple[float, float]] = []
+    for best in np.argsort(-score, kind="stable"):
+        start = float(centres_inside[best] - width / 2)
+        if number[best] and all(abs(start - other[0]) >= width for other in found):
+            found.append((start, start + width))
+        if len(found) == most:
+            break
+    return found or [limits_um]
