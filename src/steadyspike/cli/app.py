@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from steadyspike.cli import correct, demo, denoise, evaluate, info, models, presets, run, train
+from steadyspike.cli import correct, demo, denoise, evaluate, info, models, presets, run, sort, train
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -14,6 +14,8 @@ EXAMPLES = """
   steadyspike demo
 
   steadyspike correct /data/my_run_g0 --output corrected
+
+  steadyspike sort /data/my_run_g0 --sorter kilosort4 --output sorted
 
   steadyspike presets show steady_nonrigid
 """
@@ -29,6 +31,7 @@ app = typer.Typer(
 )
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 app.command("correct", epilog=correct.EXAMPLES)(correct.correct)
+app.command("sort", epilog=sort.EXAMPLES)(sort.sort)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("denoise", epilog=denoise.EXAMPLES)(denoise.denoise)
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)

@@ -155,7 +155,9 @@ def correct(
             artifacts=leave_out_artifacts,
             job_kwargs=jobs,
         )
-        _report(correction.run(preprocessed, request))
+        done = correction.run(preprocessed, request)
+        tell_correction(done)
+        tell(f"wrote {done.output}: {', '.join(done.files)}")
 
 
 def _overrides(settings: dict[str, Any], rigid: bool | None) -> dict[str, dict[str, Any]]:
@@ -174,7 +176,8 @@ def _overrides(settings: dict[str, Any], rigid: bool | None) -> dict[str, dict[s
     return overrides
 
 
-def _report(done: Correction) -> None:
+def tell_correction(done: Correction) -> None:
+    """Print what was estimated, the verdict, and what was done about it."""
     steps = ", ".join(f"{step.replace('_', ' ')} {seconds:.1f} s" for step, seconds in done.run_times.items())
     tell(f"{done.num_peaks} peaks; {steps}")
     explained = "" if done.median_explained is None else f", median pseudo-R2 {done.median_explained:.2f}"
@@ -183,7 +186,6 @@ def _report(done: Correction) -> None:
     tell(f"[bold {color}]{done.verdict}[/bold {color}]: {done.reason}")
     if done.verdict != "correct":
         tell(_what_was_done(done))
-    tell(f"wrote {done.output}: {', '.join(done.files)}")
 
 
 def _what_was_done(done: Correction) -> str:

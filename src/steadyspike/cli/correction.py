@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from steadyspike.core.unfinished import WorkFolder
 
+KEPT = "what was found and written so far"
+
 
 @dataclass(frozen=True)
 class Request:
@@ -86,22 +88,24 @@ def run(recording: BaseRecording, request: Request) -> Correction:
 
     The recording has a probe, and is filtered.
     """
-    from steadyspike.cli.reading import BAD_CHANNELS
-    from steadyspike.core.saving import seconds_noted
-    from steadyspike.peaks.on_disk import finished_blocks
-
-    def finished(work: Path) -> bool:
-        found = finished_blocks(work / PEAKS) or seconds_noted(work, 1.0)
-        return bool(found) or (work / BAD_CHANNELS).exists()
-
-    what = "what was found and written so far"
-    with worked_on(request.output, request.overwrite, finished, what) as (work, folder):
-        done = _correct(recording, request, work, folder)
+    with worked_on(request.output, request.overwrite, finished, KEPT) as (work, folder):
+        done = correct_into(folder, recording, request, work)
         write_marker(folder, {"command": "correct", "request": asdict(request), "result": asdict(done)})
     return done
 
 
-def _correct(recording: BaseRecording, request: Request, work: WorkFolder, folder: Path) -> Correction:
+def finished(work: Path) -> bool:
+    """Whether a work folder holds something of a correction that need not be done again."""
+    from steadyspike.cli.reading import BAD_CHANNELS
+    from steadyspike.core.saving import seconds_noted
+    from steadyspike.peaks.on_disk import finished_blocks
+
+    found = finished_blocks(work / PEAKS) or seconds_noted(work, 1.0)
+    return bool(found) or (work / BAD_CHANNELS).exists()
+
+
+def correct_into(folder: Path, recording: BaseRecording, request: Request, work: WorkFolder) -> Correction:
+    """Correct a recording and write what comes of it into a folder; see `output.worked_on`."""
     with job_defaults(**request.job_kwargs):
         periods = find_artifacts(recording, request.job_kwargs) if request.artifacts else None
         info, extra = estimate(
