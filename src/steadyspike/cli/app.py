@@ -17,6 +17,7 @@ from steadyspike.cli import (
     report,
     run,
     sessions,
+    sort,
     train,
     warmup,
 )
@@ -27,6 +28,8 @@ EXAMPLES = """
   steadyspike demo
 
   steadyspike correct /data/my_run_g0 --output corrected
+
+  steadyspike sort /data/my_run_g0 --sorter kilosort4 --output sorted
 
   steadyspike presets show steady_nonrigid
 """
@@ -44,6 +47,7 @@ app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 app.command("correct", epilog=correct.EXAMPLES)(correct.correct)
 app.command("sessions", epilog=sessions.EXAMPLES)(sessions.sessions)
 app.command("report", epilog=report.EXAMPLES)(report.report)
+app.command("sort", epilog=sort.EXAMPLES)(sort.sort)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("denoise", epilog=denoise.EXAMPLES)(denoise.denoise)
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from steadyspike.cli.correction import Correction
 
-_correcting = functools.partial(typer.Option, rich_help_panel="Correcting")
+correcting = functools.partial(typer.Option, rich_help_panel="Correcting")
 
 _OPTIONS: dict[str, tuple[Any, Any]] = {
     "save_as": (
@@ -60,7 +60,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     "preset": (
         Annotated[
             str,
-            _correcting(
+            correcting(
                 "--preset",
                 "-p",
                 help="A motion preset of steadyspike or SpikeInterface, a TOML file, or hf:owner/name.",
@@ -71,7 +71,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     "preprocess": (
         Annotated[
             str,
-            _correcting(
+            correcting(
                 "--preprocess",
                 help="A preprocessing preset, a TOML file, [bold]none[/bold], or [bold]auto[/bold]: none if the "
                 "recording is filtered, what fits its Neuropixels probe, or bandpass and common reference.",
@@ -82,7 +82,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     "leave_out_artifacts": (
         Annotated[
             bool,
-            _correcting(
+            correcting(
                 "--leave-out-artifacts",
                 help="Find artifacts with SpikeInterface's detector, and bridge the motion there.",
             ),
@@ -92,14 +92,14 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     "rigid": (
         Annotated[
             bool | None,
-            _correcting("--rigid/--nonrigid", help="Default: as in the preset.", show_default=False),
+            correcting("--rigid/--nonrigid", help="Default: as in the preset.", show_default=False),
         ],
         None,
     ),
     "setting": (
         Annotated[
             list[str] | None,
-            _correcting(
+            correcting(
                 "--set", metavar="STEP.KEY=VALUE", help="Change the preset, as by estimate_motion.bin_s=2."
             ),
         ],
@@ -208,8 +208,8 @@ def _overrides(settings: dict[str, Any], rigid: bool | None) -> dict[str, dict[s
     return overrides
 
 
-def tell_result(done: Correction) -> None:
-    """Print what came out of a run."""
+def tell_correction(done: Correction) -> None:
+    """Print what was estimated, the verdict, and what was done about it."""
     shown = [(step, seconds) for step, seconds in done.run_times.items() if seconds >= SHORTEST_S]
     steps = ", ".join(f"{step.replace('_', ' ')} {seconds:.1f} s" for step, seconds in shown)
     tell(f"{done.num_peaks} peaks; {steps}")
@@ -221,7 +221,6 @@ def tell_result(done: Correction) -> None:
     tell(f"[bold {color}]{done.verdict}[/bold {color}]: {done.reason}")
     if done.verdict != "correct":
         tell(what_was_done(done))
-    tell(f"wrote {done.output}: {', '.join(done.files)}")
 
 
 def what_was_done(done: Correction) -> str:
@@ -240,3 +239,9 @@ def what_was_done(done: Correction) -> str:
         "The motion was corrected, because the spikes rather speak for it: nothing is corrected only where they do "
         "not. Look at report.html before you sort."
     )
+
+
+def tell_result(done: Correction) -> None:
+    """Print what came of a run, and what was written."""
+    tell_correction(done)
+    tell(f"wrote {done.output}: {', '.join(done.files)}")

@@ -10,16 +10,19 @@ import numpy as np
 
 from steadyspike.cli.errors import UsageError, say
 from steadyspike.cli.estimation import INTERPOLATION, estimate, find_artifacts
+from steadyspike.cli.notes import Notes
 from steadyspike.cli.output import PEAKS, RECORDING, save_lazily, worked_on, write_marker
 from steadyspike.cli.reporting import add_report
 from steadyspike.core.environment import job_defaults
+from steadyspike.core.plain import plain_json
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
     from spikeinterface.core.motion import Motion
 
-    from steadyspike.cli.notes import Notes
     from steadyspike.core.unfinished import WorkFolder
+
+KEPT = "what was found and written so far"
 
 
 @dataclass(frozen=True)
@@ -89,29 +92,31 @@ def run(recording: BaseRecording, request: Request, notes: Notes | None = None) 
 
     The recording has a probe, and is filtered. `notes` are those of the steps before.
     """
-    from steadyspike.cli.notes import Notes
-    from steadyspike.cli.reading import BAD_CHANNELS
-    from steadyspike.core.saving import seconds_noted
-    from steadyspike.peaks.on_disk import finished_blocks
-
-    def finished(work: Path) -> bool:
-        found = finished_blocks(work / PEAKS) or seconds_noted(work, 1.0)
-        return bool(found) or (work / BAD_CHANNELS).exists()
-
-    what = "what was found and written so far"
     notes = Notes() if notes is None else notes
-    with worked_on(request.output, request.overwrite, finished, what) as (work, folder):
-        done = _correct(recording, request, work, folder, notes)
+    with worked_on(request.output, request.overwrite, finished, KEPT) as (work, folder):
+        done = correct_into(folder, recording, request, work, notes)
         content = {"command": "correct", "request": asdict(request), "result": asdict(done), **notes.facts()}
         write_marker(folder, content)
         if request.figures:
             done.files.extend(add_report(folder, request.output, recording))
+            write_marker(folder, {**content, "result": asdict(done)})
     return done
 
 
-def _correct(
-    recording: BaseRecording, request: Request, work: WorkFolder, folder: Path, notes: Notes
+def finished(work: Path) -> bool:
+    """Whether a work folder holds something of a correction that need not be done again."""
+    from steadyspike.cli.reading import BAD_CHANNELS
+    from steadyspike.core.saving import seconds_noted
+    from steadyspike.peaks.on_disk import finished_blocks
+
+    found = finished_blocks(work / PEAKS) or seconds_noted(work, 1.0)
+    return bool(found) or (work / BAD_CHANNELS).exists()
+
+
+def correct_into(
+    folder: Path, recording: BaseRecording, request: Request, work: WorkFolder, notes: Notes
 ) -> Correction:
+    """Correct a recording and write what comes of it into a folder; see `output.worked_on`."""
     from steadyspike.motion.info import save_motion_info
 
     with job_defaults(**request.job_kwargs):
@@ -147,13 +152,15 @@ def _correct(
         followed=extra.get("estimate", info["motion"]) is not info["motion"],
         follows=estimation["method"] == "steady_auto" and estimation.get("follow_verdict", True),
         run_times=_in_order(notes, info["run_times"]),
-        chosen=extra.get("chosen", {}),
+        chosen=plain_json(extra.get("chosen", {})),
     )
 
 
 def _in_order(notes: Notes, estimated: dict[str, float]) -> dict[str, float]:
     """Give the seconds of all steps as they follow each other, and of the compiling within them."""
-    before = {step: notes.times_s[step] for step in ("find_bad_channels", "forecast") if step in notes.times_s}
+    before = {
+        step: notes.times_s[step] for step in ("find_bad_channels", "forecast") if step in notes.times_s
+    }
     times = {**before, **estimated, **notes.times_s}
     return {**times, "compiling_in_these": notes.compiling_s} if notes.compiling_s else times
 

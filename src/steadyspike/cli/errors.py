@@ -1,6 +1,7 @@
 """How commands fail: one line that says what is wrong, and an exit code.
 
-0: done. 1: it failed on the way. 2: it cannot work as it was asked. 130: it was stopped, as by Ctrl-C.
+0: done. 1: it failed on the way. 2: it cannot work as it was asked. 3: what is left needs a program that is not
+installed here. 130: it was stopped, as by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-FAILED, MISUSED, STOPPED = 1, 2, 130
+FAILED, MISUSED, NOT_INSTALLED, STOPPED = 1, 2, 3, 130
 
 Debug = Annotated[bool, typer.Option("--debug", help="On an error, show where in the code it came from.")]
 

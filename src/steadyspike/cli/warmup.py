@@ -21,7 +21,9 @@ def warmup(debug: Debug = False) -> None:
             _correct_a_little()
         seconds = notes.times_s["all"]
         if notes.compiling_s:
-            tell(f"compiled for {notes.compiling_s:.0f} s ({seconds:.0f} s in all); later runs find the kernels")
+            tell(
+                f"compiled for {notes.compiling_s:.0f} s ({seconds:.0f} s in all); later runs find the kernels"
+            )
         else:
             tell(f"nothing was left to compile ({seconds:.0f} s)")
 

@@ -61,7 +61,9 @@ def peak_memory_mb() -> float | None:
         import resource
     except ImportError:
         return None
-    largest = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    largest = max(
+        resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
     # bytes on macOS, kB elsewhere
     return largest / (1e6 if platform.system() == "Darwin" else 1e3)
 

@@ -53,7 +53,7 @@ def load_motion_info(folder: str | Path) -> dict[str, Any]:
     Parameters
     ----------
     folder : str or Path
-        A folder of `spikeinterface.full.save_motion_info`, such as motion_info in the output of ``steadyspike correct``.
+        A folder of `spikeinterface.full.save_motion_info`, such as motion_info/ of ``steadyspike correct``.
 
     Returns
     -------

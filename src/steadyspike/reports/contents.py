@@ -11,6 +11,7 @@ import numpy as np
 from steadyspike.reports import measures, words
 from steadyspike.reports.pictures import motion as motion_pictures
 from steadyspike.reports.pictures import places, rasters, traces, units
+from steadyspike.reports.run import first_line
 from steadyspike.reports.spikes import (
     Spikes,
     Timeline,
@@ -141,7 +142,11 @@ def _fitting(values: np.ndarray | None, motion: Any) -> np.ndarray | None:
 
 
 def _add_traces(
-    contents: Contents, run: Run, timeline: Timeline, spikes: Spikes | None, windows: list[tuple[float, float]]
+    contents: Contents,
+    run: Run,
+    timeline: Timeline,
+    spikes: Spikes | None,
+    windows: list[tuple[float, float]],
 ) -> list[str]:
     """Add what has to be read from the traces; returns what is odd about channels."""
     chain = run.corrected if run.corrected is not None else run.recording
@@ -159,7 +164,11 @@ def _add_traces(
     spectra = _made(contents, "Spectra", lambda: measures.spectra_of(steps))
     if spectra:
         drawn.append(traces.spectra_picture(spectra, unit))
-    noise = _made(contents, "Noise", lambda: measures.noise_of(run, steps, timeline.offsets_s)) if placed else None
+    noise = (
+        _made(contents, "Noise", lambda: measures.noise_of(run, steps, timeline.offsets_s))
+        if placed
+        else None
+    )
     if noise is not None:
         drawn.append(traces.noise_picture(noise, timeline))
         odd = measures.odd_channels(noise, run.recording if run.recording is not None else chain)
@@ -201,7 +210,8 @@ def _where(
 def _add_units(contents: Contents, run: Run, timeline: Timeline) -> None:
     if run.sorting is None:
         return
-    sorting, motion = run.sorting, run.judged
+    analyzer, motion = run.sorting, run.judged
+    sorting = getattr(analyzer, "sorting", analyzer)
     contents.recording.append(("units", f"{len(sorting.unit_ids)}"))
     drawn = _made(contents, "Units", lambda: units.rates_picture(run, sorting, timeline))
     if drawn is not None:
@@ -210,7 +220,7 @@ def _add_units(contents: Contents, run: Run, timeline: Timeline) -> None:
         from steadyspike.evaluation.drift import drift_metrics
 
         found = _made(
-            contents, "Drift metrics", lambda: drift_metrics(sorting, motion, recording=run.recording)
+            contents, "Drift metrics", lambda: drift_metrics(analyzer, motion, recording=run.recording)
         )
         if found is not None:
             contents.drift = [
@@ -234,8 +244,7 @@ def _made(contents: Contents, what: str, make: Callable[[], Any]) -> Any:
     try:
         return make()
     except Exception as error:
-        first = (str(error).splitlines() or ["no message"])[0]
-        contents.missing.append(f"{what} could not be shown: {type(error).__name__}: {first}")
+        contents.missing.append(f"{what} could not be shown: {first_line(error)}")
         return None
 
 
@@ -256,7 +265,12 @@ def _recording_table(run: Run) -> list[tuple[str, str]]:
         named = [probe.manufacturer, probe.model_name or probe.annotations.get("description")]
         rows.append(("probe", " ".join(str(one) for one in named if one) or "not named"))
         places = recording.get_channel_locations()
-        rows.append(("contacts", f"{np.ptp(places[:, 0]):.0f} µm across, {np.ptp(places[:, 1]):.0f} µm along the probe"))
+        rows.append(
+            (
+                "contacts",
+                f"{np.ptp(places[:, 0]):.0f} µm across, {np.ptp(places[:, 1]):.0f} µm along the probe",
+            )
+        )
     bad = measures.bad_channels_of(run)
     rows.append(("bad channels", ", ".join(map(str, bad)) if bad else "none were called bad"))
     return rows

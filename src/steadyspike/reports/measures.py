@@ -201,13 +201,14 @@ def _thinned(frequencies: np.ndarray, power: np.ndarray) -> tuple[np.ndarray, np
     bins = np.digitize(frequencies, edges)
     number = np.bincount(bins, minlength=SPECTRUM_POINTS + 2)
     full = number > 0
-    means = [np.bincount(bins, weights=one, minlength=full.size)[full] / number[full] for one in (frequencies, power)]
+    means = [
+        np.bincount(bins, weights=one, minlength=full.size)[full] / number[full]
+        for one in (frequencies, power)
+    ]
     return means[0], means[1]
 
 
-def excerpts_of(
-    steps: list[Step], place: tuple[int, int], window_um: tuple[float, float]
-) -> list[Excerpt]:
+def excerpts_of(steps: list[Step], place: tuple[int, int], window_um: tuple[float, float]) -> list[Excerpt]:
     """Cut a few ms around a sample (segment, frame) out of each step, of channels around the middle of a window."""
     found = []
     for step in steps:

@@ -32,16 +32,20 @@ def render(runs: list[Contents]) -> str:
 
     texts = {name: (TEMPLATES / name).read_text(encoding="utf8") for name in ("report.css", "report.js")}
     keys = dict.fromkeys(key for run in runs for key, _, _ in run.sections)
-    page: str = _environment().get_template("report.html.j2").render(
-        runs=runs,
-        sections=[_section(key, runs) for key in keys],
-        generator=GENERATOR,
-        version=own_version(),
-        made=time.strftime("%Y-%m-%d %H:%M"),
-        style=texts["report.css"],
-        script=texts["report.js"],
-        plotly=_plotly(),
-        compared=_compared(runs) if len(runs) > 1 else [],
+    page: str = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            runs=runs,
+            sections=[_section(key, runs) for key in keys],
+            generator=GENERATOR,
+            version=own_version(),
+            made=time.strftime("%Y-%m-%d %H:%M"),
+            style=texts["report.css"],
+            script=texts["report.js"],
+            plotly=_plotly(),
+            compared=_compared(runs) if len(runs) > 1 else [],
+        )
     )
     return page
 

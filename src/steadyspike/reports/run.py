@@ -15,13 +15,15 @@ from steadyspike.core.arguments import refuse
 from steadyspike.motion.info import DEVIATION, ESTIMATE, EXPLAINED, VERDICT, load_motion_info
 
 if TYPE_CHECKING:
-    from spikeinterface import BaseRecording, BaseSorting
+    from spikeinterface import BaseRecording, BaseSorting, SortingAnalyzer
 
     from steadyspike.motion.trust import MotionTrust
 
 PART = "report"
-MARKER, MOTION_INFO, LAZY = "steadyspike.json", "motion_info", "recording.json"
-SORTINGS = ("sorting", "sorter_output")
+MARKER, MOTION_INFO = "steadyspike.json", "motion_info"
+LAZY, TRACES = "recording.json", "recording"
+SORTINGS = ("analyzer", "sorting", "sorter")
+"""Where the units of a folder may be, the richest first."""
 
 
 @dataclass
@@ -42,7 +44,7 @@ class Run:
         Evidence and standard deviation (um) of the estimate; segments one after the other.
     trust : MotionTrust or None
         The verdict.
-    sorting : BaseSorting or None
+    sorting : SortingAnalyzer, BaseSorting or None
         Units.
     facts : dict
         What the run wrote of itself: "command", "request", "result", "versions", "machine", "commit", "warnings",
@@ -51,8 +53,8 @@ class Run:
         What can't be told, in sentences.
     folder : Path or None
         Where it lies.
-    is_lazy : bool
-        Whether the folder holds the recording, for `si.load`.
+    opens : str
+        Name of what `si.load` opens there as the recording; "" where there is none.
     """
 
     name: str
@@ -65,11 +67,11 @@ class Run:
     explained: np.ndarray | None = None
     deviation: np.ndarray | None = None
     trust: MotionTrust | None = None
-    sorting: BaseSorting | None = None
+    sorting: SortingAnalyzer | BaseSorting | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     folder: Path | None = None
-    is_lazy: bool = False
+    opens: str = ""
 
     @property
     def was_corrected(self) -> bool:
@@ -87,7 +89,7 @@ def run_of(
     *,
     name: str | None = None,
     recording: BaseRecording | None = None,
-    sorting: BaseSorting | None = None,
+    sorting: SortingAnalyzer | BaseSorting | None = None,
 ) -> Run:
     """Gather what is known: of a folder that steadyspike or SpikeInterface wrote, a motion info or a `Motion`."""
     if isinstance(source, str | Path):
@@ -136,29 +138,30 @@ def _of_folder(folder: Path, recording: BaseRecording | None) -> Run:
     if marker.is_file():
         run.facts |= json.loads(marker.read_text(encoding="utf8"))
         # the file tells times of more steps
-        run.facts["run_times"] = run.facts.get("result", {}).get("run_times") or run.facts.get("run_times", {})
+        run.facts["run_times"] = run.facts.get("result", {}).get("run_times") or run.facts.get(
+            "run_times", {}
+        )
     _load_recordings(run, folder)
     _load_sorting(run, folder)
     return run
 
 
 def _load_recordings(run: Run, folder: Path) -> None:
-    """Open what a folder holds of the recording: lazily, or the traces where the chain can't be followed."""
+    """Open what a folder holds of the recording: lazily, or else the traces."""
     import spikeinterface.full as si
 
-    file = folder / LAZY
-    if not file.is_file():
+    file = folder / LAZY if (folder / LAZY).is_file() else folder / TRACES
+    if not file.exists():
         if run.recording is None:
-            run.missing.append(f"There is no {LAZY} here, so traces, spectra and noise are not shown.")
+            run.missing.append(f"There is no {LAZY} here, so traces, power and noise are not shown.")
         return
-    run.is_lazy = True
+    run.opens = file.name
     try:
-        relative = json.loads(file.read_text(encoding="utf8")).get("relative_paths")
+        relative = file.suffix and json.loads(file.read_text(encoding="utf8")).get("relative_paths")
         run.corrected = si.load(file, base_folder=folder if relative else None)
     except Exception as error:
         run.missing.append(
-            "The recording could not be opened, so traces, spectra and noise are not shown: "
-            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+            f"The recording could not be opened, so traces, power and noise are not shown: {first_line(error)}"
         )
         return
     parent = run.corrected.get_parent()
@@ -167,16 +170,23 @@ def _load_recordings(run: Run, folder: Path) -> None:
 
 
 def _load_sorting(run: Run, folder: Path) -> None:
-    from steadyspike.core.loading import LoadingError, load_sorting
+    import spikeinterface.full as si
 
     for name in SORTINGS:
-        if (folder / name).is_dir():
-            rate = 30_000.0 if run.recording is None else run.recording.sampling_frequency
-            try:
-                run.sorting = load_sorting(folder / name, rate)
-                return
-            except LoadingError as error:
-                run.missing.append(f"The sorting could not be opened: {error}")
+        place = folder / name
+        if not place.is_dir():
+            continue
+        try:
+            run.sorting = si.read_sorter_folder(place, False) if name == "sorter" else si.load(place)
+            return
+        except Exception as error:
+            run.missing.append(f"The units in {name}/ could not be opened: {first_line(error)}")
+
+
+def first_line(error: Exception) -> str:
+    """Write an error in one line."""
+    lines = str(error).splitlines() or ["no message"]
+    return f"{type(error).__name__}: {lines[0]}"
 
 
 def _completed(run: Run) -> Run:

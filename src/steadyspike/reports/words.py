@@ -37,7 +37,9 @@ def headline(run: Run) -> Headline:
     trust, done = run.trust, run.was_corrected
     if run.peaks is not None and len(run.peaks) == 0:
         sentence = "No spikes were found, so nothing can be known of drift, and nothing was corrected."
-        return Headline(FAILED, sentence, "Is the recording filtered, and its probe and its gains the right ones?")
+        return Headline(
+            FAILED, sentence, "Is the recording filtered, and its probe and its gains the right ones?"
+        )
     if trust is None:
         span = span_of(run)
         sentence = f"The motion that was found spans {span:.1f} µm; whether it is right has not been judged."
@@ -48,7 +50,11 @@ def headline(run: Run) -> Headline:
     if trust.verdict == "cannot tell":
         few = trust.num_spikes < MIN_SPIKES or len(np.concatenate(trust.trust)) < MIN_TIMES
         why = "there are too few spikes to judge by" if few else "the spikes neither confirm nor exclude it"
-        after = "the motion was corrected all the same: look before you use it" if done else "nothing was corrected"
+        after = (
+            "the motion was corrected all the same: look before you use it"
+            if done
+            else "nothing was corrected"
+        )
         return Headline(CAREFUL, f"Whether the tissue moved can't be told: {why}; {after}.", reason)
     if _failed(trust):
         after = (
@@ -63,7 +69,9 @@ def headline(run: Run) -> Headline:
 def _of_real_motion(run: Run, trust: MotionTrust, reason: str) -> Headline:
     span = trust.displacement_um
     if not run.was_corrected:
-        sentence = f"The tissue moved by {span:.0f} µm, as held-out spikes confirm, and nothing was corrected."
+        sentence = (
+            f"The tissue moved by {span:.0f} µm, as held-out spikes confirm, and nothing was corrected."
+        )
         return Headline(CAREFUL, sentence, reason)
     rigid = run.motion is not None and run.motion.spatial_bins_um.size == 1
     if trust.verdict == "correct" or rigid:
@@ -84,9 +92,7 @@ def _of_real_motion(run: Run, trust: MotionTrust, reason: str) -> Headline:
 def _of_no_motion(trust: MotionTrust, done: bool, reason: str) -> Headline:
     if trust.displacement_um < MIN_RANGE_UM:
         after = "what was corrected is too small to matter" if done else "nothing had to be corrected"
-        sentence = (
-            f"This recording is still: the motion that was found spans {trust.displacement_um:.1f} µm, and {after}."
-        )
+        sentence = f"This recording is still: the motion that was found spans {trust.displacement_um:.1f} µm, and {after}."
         return Headline(STILL, sentence, reason)
     if "are real" in trust.reason:
         after = "it was corrected all the same" if done else "it was left alone"
@@ -97,7 +103,9 @@ def _of_no_motion(trust: MotionTrust, done: bool, reason: str) -> Headline:
         if done
         else "Nothing was corrected, and the recording is as it was."
     )
-    return Headline(CAREFUL if done else STILL, f"There is no motion that the spikes confirm. {after}", reason)
+    return Headline(
+        CAREFUL if done else STILL, f"There is no motion that the spikes confirm. {after}", reason
+    )
 
 
 def _failed(trust: MotionTrust) -> bool:
@@ -148,7 +156,9 @@ def done(run: Run) -> list[str]:
         total, number = run.recording.get_total_duration(), run.recording.get_num_segments()
         where = f" in {number} segments" if number > 1 else ""
         channels = run.recording.get_num_channels()
-        lines.append(f"{in_words(total)}{where} of {channels} channels at {run.recording.sampling_frequency:g} Hz.")
+        lines.append(
+            f"{in_words(total)}{where} of {channels} channels at {run.recording.sampling_frequency:g} Hz."
+        )
     if request.get("preprocess"):
         lines.append(f"Preprocessing: {request['preprocess']}.")
     if request.get("model"):
@@ -186,7 +196,9 @@ def warnings_of(run: Run, odd: list[str]) -> list[str]:
                 "may still differ."
             )
     if run.motion is not None and _touches_limits(run):
-        found.append("The motion is as large as the probe is long: only the depths that stay on it can be followed.")
+        found.append(
+            "The motion is as large as the probe is long: only the depths that stay on it can be followed."
+        )
     return list(dict.fromkeys(found))
 
 
@@ -211,9 +223,9 @@ def how_to_go_on(run: Run, kind: str) -> tuple[list[str], str]:
         lines.append(
             "With few spikes, longer time bins help (--set estimate_motion.bin_s=5), or a rigid motion (--rigid)."
         )
-    if run.folder is None or not run.is_lazy:
+    if run.folder is None or not run.opens:
         return lines, ""
-    place = (run.folder.absolute() / "recording.json").as_posix()
+    place = (run.folder.absolute() / run.opens).as_posix()
     code = (
         "import spikeinterface.full as si\nimport steadyspike\n\n"
         f'recording = si.load("{place}")\n'

@@ -13,7 +13,7 @@ from steadyspike.reports.page import GENERATOR, check_extra, render
 from steadyspike.reports.run import PART, Run, run_of
 
 if TYPE_CHECKING:
-    from spikeinterface import BaseRecording, BaseSorting
+    from spikeinterface import BaseRecording, BaseSorting, SortingAnalyzer
 
 FILE = "report.html"
 HEAD_BYTES = 2000
@@ -25,7 +25,7 @@ def report(
     file: str | Path | None = None,
     *,
     recording: BaseRecording | None = None,
-    sorting: BaseSorting | None = None,
+    sorting: SortingAnalyzer | BaseSorting | None = None,
 ) -> Path:
     """Write one HTML file that tells what happened to a recording.
 
@@ -44,7 +44,7 @@ def report(
         the working directory.
     recording : BaseRecording or None, default: None
         The recording in which the peaks were found; filtered. None: the one that the folder holds, if any.
-    sorting : BaseSorting or None, default: None
+    sorting : SortingAnalyzer, BaseSorting or None, default: None
         Units, whose rates over time and dependence on the drift are shown.
 
     Returns

@@ -60,7 +60,10 @@ class Picture:
 def _packed(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         value = np.ascontiguousarray(value)
-        packed = {"dtype": TYPES[value.dtype.name], "bdata": base64.b64encode(value.tobytes()).decode("ascii")}
+        packed = {
+            "dtype": TYPES[value.dtype.name],
+            "bdata": base64.b64encode(value.tobytes()).decode("ascii"),
+        }
         return packed if value.ndim == 1 else {**packed, "shape": ", ".join(map(str, value.shape))}
     if isinstance(value, np.generic):
         return value.item()

@@ -97,7 +97,9 @@ def spectra_picture(spectra: list[Spectrum], unit: str) -> Picture:
         yaxis=axis(power, type="log", range=[np.log10(bottom), np.log10(max(top, bottom * 10) * 2)]),
         legend=dict(orientation="h", x=0, y=1.0, yanchor="bottom"),
     )
-    caption = "Power of each step: median over channels, mean over pieces of 1 s across the recording (Welch)."
+    caption = (
+        "Power of each step: median over channels, mean over pieces of 1 s across the recording (Welch)."
+    )
     return Picture("spectra", "Power", caption, data, layout, height=340)
 
 
@@ -144,7 +146,9 @@ def noise_picture(noise: Noise, timeline: Timeline) -> Picture:
         xaxis=axis(f"noise ({noise.unit})", domain=[0.0, 0.36], rangemode="tozero"),
         yaxis=axis("depth (µm)"),
         xaxis2=axis(timeline.label, domain=[0.5, 1.0], anchor="y2", range=list(timeline.limits_s)),
-        yaxis2=axis("channel, by depth" if np.unique(depths).size < depths.size else "depth (µm)", anchor="x2"),
+        yaxis2=axis(
+            "channel, by depth" if np.unique(depths).size < depths.size else "depth (µm)", anchor="x2"
+        ),
         annotations=[heading("Along the probe", 0.0, 1.09), heading("Over time", 0.5, 1.09)],
         legend=dict(orientation="h", x=0, y=1.0, yanchor="bottom", font=dict(size=11)),
     )

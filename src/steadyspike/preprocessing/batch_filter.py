@@ -1,0 +1,145 @@
+"""Mean, common median and highpass of a recording, batch by batch, as Kilosort4 takes them."""
+
+from typing import Any
+
+import numpy as np
+from spikeinterface.core.core_tools import define_function_handling_dict_from_class
+from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
+
+from steadyspike.core.settings import Settings, document, parameter, takes
+from steadyspike.kernels.filters.batch_highpass import highpass_batch, subtract_means
+
+
+class BatchFilterSettings(Settings):
+    """Parameters of `SteadyBatchFilterRecording`."""
+
+    part = "steady_batch_filter"
+
+    freq_min: float = parameter(300.0, "Corner of the highpass", unit="Hz", gt=0)
+    filter_order: int = parameter(3, "Order of the highpass; its gain is that of two passes", ge=1)
+    reference: bool = parameter(True, "Subtract the median over all channels at each sample")
+    batch_size: int = parameter(60_000, "Samples of a batch", unit="samples", ge=1)
+    margin: int = parameter(
+        61, "Samples of its neighbours that are filtered with a batch, at either side", unit="samples", ge=0
+    )
+    artifact_threshold: float | None = parameter(
+        None,
+        """A batch in which a sample is farther than this from the mean of its channel becomes 0; None: none does""",
+        unit="the recording's own",
+        gt=0,
+    )
+
+
+def output_type(recording) -> np.dtype:
+    """Floating point as the recording, else float32."""
+    parent = recording.get_dtype()
+    return np.dtype("float64" if parent.kind == "f" and parent.itemsize == 8 else "float32")
+
+
+@document
+class SteadyBatchFilterRecording(BasePreprocessor):
+    """Subtract each batch's mean and the common median, and take the highpass in the frequency domain.
+
+    From each channel its mean over the batch is subtracted, from each sample the median over the channels, and what is
+    left goes through a zero-phase Butterworth highpass, whose gain at the frequency f is about
+    1 / (1 + (f1 / f) ** 2N), with the corner f1 = `freq_min` and the order N. That is how the paper and the
+    documentation of Kilosort4 describe its preprocessing. Batches begin at the first sample of a segment, whatever is
+    read.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        The recording to filter, of any sample type.
+    {settings}
+
+    Returns
+    -------
+    SteadyBatchFilterRecording
+        The lazy, filtered recording: float64 for float64, or else float32.
+
+    Raises
+    ------
+    ValueError
+        For a corner that is not between 0 and half the sampling frequency, or another value out of its range.
+
+    Notes
+    -----
+    Whatever is read of a batch, all of it is computed: chunks should be as long as batches. Samples that are not finite
+    are taken for the mean of their channel. `steadyspike.bandpass_filter` and `steadyspike.common_reference` have no
+    batches, so that nothing changes at their borders, and read any chunk at the same cost: take them unless you want
+    what Kilosort4 does.
+
+    References
+    ----------
+    Pachitariu M. et al. (2024) Spike sorting with Kilosort4. Nature Methods 21: 914-921.
+
+    Examples
+    --------
+    >>> from spikeinterface.core import generate_recording
+    >>> from steadyspike import batch_filter
+    >>> recording = generate_recording(durations=[1.0], num_channels=8)
+    >>> filtered = batch_filter(recording, freq_min=300.0)
+    """
+
+    @takes(BatchFilterSettings)
+    def __init__(self, recording, settings):
+        half = recording.get_sampling_frequency() / 2
+        if settings.freq_min >= half:
+            settings.refuse("freq_min", f"above 0 and below half the sampling frequency, {half} Hz")
+        BasePreprocessor.__init__(self, recording, dtype=output_type(recording))
+        self.annotate(is_filtered=True)
+        if "offset_to_uV" in self.get_property_keys():
+            # the filter has removed every offset
+            self.set_channel_offsets(0)
+        for parent_segment in recording.segments:
+            self.add_recording_segment(
+                SteadyBatchFilterRecordingSegment(parent_segment, settings, 2 * half, self.get_dtype())
+            )
+        self._kwargs = dict(recording=recording, **settings.saved())
+
+
+class SteadyBatchFilterRecordingSegment(BasePreprocessorSegment):
+    """Reads and filters the batches that hold a chunk."""
+
+    def __init__(self, parent_recording_segment, settings, sampling_frequency, output_dtype):
+        BasePreprocessorSegment.__init__(self, parent_recording_segment)
+        self.settings = settings
+        self.sampling_frequency_hz = sampling_frequency
+        self.output_dtype = output_dtype
+
+    def get_traces(self, start_frame, end_frame, channel_indices):
+        """Filter the batches that hold the samples from `start_frame` to `end_frame`."""
+        start = 0 if start_frame is None else start_frame
+        end = self.get_num_samples() if end_frame is None else end_frame
+        size = self.settings.batch_size
+        pieces = []
+        for first in range(start // size * size, end, size):
+            batch = self._batch(first, min(first + size, self.get_num_samples()))
+            pieces.append(batch[max(start - first, 0) : end - first])
+        if not pieces:
+            pieces = [self.parent_recording_segment.get_traces(start, start, slice(None))]
+        joined = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        channels: Any = slice(None) if channel_indices is None else channel_indices
+        return np.array(joined[:, channels], dtype=self.output_dtype, order="C")
+
+    def _batch(self, first, last):
+        """Filtered samples from `first` to `last`, a whole batch."""
+        settings, limit = self.settings, self.settings.artifact_threshold
+        low, high = max(first - settings.margin, 0), min(last + settings.margin, self.get_num_samples())
+        traces = self.parent_recording_segment.get_traces(low, high, slice(None))
+        own = slice(first - low, last - low)
+        centered = subtract_means(traces, self.output_dtype.name)
+        if limit is not None and np.abs(centered[own]).max(initial=0.0) > limit:
+            return np.zeros_like(centered[own])
+        return highpass_batch(
+            centered,
+            settings.freq_min,
+            self.sampling_frequency_hz,
+            settings.filter_order,
+            settings.reference,
+        )[own]
+
+
+batch_filter = define_function_handling_dict_from_class(
+    source_class=SteadyBatchFilterRecording, name="steady_batch_filter"
+)
