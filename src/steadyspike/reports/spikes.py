@@ -148,7 +148,7 @@ def find_windows(
 ) -> list[tuple[float, float]]:
     """Find the stretches of the probe with most motion and spikes, the best first, that don't overlap.
 
-    Each is scored by the range of the displacement in its middle, multiplied by the square root of its number of spikes.
+    Each is scored by the range of the displacement in its middle times the square root of its number of spikes.
     """
     low, high = limits_um
     centres = np.arange(low, high + 1.0, 20.0)

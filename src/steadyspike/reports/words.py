@@ -92,7 +92,8 @@ def _of_real_motion(run: Run, trust: MotionTrust, reason: str) -> Headline:
 def _of_no_motion(trust: MotionTrust, done: bool, reason: str) -> Headline:
     if trust.displacement_um < MIN_RANGE_UM:
         after = "what was corrected is too small to matter" if done else "nothing had to be corrected"
-        sentence = f"This recording is still: the motion that was found spans {trust.displacement_um:.1f} µm, and {after}."
+        span = f"{trust.displacement_um:.1f} µm"
+        sentence = f"This recording is still: the motion that was found spans {span}, and {after}."
         return Headline(STILL, sentence, reason)
     if "are real" in trust.reason:
         after = "it was corrected all the same" if done else "it was left alone"

@@ -137,9 +137,9 @@ def gain_picture(trust: MotionTrust) -> Picture:
         annotations=[heading(titles[0], 0.0, 1.02), heading(titles[1], 0.0, 0.39)],
     )
     caption = (
-        "Left: how much likelier spikes become, whose fold was left out when the densities were made, once the motion is "
-        "taken out; clear of zero means that the motion is real. Right: the share of a spike's energy that drift blurs, "
-        "and what a correction leaves of it, predicted from the contacts."
+        "Left: how much likelier spikes become that were left out when the densities were made, once the motion is "
+        "taken out; clear of zero means that the motion is real. Right: the share of a spike's energy that drift "
+        "blurs, and what a correction leaves of it, predicted from the contacts."
     )
     picture = Picture("gain", "What the spikes say", caption, data, layout, height=230)
     picture.narrow, picture.narrow_height = narrow, 400

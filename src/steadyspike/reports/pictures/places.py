@@ -60,8 +60,8 @@ def probe_picture(
         hovermode="closest",
     )
     caption = (
-        f"{chosen.size:,} spikes where they were localized, coloured by their time, in random order. A unit that drifts "
-        "is a smear that changes colour along the probe; corrected, its colours lie on top of each other."
+        f"{chosen.size:,} spikes where they were localized, coloured by their time, in random order. A unit that "
+        "drifts is a smear that changes colour along the probe; corrected, its colours lie on top of each other."
     )
     views = [
         dict(label=f"{low:.0f} to {high:.0f} µm", layout=dict(yaxis=dict(range=[low, high])))
@@ -150,8 +150,8 @@ def space_picture(
         camera=dict(eye=dict(x=1.5, y=-1.3, z=0.7)),
     )
     caption = (
-        f"{chosen.size:,} spikes between {window[0]:.0f} and {window[1]:.0f} µm. Drag to turn. Over time a unit at rest "
-        "is a straight thread, coloured by amplitude; over amplitude it is a cloud, coloured by time."
+        f"{chosen.size:,} spikes between {window[0]:.0f} and {window[1]:.0f} µm. Drag to turn. Over time a unit at "
+        "rest is a straight thread, coloured by amplitude; over amplitude it is a cloud, coloured by time."
     )
     layout = dict(scene=scene, margin=dict(l=0, r=0, t=0, b=0))
     return Picture(

@@ -153,8 +153,8 @@ def explorer(
     )
     drawn = "All" if chosen.size == spikes.num_found else f"{chosen.size:,}, chosen at random, of"
     caption = (
-        f"{drawn} {spikes.num_found:,} spikes as dots; darker ones are larger. Choose a stretch, or drag a rectangle to "
-        "look closer; both pictures move together. A double click goes back."
+        f"{drawn} {spikes.num_found:,} spikes as dots; darker ones are larger. Choose a stretch, or drag a rectangle "
+        "to look closer; both pictures move together. A double click goes back."
     )
     views = [dict(label="whole probe")] + [
         dict(label=f"{bottom:.0f} to {top:.0f} µm", layout=dict(yaxis=dict(range=[bottom, top])))

@@ -50,8 +50,8 @@ def rates_picture(run: Run, sorting: BaseSorting, timeline: Timeline) -> Picture
         )
     ]
     caption = (
-        f"Rates of {len(order)} of {len(sorting.unit_ids)} units over time, each relative to its largest; the steadiest "
-        "are on top. Units that begin or end where the motion is large were rather lost by the sorter than silent."
+        f"Rates of {len(order)} of {len(sorting.unit_ids)} units over time, each relative to its largest; the "
+        "steadiest are on top. Units that begin or end where the motion is large were rather lost by the sorter than silent."
     )
     layout = dict(
         xaxis=axis(timeline.label, range=list(timeline.limits_s)), yaxis=axis("unit", showticklabels=False)
