@@ -10,6 +10,7 @@ import typer
 from steadyspike.cli import reading
 from steadyspike.cli.correcting import checked, run_one, takes_correcting, tell_result
 from steadyspike.cli.errors import FAILED, Debug, UsageError, clear_errors, error_line, say, tell
+from steadyspike.cli.notes import without_compiling
 from steadyspike.cli.options import Output
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _correct_all(recordings: list[Path], output: Path, how: dict[str, Any], aske
             table.add_row(name, "failed", "", "", "")
             continue
         tell_result(done)
-        seconds = sum(done.run_times.values())
+        seconds = sum(without_compiling(done.run_times).values())
         table.add_row(
             name, done.verdict, f"{done.displacement_um:.1f} um", f"{done.num_peaks:,}", f"{seconds:.1f} s"
         )

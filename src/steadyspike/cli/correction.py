@@ -10,7 +10,7 @@ import numpy as np
 
 from steadyspike.cli.errors import UsageError, say
 from steadyspike.cli.estimation import INTERPOLATION, estimate, find_artifacts
-from steadyspike.cli.notes import Notes
+from steadyspike.cli.notes import Notes, without_compiling
 from steadyspike.cli.output import PEAKS, RECORDING, save_lazily, worked_on, write_marker
 from steadyspike.cli.reporting import add_report
 from steadyspike.core.environment import job_defaults
@@ -138,7 +138,8 @@ def correct_into(
             from steadyspike.evaluation.figures import save_figures
 
             with notes.timed("figures"):
-                save_figures(info, recording, folder / "figures", explained=explained, verdict=verdict)
+                whole = {**info, "run_times": without_compiling(notes.run_times(info["run_times"]))}
+                save_figures(whole, recording, folder / "figures", explained=explained, verdict=verdict)
             files.append("figures/")
     estimation = info["parameters"]["estimate_motion_kwargs"]
     return Correction(
@@ -151,18 +152,9 @@ def correct_into(
         reason=verdict.reason,
         followed=extra.get("estimate", info["motion"]) is not info["motion"],
         follows=estimation["method"] == "steady_auto" and estimation.get("follow_verdict", True),
-        run_times=_in_order(notes, info["run_times"]),
+        run_times=notes.run_times(info["run_times"]),
         chosen=plain_json(extra.get("chosen", {})),
     )
-
-
-def _in_order(notes: Notes, estimated: dict[str, float]) -> dict[str, float]:
-    """Give the seconds of all steps as they follow each other, and of the compiling within them."""
-    before = {
-        step: notes.times_s[step] for step in ("find_bad_channels", "forecast") if step in notes.times_s
-    }
-    times = {**before, **estimated, **notes.times_s}
-    return {**times, "compiling_in_these": notes.compiling_s} if notes.compiling_s else times
 
 
 def _interpolate(recording: BaseRecording, motion: Motion, request: Request) -> BaseRecording:

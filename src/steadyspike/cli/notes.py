@@ -15,7 +15,16 @@ from steadyspike.cli.errors import say
 
 PACKAGE = __name__.partition(".")[0]
 COMPILE = "numba:compile"
+COMPILING = "compiling_in_these"
+"""Name of the seconds of compiling among those of steps, which they are a part of."""
+FIRST = ("find_bad_channels", "forecast")
+"""Steps before the peaks are found."""
 MOST_WARNINGS = 20
+
+
+def without_compiling(times_s: dict[str, float]) -> dict[str, float]:
+    """Give the steps that add up to the whole."""
+    return {step: seconds for step, seconds in times_s.items() if step != COMPILING}
 
 
 @dataclass
@@ -34,6 +43,12 @@ class Notes:
             yield
         finally:
             self.times_s[step] = self.times_s.get(step, 0.0) + time.perf_counter() - start
+
+    def run_times(self, estimated: dict[str, float]) -> dict[str, float]:
+        """Give the seconds of all steps as they follow each other, `estimated` in their middle, and of compiling."""
+        before = {step: self.times_s[step] for step in FIRST if step in self.times_s}
+        times = {**before, **estimated, **self.times_s}
+        return {**times, COMPILING: self.compiling_s} if self.compiling_s else times
 
     @contextmanager
     def taken(self) -> Iterator[Notes]:

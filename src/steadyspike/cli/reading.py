@@ -76,9 +76,9 @@ def open_recording(
 ) -> BaseRecording:
     """Open a recording with a probe, or say what is missing.
 
-    `probe` is a file of probeinterface to attach or one of `SHORT_PROBES`, `segment` the one to keep (None: all), `reader_option` are arguments of
-    the reader as ``key=value``, and `purpose` says what contact positions are needed for. `path` and what else is given
-    are those of `load_recording`.
+    `probe` is a file of probeinterface to attach or one of `SHORT_PROBES`, `segment` the one to keep (None: all),
+    `reader_option` are arguments of the reader as ``key=value``, and `purpose` says what contact positions are needed
+    for. `path` and what else is given are those of `load_recording`.
     """
     from steadyspike.core.loading import load_recording
 

@@ -8,19 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from steadyspike.evaluation.windows import find_windows, moved_by
 from steadyspike.reports import measures, words
 from steadyspike.reports.pictures import motion as motion_pictures
 from steadyspike.reports.pictures import places, rasters, traces, units
 from steadyspike.reports.run import first_line
-from steadyspike.reports.spikes import (
-    Spikes,
-    Timeline,
-    depth_limits,
-    find_windows,
-    moved_by,
-    spikes_of,
-    timeline_of,
-)
+from steadyspike.reports.spikes import Spikes, Timeline, depth_limits, spikes_of, timeline_of
 
 if TYPE_CHECKING:
     from steadyspike.reports.measures import Step
@@ -71,7 +64,7 @@ def contents_of(run: Run) -> Contents:
     limits = depth_limits(run, spikes)
     windows = [limits]
     if spikes is not None and run.motion is not None and len(spikes) >= FEWEST_TO_DRAW:
-        windows = find_windows(spikes, run.judged or run.motion, limits)
+        windows = find_windows(spikes.depths_um, run.judged or run.motion, limits)
     odd: list[str] = []
     if timeline is not None:
         _add_spikes(contents, run, timeline, spikes, windows, limits)
@@ -265,12 +258,8 @@ def _recording_table(run: Run) -> list[tuple[str, str]]:
         named = [probe.manufacturer, probe.model_name or probe.annotations.get("description")]
         rows.append(("probe", " ".join(str(one) for one in named if one) or "not named"))
         places = recording.get_channel_locations()
-        rows.append(
-            (
-                "contacts",
-                f"{np.ptp(places[:, 0]):.0f} µm across, {np.ptp(places[:, 1]):.0f} µm along the probe",
-            )
-        )
+        across, along = np.ptp(places, axis=0)[:2]
+        rows.append(("contacts", f"{across:.0f} µm across, {along:.0f} µm along the probe"))
     bad = measures.bad_channels_of(run)
     rows.append(("bad channels", ", ".join(map(str, bad)) if bad else "none were called bad"))
     return rows

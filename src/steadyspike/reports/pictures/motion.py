@@ -8,7 +8,7 @@ import numpy as np
 
 from steadyspike.motion.trust import CLEAR_ERRORS, percent
 from steadyspike.reports.pictures.rasters import colours_of_depths
-from steadyspike.reports.pictures.spec import EVIDENCE, SIGNED, Picture, axis, colour_bar, heading, single
+from steadyspike.reports.pictures.spec import EVIDENCE, SIGNED, Picture, axis, coarse, colour_bar, heading
 
 if TYPE_CHECKING:
     from spikeinterface.core.motion import Motion
@@ -169,8 +169,8 @@ def _line(
     line = dict(
         type="scatter",
         mode="lines",
-        x=single(times),
-        y=single(moved),
+        x=coarse(times),
+        y=coarse(moved),
         line=dict(color=colour, width=1.6),
         name=name,
         legendgroup=name,
@@ -184,8 +184,8 @@ def _line(
     filled = dict(
         type="scatter",
         mode="lines",
-        x=single(np.concatenate([where, where[::-1]])),
-        y=single(outline),
+        x=coarse(np.concatenate([where, where[::-1]])),
+        y=coarse(outline),
         fill="toself",
         fillcolor=colour,
         opacity=0.22,
@@ -208,9 +208,9 @@ def _map(
 ) -> dict[str, Any]:
     return dict(
         type="heatmap",
-        x=single(times),
-        y=single(depths),
-        z=single(values.T),
+        x=coarse(times),
+        y=coarse(depths),
+        z=coarse(values.T),
         zmin=limits[0],
         zmax=limits[1],
         colorscale=colours,

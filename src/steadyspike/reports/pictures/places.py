@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from steadyspike.reports.pictures.spec import SEQUENTIAL, Picture, axis, colour_bar, heading, single
+from steadyspike.reports.pictures.spec import SEQUENTIAL, Picture, axis, coarse, colour_bar, heading
 
 if TYPE_CHECKING:
     from steadyspike.reports.measures import Probe
@@ -32,12 +32,12 @@ def probe_picture(
             dict(
                 type="scattergl",
                 mode="markers",
-                x=single(spikes.across_um[chosen]),
-                y=single(depths[chosen]),
+                x=coarse(spikes.across_um[chosen]),
+                y=coarse(depths[chosen]),
                 marker=dict(
                     size=2.6,
                     opacity=0.75,
-                    color=single(spikes.times_s[chosen]),
+                    color=coarse(spikes.times_s[chosen]),
                     colorscale=SEQUENTIAL,
                     showscale=not axes,
                     colorbar=colour_bar(timeline.label),
@@ -81,8 +81,8 @@ def _contacts(probe: Probe, axes: str) -> list[dict[str, Any]]:
         dict(
             type="scatter",
             mode="markers",
-            x=single(probe.across_um[these]),
-            y=single(probe.depths_um[these]),
+            x=coarse(probe.across_um[these]),
+            y=coarse(probe.depths_um[these]),
             text=[str(name) for name in probe.channel_ids[these]],
             marker=marker,
             name=name,
@@ -121,10 +121,10 @@ def space_picture(
         dict(
             type="scatter3d",
             mode="markers",
-            x=single(across),
-            y=single(second),
-            z=single(depths[chosen]),
-            marker=dict(size=1.7, opacity=0.8, color=single(paint), colorscale=SEQUENTIAL, **scale),
+            x=coarse(across),
+            y=coarse(second),
+            z=coarse(depths[chosen]),
+            marker=dict(size=1.7, opacity=0.8, color=coarse(paint), colorscale=SEQUENTIAL, **scale),
             visible=number == 0,
             showlegend=False,
             hovertemplate="x %{x:.0f} µm, depth %{z:.0f} µm<extra></extra>",

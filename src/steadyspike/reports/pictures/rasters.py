@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from steadyspike.reports.pictures.spec import LINES, RASTER, Picture, axis, heading, single
-from steadyspike.reports.spikes import moved_by, shown_times
+from steadyspike.evaluation.windows import moved_by, shown_times
+from steadyspike.reports.pictures.spec import LINES, RASTER, Picture, axis, coarse, heading
 
 if TYPE_CHECKING:
     from spikeinterface.core.motion import Motion
@@ -73,8 +73,8 @@ def motion_lines(motion: Motion, timeline: Timeline, depths_um: np.ndarray) -> l
             dict(
                 type="scatter",
                 mode="lines",
-                x=single(np.concatenate(times)),
-                y=single(np.concatenate(moved)),
+                x=coarse(np.concatenate(times)),
+                y=coarse(np.concatenate(moved)),
                 line=dict(color="@accent", width=1.4),
                 name="motion",
                 showlegend=number == 0,
@@ -130,9 +130,9 @@ def explorer(
         dict(
             type="scattergl",
             mode="markers",
-            x=single(spikes.times_s[chosen]),
-            y=single(depths[chosen]),
-            marker=dict(size=2.2, color=single(spikes.rank[chosen]), colorscale=[[0, "@faint"], [1, "@ink"]]),
+            x=coarse(spikes.times_s[chosen]),
+            y=coarse(depths[chosen]),
+            marker=dict(size=2.2, color=coarse(spikes.rank[chosen]), colorscale=[[0, "@faint"], [1, "@ink"]]),
             xaxis=f"x{axes}",
             yaxis=f"y{axes}",
             hovertemplate="%{x:.2f} s, %{y:.0f} µm<extra></extra>",

@@ -21,6 +21,7 @@ EVIDENCE = [[0.0, "@poor"], [0.05, "@poor"], [0.15, "@between"], [1.0, "@good"]]
 SEQUENTIAL = "Cividis"
 LINES = ("@line0", "@line1", "@line2", "@line3", "@line4", "@line5")
 
+MOST_STEPS = 2**16 - 1
 TYPES = {"float32": "f4", "float64": "f8", "uint8": "u1", "int16": "i2", "int32": "i4", "uint16": "u2"}
 
 
@@ -57,7 +58,31 @@ class Picture:
         return text.replace("<", "\\u003c")
 
 
+@dataclass(frozen=True)
+class Coarse:
+    """Values of which 65,535 steps between the least and the largest are enough for a picture; half as large."""
+
+    values: np.ndarray
+
+    def packed(self) -> dict[str, Any]:
+        """Give whole numbers, with what makes values of them; the largest one stands for NaN."""
+        known = np.isfinite(self.values)
+        low = float(self.values[known].min()) if known.any() else 0.0
+        span = float(self.values[known].max()) - low if known.any() else 0.0
+        step = span / (MOST_STEPS - 1) or 1.0
+        whole = np.full(self.values.shape, MOST_STEPS, dtype="uint16")
+        whole[known] = np.rint((self.values[known] - low) / step)
+        return {**_packed(whole), "step": step, "low": low}
+
+
+def coarse(values: Any) -> Coarse:
+    """Give values of which a picture needs no more digits than it has pixels."""
+    return Coarse(np.asarray(values, dtype="float64"))
+
+
 def _packed(value: Any) -> Any:
+    if isinstance(value, Coarse):
+        return value.packed()
     if isinstance(value, np.ndarray):
         value = np.ascontiguousarray(value)
         packed = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from steadyspike.reports.pictures.rasters import colours_of_depths
-from steadyspike.reports.pictures.spec import SEQUENTIAL, Picture, axis, colour_bar, heading, single
+from steadyspike.reports.pictures.spec import SEQUENTIAL, Picture, axis, coarse, colour_bar, heading, single
 
 if TYPE_CHECKING:
     from steadyspike.reports.measures import Excerpt, Noise, Spectrum
@@ -35,8 +35,8 @@ def traces_picture(excerpts: list[Excerpt], start_s: float, unit: str) -> Pictur
             dict(
                 type="scatter",
                 mode="lines",
-                x=single(x),
-                y=single(y),
+                x=coarse(x),
+                y=coarse(y),
                 line=dict(color="@accent" if index == number - 1 and number > 1 else "@ink", width=0.8),
                 xaxis=f"x{axes}",
                 yaxis=f"y{axes}",
@@ -132,7 +132,7 @@ def noise_picture(noise: Noise, timeline: Timeline) -> Picture:
             type="heatmap",
             x=single(noise.times_s),
             y=single(depths) if np.unique(depths).size == depths.size else list(range(depths.size)),
-            z=single(relative),
+            z=coarse(relative),
             zmin=0.7,
             zmax=1.3,
             colorscale=SEQUENTIAL,

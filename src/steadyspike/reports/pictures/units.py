@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from steadyspike.reports.pictures.spec import SEQUENTIAL, Picture, axis, colour_bar, single
+from steadyspike.reports.pictures.spec import SEQUENTIAL, Picture, axis, coarse, colour_bar, single
 
 if TYPE_CHECKING:
     from spikeinterface import BaseSorting
@@ -43,7 +43,7 @@ def rates_picture(run: Run, sorting: BaseSorting, timeline: Timeline) -> Picture
         dict(
             type="heatmap",
             x=single((edges[1:] + edges[:-1]) / 2),
-            z=single(relative),
+            z=coarse(relative),
             colorscale=SEQUENTIAL,
             colorbar=colour_bar("of the largest"),
             hovertemplate="%{x:.0f} s: %{z:.2f}<extra></extra>",
@@ -51,7 +51,8 @@ def rates_picture(run: Run, sorting: BaseSorting, timeline: Timeline) -> Picture
     ]
     caption = (
         f"Rates of {len(order)} of {len(sorting.unit_ids)} units over time, each relative to its largest; the "
-        "steadiest are on top. Units that begin or end where the motion is large were rather lost by the sorter than silent."
+        "steadiest are on top. Units that begin or end where the motion is large were rather lost by the sorter than "
+        "silent."
     )
     layout = dict(
         xaxis=axis(timeline.label, range=list(timeline.limits_s)), yaxis=axis("unit", showticklabels=False)

@@ -16,8 +16,11 @@
   // a text "@name" is a colour of the page; typed arrays and numbers are left alone
   const coloured = (value, colours) => {
     if (typeof value === "string") return value[0] === "@" ? colours.getPropertyValue("--" + value.slice(1)).trim() : value;
-    if (Array.isArray(value)) return value.length && typeof value[0] === "number" ? value : value.map((one) => coloured(one, colours));
-    if (value && typeof value === "object" && !value.bdata) {
+    if (Array.isArray(value)) {
+      const plain = typeof value[0] === "number" || ArrayBuffer.isView(value[0]);
+      return plain ? value : value.map((one) => coloured(one, colours));
+    }
+    if (value && typeof value === "object" && !value.bdata && !ArrayBuffer.isView(value)) {
       return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, coloured(one, colours)]));
     }
     return value;
@@ -108,8 +111,21 @@
     step();
   };
 
+  // whole numbers with a step and a lowest value, the largest one for nothing; see spec.py
+  const unpacked = (value) => {
+    if (Array.isArray(value)) return value.map(unpacked);
+    if (!value || typeof value !== "object") return value;
+    if (value.step === undefined || !value.bdata) return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, unpacked(one)]));
+    const bytes = Uint8Array.from(atob(value.bdata), (one) => one.charCodeAt(0));
+    const values = Float32Array.from(new Uint16Array(bytes.buffer), (one) => (one === 65535 ? NaN : value.low + value.step * one));
+    if (!value.shape) return values;
+    const [rows, columns] = value.shape.split(", ").map(Number);
+    return Array.from({ length: rows }, (_, row) => values.subarray(row * columns, (row + 1) * columns));
+  };
+
   const begin = (figure) => {
     const spec = JSON.parse(figure.querySelector('script[type="application/json"]').textContent);
+    spec.data = unpacked(spec.data);
     const own = { spec, view: 0, drawn: true, zooms: false, turning: false, camera: null };
     state.set(figure, own);
     figure.querySelectorAll("[data-view]").forEach((one) => one.addEventListener("click", () => choose(figure, +one.dataset.view)));
