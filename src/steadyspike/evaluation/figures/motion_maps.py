@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def plot_motion_map(motion: Motion, *, truth: Motion | None = None, segment_index: int = 0) -> Figure:
-    """Draw the displacement over time and depth; beside it, where known, the truth and, on a scale of its own, the rest.
+    """Draw the displacement over time and depth; beside it, where known, truth and difference, which has its own scale.
 
     Parameters
     ----------
