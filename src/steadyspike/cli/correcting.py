@@ -168,7 +168,7 @@ def run_one(
         correction.tell_shanks(opened)
         say(f"[bold]recording[/bold]   {reading.describe(opened)}")
         work = begin_anew(output) if asked["restart"] else work_folder(output)
-        with job_defaults(**jobs), notes.timed("find_bad_channels"):
+        with job_defaults(**jobs), notes.timed("preprocess"):
             preprocessed, chosen = reading.preprocess(opened, asked["preprocess"], work)
         say(f"[bold]preprocess[/bold]  {chosen}")
         say(f"[bold]motion[/bold]      {preset}")

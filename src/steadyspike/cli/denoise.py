@@ -105,7 +105,7 @@ def denoise(
         reading.check_place([recording], output)
         say(f"[bold]recording[/bold]   {reading.describe(opened)}")
         work = begin_anew(output) if restart else work_folder(output)
-        with job_defaults(**jobs), notes.timed("find_bad_channels"):
+        with job_defaults(**jobs), notes.timed("preprocess"):
             steps, chosen = reading.denoising_steps(opened, preprocess)
             preprocessed = reading.apply_steps(opened, steps, work)
         say(f"[bold]preprocess[/bold]  {chosen}")

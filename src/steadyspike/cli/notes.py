@@ -17,7 +17,7 @@ PACKAGE = __name__.partition(".")[0]
 COMPILE = "numba:compile"
 COMPILING = "compiling_in_these"
 """Name of the seconds of compiling among those of steps, which they are a part of."""
-FIRST = ("find_bad_channels", "forecast")
+FIRST = ("preprocess", "forecast")
 """Steps before the peaks are found."""
 MOST_WARNINGS = 20
 

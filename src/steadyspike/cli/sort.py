@@ -128,7 +128,7 @@ def sort(
         work = begin_anew(output) if restart else work_folder(output)
         choose_steps = reading.preprocessing_steps if source is None else reading.denoising_steps
         steps, chosen = choose_steps(opened, preprocess)
-        with job_defaults(**jobs), notes.timed("find_bad_channels"):
+        with job_defaults(**jobs), notes.timed("preprocess"):
             preprocessed = reading.apply_steps(opened, steps, work)
             if source is not None:
                 preprocessed = sorting.denoised(preprocessed, source)

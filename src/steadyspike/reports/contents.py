@@ -101,8 +101,14 @@ def _add_spikes(
     probe = _made(contents, "Contacts", lambda: _probe(run))
     if probe is not None:
         here.append(places.probe_picture(spikes, probe, timeline, windows, limits))
-    here.append(places.space_picture(spikes, timeline, windows, limits))
-    contents.sections.append(("places", "Where the spikes are", here))
+    if np.ptp(spikes.across_um) > 0:
+        here.append(places.space_picture(spikes, timeline, windows))
+    else:
+        contents.missing.append(
+            "No place across the probe is known of the spikes, so they are not shown in space."
+        )
+    if here:
+        contents.sections.append(("places", "Where the spikes are", here))
 
 
 def _probe(run: Run) -> Any:

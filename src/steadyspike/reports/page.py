@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from functools import cache
 from pathlib import Path
@@ -80,13 +81,20 @@ def _compared(runs: list[Contents]) -> list[tuple[str, list[str], bool]]:
 def _environment() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["tied"] = _tied
+    return environment
+
+
+def _tied(text: str) -> str:
+    """Keep numbers and their units on one line."""
+    return re.sub(r"(?<=[\d±]) (?=µm|%|s\b|MB|µV|nats|Hz|±|\d)", "\u00a0", text)
 
 
 def _plotly() -> str:

@@ -110,7 +110,7 @@ def _of_info(info: Mapping[str, Any], recording: BaseRecording | None) -> Run:
     return Run(
         str(parameters.get("preset", "motion")),
         motion=info["motion"],
-        estimate=info.get(ESTIMATE),
+        estimate=_another(info.get(ESTIMATE), info["motion"]),
         recording=recording,
         peaks=info.get("peaks"),
         locations=info.get("peak_locations"),
@@ -119,6 +119,11 @@ def _of_info(info: Mapping[str, Any], recording: BaseRecording | None) -> Run:
         trust=info.get(VERDICT),
         facts={"parameters": parameters, "run_times": dict(info.get("run_times") or {})},
     )
+
+
+def _another(estimate: Motion | None, motion: Motion) -> Motion | None:
+    """Give the estimate only where it is another motion than what was returned."""
+    return None if estimate is None or estimate is motion or estimate == motion else estimate
 
 
 def _of_folder(folder: Path, recording: BaseRecording | None) -> Run:

@@ -86,7 +86,10 @@ def spikes_of(run: Run, timeline: Timeline) -> Spikes | None:
         chosen = np.sort(np.random.default_rng(0).choice(number, MOST_SPIKES, replace=False))
         peaks, locations = peaks[chosen], locations[chosen]
     depths = np.asarray(locations[direction], dtype="float64")
-    across = np.asarray(locations["x" if direction != "x" else "y"], dtype="float64")
+    other = "x" if direction != "x" else "y"
+    # some localizers tell the depth alone
+    known = other in (locations.dtype.names or ())
+    across = np.asarray(locations[other], dtype="float64") if known else np.zeros(len(locations))
     inside = np.isfinite(depths) & np.isfinite(across)
     peaks, depths, across = peaks[inside], depths[inside], across[inside]
     times, corrected = np.zeros(depths.size), depths.copy()

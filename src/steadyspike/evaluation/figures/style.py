@@ -34,7 +34,7 @@ MOTIONS = (STEADY, "#e8a33d", "#8e6bb0", "#5b7db1", "#b0746b", QUIET)
 RASTER_MAP = "Greys"
 MOTION_MAP = "RdBu_r"
 TIME_MAP = "viridis"
-EVIDENCE = ((0.0, "#e08a3c"), (0.03, "#e08a3c"), (0.09, "#efe9dc"), (0.6, "#16508f"), (1.0, "#0b2f57"))
+EVIDENCE = ((0.0, "#e08a3c"), (0.03, "#e08a3c"), (0.09, "#efe9dc"), (0.6, "#5f93c9"), (1.0, "#16508f"))
 """Evidence (pseudo-R2) and its colour: orange where spikes say nothing of the motion, blue where they support it."""
 
 _SETTINGS: dict[str, Any] = {

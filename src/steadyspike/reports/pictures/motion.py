@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 MOST_COLUMNS = 900
 MOST_DEPTHS = 5
 SMALLEST_RANGE_UM = 2.0
-FULL_EVIDENCE = 0.6
-"""Evidence at which the colour is full."""
 
 
 def motion_picture(motion: Motion, deviation_um: np.ndarray | None, timeline: Timeline) -> Picture:
@@ -75,7 +73,7 @@ def evidence_picture(
     depths = motion.spatial_bins_um
     if values.shape[1] != depths.size:
         return None
-    drawn = _map(times, depths, values, EVIDENCE, (0.0, FULL_EVIDENCE), "pseudo-R²", {})
+    drawn = _map(times, depths, values, EVIDENCE, (0.0, 1.0), "pseudo-R²", {})
     drawn |= dict(xaxis="x", yaxis="y")
     whose = "Held-out spikes" if trust is not None and trust.trust else "Spikes"
     caption = (

@@ -96,12 +96,7 @@ def _contacts(probe: Probe, axes: str) -> list[dict[str, Any]]:
     ]
 
 
-def space_picture(
-    spikes: Spikes,
-    timeline: Timeline,
-    windows_um: list[tuple[float, float]],
-    limits_um: tuple[float, float],
-) -> Picture:
+def space_picture(spikes: Spikes, timeline: Timeline, windows_um: list[tuple[float, float]]) -> Picture:
     """Draw localized spikes in a space of place across, depth, and time or amplitude."""
     window = windows_um[0]
     chosen = _of_windows(spikes, [window], MOST_IN_SPACE, shuffled=False)

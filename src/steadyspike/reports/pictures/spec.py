@@ -16,7 +16,7 @@ RASTER = [[0.0, "@paper"], [0.06, "@paper"], [1.0, "@ink"]]
 """Spikes per pixel."""
 SIGNED = [[0.0, "@low"], [0.5, "@paper"], [1.0, "@high"]]
 """Displacement: blue and orange, which every kind of colour vision tells apart."""
-EVIDENCE = [[0.0, "@poor"], [0.05, "@poor"], [0.15, "@between"], [1.0, "@good"]]
+EVIDENCE = [[0.0, "@poor"], [0.03, "@poor"], [0.09, "@between"], [0.6, "@good"], [1.0, "@best"]]
 """Evidence: from orange, where spikes say nothing, to blue; most of the scale is where good and poor part."""
 SEQUENTIAL = "Cividis"
 LINES = ("@line0", "@line1", "@line2", "@line3", "@line4", "@line5")

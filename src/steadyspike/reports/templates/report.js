@@ -17,7 +17,8 @@
   const coloured = (value, colours) => {
     if (typeof value === "string") return value[0] === "@" ? colours.getPropertyValue("--" + value.slice(1)).trim() : value;
     if (Array.isArray(value)) {
-      const plain = typeof value[0] === "number" || ArrayBuffer.isView(value[0]);
+      const ends = [value[0], value[value.length - 1]];
+      const plain = ends.every((one) => typeof one === "number" || ArrayBuffer.isView(one));
       return plain ? value : value.map((one) => coloured(one, colours));
     }
     if (value && typeof value === "object" && !value.bdata && !ArrayBuffer.isView(value)) {
@@ -34,14 +35,14 @@
     return result;
   };
 
-  const common = (narrow) => {
+  const common = (narrow, above) => {
     const line = { gridcolor: "@rule", zerolinecolor: "@faint", linecolor: "@faint", tickcolor: "@faint" };
     return {
       line,
       layout: {
         paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "@paper", hovermode: "closest",
         font: { color: "@ink", size: narrow ? 11 : 12, family: getComputedStyle(document.body).fontFamily },
-        margin: narrow ? { l: 52, r: 10, t: 40, b: 42 } : { l: 62, r: 16, t: 40, b: 46 },
+        margin: narrow ? { l: 52, r: 10, t: above, b: 42 } : { l: 62, r: 16, t: above, b: 46 },
         hoverlabel: { bgcolor: "@panel", bordercolor: "@rule", font: { color: "@ink" } },
         legend: { bgcolor: "rgba(0,0,0,0)" },
       },
@@ -52,7 +53,8 @@
   const made = (figure) => {
     const own = state.get(figure), width = printing ? PRINTED : figure.clientWidth, narrow = width < NARROW;
     const view = own.spec.views[own.view] || { layout: {} };
-    const { line, layout } = common(narrow);
+    const headed = own.spec.layout.annotations || own.spec.layout.legend || narrow;
+    const { line, layout } = common(narrow, headed ? 40 : 12);
     let full = merged(layout, own.spec.layout);
     if (narrow) full = merged(full, own.spec.narrow);
     full = merged(full, view.layout);
@@ -82,11 +84,14 @@
     if (trace.marker && trace.marker.colorbar) return { ...trace, marker: { ...trace.marker, showscale: false } };
     return trace;
   };
-  const config = { displaylogo: false, responsive: false, displayModeBar: "hover", modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+  const config = (narrow) => ({
+    displaylogo: false, responsive: false, displayModeBar: narrow || printing ? false : "hover",
+    modeBarButtonsToRemove: ["select2d", "lasso2d"],
+  });
   const draw = (figure) => {
     const { data, layout } = made(figure), plot = figure.querySelector(".plot");
     plot.style.minHeight = layout.height + "px";
-    return window.Plotly.react(plot, data, layout, config);
+    return window.Plotly.react(plot, data, layout, config(layout.width < NARROW));
   };
   const drawAll = () => figures.filter((one) => state.get(one).drawn).map(draw);
 
