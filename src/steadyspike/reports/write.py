@@ -80,6 +80,7 @@ def report(
 
 def write_report(runs: list[Run], file: Path) -> Path:
     """Draw runs and write the page; an earlier report is replaced, whole."""
+    check_extra()
     page = render([contents_of(run) for run in runs])
     with written_aside(file) as aside:
         aside.write_text(page, encoding="utf8")
