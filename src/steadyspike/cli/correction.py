@@ -166,6 +166,9 @@ def _interpolate(recording: BaseRecording, motion: Motion, request: Request) -> 
     parameters = dict(si.get_motion_parameters_preset(request.preset)[INTERPOLATION])
     parameters.update(request.overrides.get(INTERPOLATION, {}))
     parameters.pop("method", None)
+    if not any(np.any(displacement) for displacement in motion.displacement):
+        # SpikeInterface's weights leave traces at rest as they are; those of least error would take noise from them
+        parameters["spatial_interpolation_method"] = "kriging"
     if request.dtype is not None:
         parameters["dtype"] = request.dtype
     return steadyspike.interpolate_motion(recording, motion, **parameters)

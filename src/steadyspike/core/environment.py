@@ -108,6 +108,15 @@ def check_spikeinterface_version() -> None:
         )
 
 
+def shows_progress(progress_bar: bool | None) -> bool:
+    """Whether to show progress; None: as SpikeInterface's global job arguments say."""
+    if progress_bar is not None:
+        return bool(progress_bar)
+    from spikeinterface.core.globals import get_global_job_kwargs
+
+    return bool(get_global_job_kwargs().get("progress_bar", True))
+
+
 @contextmanager
 def job_defaults(**job_kwargs: Any) -> Iterator[None]:
     """Make job arguments SpikeInterface's defaults for a while.

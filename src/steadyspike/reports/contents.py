@@ -115,7 +115,7 @@ def _probe(run: Run) -> Any:
     chain = run.corrected if run.corrected is not None else run.recording
     if chain is None or not chain.has_channel_location():
         return None
-    return measures.probe_of(run, measures.steps_of(chain), measures.bad_channels_of(run))
+    return measures.probe_of(measures.steps_of_run(run), measures.bad_channels_of(run))
 
 
 def _add_motion(contents: Contents, run: Run, timeline: Timeline) -> None:
@@ -151,7 +151,7 @@ def _add_traces(
     chain = run.corrected if run.corrected is not None else run.recording
     if chain is None or chain.get_total_samples() == 0:
         return []
-    steps = measures.steps_of(chain)
+    steps = measures.steps_of_run(run)
     unit, drawn, odd = measures.unit_of(steps[0].recording), [], []
     placed = all(step.recording.has_channel_location() for step in steps)
     if placed:
@@ -251,7 +251,7 @@ def _recording_table(run: Run) -> list[tuple[str, str]]:
     recording = run.recording
     if recording is None:
         return []
-    first = measures.steps_of(run.corrected if run.corrected is not None else recording)[0].recording
+    first = measures.steps_of_run(run)[0].recording
     probe = recording.get_probe() if recording.has_probe() else None
     rows = [
         ("recording", str(run.facts.get("request", {}).get("source", run.name))),

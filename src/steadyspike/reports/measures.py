@@ -109,6 +109,14 @@ def steps_of(recording: BaseRecording) -> list[Step]:
     return steps if len(steps) <= MOST_STEPS else [steps[0], *steps[1 - MOST_STEPS :]]
 
 
+def steps_of_run(run: Run) -> list[Step]:
+    """List the chain of a run; what was interpolated at rest is not called corrected."""
+    steps = steps_of(run.corrected if run.corrected is not None else run.recording)
+    if run.motion is not None and not run.was_corrected and steps[-1].label == WORDS["InterpolateMotion"]:
+        steps[-1] = Step("nothing corrected", steps[-1].recording)
+    return steps
+
+
 def unit_of(recording: BaseRecording) -> str:
     """Give the unit in which `read` returns traces."""
     return "µV" if recording.has_scaleable_traces() else "units of the recording"
@@ -218,7 +226,7 @@ def excerpts_of(steps: list[Step], place: tuple[int, int], window_um: tuple[floa
         nearest = np.argsort(np.abs(depths - np.mean(window_um)), kind="stable")[:EXCERPT_CHANNELS]
         nearest = nearest[np.lexsort((nearest, depths[nearest]))]
         segment, frame = place
-        frame = max(frame, half)
+        frame = max(min(frame, recording.get_num_samples(segment) - half), half)
         traces = read(recording, segment, frame - half, frame + half, recording.channel_ids[nearest])
         every = max(1, len(traces) // MOST_SAMPLES)
         found.append(
@@ -227,7 +235,7 @@ def excerpts_of(steps: list[Step], place: tuple[int, int], window_um: tuple[floa
     return found
 
 
-def probe_of(run: Run, steps: list[Step], bad: list[Any]) -> Probe:
+def probe_of(steps: list[Step], bad: list[Any]) -> Probe:
     """Tell where the contacts of the raw recording are, and which were called bad."""
     first = next(step.recording for step in steps if step.recording.has_channel_location())
     ids, places = first.channel_ids, first.get_channel_locations()

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 MOST_SPIKES = 3_000_000
 """Spikes that are looked at; of more, so many are chosen at random."""
+BEYOND_UM = 150.0
+"""How far beyond the contacts spikes are shown."""
 GAP_SHARE = 0.01
 """Between segments, as a share of all."""
 
@@ -117,7 +119,12 @@ def depth_limits(run: Run, spikes: Spikes | None) -> tuple[float, float]:
     if run.recording is not None and run.recording.has_channel_location():
         dim = 1 if run.motion is None else run.motion.dim
         depths = run.recording.get_channel_locations()[:, min(dim, 1)]
-        return float(depths.min()) - 20.0, float(depths.max()) + 20.0
+        low, high = float(depths.min()), float(depths.max())
+        if spikes is not None and len(spikes):
+            # beside a short probe most spikes lie beyond its contacts
+            first, last = np.percentile(spikes.depths_um, [1, 99])
+            low, high = max(min(low, first), low - BEYOND_UM), min(max(high, last), high + BEYOND_UM)
+        return low - 20.0, high + 20.0
     if spikes is not None and len(spikes):
         low, high = np.percentile(spikes.depths_um, [0.1, 99.9])
         return float(low) - 20.0, float(high) + 20.0

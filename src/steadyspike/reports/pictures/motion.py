@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MOST_COLUMNS = 900
 MOST_DEPTHS = 5
 SMALLEST_RANGE_UM = 2.0
+LEAST_GAIN, LEAST_PERCENT = 0.02, 1.0
+"""Half width of the axis of gains (nats per spike), and width of that of losses (%), at least."""
 
 
 def motion_picture(motion: Motion, deviation_um: np.ndarray | None, timeline: Timeline) -> Picture:
@@ -118,11 +120,17 @@ def gain_picture(trust: MotionTrust) -> Picture:
             hovertemplate="%{x:.3g} %<extra></extra>",
         ),
     ]
+    # what is next to nothing shall look so
+    reach = float(np.nanmax(np.abs([gains + errors, gains - errors]), initial=0.0))
+    gained = dict(range=[-LEAST_GAIN, LEAST_GAIN]) if reach < LEAST_GAIN else {}
+    most = max(1.1 * float(known.max()), LEAST_PERCENT)
     titles = ("Gain of held-out spikes", "Waveform energy lost")
     layout = dict(
-        xaxis=axis(f"nats per spike, ± {CLEAR_ERRORS:g} standard errors", domain=[0.0, 0.42], zeroline=True),
+        xaxis=axis(
+            f"nats per spike, ± {CLEAR_ERRORS:g} standard errors", domain=[0.0, 0.42], zeroline=True, **gained
+        ),
         yaxis=axis(autorange="reversed", automargin=True),
-        xaxis2=axis("% of a spike's energy", domain=[0.62, 1.0], anchor="y2"),
+        xaxis2=axis("% of a spike's energy", domain=[0.62, 1.0], anchor="y2", range=[0.0, most]),
         yaxis2=axis(autorange="reversed", anchor="x2", automargin=True),
         annotations=[heading(titles[0], 0.0, 1.02), heading(titles[1], 0.62, 1.02)],
         showlegend=False,

@@ -69,7 +69,8 @@ def probe_picture(
     ]
     if limits_um not in windows_um:
         views.append(dict(label="whole probe", layout=dict(yaxis=dict(range=list(limits_um)))))
-    return Picture("probe", "Spikes on the probe", caption, data, layout, height=560, views=views)
+    shown = views if len(views) > 1 else []
+    return Picture("probe", "Spikes on the probe", caption, data, layout, height=560, views=shown)
 
 
 def _contacts(probe: Probe, axes: str) -> list[dict[str, Any]]:
@@ -142,7 +143,7 @@ def space_picture(spikes: Spikes, timeline: Timeline, windows_um: list[tuple[flo
         zaxis=axis("depth (µm)", range=list(window)),
         aspectmode="manual",
         aspectratio=dict(x=0.7, y=1.5, z=1.0),
-        camera=dict(eye=dict(x=1.5, y=-1.3, z=0.7)),
+        camera=dict(eye=dict(x=1.65, y=-1.45, z=0.75), center=dict(x=0, y=0, z=-0.12)),
     )
     caption = (
         f"{chosen.size:,} spikes between {window[0]:.0f} and {window[1]:.0f} µm. Drag to turn. Over time a unit at "

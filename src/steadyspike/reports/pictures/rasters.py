@@ -156,12 +156,14 @@ def explorer(
         f"{drawn} {spikes.num_found:,} spikes as dots; darker ones are larger. Choose a stretch, or drag a rectangle "
         "to look closer; both pictures move together. A double click goes back."
     )
+    closer = [window for window in windows_um if window != limits_um]
     views = [dict(label="whole probe")] + [
         dict(label=f"{bottom:.0f} to {top:.0f} µm", layout=dict(yaxis=dict(range=[bottom, top])))
-        for bottom, top in windows_um
-        if (bottom, top) != limits_um
+        for bottom, top in closer
     ]
-    return Picture("explorer", "Spikes over depth", caption, data, layout, height=680, views=views)
+    return Picture(
+        "explorer", "Spikes over depth", caption, data, layout, height=680, views=views if closer else []
+    )
 
 
 def _chosen(number: int, most: int) -> np.ndarray:

@@ -55,7 +55,7 @@ def traces_picture(excerpts: list[Excerpt], start_s: float, unit: str) -> Pictur
         narrow["annotations"].append(heading(text, 0.0, bottom + 1 / number - 0.045, font=dict(size=11)))
     channels = shown[0].traces.shape[1]
     caption = (
-        f"{channels} neighbouring channels from {start_s:.3f} s on, deep ones below, after each step. Traces are "
+        f"{channels} neighbouring channels around {start_s:.3f} s, ordered by depth, after each step. Traces are "
         "drawn apart by the distance that is named above, so that panels with other scales can be compared."
     )
     picture = Picture("traces", "Traces, step by step", caption, data, layout, height=520)
@@ -149,19 +149,20 @@ def noise_picture(noise: Noise, timeline: Timeline) -> Picture:
         yaxis2=axis(
             "channel, by depth" if np.unique(depths).size < depths.size else "depth (µm)", anchor="x2"
         ),
-        annotations=[heading("Along the probe", 0.0, 1.09), heading("Over time", 0.5, 1.09)],
-        legend=dict(orientation="h", x=0, y=1.0, yanchor="bottom", font=dict(size=11)),
+        annotations=[heading("Along the probe", 0.0, 1.01), heading("Over time", 0.5, 1.01)],
+        legend=dict(orientation="h", x=0, y=-0.17, yanchor="top", font=dict(size=11)),
+        margin=dict(b=84),
     )
     narrow = dict(
         xaxis=axis(f"noise ({noise.unit})", domain=[0.0, 1.0], rangemode="tozero", anchor="y"),
         yaxis=axis("depth (µm)", domain=[0.6, 1.0]),
         xaxis2=axis(timeline.label, domain=[0.0, 1.0], anchor="y2", range=list(timeline.limits_s)),
         yaxis2=axis(layout["yaxis2"]["title"]["text"], anchor="x2", domain=[0.0, 0.4]),
-        annotations=[heading("Along the probe", 0.0, 1.06), heading("Over time", 0.0, 0.415)],
+        annotations=[heading("Along the probe", 0.0, 1.01), heading("Over time", 0.0, 0.415)],
     )
     caption = (
         f"Noise (1.4826 times the median absolute deviation) in {len(noise.times_s)} pieces of the recording. Right: "
-        f"each channel's noise {noise.labels[0]} over time, in units of its median; stripes from top to bottom are "
+        f"each channel's noise ({noise.labels[0]}) over time, in units of its median; stripes from top to bottom are "
         "movements or artifacts, single rows are loose contacts."
     )
     picture = Picture("noise", "Noise", caption, data, layout, height=420)

@@ -59,7 +59,7 @@
     if (narrow) full = merged(full, own.spec.narrow);
     full = merged(full, view.layout);
     for (const key of Object.keys(full)) {
-      if (/^[xy]axis\d*$/.test(key)) full[key] = merged({ ...line, showline: true, ticks: "outside", ticklen: 3, zeroline: false }, full[key]);
+      if (/^[xy]axis\d*$/.test(key)) full[key] = merged({ ...line, showline: true, exponentformat: "power", ticks: "outside", ticklen: 3, zeroline: false }, full[key]);
     }
     if (full.scene) {
       const walls = { backgroundcolor: "@paper", gridcolor: "@rule", showbackground: false, color: "@ink" };
@@ -104,13 +104,13 @@
     const own = state.get(figure), plot = figure.querySelector(".plot");
     own.turning = !own.turning;
     button.setAttribute("aria-pressed", String(own.turning));
-    const eye = (plot.layout.scene.camera || {}).eye || { x: 1.5, y: -1.3, z: 0.7 };
+    const eye = (plot.layout.scene.camera || {}).eye || { x: 1.65, y: -1.45, z: 0.75 };
     const far = Math.hypot(eye.x, eye.y);
     let angle = Math.atan2(eye.y, eye.x);
     const step = () => {
       if (!own.turning) return;
       angle += 0.02;
-      own.camera = { eye: { x: far * Math.cos(angle), y: far * Math.sin(angle), z: eye.z } };
+      own.camera = { ...plot.layout.scene.camera, eye: { x: far * Math.cos(angle), y: far * Math.sin(angle), z: eye.z } };
       window.Plotly.relayout(plot, { "scene.camera": own.camera }).then(() => setTimeout(() => requestAnimationFrame(step), 30));
     };
     step();
