@@ -51,8 +51,8 @@ def window_picture(
     )
     inside = int(np.count_nonzero((spikes.depths_um >= low) & (spikes.depths_um <= high)))
     caption = (
-        f"Every one of {inside:,} spikes between {low:.0f} and {high:.0f} µm, over time and depth; darker where there "
-        "are more, and larger ones. Lines: the motion that was found, at three depths. Where the correction is right, "
+        f"Every one of {inside:,} spikes between {low:.0f} and {high:.0f} µm, over time and depth; stronger where "
+        "there are more, and larger ones. Lines: the motion that was found, at three depths. Where the correction is right, "
         "units that wandered on the left are straight on the right."
     )
     title = f"Spikes at {low:.0f} to {high:.0f} µm"
@@ -153,7 +153,7 @@ def explorer(
     )
     drawn = "All" if chosen.size == spikes.num_found else f"{chosen.size:,}, chosen at random, of"
     caption = (
-        f"{drawn} {spikes.num_found:,} spikes as dots; darker ones are larger. Choose a stretch, or drag a rectangle "
+        f"{drawn} {spikes.num_found:,} spikes as dots; stronger ones are larger. Choose a stretch, or drag a rectangle "
         "to look closer; both pictures move together. A double click goes back."
     )
     closer = [window for window in windows_um if window != limits_um]

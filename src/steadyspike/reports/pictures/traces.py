@@ -116,12 +116,11 @@ def noise_picture(noise: Noise, timeline: Timeline) -> Picture:
             data.append(
                 dict(
                     type="scatter",
-                    mode="lines+markers",
+                    mode="markers",
                     x=single(np.median(levels, axis=0)[order]),
                     y=single(depths),
                     name=label,
-                    line=dict(color=colour, width=1),
-                    marker=dict(size=3),
+                    marker=dict(size=4, color=colour),
                     hovertemplate="%{y:.0f} µm: %{x:.3g}<extra></extra>",
                 )
             )
