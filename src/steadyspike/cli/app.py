@@ -19,6 +19,7 @@ from steadyspike.cli import (
     sessions,
     sort,
     train,
+    view,
     warmup,
 )
 
@@ -48,6 +49,7 @@ app.command("correct", epilog=correct.EXAMPLES)(correct.correct)
 app.command("sessions", epilog=sessions.EXAMPLES)(sessions.sessions)
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("sort", epilog=sort.EXAMPLES)(sort.sort)
+app.command("view", epilog=view.EXAMPLES)(view.view)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("denoise", epilog=denoise.EXAMPLES)(denoise.denoise)
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)

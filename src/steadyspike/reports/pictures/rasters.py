@@ -52,8 +52,8 @@ def window_picture(
     inside = int(np.count_nonzero((spikes.depths_um >= low) & (spikes.depths_um <= high)))
     caption = (
         f"Every one of {inside:,} spikes between {low:.0f} and {high:.0f} µm, over time and depth; stronger where "
-        "there are more, and larger ones. Lines: the motion that was found, at three depths. Where the correction is right, "
-        "units that wandered on the left are straight on the right."
+        "there are more, and larger ones. Lines: the motion that was found, at three depths. Where the correction is "
+        "right, units that wandered on the left are straight on the right."
     )
     title = f"Spikes at {low:.0f} to {high:.0f} µm"
     return Picture(key, title, caption, drawn, side, height=400, narrow=narrow, narrow_height=560)

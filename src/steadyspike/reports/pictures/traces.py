@@ -42,7 +42,8 @@ def traces_picture(excerpts: list[Excerpt], start_s: float, unit: str) -> Pictur
                 yaxis=f"y{axes}",
             )
         )
-        text = f"{excerpt.label} (apart: {bar:.3g} {unit if unit == 'µV' else ''})".replace(" )", ")")
+        of_unit = " µV" if unit == "µV" else ""
+        text = f"{excerpt.label}<br><i>apart: {bar:.3g}{of_unit}</i>"
         wide = axis("ms", domain=[left, min(left + width, 1.0)], anchor=f"y{axes}")
         tall = dict(domain=[0.0, 1.0], showticklabels=False, anchor=f"x{axes}", showgrid=False)
         layout |= {f"xaxis{axes}": wide, f"yaxis{axes}": tall}
@@ -56,7 +57,7 @@ def traces_picture(excerpts: list[Excerpt], start_s: float, unit: str) -> Pictur
     channels = shown[0].traces.shape[1]
     caption = (
         f"{channels} neighbouring channels around {start_s:.3f} s, ordered by depth, after each step. Traces are "
-        "drawn apart by the distance that is named above, so that panels with other scales can be compared."
+        "drawn apart by the distance that is named above them, so that panels with other scales can be compared."
     )
     picture = Picture("traces", "Traces, step by step", caption, data, layout, height=520)
     picture.narrow, picture.narrow_height = narrow, 360 * number
