@@ -67,7 +67,7 @@ def timeline_of(run: Run) -> Timeline | None:
             ends = np.array([0, max(run.recording.get_num_samples(index) - 1, 0)])
             spans.append(np.asarray(run.recording.sample_index_to_time(ends, segment_index=index)))
     elif run.motion is not None:
-        spans = [part[[0, -1]] for part in run.motion.temporal_bins_s]
+        spans = [_reach(centres) for centres in run.motion.temporal_bins_s]
     else:
         return None
     first, last = np.array(spans, dtype="float64").T
@@ -76,6 +76,12 @@ def timeline_of(run: Run) -> Timeline | None:
     gap = GAP_SHARE * float((last - first).sum())
     starts = np.concatenate([[0.0], np.cumsum(last - first + gap)[:-1]])
     return Timeline(starts - first, starts, starts + last - first)
+
+
+def _reach(centres: np.ndarray) -> np.ndarray:
+    """Give the first and last time of bins from their centres."""
+    half = float(np.median(np.diff(centres))) / 2 if centres.size > 1 else 0.5
+    return np.array([centres[0] - half, centres[-1] + half])
 
 
 def spikes_of(run: Run, timeline: Timeline) -> Spikes | None:
