@@ -45,6 +45,7 @@ class Contents:
     missing: list[str] = field(default_factory=list)
     advice: list[str] = field(default_factory=list)
     code: str = ""
+    windows: list[tuple[float, float]] = field(default_factory=list)
 
     def pictures(self) -> list[Picture]:
         """List all pictures in the order of the page."""
@@ -52,8 +53,8 @@ class Contents:
         return lead + [picture for _, _, pictures in self.sections for picture in pictures]
 
 
-def contents_of(run: Run) -> Contents:
-    """Make all parts of the report of a run."""
+def contents_of(run: Run, beside: Contents | None = None) -> Contents:
+    """Make all parts of the report of a run; `beside` another one it shows the same stretches of the probe."""
     said = words.headline(run)
     loss = words.losses(run.trust) if run.trust is not None and said.kind == words.GOOD else ""
     contents = Contents(run.name, said, words.done(run), loss, missing=list(run.missing))
@@ -65,6 +66,9 @@ def contents_of(run: Run) -> Contents:
     windows = [limits]
     if spikes is not None and run.motion is not None and len(spikes) >= FEWEST_TO_DRAW:
         windows = find_windows(spikes.depths_um, run.judged or run.motion, limits)
+        if beside is not None and beside.windows:
+            windows = beside.windows
+    contents.windows = windows
     odd: list[str] = []
     if timeline is not None:
         _add_spikes(contents, run, timeline, spikes, windows, limits)

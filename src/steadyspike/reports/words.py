@@ -141,11 +141,12 @@ def in_words(seconds: float) -> str:
 
 def losses(trust: MotionTrust) -> str:
     """Say what drift costs, in spikes; empty where it is not known."""
-    if not (np.isfinite(trust.loss_without) and np.isfinite(trust.loss_with)):
+    left = trust.loss_with if trust.verdict == "correct" else trust.rigid_loss_with
+    if not (np.isfinite(trust.loss_without) and np.isfinite(left)):
         return ""
     return (
         f"Left alone, drift would blur {percent(trust.loss_without)} of a spike's energy; the correction leaves "
-        f"{percent(trust.loss_with)}."
+        f"{percent(left)}."
     )
 
 

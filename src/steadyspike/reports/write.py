@@ -15,6 +15,8 @@ from steadyspike.reports.run import PART, Run, run_of
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording, BaseSorting, SortingAnalyzer
 
+    from steadyspike.reports.contents import Contents
+
 FILE = "report.html"
 HEAD_BYTES = 2000
 MOST_RUNS = 2
@@ -81,7 +83,10 @@ def report(
 def write_report(runs: list[Run], file: Path) -> Path:
     """Draw runs and write the page; an earlier report is replaced, whole."""
     check_extra()
-    page = render([contents_of(run) for run in runs])
+    contents: list[Contents] = []
+    for run in runs:
+        contents.append(contents_of(run, contents[0] if contents else None))
+    page = render(contents)
     with written_aside(file) as aside:
         aside.write_text(page, encoding="utf8")
     return file
