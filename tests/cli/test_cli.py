@@ -16,6 +16,7 @@ from numba.core import event
 
 from steadyspike.cli.correcting import run_one
 from steadyspike.cli.errors import UsageError, clear_errors
+from steadyspike.cli.options import paragraphs
 from steadyspike.cli.output import begin_anew, worked_on
 from steadyspike.motion.info import load_motion_info
 from steadyspike.simulation.drift import build_probe, simulate_drifting_recording
@@ -69,6 +70,12 @@ def test_help_of_correct_names_what_is_written():
     output = run("correct", "--help").output
     for word in ("recording.json", "motion_info", "--trust-pickle", "Examples"):
         assert word in output
+
+
+def test_sentences_of_help_end_where_the_terminal_does():
+    assert paragraphs("\n[bold]A[/bold]\n\n  one\n  two\n") == "[bold]A[/bold]\n\n  one two"
+    lines = run("correct", "--help").output.splitlines()
+    assert any("after an interrupt or a crash" in line and len(line.strip()) > 150 for line in lines)
 
 
 def test_the_command_imports_nothing_heavy_to_show_its_help():

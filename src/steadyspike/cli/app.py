@@ -22,6 +22,7 @@ from steadyspike.cli import (
     view,
     warmup,
 )
+from steadyspike.cli.options import paragraphs
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -38,22 +39,24 @@ EXAMPLES = """
 app = typer.Typer(
     name="steadyspike",
     help="Filter, denoise, localize and correct motion with SpikeInterface, faster.",
-    epilog=EXAMPLES,
+    epilog=paragraphs(EXAMPLES),
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
-app.command("correct", epilog=correct.EXAMPLES)(correct.correct)
-app.command("sessions", epilog=sessions.EXAMPLES)(sessions.sessions)
-app.command("report", epilog=report.EXAMPLES)(report.report)
-app.command("sort", epilog=sort.EXAMPLES)(sort.sort)
-app.command("view", epilog=view.EXAMPLES)(view.view)
-app.command("train", epilog=train.EXAMPLES)(train.train)
-app.command("denoise", epilog=denoise.EXAMPLES)(denoise.denoise)
-app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
-app.command("run", epilog=run.EXAMPLES, context_settings={"allow_interspersed_args": False})(run.run)
+app.command("demo", epilog=paragraphs(demo.EXAMPLES))(demo.demo)
+app.command("correct", epilog=paragraphs(correct.EXAMPLES))(correct.correct)
+app.command("sessions", epilog=paragraphs(sessions.EXAMPLES))(sessions.sessions)
+app.command("report", epilog=paragraphs(report.EXAMPLES))(report.report)
+app.command("sort", epilog=paragraphs(sort.EXAMPLES))(sort.sort)
+app.command("view", epilog=paragraphs(view.EXAMPLES))(view.view)
+app.command("train", epilog=paragraphs(train.EXAMPLES))(train.train)
+app.command("denoise", epilog=paragraphs(denoise.EXAMPLES))(denoise.denoise)
+app.command("evaluate", epilog=paragraphs(evaluate.EXAMPLES))(evaluate.evaluate)
+app.command("run", epilog=paragraphs(run.EXAMPLES), context_settings={"allow_interspersed_args": False})(
+    run.run
+)
 app.add_typer(presets.app, name="presets")
 app.add_typer(models.app, name="models")
 app.command("warmup")(warmup.warmup)

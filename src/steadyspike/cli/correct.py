@@ -29,7 +29,8 @@ A stream of an Open Ephys session, your own preset, int16 traces for a sorter:
 
 A raw file of a tetrode:
 
-  steadyspike correct raw.dat --reader binary --probe tetrode -o out --reader-option sampling_frequency=30000 --reader-option num_channels=4 --reader-option dtype=int16
+  steadyspike correct raw.dat --reader binary --probe tetrode -o out --reader-option
+  sampling_frequency=30000 --reader-option num_channels=4 --reader-option dtype=int16
 
 Several runs, each in a folder of its own below corrected, with a table at the end:
 
@@ -39,16 +40,21 @@ Several runs, each in a folder of its own below corrected, with a table at the e
 
 [bold]report.html[/bold]: one file that tells what happened, for any browser, offline.
 
-[bold]recording.json[/bold]: the corrected recording, computed when it is read: si.load("out/recording.json").
+[bold]recording.json[/bold]: the corrected recording, computed when it is read:
+si.load("out/recording.json").
 
-[bold]motion_info/[/bold]: peaks, their locations, the motion, its evidence, standard deviation and verdict: steadyspike.motion.load_motion_info("out/motion_info"), or si.load_motion_info for the motion alone.
+[bold]motion_info/[/bold]: peaks, their locations, the motion, its evidence, standard deviation and
+verdict: steadyspike.motion.load_motion_info("out/motion_info"), or si.load_motion_info for the
+motion alone.
 
 [bold]figures/[/bold]: verdict, rasters, motion map, peaks on the probe, run times.
 
 [bold]recording/[/bold] or [bold]recording.zarr/[/bold]: the traces, with -f binary or -f zarr.
 
-Until all of that is there, the bad channels, the peaks of every 20 s of the recording and, with -f binary, the traces that are done are kept in a folder beside it whose name ends in .part: after an interrupt or a crash, the same command goes on from there.
-"""  # noqa: E501 (each paragraph is a line, which the terminal wraps)
+Until all of that is there, the bad channels, the peaks of every 20 s of the recording and, with -f
+binary, the traces that are done are kept in a folder beside it whose name ends in .part: after an
+interrupt or a crash, the same command goes on from there.
+"""
 
 Recordings = Annotated[
     list[Path],

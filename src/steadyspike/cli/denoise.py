@@ -37,14 +37,13 @@ EXAMPLES = """
 
 [bold]What is written[/bold]
 
-  recording/       the traces, for a sorter or steadyspike correct:
-                   si.load("out/recording")
+[bold]recording/[/bold]: the traces, for a sorter or steadyspike correct: si.load("out/recording").
 
-  recording.json   the same, computed when it is read (all of it with -f json)
+[bold]recording.json[/bold]: the same, computed when it is read (all of it with -f json).
 
-  report.html      one file that tells what happened: power, noise, traces
+[bold]report.html[/bold]: one file that tells what happened: traces, power and noise before and after.
 
-  steadyspike.json how it was made: command, model, its hash, versions
+[bold]steadyspike.json[/bold]: how it was made: command, model, its hash, versions.
 
 Until all of that is there, the bad channels and every chunk of traces that is
 done are kept in a folder beside it whose name ends in .part: after an

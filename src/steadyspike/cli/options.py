@@ -50,6 +50,15 @@ MOST_JOBS = 8
 SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
+def paragraphs(text: str) -> str:
+    """Join the lines of each paragraph, which the terminal then breaks where it ends; the indent stays."""
+    joined = []
+    for paragraph in text.strip("\n").split("\n\n"):
+        indent = len(paragraph) - len(paragraph.lstrip(" "))
+        joined.append(" " * indent + " ".join(paragraph.split()))
+    return "\n\n".join(joined)
+
+
 def job_kwargs(n_jobs: int | None, chunk_duration: str, progress_bar: bool | None) -> dict[str, Any]:
     """Turn the shared options into SpikeInterface's job arguments."""
     from steadyspike.core.environment import shows_progress, usable_cores

@@ -18,8 +18,10 @@ EXAMPLES = """
 
   steadyspike sessions /data/monday_g0 /data/tuesday_g0 /data/friday_g0 -o together
 
-[bold]What is written[/bold] is what steadyspike correct writes, of all sessions: recording.json has one segment for each (or as many as the session has), in the order given, and motion_info the motion of all in one frame of reference.
-"""  # noqa: E501 (each paragraph is a line, which the terminal wraps)
+[bold]What is written[/bold] is what steadyspike correct writes, of all sessions: recording.json has
+one segment for each (or as many as the session has), in the order given, and motion_info the motion
+of all in one frame of reference.
+"""
 
 
 @takes_correcting

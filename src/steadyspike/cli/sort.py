@@ -41,16 +41,18 @@ EXAMPLES = """
 
 [bold]What is written[/bold]
 
-  recording/       the preprocessed and corrected traces that were sorted
-  motion_info/     peaks, motion and verdict; report.html and figures/ show them
-  sorter/          what the sorter wrote: si.read_sorter_folder("out/sorter")
-  analyzer/        units with templates, locations and quality metrics:
-                   si.load_sorting_analyzer("out/analyzer")
-  drift_metrics.csv  whether units still depend on how the tissue moved
+[bold]recording/[/bold]: the preprocessed and corrected traces that were sorted.
 
-  Where the sorter is not installed, sort.py in the place of the last three:
-  a script that goes on from there, on whatever machine has the sorter. The
-  exit code is then 3.
+[bold]motion_info/[/bold]: peaks, motion and verdict; report.html and figures/ show them.
+
+[bold]sorter/[/bold]: what the sorter wrote: si.read_sorter_folder("out/sorter").
+
+[bold]analyzer/[/bold]: units with templates, locations and quality metrics: si.load_sorting_analyzer("out/analyzer").
+
+[bold]drift_metrics.csv[/bold]: whether units still depend on how the tissue moved.
+
+Where the sorter is not installed, sort.py in the place of the last three: a script that goes on from there, on
+whatever machine has the sorter. The exit code is then 3.
 
 Until all of that is there, each stage that is done (and of the first one, the
 peaks and traces so far) is kept in a folder beside it whose name ends in

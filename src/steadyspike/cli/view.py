@@ -19,8 +19,11 @@ EXAMPLES = """
 
   steadyspike view corrected
 
-Units need SpikeInterface's viewer, pip install "spikeinterface-gui[desktop]"; traces, motion and spikes need ephyviewer, pip install ephyviewer PySide6. In a notebook, SpikeInterface's widgets show the same: si.plot_traces(recording, backend="ipywidgets") and si.plot_motion_info(motion_info, recording).
-"""  # noqa: E501 (each paragraph is a line, which the terminal wraps)
+Units need SpikeInterface's viewer, pip install "spikeinterface-gui[desktop]"; traces, motion and
+spikes need ephyviewer, pip install ephyviewer PySide6. In a notebook, SpikeInterface's widgets show
+the same: si.plot_traces(recording, backend="ipywidgets") and si.plot_motion_info(motion_info,
+recording).
+"""
 
 ANALYZER = "analyzer"
 GUI, TRACES = "spikeinterface_gui", "ephyviewer"
