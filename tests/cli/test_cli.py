@@ -75,7 +75,7 @@ def test_help_of_correct_names_what_is_written():
 def test_sentences_of_help_end_where_the_terminal_does():
     assert paragraphs("\n[bold]A[/bold]\n\n  one\n  two\n") == "[bold]A[/bold]\n\n  one two"
     lines = run("correct", "--help").output.splitlines()
-    assert any("after an interrupt or a crash" in line and len(line.strip()) > 150 for line in lines)
+    assert any("Until all of that is there" in line and len(line.strip()) > 150 for line in lines)
 
 
 def test_the_command_imports_nothing_heavy_to_show_its_help():

@@ -180,3 +180,15 @@ def test_without_the_extra_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'steadyspike\[report\]'"):
         steadyspike.report(make_info())
+
+
+def test_pieces_are_measured_in_time_and_told_in_order(monkeypatch):
+    from steadyspike.reports import measures
+
+    pieces = [(0, 10 * index, 10 * index + 5) for index in range(40)]
+    done, found = measures.measured(pieces, lambda piece: piece[1])
+    assert (done, found) == (pieces, [piece[1] for piece in pieces])
+    monkeypatch.setattr(measures, "MOST_S", -1.0)
+    done, found = measures.measured(pieces, lambda piece: piece[1])
+    assert len(done) == measures.FEWEST_PIECES
+    assert found == sorted(found) == [piece[1] for piece in done]

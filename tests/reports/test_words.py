@@ -104,3 +104,13 @@ def test_warnings_are_those_of_the_run_and_of_the_numbers():
     assert found.count("steady_auto: do this.") == 1
     for text in ("Channel 3: silent.", "2 time bins stand up to 50 µm away", "leaves 10 %"):
         assert any(text in one for one in found)
+
+
+def test_denoising_says_what_became_of_the_noise():
+    run = Run("denoised", facts={"request": {"model": "steady-np1"}})
+    said = words.headline(run)
+    assert "denoised by DeepInterpolation with steady-np1; no motion" in said.sentence
+    assert "went from 8 µV to 5 µV" in words.with_noise(run, said, "8 µV", "5 µV").sentence
+    moved = run_of(make_info())
+    first = words.headline(moved)
+    assert words.with_noise(moved, first, "8 µV", "5 µV") is first

@@ -177,7 +177,14 @@ def run(recording: BaseRecording, request: Request, notes: Notes) -> Sorted:
         job_defaults(**request.job_kwargs),
     ):
         done = _sort(recording, request, work, folder, notes)
-        content = {"command": "sort", "request": asdict(request), "result": asdict(done), **notes.facts()}
+        before = {} if done.correction is None else done.correction.run_times
+        content = {
+            "command": "sort",
+            "request": asdict(request),
+            "result": asdict(done),
+            "run_times": {**before, **notes.times_s},
+            **notes.facts(),
+        }
         write_marker(folder, content)
         if request.figures:
             done.files.extend(add_report(folder, request.output, recording))

@@ -177,6 +177,10 @@ def _add_traces(
         odd = measures.odd_channels(noise, run.recording if run.recording is not None else chain)
         level = f"{np.median(noise.before):.3g} {noise.unit}"
         contents.recording.append((f"median noise, {noise.labels[0]}", level))
+        if noise.after is not None:
+            after = f"{np.median(noise.after):.3g} {noise.unit}"
+            contents.recording.append((f"median noise, {noise.labels[1]}", after))
+            contents.headline = words.with_noise(run, contents.headline, level, after)
     if drawn:
         contents.sections.insert(0, ("traces", "Traces, power and noise", drawn))
     return odd

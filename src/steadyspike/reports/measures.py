@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,8 @@ SPECTRUM_PIECES, SPECTRUM_S, SPECTRUM_CHANNELS = 6, 1.0, 64
 SPECTRUM_POINTS, WELCH_SAMPLES = 220, 8192
 EXCERPT_MS, EXCERPT_CHANNELS, MOST_SAMPLES = 20.0, 24, 600
 MOST_STEPS = 5
+MOST_S, FEWEST_PIECES = 8.0, 3
+"""Seconds for one measure of one step, and pieces that are read however long it takes: a network may be slow."""
 NOISY, QUIET = 3.0, 0.25
 """Times the median noise above and below which a channel is named."""
 
@@ -112,9 +116,24 @@ def steps_of(recording: BaseRecording) -> list[Step]:
 def steps_of_run(run: Run) -> list[Step]:
     """List the chain of a run; what was interpolated at rest is not called corrected."""
     steps = steps_of(run.corrected if run.corrected is not None else run.recording)
-    if run.motion is not None and not run.was_corrected and steps[-1].label == WORDS["InterpolateMotion"]:
-        steps[-1] = Step("nothing corrected", steps[-1].recording)
+    label, last = steps[-1].label, steps[-1].recording
+    if run.motion is not None and not run.was_corrected and label == WORDS["InterpolateMotion"]:
+        label = "nothing corrected"
+    steps[-1] = Step(label, last if run.written is None else run.written)
     return steps
+
+
+def measured(
+    pieces: list[tuple[int, int, int]], measure: Callable[[tuple[int, int, int]], Any]
+) -> tuple[list[tuple[int, int, int]], list[Any]]:
+    """Measure pieces in random order until all are done or time is up; give those that were, in their order."""
+    start, found = time.perf_counter(), {}
+    for index in np.random.default_rng(0).permutation(len(pieces)):
+        found[int(index)] = measure(pieces[index])
+        if time.perf_counter() - start > MOST_S and len(found) >= FEWEST_PIECES:
+            break
+    done = sorted(found)
+    return [pieces[index] for index in done], [found[index] for index in done]
 
 
 def unit_of(recording: BaseRecording) -> str:
@@ -157,8 +176,10 @@ def noise_of(run: Run, steps: list[Step], offsets_s: np.ndarray) -> Noise | None
     pieces = pieces_of(before.recording, NOISE_PIECES, NOISE_S)
     if not pieces:
         return None
-    levels = np.array([_deviation(read(before.recording, *piece)) for piece in pieces])
     same = after is not None and after.recording.get_num_channels() == before.recording.get_num_channels()
+    read_of = [before.recording, *([after.recording] if after is not None and same else [])]
+    pieces, found = measured(pieces, lambda piece: [_deviation(read(one, *piece)) for one in read_of])
+    levels = np.swapaxes(np.array(found), 0, 1)
     times = [
         before.recording.sample_index_to_time((start + end) // 2, segment_index=segment) + offsets_s[segment]
         for segment, start, end in pieces
@@ -166,10 +187,8 @@ def noise_of(run: Run, steps: list[Step], offsets_s: np.ndarray) -> Noise | None
     return Noise(
         np.asarray(times, dtype="float64"),
         before.recording.get_channel_locations()[:, 1],
-        levels,
-        np.array([_deviation(read(after.recording, *piece)) for piece in pieces])
-        if after is not None and same
-        else None,
+        levels[0],
+        levels[1] if len(levels) > 1 else None,
         (before.label, "" if after is None else after.label),
         unit_of(before.recording),
     )
@@ -192,14 +211,19 @@ def spectra_of(steps: list[Step]) -> list[Spectrum]:
         chosen = recording.channel_ids[
             np.unique(np.linspace(0, count - 1, min(count, SPECTRUM_CHANNELS)).astype(int))
         ]
-        powers = []
-        for piece in pieces:
+
+        def power(
+            piece: tuple[int, int, int], recording: BaseRecording = recording, chosen: np.ndarray = chosen
+        ) -> tuple[np.ndarray, np.ndarray]:
             traces = read(recording, *piece, channels=chosen)
             size = min(WELCH_SAMPLES, len(traces))
-            frequencies, power = welch(traces, recording.sampling_frequency, nperseg=size, axis=0)
-            powers.append(np.median(power, axis=1))
-        if powers and frequencies.size > 2:
-            found.append(Spectrum(step.label, *_thinned(frequencies[1:], np.mean(powers, axis=0)[1:])))
+            frequencies, powers = welch(traces, recording.sampling_frequency, nperseg=size, axis=0)
+            return frequencies, np.median(powers, axis=1)
+
+        _, powers = measured(pieces, power)
+        if powers and powers[0][0].size > 2:
+            mean = np.mean([one for _, one in powers], axis=0)
+            found.append(Spectrum(step.label, *_thinned(powers[0][0][1:], mean[1:])))
     return found
 
 

@@ -38,6 +38,8 @@ class Run:
         The motion that was corrected, and the one that the verdict judged.
     recording, corrected : BaseRecording or None
         In which the peaks were found; and as it came out.
+    written : BaseRecording or None
+        The same, where its traces were written: quicker to read.
     peaks, locations : ndarray or None
         Peaks and where they are, in um.
     explained, deviation : ndarray, shape (num_times, num_windows), or None
@@ -62,6 +64,7 @@ class Run:
     estimate: Motion | None = None
     recording: BaseRecording | None = None
     corrected: BaseRecording | None = None
+    written: BaseRecording | None = None
     peaks: np.ndarray | None = None
     locations: np.ndarray | None = None
     explained: np.ndarray | None = None
@@ -172,6 +175,8 @@ def _load_recordings(run: Run, folder: Path) -> None:
     parent = run.corrected.get_parent()
     if run.recording is None:
         run.recording = run.corrected if parent is None else parent
+    if (folder / TRACES).is_dir() and file.name == LAZY:
+        run.written = si.load(folder / TRACES)
 
 
 def _load_sorting(run: Run, folder: Path) -> None:

@@ -66,6 +66,18 @@ def headline(run: Run) -> Headline:
     return _of_no_motion(trust, done, reason)
 
 
+def with_noise(run: Run, said: Headline, before: str, after: str) -> Headline:
+    """Say what became of the noise, where that is what the run was for; `before` and `after` are of a median channel."""
+    model = run.facts.get("request", {}).get("model")
+    if run.motion is not None or not model:
+        return said
+    sentence = (
+        f"The recording was denoised by DeepInterpolation with {model}: the noise of a median channel went from "
+        f"{before} to {after}."
+    )
+    return Headline(PLAIN, sentence, "Whether spikes kept their size, steadyspike evaluate tells.")
+
+
 def _of_real_motion(run: Run, trust: MotionTrust, reason: str) -> Headline:
     span = trust.displacement_um
     if not run.was_corrected:
