@@ -139,7 +139,8 @@ def spike_trains(run: Run) -> list[dict[str, Any]]:
         return []
     first = np.flatnonzero(spikes.times_s <= timeline.ends_s[0])
     first = first[np.linspace(0, first.size - 1, min(first.size, MOST_SPIKES)).astype("int64")]
-    edges = np.linspace(*np.percentile(spikes.depths_um, [0, 100]), DEPTH_BINS + 1)
+    low, high = float(spikes.depths_um.min()), float(spikes.depths_um.max())
+    edges = np.linspace(low, high, DEPTH_BINS + 1)
     bins = np.clip(np.digitize(spikes.depths_um[first], edges) - 1, 0, DEPTH_BINS - 1)
     order = np.argsort(spikes.times_s[first], kind="stable")
     times, bins = spikes.times_s[first][order] - timeline.offsets_s[0], bins[order]

@@ -67,7 +67,7 @@ def headline(run: Run) -> Headline:
 
 
 def with_noise(run: Run, said: Headline, before: str, after: str) -> Headline:
-    """Say what became of the noise, where that is what the run was for; `before` and `after` are of a median channel."""
+    """Say what became of the noise of a median channel, where that is what the run was for."""
     model = run.facts.get("request", {}).get("model")
     if run.motion is not None or not model:
         return said

@@ -93,6 +93,7 @@ def write_report(runs: list[Run], file: Path) -> Path:
 
 
 def _named(source: Any) -> list[tuple[str | None, Any]]:
+    named: list[tuple[str | None, Any]]
     if isinstance(source, Mapping) and "motion" not in source:
         named = [(str(name), one) for name, one in source.items()]
     elif isinstance(source, list | tuple):

@@ -160,7 +160,7 @@ def laid_out(motion: Motion, timeline: Timeline, values: np.ndarray) -> tuple[np
         part = np.asarray(values[first : first + own.size], dtype="float64")
         first += own.size
         starts = np.unique(np.linspace(0, own.size, min(own.size, each) + 1).astype("int64"))[:-1]
-        number = np.diff(np.append(starts, own.size))
+        number: np.ndarray = np.diff(np.append(starts, own.size))
         times.append(np.add.reduceat(own, starts) / number + timeline.offsets_s[index])
         rows.append(np.add.reduceat(part, starts, axis=0) / number[:, np.newaxis])
         if index + 1 < motion.num_segments:

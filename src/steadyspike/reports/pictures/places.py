@@ -160,7 +160,7 @@ def _of_windows(
 ) -> np.ndarray:
     """Choose spikes of some windows first, the others from everywhere."""
     random = np.random.default_rng(0)
-    inside = np.zeros(len(spikes), dtype=bool)
+    inside: np.ndarray = np.zeros(len(spikes), dtype=bool)
     for low, high in windows_um[:1] if len(windows_um) == 1 else windows_um:
         inside |= (spikes.depths_um >= low) & (spikes.depths_um <= high)
     ours, others = random.permutation(np.flatnonzero(inside)), random.permutation(np.flatnonzero(~inside))

@@ -142,7 +142,7 @@ def noise_picture(noise: Noise, timeline: Timeline) -> Picture:
             hovertemplate="%{x:.1f} s: %{z:.2f}<extra></extra>",
         )
     )
-    layout = dict(
+    layout: dict[str, Any] = dict(
         xaxis=axis(f"noise ({noise.unit})", domain=[0.0, 0.36], rangemode="tozero"),
         yaxis=axis("depth (µm)"),
         xaxis2=axis(timeline.label, domain=[0.5, 1.0], anchor="y2", range=list(timeline.limits_s)),
