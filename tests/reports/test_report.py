@@ -155,7 +155,7 @@ def test_a_folder_keeps_evidence_and_verdict(tmp_path):
     assert si.load_motion_info(tmp_path / "motion_info")["motion"] == info["motion"]
     file = steadyspike.report(tmp_path / "motion_info")
     assert file == tmp_path / "motion_info" / "report.html"
-    assert "moved by 12 µm" in file.read_text(encoding="utf8")
+    assert "moved by 12\u00a0µm" in file.read_text(encoding="utf8")
     assert steadyspike.report(tmp_path / "motion_info") == file
 
 

@@ -82,7 +82,7 @@ class Notes:
         )
 
 
-class _Compilation(event.Listener):  # type: ignore[misc]
+class _Compilation(event.Listener):
     """Adds up the time that kernels of ours take to compile, and says once that they do."""
 
     def __init__(self, notes: Notes) -> None:
