@@ -169,6 +169,7 @@ def _interpolate(recording: BaseRecording, motion: Motion, request: Request) -> 
     if not any(np.any(displacement) for displacement in motion.displacement):
         # SpikeInterface's weights leave traces at rest as they are; those of least error would take noise from them
         parameters["spatial_interpolation_method"] = "kriging"
+        parameters.pop("covariance", None)
     if request.dtype is not None:
         parameters["dtype"] = request.dtype
     return steadyspike.interpolate_motion(recording, motion, **parameters)

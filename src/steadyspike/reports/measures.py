@@ -269,7 +269,8 @@ def probe_of(steps: list[Step], bad: list[Any]) -> Probe:
 
 def bad_channels_of(run: Run) -> list[Any]:
     """List the channels that the chain left out or replaced."""
-    found, node = list(run.facts.get("bad_channels") or []), run.corrected or run.recording
+    found: list[Any] = []
+    node = run.corrected if run.corrected is not None else run.recording
     while node is not None:
         bad = node._kwargs.get("bad_channel_ids")
         found += [] if bad is None else [one for one in np.asarray(bad).tolist() if one not in found]

@@ -50,7 +50,7 @@ class Run:
         Units.
     facts : dict
         What the run wrote of itself: "command", "request", "result", "versions", "machine", "commit", "warnings",
-        "memory_mb", "bad_channels", and "parameters" and "run_times" as in a motion info.
+        "memory_mb", and "parameters" and "run_times" as in a motion info.
     missing : list of str
         What can't be told, in sentences.
     folder : Path or None
@@ -145,7 +145,7 @@ def _of_folder(folder: Path, recording: BaseRecording | None) -> Run:
     run.name, run.folder = folder.absolute().name, folder
     if marker.is_file():
         run.facts |= json.loads(marker.read_text(encoding="utf8"))
-        # the file tells times of more steps
+        # of more steps than those of the motion info
         run.facts["run_times"] = run.facts.get("result", {}).get("run_times") or run.facts.get(
             "run_times", {}
         )
@@ -210,7 +210,7 @@ def _completed(run: Run) -> Run:
         run.trust = motion_trust(run.recording, run.judged, run.peaks, run.locations)
     if run.trust is None:
         run.missing.append("No verdict is kept here, and without recording and spikes none can be given.")
-    if run.corrected is None and run.recording is not None and _fits(run):
+    if run.corrected is None and run.was_corrected and _fits(run):
         from steadyspike.preprocessing.motion_interpolation import interpolate_motion
 
         try:
