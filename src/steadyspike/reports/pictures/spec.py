@@ -112,5 +112,5 @@ def colour_bar(title: str, **more: Any) -> dict[str, Any]:
 
 def heading(text: str, x: float, y: float, **more: Any) -> dict[str, Any]:
     """Write the title of a panel above its upper left corner, given as shares of the figure."""
-    place = dict(x=x, y=y, xref="paper", yref="paper", xanchor="left", yanchor="bottom")
+    place = dict(x=x, y=y, xref="paper", yref="paper", xanchor="left", yanchor="bottom", align="left")
     return dict(text=f"<b>{text}</b>", showarrow=False, **place, **more)
