@@ -21,8 +21,14 @@ def _read(name):
 
 
 PROJECT = tomllib.loads(_read("pyproject.toml"))["project"]
-EXTRAS = {"test", "docs", "lint", "tensorflow", "train", "report", "bench", "full"}
-IMPORT_NAMES = {"pillow": "PIL", "scikit-learn": "sklearn", "medicine-neuro": "medicine", "pyyaml": "yaml"}
+EXTRAS = {"test", "docs", "lint", "tensorflow", "train", "report", "view", "bench", "full"}
+IMPORT_NAMES = {
+    "pillow": "PIL",
+    "scikit-learn": "sklearn",
+    "medicine-neuro": "medicine",
+    "pyyaml": "yaml",
+    "spikeinterface-gui": "spikeinterface_gui",
+}
 
 
 @pytest.fixture(scope="module")

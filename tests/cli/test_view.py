@@ -23,7 +23,7 @@ def test_spikes_are_trains_of_depth_bins_the_highest_first():
     np.testing.assert_allclose(trains[0]["time"], times, atol=1e-4)
 
 
-@pytest.mark.parametrize(("folders", "wanted"), [(["analyzer"], "spikeinterface-gui"), ([], "ephyviewer")])
+@pytest.mark.parametrize(("folders", "wanted"), [(["analyzer"], "spikeinterface_gui"), ([], "ephyviewer")])
 def test_without_a_viewer_it_is_said_what_to_install(monkeypatch, tmp_path, folders, wanted):
     for name in folders:
         (tmp_path / name).mkdir()

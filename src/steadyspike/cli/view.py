@@ -19,10 +19,9 @@ EXAMPLES = """
 
   steadyspike view corrected
 
-Units need SpikeInterface's viewer, pip install "spikeinterface-gui[desktop]"; traces, motion and
-spikes need ephyviewer, pip install ephyviewer PySide6. In a notebook, SpikeInterface's widgets show
-the same: si.plot_traces(recording, backend="ipywidgets") and si.plot_motion_info(motion_info,
-recording).
+Units are shown by SpikeInterface's viewer; traces, motion and spikes by ephyviewer. Both come with
+pip install "steadyspike[view]". In a notebook, SpikeInterface's widgets show the same:
+si.plot_traces(recording, backend="ipywidgets") and si.plot_motion_info(motion_info, recording).
 """
 
 ANALYZER = "analyzer"
@@ -46,9 +45,10 @@ def view(
                 say(f"[yellow]note[/yellow]: units are shown by {GUI}, which is not installed")
             _view_traces(folder)
         else:
-            wanted = "spikeinterface-gui[desktop]" if has_units else "ephyviewer PySide6"
+            wanted = GUI if has_units else TRACES
             raise UsageError(
-                f"no viewer is installed; pip install {wanted!r}, or open {folder / 'report.html'} in a browser"
+                f"{wanted} is not installed; pip install 'steadyspike[view]', or open {folder / 'report.html'} in a "
+                "browser"
             )
 
 
