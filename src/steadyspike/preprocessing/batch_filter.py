@@ -7,7 +7,11 @@ from spikeinterface.core.core_tools import define_function_handling_dict_from_cl
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
 
 from steadyspike.core.settings import Settings, document, parameter, takes
-from steadyspike.kernels.filters.batch_highpass import highpass_batch, subtract_means
+from steadyspike.kernels.filters.batch_highpass import (
+    highpass_batch,
+    subtract_lower_median,
+    subtract_means,
+)
 
 
 class BatchFilterSettings(Settings):
@@ -17,7 +21,10 @@ class BatchFilterSettings(Settings):
 
     freq_min: float = parameter(300.0, "Corner of the highpass", unit="Hz", gt=0)
     filter_order: int = parameter(3, "Order of the highpass; its gain is that of two passes", ge=1)
-    reference: bool = parameter(True, "Subtract the median over all channels at each sample")
+    reference: bool = parameter(
+        True,
+        "Subtract the median over all channels at each sample; of an even number the lower of the middle two",
+    )
     batch_size: int = parameter(60_000, "Samples of a batch", unit="samples", ge=1)
     margin: int = parameter(
         61, "Samples of its neighbours that are filtered with a batch, at either side", unit="samples", ge=0
@@ -42,9 +49,9 @@ class SteadyBatchFilterRecording(BasePreprocessor):
 
     From each channel its mean over the batch is subtracted, from each sample the median over the channels, and what is
     left goes through a zero-phase Butterworth highpass, whose gain at the frequency f is about
-    1 / (1 + (f1 / f) ** 2N), with the corner f1 = `freq_min` and the order N. That is how the paper and the
-    documentation of Kilosort4 describe its preprocessing. Batches begin at the first sample of a segment, whatever is
-    read.
+    1 / (1 + (f1 / f) ** 2N), with the corner f1 = `freq_min` and the order N. So Kilosort4 does it, by its paper, its
+    documentation and what it writes. Batches begin at the first sample of a segment, whatever is read; beyond the ends
+    of a segment its first and last sample last, to the end of a whole batch.
 
     Parameters
     ----------
@@ -67,7 +74,7 @@ class SteadyBatchFilterRecording(BasePreprocessor):
     Whatever is read of a batch, all of it is computed: chunks should be as long as batches. Samples that are not finite
     are taken for the mean of their channel. `steadyspike.bandpass_filter` and `steadyspike.common_reference` have no
     batches, so that nothing changes at their borders, and read any chunk at the same cost: take them unless you want
-    what Kilosort4 does.
+    what Kilosort4 does: the mean of a last batch of which little is there is mostly that of its last sample.
 
     References
     ----------
@@ -114,30 +121,31 @@ class SteadyBatchFilterRecordingSegment(BasePreprocessorSegment):
         size = self.settings.batch_size
         pieces = []
         for first in range(start // size * size, end, size):
-            batch = self._batch(first, min(first + size, self.get_num_samples()))
-            pieces.append(batch[max(start - first, 0) : end - first])
+            pieces.append(self._batch(first)[max(start - first, 0) : end - first])
         if not pieces:
             pieces = [self.parent_recording_segment.get_traces(start, start, slice(None))]
         joined = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
         channels: Any = slice(None) if channel_indices is None else channel_indices
         return np.array(joined[:, channels], dtype=self.output_dtype, order="C")
 
-    def _batch(self, first, last):
-        """Filtered samples from `first` to `last`, a whole batch."""
+    def _batch(self, first):
+        """Filter the batch that begins at a sample; beyond the ends of the segment, its ends last."""
         settings, limit = self.settings, self.settings.artifact_threshold
-        low, high = max(first - settings.margin, 0), min(last + settings.margin, self.get_num_samples())
-        traces = self.parent_recording_segment.get_traces(low, high, slice(None))
-        own = slice(first - low, last - low)
-        centered = subtract_means(traces, self.output_dtype.name)
+        num_samples, margin = self.get_num_samples(), settings.margin
+        low, high = first - margin, first + settings.batch_size + margin
+        start, end = max(low, 0), min(high, num_samples)
+        traces = self.parent_recording_segment.get_traces(start, end, slice(None))
+        centered = subtract_means(
+            np.pad(traces, ((start - low, high - end), (0, 0)), mode="edge"), self.output_dtype.name
+        )
+        own = slice(margin, margin + min(settings.batch_size, num_samples - first))
         if limit is not None and np.abs(centered[own]).max(initial=0.0) > limit:
             return np.zeros_like(centered[own])
-        return highpass_batch(
-            centered,
-            settings.freq_min,
-            self.sampling_frequency_hz,
-            settings.filter_order,
-            settings.reference,
-        )[own]
+        if settings.reference and centered.shape[1]:
+            centered = subtract_lower_median(centered)
+        return highpass_batch(centered, settings.freq_min, self.sampling_frequency_hz, settings.filter_order)[
+            own
+        ]
 
 
 batch_filter = define_function_handling_dict_from_class(
