@@ -85,7 +85,7 @@ class SteadyBatchFilterRecording(BasePreprocessor):
 
     Notes
     -----
-    Whatever is read of a batch, all of it is computed, and all of its neighbours if the chunk reaches their margins; the
+    Whatever is read of a batch, all of it is computed, and of its neighbours if the chunk reaches their margins; the
     last two are kept. Chunks should be as long as batches. Samples that are not finite are taken for the mean of their
     channel. `steadyspike.bandpass_filter` and `steadyspike.common_reference` have no
     batches, so that nothing changes at their borders, and read any chunk at the same cost: take them unless you want
