@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy.signal import butter, sosfiltfilt, sosfreqz
 
-from steadyspike.kernels.filters.batch_highpass import highpass_batch, subtract_means, zero_phase_gain
+from steadyspike.kernels.filters.batch_highpass import (
+    highpass_batch,
+    subtract_lower_median,
+    subtract_means,
+    zero_phase_gain,
+)
 
 FS = 30_000.0
 
@@ -37,20 +42,24 @@ def test_means(dtype):
     assert subtract_means(traces).dtype == np.float32
 
 
-@pytest.mark.parametrize("num_samples", [1, 2, 61, 1009])
-@pytest.mark.parametrize("reference", [True, False])
-def test_batch_is_filtered_as_if_silence_lay_around_it(num_samples, reference):
+@pytest.mark.parametrize("num_channels", [1, 2, 7, 8, 130])
+def test_of_an_even_number_the_lower_of_the_middle_two_is_subtracted(num_channels):
+    traces = np.random.default_rng(num_channels).integers(-9, 9, size=(50, num_channels)).astype("float32")
+    expected = np.array([row - sorted(row)[(num_channels - 1) // 2] for row in traces])
+    np.testing.assert_array_equal(subtract_lower_median(traces), expected)
+
+
+@pytest.mark.parametrize("num_samples", [1, 2, 122, 1009])
+def test_a_batch_is_one_period(num_samples):
     rng = np.random.default_rng(num_samples)
-    traces = rng.normal(size=(num_samples, 7)) * 30.0 + 200.0 * np.sin(np.arange(num_samples) / 900)[:, None]
-    centered = subtract_means(traces, "float64")
-    expected = centered.copy()
-    if reference:
-        for sample in range(num_samples):
-            expected[sample] -= np.median(expected[sample])
-    around = np.pad(expected, ((20_000, 20_000), (0, 0)))
-    filtered = sosfiltfilt(butter(3, 300.0, "highpass", fs=FS, output="sos"), around, axis=0, padlen=0)
-    result = highpass_batch(centered, 300.0, FS, reference=reference)
-    np.testing.assert_allclose(result, filtered[20_000 : 20_000 + num_samples], atol=0.02)
+    traces = rng.normal(size=(num_samples, 3)) * 30.0 + 200.0 * np.sin(np.arange(num_samples) / 90)[:, None]
+    traces -= traces.mean(axis=0)
+    times = 1 + 2 * -(-20_000 // num_samples)
+    sections = butter(3, 300.0, "highpass", fs=FS, output="sos")
+    filtered = sosfiltfilt(sections, np.tile(traces, (times, 1)), axis=0, padlen=0)
+    middle = times // 2 * num_samples
+    expected = filtered[middle : middle + num_samples]
+    np.testing.assert_allclose(highpass_batch(traces, 300.0, FS), expected, atol=1e-6)
 
 
 def test_nothing_stays_nothing():

@@ -45,6 +45,9 @@ EXTENSIONS: dict[str, dict[str, Any]] = {
 }
 """Of the analyzer: what SpikeInterface's viewer and its export to phy show, and "drift" among the metrics needs."""
 
+DRIFT_BIN_S, LEAST_BINS = 5.0, 20
+"""Of the drift metrics: with fewer bins no p-value is below 0.05."""
+
 SCRIPT_TEXT = '''"""Sorts what steadyspike prepared beside it, and computes what a viewer of units needs."""
 
 from pathlib import Path
@@ -317,7 +320,8 @@ def _save_drift_metrics(analyzer: SortingAnalyzer, folder: Path) -> None:
         return
     motion = si.load_motion_info(folder / "motion_info")["motion"]
     if any(np.ptp(displacement) > 0 for displacement in motion.displacement):
-        drift_metrics(analyzer, motion).units.to_csv(folder / DRIFT)
+        bin_s = min(DRIFT_BIN_S, analyzer.get_total_duration() / LEAST_BINS)
+        drift_metrics(analyzer, motion, bin_s=bin_s).units.to_csv(folder / DRIFT)
 
 
 def script_for(sorter: str, parameters: dict[str, Any]) -> str:

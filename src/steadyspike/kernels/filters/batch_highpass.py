@@ -4,16 +4,13 @@ The gain at the frequency f is that of a Butterworth filter of the order N that 
 
     |H(f)|^2 = 1 / (1 + (tan(pi f1 / fs) / tan(pi f / fs))^(2 N))
 
-with the corner f1 and the sampling frequency fs. Zeros follow the batch, so that its end does not reach around to its
-beginning.
+with the corner f1 and the sampling frequency fs. The batch is taken for one period, so that its end reaches around to
+its beginning: what is to be kept should have some milliseconds at either side.
 """
 
 import numpy as np
 
 from steadyspike.kernels.channels.median import subtract_reference
-
-# of the corner, and for each order: after so long the filter has forgotten
-SETTLED_PERIODS = 1
 
 
 def zero_phase_gain(frequencies, corner, sampling_frequency, order):
@@ -41,22 +38,30 @@ def subtract_means(traces, dtype="float32"):
     return centered.astype(dtype, copy=False)
 
 
-def highpass_batch(centered, corner, sampling_frequency, order=3, reference=True):
-    """Subtract the median of the channels from traces that lie around zero, and take the highpass.
+def subtract_lower_median(traces):
+    """Subtract, at each sample, the median of the channels; of an even number the lower of the middle two.
 
-    `centered` (num_samples, num_channels) is what `subtract_means` gives; `reference` says whether the median over the
-    channels of each sample is subtracted. The other arguments are those of `zero_phase_gain`. The type stays.
+    `traces` (num_samples, num_channels) are finite, of float32 or float64. The type stays.
     """
-    from scipy.fft import irfft, next_fast_len, rfft
+    num_channels = traces.shape[1]
+    if num_channels % 2 == 0:
+        # with its smallest value twice, the median of a sample is the lower of the middle two
+        traces = np.hstack([traces, traces.min(axis=1, keepdims=True)])
+    everything = np.arange(traces.shape[1])
+    return subtract_reference(traces, [everything], everything[:num_channels], dtype=traces.dtype.name)
 
-    num_samples, num_channels = centered.shape
-    if num_samples == 0 or num_channels == 0:
-        return centered
-    if reference:
-        centered = subtract_reference(centered, [np.arange(num_channels)], dtype=centered.dtype.name)
-    settled = int(np.ceil(SETTLED_PERIODS * order * sampling_frequency / corner))
-    size = next_fast_len(num_samples + settled, real=True)
+
+def highpass_batch(traces, corner, sampling_frequency, order=3):
+    """Take the highpass of `traces` (num_samples, num_channels), which are finite, of float32 or float64.
+
+    The other arguments are those of `zero_phase_gain`. The type stays.
+    """
+    from scipy.fft import irfft, rfft
+
+    size = len(traces)
+    if traces.size == 0:
+        return traces
     gain = zero_phase_gain(np.fft.rfftfreq(size, 1.0 / sampling_frequency), corner, sampling_frequency, order)
-    spectrum = rfft(np.ascontiguousarray(centered.T), size, axis=1)
-    spectrum *= gain.astype(centered.dtype)
-    return np.ascontiguousarray(irfft(spectrum, size, axis=1)[:, :num_samples].T)
+    spectrum = rfft(np.ascontiguousarray(traces.T), axis=1)
+    spectrum *= gain.astype(traces.dtype)
+    return np.ascontiguousarray(irfft(spectrum, size, axis=1).T)
