@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import spikeinterface.full as si
 from report_runs import make_info, make_motion, make_recording
+from spikeinterface.core.motion import Motion
 
 import steadyspike
 from steadyspike.motion.info import load_motion_info, save_motion_info
@@ -24,14 +25,9 @@ def figures_in(page):
     return {key: json.loads(text) for key, text in FIGURE.findall(page)}
 
 
-def without_recording():
-    return make_info()
-
-
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     file = tmp_path_factory.mktemp("report") / "report.html"
-    # the corrected recording of zero motion needs no kernels
     info = make_info(motion=make_motion(0.0), verdict="do not correct", displacement_um=0.3)
     assert steadyspike.report(info, file) == file
     return file.read_text(encoding="utf8")
@@ -192,3 +188,30 @@ def test_pieces_are_measured_in_time_and_told_in_order(monkeypatch):
     done, found = measures.measured(pieces, lambda piece: piece[1])
     assert len(done) == measures.FEWEST_PIECES
     assert found == sorted(found) == [piece[1] for piece in done]
+
+
+NOTHING_KNOWN = dict.fromkeys(
+    ("gain", "gain_error", "rigid_gain", "loss_without", "loss_with", "rigid_loss_with", "error_um", "scale"),
+    float("nan"),
+)
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        dict(num_peaks=0, verdict="cannot tell", motion=make_motion(0.0), num_spikes=0, **NOTHING_KNOWN),
+        dict(num_peaks=1),
+        dict(motion=make_motion(num_segments=2)),
+        dict(motion=make_motion(num_windows=1)),
+        dict(motion=Motion([np.ones((1, 1))], [np.array([5.0])], np.array([70.0]))),
+    ],
+    ids=["no peak", "one peak", "two segments", "rigid", "one bin"],
+)
+def test_whatever_there_is_can_be_drawn(info):
+    contents = contents_of(run_of(make_info(**info)))
+    pictures = contents.pictures()
+    assert {"motion", "evidence", "gain"} <= {picture.key for picture in pictures}
+    for picture in pictures:
+        json.loads(picture.to_json())
+    assert (contents.lead is None) == (info.get("num_peaks") == 0)
+    assert [one for one in contents.missing if "could not" in one] == []
