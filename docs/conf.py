@@ -68,5 +68,7 @@ sphinx_gallery_conf = {
 html_theme = "pydata_sphinx_theme"
 html_title = "steadyspike"
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_sidebars = {"**": ["sidebar-nav-bs"]}
 html_theme_options = {"show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}

@@ -21,8 +21,14 @@ def _read(name):
 
 
 PROJECT = tomllib.loads(_read("pyproject.toml"))["project"]
-EXTRAS = {"test", "docs", "lint", "tensorflow", "train", "bench", "full"}
-IMPORT_NAMES = {"pillow": "PIL", "scikit-learn": "sklearn", "medicine-neuro": "medicine", "pyyaml": "yaml"}
+EXTRAS = {"test", "docs", "lint", "tensorflow", "train", "report", "view", "bench", "full"}
+IMPORT_NAMES = {
+    "pillow": "PIL",
+    "scikit-learn": "sklearn",
+    "medicine-neuro": "medicine",
+    "pyyaml": "yaml",
+    "spikeinterface-gui": "spikeinterface_gui",
+}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +61,8 @@ def test_wheel_holds_every_module_and_nothing_else(wheel_files):
     }
     shipped = {name for name in wheel_files if ".dist-info/" not in name and not name.endswith(".toml")}
     models = {f"steadyspike/{path.relative_to(package).as_posix()}" for path in _bundled_files()}
-    assert shipped == modules | models | {"steadyspike/py.typed"}
+    templates = {f"steadyspike/reports/templates/report.{kind}" for kind in ("html.j2", "css", "js")}
+    assert shipped == modules | models | templates | {"steadyspike/py.typed"}
 
 
 def test_bundled_models_are_small_and_whole():
@@ -94,6 +101,26 @@ def test_every_import_is_a_declared_dependency():
     for path in (ROOT / "src").rglob("*.py"):
         undeclared = _imported_packages(path) - declared - sys.stdlib_module_names
         assert not undeclared, f"{path} imports {undeclared}, which pyproject.toml does not name"
+
+
+def test_the_conda_recipe_asks_for_the_same_versions():
+    recipe = yaml.safe_load(_read("packaging/recipe.yaml"))
+    other_names = {"torch": "pytorch", "matplotlib": "matplotlib-base", "lazy_loader": "lazy-loader"}
+    wanted = {f"python {PROJECT['requires-python']}"}
+    for requirement in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["report"]):
+        name, versions = re.match(r"([\w.-]+)(.*)", requirement).groups()
+        wanted.add(f"{other_names.get(name, name)} {versions}".strip())
+    assert set(recipe["requirements"]["run"]) == wanted
+    assert recipe["context"]["version"].endswith(f'default="{steadyspike.__version__}") }}}}')
+
+
+def test_a_release_is_checked_before_it_is_published():
+    release = yaml.safe_load(_read(".github/workflows/release.yml"))["jobs"]
+    assert set(release["publish"]["needs"]) == {"build", "wheel"}
+    assert release["publish"]["permissions"] == {"id-token": "write"}
+    matrix = release["wheel"]["strategy"]["matrix"]
+    assert PROJECT["requires-python"].removeprefix(">=") in matrix["python"]
+    assert len(matrix["os"]) == 3
 
 
 def _imported_packages(path):

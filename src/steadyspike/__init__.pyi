@@ -19,10 +19,13 @@ from .motion.trust import motion_trust as motion_trust
 from .peaks.classification import classify_peaks as classify_peaks
 from .peaks.on_disk import compute_peaks as compute_peaks
 from .preprocessing.bandpass import bandpass_filter as bandpass_filter
+from .preprocessing.batch_filter import batch_filter as batch_filter
 from .preprocessing.common_reference import common_reference as common_reference
 from .preprocessing.deepinterpolation import deepinterpolate as deepinterpolate
 from .preprocessing.motion_by_shank import interpolate_motion_by_shank as interpolate_motion_by_shank
 from .preprocessing.motion_interpolation import interpolate_motion as interpolate_motion
+from .preprocessing.whitening import whiten as whiten
+from .reports.write import report as report
 from .sorting import kilosort as kilosort
 from .training.autoencoder import train_waveform_autoencoder as train_waveform_autoencoder
 from .training.deepinterpolation import train_deepinterpolation as train_deepinterpolation

@@ -5,16 +5,23 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 import spikeinterface.full as si
 import typer
 from cli_runner import assert_nothing_left, run, run_benchmark
+from numba.core import event
 
+from steadyspike.cli.correcting import run_one
 from steadyspike.cli.errors import UsageError, clear_errors
+from steadyspike.cli.options import paragraphs
 from steadyspike.cli.output import begin_anew, worked_on
+from steadyspike.motion.info import load_motion_info
 from steadyspike.simulation.drift import build_probe, simulate_drifting_recording
+
+THREE = ["sampling_frequency=30000", "num_channels=3", "dtype=int16"]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +45,20 @@ def corrected_folder(raw_folder, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "command", ["", "demo", "correct", "info", "presets list", "presets show", "run", "speed"]
+    "command",
+    [
+        "",
+        "demo",
+        "correct",
+        "sessions",
+        "report",
+        "warmup",
+        "info",
+        "presets list",
+        "presets show",
+        "run",
+        "speed",
+    ],
 )
 def test_help_is_there(command):
     result = (run_benchmark if command == "speed" else run)(*command.split(), "--help")
@@ -52,6 +72,12 @@ def test_help_of_correct_names_what_is_written():
         assert word in output
 
 
+def test_sentences_of_help_end_where_the_terminal_does():
+    assert paragraphs("\n[bold]A[/bold]\n\n  one\n  two\n") == "[bold]A[/bold]\n\n  one two"
+    lines = run("correct", "--help").output.splitlines()
+    assert any("Until all of that is there" in line and len(line.strip()) > 150 for line in lines)
+
+
 def test_the_command_imports_nothing_heavy_to_show_its_help():
     script = (
         "import sys; from steadyspike.cli import app; "
@@ -63,7 +89,9 @@ def test_the_command_imports_nothing_heavy_to_show_its_help():
 
 def test_correct_writes_what_help_says(corrected_folder):
     names = sorted(path.name for path in corrected_folder.iterdir())
-    assert names == ["figures", "motion_info", "recording", "recording.json", "steadyspike.json"]
+    assert names == [
+        *("figures", "motion_info", "recording", "recording.json", "report.html", "steadyspike.json"),
+    ]
     figures = sorted(path.name for path in (corrected_folder / "figures").iterdir())
     assert figures == [
         "explained.png",
@@ -86,7 +114,99 @@ def test_correct_writes_what_help_says(corrected_folder):
     assert marker["request"]["preset"] == "steady_rigid"
     assert marker["request"]["preprocess"] == "bandpass and common reference"
     assert marker["versions"]["spikeinterface"] == si.__version__
+    assert marker["result"]["files"][-1] == "report.html"
+    assert marker["memory_mb"] is None or marker["memory_mb"] > 10
+    loaded = load_motion_info(corrected_folder / "motion_info")
+    assert loaded["motion_trust"].verdict == "correct"
+    assert loaded["displacement_sd_um"].shape == explained.shape
     assert [path.name for path in corrected_folder.parent.iterdir()] == ["corrected"]
+
+
+def test_the_report_tells_what_correct_did(corrected_folder, tmp_path):
+    result = run("report", corrected_folder, "-o", tmp_path / "again.html")
+    assert result.exit_code == 0, result.output
+    assert f"wrote {tmp_path / 'again.html'}" in result.output
+    for file in (corrected_folder / "report.html", tmp_path / "again.html"):
+        page = file.read_text(encoding="utf8")
+        first = page[page.index("<h1") : page.index("</h1>")]
+        assert "the rigid motion was corrected" in first
+        assert f"{corrected_folder.as_posix()}/recording.json" in page
+        for figure in ("traces-0", "spectra-0", "noise-0", "probe-0", "space-0", "gain-0"):
+            assert f'id="{figure}"' in page
+        for words in ("detect and localize", "bandpass", "spikeinterface", "none were called bad"):
+            assert words in page
+        assert "could not be shown" not in page
+
+
+def test_a_report_of_what_is_none_is_refused(tmp_path):
+    result = run("report", tmp_path)
+    assert result.exit_code == 2
+    assert "steadyspike.json" in result.output
+    assert_nothing_left(tmp_path)
+
+
+def test_several_runs_are_corrected_one_by_one_with_a_table(raw_folder, tmp_path):
+    (tmp_path / "lost").mkdir()
+    result = run(
+        *("correct", raw_folder, tmp_path / "lost", "-o", tmp_path / "out", "-p", "steady_rigid", "-j", 1),
+        *("--no-figures", "-f", "binary", "--dtype", "int16"),
+    )
+    assert result.exit_code == 1
+    lines = [line for line in result.output.splitlines() if line.startswith("│")]
+    assert [line.split()[1:4:2] for line in lines] == [["raw", "correct"], ["lost", "failed"]]
+    assert "1 of 2 runs failed" in result.output
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["raw"]
+    assert si.load(tmp_path / "out" / "raw" / "recording").dtype == "int16"
+    assert si.load(tmp_path / "out" / "raw" / "recording").get_traces(end_frame=3000).std() > 1
+
+
+def test_sessions_of_one_implant_are_put_in_one_frame(raw_folder, tmp_path):
+    result = run(
+        *("sessions", raw_folder, raw_folder, "-o", tmp_path / "out", "-p", "steady_rigid", "-j", 1),
+        "--no-figures",
+    )
+    assert result.exit_code == 0, result.output
+    assert si.load(tmp_path / "out" / "recording.json").get_num_segments() == 2
+    offsets = [line.split()[3] for line in result.output.splitlines() if line.startswith("│")]
+    assert [abs(float(offset)) < 1.0 for offset in offsets] == [True, True]
+
+
+def test_integers_are_refused_where_they_hold_nothing(raw_folder, tmp_path):
+    si.astype(si.load(raw_folder), "float32").frame_slice(0, 3000).save(folder=tmp_path / "volts", n_jobs=1)
+    result = run("correct", tmp_path / "volts", "-o", tmp_path / "out", "--dtype", "int16")
+    assert result.exit_code == 2
+    assert "--dtype int16 would round traces of float32" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("probe", "extent"), [("tetrode", 20.0), ("linear-25", 75.0)])
+def test_short_probes_have_names(tmp_path, probe, extent):
+    from steadyspike.cli.reading import open_recording
+
+    np.zeros((3000, 4), dtype="int16").tofile(tmp_path / "raw.dat")
+    options = ["sampling_frequency=30000", "num_channels=4", "dtype=int16"]
+    given = dict(probe=probe, segment=None, reader="binary", reader_option=options)
+    recording = open_recording(tmp_path / "raw.dat", **given)
+    assert np.ptp(recording.get_channel_locations(), axis=0).max() == pytest.approx(extent)
+    with pytest.raises(UsageError, match="4 contacts, and the recording 3 channels"):
+        open_recording(tmp_path / "raw.dat", **{**given, "probe": "tetrode"} | {"reader_option": THREE})
+
+
+def test_compilation_is_said_once_and_added_up(capsys):
+    from steadyspike.cli.notes import Notes
+
+    class Dispatcher:
+        py_func = run_one
+
+    with Notes().taken() as notes:
+        for _ in range(2):
+            with event.trigger_event("numba:compile", data=dict(dispatcher=Dispatcher)):
+                pass
+        warnings.warn("Look out", UserWarning, stacklevel=1)
+    assert capsys.readouterr().err.count("compiling") == 1
+    assert notes.compiling_s > 0
+    assert notes.warnings == ["Look out"]
+    assert list(notes.run_times({"detect": 1.0})) == ["detect", "compiling_in_these"]
 
 
 def test_lazy_json_gives_the_saved_traces_in_a_process_that_never_imported_us(corrected_folder):
@@ -146,10 +266,10 @@ def test_what_steady_auto_chose_is_written_and_one_displacement_is_told(raw_fold
     ],
 )
 def test_what_was_done_about_a_verdict_is_true(verdict, followed, follows, words):
-    from steadyspike.cli.correct import _what_was_done
+    from steadyspike.cli.correcting import what_was_done
     from steadyspike.cli.correction import Correction
 
-    told = _what_was_done(
+    told = what_was_done(
         Correction(
             output=None,
             files=[],

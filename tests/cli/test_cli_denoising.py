@@ -277,7 +277,7 @@ def denoised_folder(data):
 
 def test_denoise_writes_what_help_says(data, denoised_folder):
     names = sorted(path.name for path in denoised_folder.iterdir())
-    assert names == ["recording", "recording.json", "steadyspike.json"]
+    assert names == ["recording", "recording.json", "report.html", "steadyspike.json"]
     assert not (data / "denoised.part").exists()
     recording = steadyspike.bandpass_filter(si.load(data / "raw"), freq_min=300.0, freq_max=None)
     expected = steadyspike.deepinterpolate(steadyspike.common_reference(recording), data / "model")

@@ -39,6 +39,7 @@ def test_demo_draws_what_people_look_at(demo):
     folder, _, _ = demo
     figures = {path.name: path.read_bytes()[:4] for path in folder.glob("*.png")}
     expected = ["demo.png", "motion_map.png", "peaks_on_probe.png", "raster.png", "run_times.png"]
+    assert "corrected" in (folder / "report.html").read_text(encoding="utf8")
     assert figures == dict.fromkeys(expected, b"\x89PNG")
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import spikeinterface as si
 from probeinterface import generate_linear_probe
+from spikeglx_runs import write_spikeglx_run
 from spikeinterface.core import NumpyRecording
 
 from steadyspike.core.loading import LoadingError, load_recording, reader_names
@@ -88,7 +89,7 @@ def test_raw_binary_through_a_named_reader(traces, tmp_path):
 
 
 def test_spikeglx_run_folder(traces, tmp_path):
-    run = write_spikeglx_run(tmp_path / "run_g0", traces)
+    run = write_spikeglx_run(tmp_path / "run_g0", traces, SAMPLING_FREQUENCY)
     loaded = load_recording(run)
     assert np.array_equal(loaded.get_traces(), traces)
     assert loaded.stream_id == "imec0.ap"
@@ -147,39 +148,6 @@ def test_a_chain_with_a_missing_extension_names_it(recording, tmp_path):
     with pytest.raises(LoadingError, match="not installed"):
         load_recording(tmp_path / "recording.json")
     assert isinstance(si.load(tmp_path / "binary"), si.BaseRecording)
-
-
-def write_spikeglx_run(folder, traces):
-    """Write the smallest run that neo takes for SpikeGLX: an AP and an LF stream, without sync channel."""
-    probe_folder = folder / f"{folder.name}_imec0"
-    probe_folder.mkdir(parents=True)
-    num_channels = traces.shape[1]
-    for band, rate in (("ap", SAMPLING_FREQUENCY), ("lf", SAMPLING_FREQUENCY / 10)):
-        stem = f"{folder.name}_t0.imec0.{band}"
-        traces.tofile(probe_folder / f"{stem}.bin")
-        counts = f"{num_channels},0,0" if band == "ap" else f"0,{num_channels},0"
-        names = "".join(f"({band.upper()}{i};{i}:{i})" for i in range(num_channels))
-        meta = {
-            "imSampRate": rate,
-            "snsApLfSy": counts,
-            "nSavedChans": num_channels,
-            "fileSizeBytes": traces.nbytes,
-            "imAiRangeMax": 0.6,
-            "imAiRangeMin": -0.6,
-            "imMaxInt": 512,
-            "imDatPrb_type": 0,
-            "typeThis": "imec",
-            "imDatPrb_pn": "NP1000",
-            "imDatPrb_sn": 1,
-            "firstSample": 0,
-            "fileName": f"D:/{stem}.bin",
-            "~snsChanMap": f"({num_channels},{num_channels},1){names}",
-            "~imroTbl": f"(0,{num_channels})" + "".join(f"({i} 0 0 500 250 1)" for i in range(num_channels)),
-            "snsSaveChanSubset": f"0:{num_channels - 1}",
-        }
-        text = "\n".join(f"{key}={value}" for key, value in meta.items())
-        (probe_folder / f"{stem}.meta").write_text(text + "\n")
-    return folder
 
 
 def write_open_ephys(folder, traces):

@@ -6,7 +6,23 @@ from typing import Annotated
 
 import typer
 
-from steadyspike.cli import correct, demo, denoise, evaluate, info, models, presets, run, train
+from steadyspike.cli import (
+    correct,
+    demo,
+    denoise,
+    evaluate,
+    info,
+    models,
+    presets,
+    report,
+    run,
+    sessions,
+    sort,
+    train,
+    view,
+    warmup,
+)
+from steadyspike.cli.options import paragraphs
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -15,26 +31,35 @@ EXAMPLES = """
 
   steadyspike correct /data/my_run_g0 --output corrected
 
+  steadyspike sort /data/my_run_g0 --sorter kilosort4 --output sorted
+
   steadyspike presets show steady_nonrigid
 """
 
 app = typer.Typer(
     name="steadyspike",
     help="Filter, denoise, localize and correct motion with SpikeInterface, faster.",
-    epilog=EXAMPLES,
+    epilog=paragraphs(EXAMPLES),
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
-app.command("correct", epilog=correct.EXAMPLES)(correct.correct)
-app.command("train", epilog=train.EXAMPLES)(train.train)
-app.command("denoise", epilog=denoise.EXAMPLES)(denoise.denoise)
-app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
-app.command("run", epilog=run.EXAMPLES, context_settings={"allow_interspersed_args": False})(run.run)
+app.command("demo", epilog=paragraphs(demo.EXAMPLES))(demo.demo)
+app.command("correct", epilog=paragraphs(correct.EXAMPLES))(correct.correct)
+app.command("sessions", epilog=paragraphs(sessions.EXAMPLES))(sessions.sessions)
+app.command("report", epilog=paragraphs(report.EXAMPLES))(report.report)
+app.command("sort", epilog=paragraphs(sort.EXAMPLES))(sort.sort)
+app.command("view", epilog=paragraphs(view.EXAMPLES))(view.view)
+app.command("train", epilog=paragraphs(train.EXAMPLES))(train.train)
+app.command("denoise", epilog=paragraphs(denoise.EXAMPLES))(denoise.denoise)
+app.command("evaluate", epilog=paragraphs(evaluate.EXAMPLES))(evaluate.evaluate)
+app.command("run", epilog=paragraphs(run.EXAMPLES), context_settings={"allow_interspersed_args": False})(
+    run.run
+)
 app.add_typer(presets.app, name="presets")
 app.add_typer(models.app, name="models")
+app.command("warmup")(warmup.warmup)
 app.command("info")(info.info)
 
 

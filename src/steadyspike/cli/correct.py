@@ -1,26 +1,17 @@
-"""``steadyspike correct``: from a recording to a motion-corrected recording."""
+"""``steadyspike correct``: from recordings to motion-corrected recordings."""
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from steadyspike.cli import reading
-from steadyspike.cli.errors import Debug, UsageError, clear_errors, say, tell
-from steadyspike.cli.options import (
-    ChunkDuration,
-    Jobs,
-    Output,
-    Overwrite,
-    ProgressBar,
-    RelativePaths,
-    job_kwargs,
-    parse_settings,
-    writing,
-)
-from steadyspike.cli.output import PEAKS, begin_anew, work_folder, writing_to
+from steadyspike.cli.correcting import checked, run_one, takes_correcting, tell_result
+from steadyspike.cli.errors import FAILED, Debug, UsageError, clear_errors, error_line, say, tell
+from steadyspike.cli.notes import without_compiling
+from steadyspike.cli.options import Output
 
 if TYPE_CHECKING:
     from steadyspike.cli.correction import Correction
@@ -28,177 +19,115 @@ if TYPE_CHECKING:
 EXAMPLES = """
 [bold]Examples[/bold]
 
-  A SpikeGLX run, with the filters that fit its probe:
+A SpikeGLX run, with the filters that fit its probe:
 
-    steadyspike correct /data/my_run_g0 -o corrected
+  steadyspike correct /data/my_run_g0 -o corrected
 
-  A stream of an Open Ephys session, your own preset, traces for a sorter:
+A stream of an Open Ephys session, your own preset, int16 traces for a sorter:
 
-    steadyspike correct session --stream ProbeB-AP -p lab.toml -o out -f binary
+  steadyspike correct session --stream ProbeB-AP -p lab.toml -o out -f binary --dtype int16
 
-  A raw file and a probe of its own:
+A raw file of a tetrode:
 
-    steadyspike correct raw.dat --reader binary --probe probe.json -o out
-    --reader-option sampling_frequency=30000
-    --reader-option num_channels=64 --reader-option dtype=int16
+  steadyspike correct raw.dat --reader binary --probe tetrode -o out --reader-option
+  sampling_frequency=30000 --reader-option num_channels=4 --reader-option dtype=int16
+
+Several runs, each in a folder of its own below corrected, with a table at the end:
+
+  steadyspike correct /data/monday_g0 /data/tuesday_g0 -o corrected
 
 [bold]What is written[/bold]
 
-  recording.json   the corrected recording, computed when it is read:
-                   si.load("out/recording.json")
+[bold]report.html[/bold]: one file that tells what happened, for any browser, offline.
 
-  motion_info/     peaks, their locations, the motion, how well it explains the
-                   peaks (explained.npy) and the verdict:
-                   si.load_motion_info("out/motion_info")
+[bold]recording.json[/bold]: the corrected recording, computed when it is read:
+si.load("out/recording.json").
 
-  figures/         verdict, rasters, motion map, peaks on the probe, run times
+[bold]motion_info/[/bold]: peaks, their locations, the motion, its evidence, standard deviation and
+verdict: steadyspike.motion.load_motion_info("out/motion_info"), or si.load_motion_info for the
+motion alone.
 
-  recording/ or recording.zarr/   the traces, with -f binary or -f zarr
+[bold]figures/[/bold]: verdict, rasters, motion map, peaks on the probe, run times.
 
-Until all of that is there, the bad channels, the peaks of every 20 s of the
-recording and, with -f binary, the traces that are done are kept in a folder
-beside it whose name ends in .part: after an interrupt or a crash, the same
-command goes on from there.
+[bold]recording/[/bold] or [bold]recording.zarr/[/bold]: the traces, with -f binary or -f zarr.
+
+Until all of that is there, the bad channels, the peaks of every 20 s of the recording and, with -f
+binary, the traces that are done are kept in a folder beside it whose name ends in .part: after an
+interrupt or a crash, the same command goes on from there.
 """
 
+Recordings = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="RECORDING...",
+        help="What SpikeInterface saved, or a file or folder of an acquisition system; of several, each is corrected "
+        "by itself.",
+        show_default=False,
+    ),
+]
 
-correcting = functools.partial(typer.Option, rich_help_panel="Correcting")
 
-
+@takes_correcting
 @reading.takes_reading
 def correct(
-    recording: reading.RecordingPath,
+    recordings: Recordings,
     output: Output,
     *,
     how: dict[str, Any],
-    save_as: Annotated[
-        Literal["json", "binary", "zarr"],
-        writing("--format", "-f", help="Save the traces too, besides the lazy JSON."),
-    ] = "json",
-    no_figures: Annotated[bool, writing("--no-figures", help="Draw no figures.")] = False,
-    relative_paths: RelativePaths = False,
-    overwrite: Overwrite = False,
-    restart: Annotated[
-        bool, writing("--restart", help="Begin anew instead of resuming an interrupted run.")
-    ] = False,
-    preset: Annotated[
-        str,
-        correcting(
-            "--preset",
-            "-p",
-            help="A motion preset of steadyspike or SpikeInterface, a TOML file, or hf:owner/name.",
-        ),
-    ] = "steady_auto",
-    preprocess: Annotated[
-        str,
-        correcting(
-            "--preprocess",
-            help="A preprocessing preset, a TOML file, [bold]none[/bold], or [bold]auto[/bold]: none if the "
-            "recording is filtered, what fits its Neuropixels probe, or bandpass and common reference.",
-        ),
-    ] = "auto",
-    leave_out_artifacts: Annotated[
-        bool,
-        correcting(
-            "--leave-out-artifacts",
-            help="Find artifacts with SpikeInterface's detector, and bridge the motion there.",
-        ),
-    ] = False,
-    rigid: Annotated[
-        bool | None, correcting("--rigid/--nonrigid", help="Default: as in the preset.", show_default=False)
-    ] = None,
-    setting: Annotated[
-        list[str] | None,
-        correcting(
-            "--set", metavar="STEP.KEY=VALUE", help="Change the preset, as by estimate_motion.bin_s=2."
-        ),
-    ] = None,
-    n_jobs: Jobs = None,
-    chunk_duration: ChunkDuration = "1s",
-    progress_bar: ProgressBar = None,
+    asked: dict[str, Any],
     debug: Debug = False,
 ) -> None:
-    """Estimate and correct the motion of a recording."""
-    with clear_errors(debug), writing_to(output, overwrite):
-        from steadyspike.cli import correction, estimation
-        from steadyspike.core.environment import job_defaults
+    """Estimate and correct the motion of recordings."""
+    with clear_errors(debug):
+        asked = checked(asked)
+        if len(recordings) == 1:
+            tell_result(_correct(recordings[0], output, how, asked))
+        else:
+            _correct_all(recordings, output, how, asked)
 
-        # everything that can be known to fail is looked at before any data is read
-        jobs = job_kwargs(n_jobs, chunk_duration, progress_bar)
-        overrides = _overrides(parse_settings(setting or [], "--set"), rigid)
-        preset = reading.pin_preset(preset)
-        correction.check_preset(preset)
-        estimation.check_overrides(preset, overrides)
-        opened = reading.open_recording(recording, **how)
-        estimation.check_segments(opened, preset, overrides)
-        reading.check_place([recording], output)
-        correction.tell_shanks(opened)
-        say(f"[bold]recording[/bold]   {reading.describe(opened)}")
-        work = begin_anew(output) if restart else work_folder(output)
-        with job_defaults(**jobs):
-            preprocessed, chosen = reading.preprocess(opened, preprocess, work)
-        say(f"[bold]preprocess[/bold]  {chosen}")
-        say(f"[bold]motion[/bold]      {preset}")
-        with job_defaults(**jobs):
-            expected = estimation.forecast(preprocessed, work.path / PEAKS, preset, overrides, jobs)
-        say(f"[bold]forecast[/bold]    {expected}")
-        request = correction.Request(
-            source=recording,
-            output=output,
-            preset=preset,
-            preprocess=chosen,
-            overrides=overrides,
-            save_as=save_as,
-            relative_paths=relative_paths,
-            figures=not no_figures,
-            overwrite=overwrite,
-            artifacts=leave_out_artifacts,
-            job_kwargs=jobs,
+
+def _correct(recording: Path, output: Path, how: dict[str, Any], asked: dict[str, Any]) -> Correction:
+    from steadyspike.cli.output import writing_to
+
+    # nothing is opened for an output that may not be written
+    with writing_to(output, asked["overwrite"]):
+        return run_one(reading.open_recording(recording, **how), recording, output, asked)
+
+
+def _correct_all(recordings: list[Path], output: Path, how: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Correct one recording after the other; what fails is told, and the others are done."""
+    from rich.table import Table
+
+    names = _names(recordings)
+    table = Table("recording", "verdict", "displacement", "peaks", "time", title="Runs", title_justify="left")
+    failed = 0
+    for recording, name in zip(recordings, names, strict=True):
+        say(f"\n[bold]{name}[/bold]")
+        try:
+            done = _correct(recording, output / name, how, asked)
+        except KeyboardInterrupt:
+            raise
+        except Exception as error:
+            failed += 1
+            say(error_line(error))
+            table.add_row(name, "failed", "", "", "")
+            continue
+        tell_result(done)
+        seconds = sum(without_compiling(done.run_times).values())
+        table.add_row(
+            name, done.verdict, f"{done.displacement_um:.1f} um", f"{done.num_peaks:,}", f"{seconds:.1f} s"
         )
-        _report(correction.run(preprocessed, request))
+    tell("", table, f"reports: {output}/*/report.html")
+    if failed:
+        say(f"[bold red]error[/bold red]: {failed} of {len(recordings)} runs failed, see above")
+        raise typer.Exit(FAILED)
 
 
-def _overrides(settings: dict[str, Any], rigid: bool | None) -> dict[str, dict[str, Any]]:
-    """Sort settings such as ``estimate_motion.bin_s`` into the arguments of `correct_motion`."""
-    from steadyspike.library.presets.presets import TABLES
-
-    steps = {table.removesuffix("_kwargs"): table for table in TABLES}
-    overrides: dict[str, dict[str, Any]] = {}
-    for name, value in settings.items():
-        step, _, key = name.partition(".")
-        if step not in steps or not key:
-            raise UsageError(f"--set {name} names no step and key; steps: {', '.join(steps)}")
-        overrides.setdefault(steps[step], {})[key] = value
-    if rigid is not None:
-        overrides.setdefault("estimate_motion_kwargs", {})["rigid"] = rigid
-    return overrides
-
-
-def _report(done: Correction) -> None:
-    steps = ", ".join(f"{step.replace('_', ' ')} {seconds:.1f} s" for step, seconds in done.run_times.items())
-    tell(f"{done.num_peaks} peaks; {steps}")
-    explained = "" if done.median_explained is None else f", median pseudo-R2 {done.median_explained:.2f}"
-    tell(f"displacement over the recording: {done.displacement_um:.1f} um{explained}")
-    color = "green" if done.verdict == "correct" else "yellow"
-    tell(f"[bold {color}]{done.verdict}[/bold {color}]: {done.reason}")
-    if done.verdict != "correct":
-        tell(_what_was_done(done))
-    tell(f"wrote {done.output}: {', '.join(done.files)}")
-
-
-def _what_was_done(done: Correction) -> str:
-    """Say whether the verdict was followed: it never is without a word."""
-    if done.followed:
-        done_instead = "a rigid motion" if done.verdict == "correct rigidly" else "nothing"
-        return (
-            f"The verdict was followed: {done_instead} was corrected. --set estimate_motion.follow_verdict=false "
-            "corrects what was estimated."
-        )
-    if not done.follows:
-        return "The motion was corrected all the same; only the preset steady_auto does as the verdict says."
-    if done.verdict == "correct rigidly":
-        return "The motion that was corrected is rigid."
-    return (
-        "The motion was corrected, because the spikes rather speak for it: nothing is corrected only where they do "
-        "not. Look at the figures before you sort."
-    )
+def _names(recordings: list[Path]) -> list[str]:
+    """Name the folders of several runs, with the folder above where the names are the same."""
+    plain = [path.absolute().name for path in recordings]
+    longer = [f"{path.absolute().parent.name}-{path.absolute().name}" for path in recordings]
+    names = [more if plain.count(name) > 1 else name for name, more in zip(plain, longer, strict=True)]
+    if len(set(names)) < len(names):
+        raise UsageError("two of the recordings have the same name; correct them one by one")
+    return names

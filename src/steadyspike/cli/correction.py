@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,11 @@ import numpy as np
 
 from steadyspike.cli.errors import UsageError, say
 from steadyspike.cli.estimation import INTERPOLATION, estimate, find_artifacts
+from steadyspike.cli.notes import Notes, without_compiling
 from steadyspike.cli.output import PEAKS, RECORDING, save_lazily, worked_on, write_marker
+from steadyspike.cli.reporting import add_report
 from steadyspike.core.environment import job_defaults
+from steadyspike.core.plain import plain_json
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
@@ -20,17 +22,20 @@ if TYPE_CHECKING:
 
     from steadyspike.core.unfinished import WorkFolder
 
+KEPT = "what was found and written so far"
+
 
 @dataclass(frozen=True)
 class Request:
     """What shall be done with a recording; the words are those of the command line."""
 
-    source: Path
+    source: Path | list[Path]
     output: Path
     preset: str
     preprocess: str = "none"
     overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
     save_as: str = "json"
+    dtype: str | None = None
     relative_paths: bool = False
     figures: bool = True
     overwrite: bool = False
@@ -40,7 +45,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Correction:
-    """What was done."""
+    """What was done; `chosen` is what the estimator chose by itself."""
 
     output: Path
     files: list[str]
@@ -52,6 +57,7 @@ class Correction:
     followed: bool
     follows: bool
     run_times: dict[str, float]
+    chosen: dict[str, Any] = field(default_factory=dict)
 
 
 def check_preset(preset: str) -> None:
@@ -81,27 +87,38 @@ def tell_shanks(recording: BaseRecording) -> None:
         say("[yellow]several shanks[/yellow]: they are corrected together, along one depth axis")
 
 
-def run(recording: BaseRecording, request: Request) -> Correction:
+def run(recording: BaseRecording, request: Request, notes: Notes | None = None) -> Correction:
     """Correct a recording and write the output folder.
 
-    The recording has a probe, and is filtered.
+    The recording has a probe, and is filtered. `notes` are those of the steps before.
     """
+    notes = Notes() if notes is None else notes
+    with worked_on(request.output, request.overwrite, finished, KEPT) as (work, folder):
+        done = correct_into(folder, recording, request, work, notes)
+        content = {"command": "correct", "request": asdict(request), "result": asdict(done), **notes.facts()}
+        write_marker(folder, content)
+        if request.figures:
+            done.files.extend(add_report(folder, request.output, recording))
+            write_marker(folder, {**content, "result": asdict(done)})
+    return done
+
+
+def finished(work: Path) -> bool:
+    """Whether a work folder holds something of a correction that need not be done again."""
     from steadyspike.cli.reading import BAD_CHANNELS
     from steadyspike.core.saving import seconds_noted
     from steadyspike.peaks.on_disk import finished_blocks
 
-    def finished(work: Path) -> bool:
-        found = finished_blocks(work / PEAKS) or seconds_noted(work, 1.0)
-        return bool(found) or (work / BAD_CHANNELS).exists()
-
-    what = "what was found and written so far"
-    with worked_on(request.output, request.overwrite, finished, what) as (work, folder):
-        done = _correct(recording, request, work, folder)
-        write_marker(folder, {"command": "correct", "request": asdict(request), "result": asdict(done)})
-    return done
+    found = finished_blocks(work / PEAKS) or seconds_noted(work, 1.0)
+    return bool(found) or (work / BAD_CHANNELS).exists()
 
 
-def _correct(recording: BaseRecording, request: Request, work: WorkFolder, folder: Path) -> Correction:
+def correct_into(
+    folder: Path, recording: BaseRecording, request: Request, work: WorkFolder, notes: Notes
+) -> Correction:
+    """Correct a recording and write what comes of it into a folder; see `output.worked_on`."""
+    from steadyspike.motion.info import save_motion_info
+
     with job_defaults(**request.job_kwargs):
         periods = find_artifacts(recording, request.job_kwargs) if request.artifacts else None
         info, extra = estimate(
@@ -113,14 +130,16 @@ def _correct(recording: BaseRecording, request: Request, work: WorkFolder, folde
             job_kwargs=request.job_kwargs,
         )
         explained, verdict = extra.get("explained"), extra["motion_trust"]
-        corrected = _interpolate(recording, info["motion"], request)
-        files = _save_motion(info, explained, folder)
-        (folder / "motion_info" / "verdict.json").write_text(json.dumps(verdict.to_dict(), indent=1))
-        files += _save_recording(corrected, folder, work, request)
+        save_motion_info(info, extra, folder / "motion_info")
+        with notes.timed("write"):
+            corrected = _interpolate(recording, info["motion"], request)
+            files = ["motion_info/", *_save_recording(corrected, folder, work, request)]
         if request.figures:
             from steadyspike.evaluation.figures import save_figures
 
-            save_figures(info, recording, folder / "figures", explained=explained, verdict=verdict)
+            with notes.timed("figures"):
+                whole = {**info, "run_times": without_compiling(notes.run_times(info["run_times"]))}
+                save_figures(whole, recording, folder / "figures", explained=explained, verdict=verdict)
             files.append("figures/")
     estimation = info["parameters"]["estimate_motion_kwargs"]
     return Correction(
@@ -133,7 +152,8 @@ def _correct(recording: BaseRecording, request: Request, work: WorkFolder, folde
         reason=verdict.reason,
         followed=extra.get("estimate", info["motion"]) is not info["motion"],
         follows=estimation["method"] == "steady_auto" and estimation.get("follow_verdict", True),
-        run_times=info["run_times"],
+        run_times=notes.run_times(info["run_times"]),
+        chosen=plain_json(extra.get("chosen", {})),
     )
 
 
@@ -146,18 +166,9 @@ def _interpolate(recording: BaseRecording, motion: Motion, request: Request) -> 
     parameters = dict(si.get_motion_parameters_preset(request.preset)[INTERPOLATION])
     parameters.update(request.overrides.get(INTERPOLATION, {}))
     parameters.pop("method", None)
+    if request.dtype is not None:
+        parameters["dtype"] = request.dtype
     return steadyspike.interpolate_motion(recording, motion, **parameters)
-
-
-def _save_motion(info: dict[str, Any], explained: np.ndarray | None, folder: Path) -> list[str]:
-    import spikeinterface.full as si
-
-    si.save_motion_info(info, folder / "motion_info")
-    if explained is not None:
-        # under the name of 0.1.0 too, for one release
-        for name in ("explained", "trust"):
-            np.save(folder / "motion_info" / f"{name}.npy", explained)
-    return ["motion_info/"]
 
 
 def _save_recording(corrected: BaseRecording, folder: Path, work: WorkFolder, request: Request) -> list[str]:

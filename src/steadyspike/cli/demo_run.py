@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from steadyspike.cli.preset_run import PresetRun, filtered, run_preset
+from steadyspike.cli.reporting import said_failures
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -78,6 +79,8 @@ def run_demo(
         with _step(console, "drawing"):
             _draw(folder, runs, simulated)
     results = _results(runs, uncorrected, simulated, jobs, time.perf_counter() - start)
+    with warnings.catch_warnings(action="ignore"), said_failures(), _step(console, "writing report.html"):
+        _report(folder, *next(iter(runs.items())), results)
     (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf8")
     return results
 
@@ -176,6 +179,17 @@ def _draw(folder: Path, runs: dict[str, PresetRun], simulated: SimulatedDrift) -
     }
     for file, figure in figures.items():
         figure.savefig(folder / file, dpi=DOTS_PER_INCH)
+
+
+def _report(folder: Path, name: str, run: PresetRun, results: dict[str, Any]) -> None:
+    """Write the report of the preset that is drawn."""
+    from steadyspike.reports.run import run_of
+    from steadyspike.reports.write import FILE, write_report
+
+    info = {**run.motion_info, "run_times": run.times_s}
+    about = run_of(info, name=f"demo: {name}", recording=run.recording)
+    about.facts |= {"versions": results["versions"], "machine": results["machine"]}
+    write_report([about], folder / FILE)
 
 
 def _results(

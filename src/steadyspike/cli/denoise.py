@@ -8,6 +8,7 @@ import typer
 
 from steadyspike.cli import reading
 from steadyspike.cli.errors import Debug, clear_errors, say, tell
+from steadyspike.cli.notes import Notes
 from steadyspike.cli.options import (
     ChunkDuration,
     Device,
@@ -36,12 +37,13 @@ EXAMPLES = """
 
 [bold]What is written[/bold]
 
-  recording/       the traces, for a sorter or steadyspike correct:
-                   si.load("out/recording")
+[bold]recording/[/bold]: the traces, for a sorter or steadyspike correct: si.load("out/recording").
 
-  recording.json   the same, computed when it is read (all of it with -f json)
+[bold]recording.json[/bold]: the same, computed when it is read (all of it with -f json).
 
-  steadyspike.json how it was made: command, model, its hash, versions
+[bold]report.html[/bold]: one file that tells what happened: traces, power and noise before and after.
+
+[bold]steadyspike.json[/bold]: how it was made: command, model, its hash, versions.
 
 Until all of that is there, the bad channels and every chunk of traces that is
 done are kept in a folder beside it whose name ends in .part: after an
@@ -67,6 +69,7 @@ def denoise(
     dtype: Annotated[
         str | None, writing("--dtype", help="int16, in the recording's own units. Default: float32.")
     ] = None,
+    no_report: Annotated[bool, writing("--no-report", help="Write no report.html.")] = False,
     relative_paths: RelativePaths = False,
     overwrite: Overwrite = False,
     restart: Annotated[
@@ -89,7 +92,7 @@ def denoise(
     The recording must be preprocessed as those that the model was trained on; "auto" does the same here as in
     steadyspike train.
     """
-    with clear_errors(debug), writing_to(output, overwrite):
+    with clear_errors(debug), writing_to(output, overwrite), Notes().taken() as notes:
         from steadyspike.cli import denoising
         from steadyspike.core.environment import job_defaults
 
@@ -101,7 +104,7 @@ def denoise(
         reading.check_place([recording], output)
         say(f"[bold]recording[/bold]   {reading.describe(opened)}")
         work = begin_anew(output) if restart else work_folder(output)
-        with job_defaults(**jobs):
+        with job_defaults(**jobs), notes.timed("preprocess"):
             steps, chosen = reading.denoising_steps(opened, preprocess)
             preprocessed = reading.apply_steps(opened, steps, work)
         say(f"[bold]preprocess[/bold]  {chosen}")
@@ -116,10 +119,11 @@ def denoise(
             preprocess=chosen,
             save_as=save_as,
             relative_paths=relative_paths,
+            report=not no_report,
             overwrite=overwrite,
             job_kwargs=jobs,
         )
-        _report(denoising.run(preprocessed, source, request))
+        _report(denoising.run(preprocessed, source, request, notes))
 
 
 def _report(done: Denoised) -> None:

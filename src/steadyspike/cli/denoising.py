@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from steadyspike.cli.errors import refusals, say
+from steadyspike.cli.notes import Notes
 from steadyspike.cli.output import RECORDING, refused_work, save_lazily, worked_on, write_marker
+from steadyspike.cli.reporting import add_report
 from steadyspike.core.environment import job_defaults
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ class Request:
     preprocess: str = "none"
     save_as: str = "binary"
     relative_paths: bool = False
+    report: bool = True
     overwrite: bool = False
     job_kwargs: dict[str, Any] = field(default_factory=dict)
 
@@ -113,10 +116,12 @@ def compare_filtering(source: ModelSource, recording: BaseRecording) -> None:
         say(f"[yellow]note[/yellow]: {unlike}")
 
 
-def run(recording: BaseRecording, source: ModelSource, request: Request) -> Denoised:
+def run(
+    recording: BaseRecording, source: ModelSource, request: Request, notes: Notes | None = None
+) -> Denoised:
     """Denoise a recording and write the output folder.
 
-    The recording has a probe, and is preprocessed.
+    The recording has a probe, and is preprocessed; `notes` are those of the steps before.
     """
     from steadyspike.cli.reading import BAD_CHANNELS
     from steadyspike.core.saving import seconds_noted
@@ -124,19 +129,22 @@ def run(recording: BaseRecording, source: ModelSource, request: Request) -> Deno
     def finished(work: Path) -> bool:
         return seconds_noted(work, 1.0) > 0 or (work / BAD_CHANNELS).exists()
 
+    notes = Notes() if notes is None else notes
     what = "traces written so far"
     with worked_on(request.output, request.overwrite, finished, what) as (work, folder):
-        with job_defaults(**request.job_kwargs):
+        with job_defaults(**request.job_kwargs), notes.timed("denoise"):
             done = _denoise(recording, source, request, work, folder)
-        write_marker(
-            folder,
-            {
-                "command": "denoise",
-                "request": asdict(request),
-                "model": {"name": source.name, "sha256": source.sha256},
-                "result": asdict(done),
-            },
-        )
+        content = {
+            "command": "denoise",
+            "request": asdict(request),
+            "model": {"name": source.name, "sha256": source.sha256},
+            "result": {**asdict(done), "run_times": notes.times_s},
+            **notes.facts(),
+        }
+        write_marker(folder, content)
+        if request.report:
+            done.files.extend(add_report(folder, request.output, recording))
+            write_marker(folder, {**content, "result": {**content["result"], "files": done.files}})
     return done
 
 

@@ -1,6 +1,7 @@
 """How commands fail: one line that says what is wrong, and an exit code.
 
-0: done. 1: it failed on the way. 2: it cannot work as it was asked. 130: it was stopped, as by Ctrl-C.
+0: done. 1: it failed on the way. 2: it cannot work as it was asked. 3: what is left needs a program that is not
+installed here. 130: it was stopped, as by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-FAILED, MISUSED, STOPPED = 1, 2, 130
+FAILED, MISUSED, NOT_INSTALLED, STOPPED = 1, 2, 3, 130
 
 Debug = Annotated[bool, typer.Option("--debug", help="On an error, show where in the code it came from.")]
 
@@ -136,15 +137,22 @@ def _stop() -> NoReturn:
     raise typer.Exit(STOPPED) from None
 
 
+def error_line(error: Exception, kind: bool | None = None) -> str:
+    """Write an error in one line; with its `kind` in front (None: unless it is one of ours)."""
+    from steadyspike.core.loading import LoadingError
+
+    text = str(error).strip() or "no message"
+    if kind or (kind is None and not isinstance(error, UsageError | LoadingError)):
+        text = f"{type(error).__name__}: {text}"
+    return f"[bold red]error[/bold red]: {' '.join(text.split())}"
+
+
 def _fail(error: Exception, code: int, debug: bool) -> NoReturn:
     if debug:
         from rich.console import Console
 
         Console(stderr=True).print_exception()
-    text = str(error).strip() or "no message"
-    if code == FAILED:
-        text = f"{type(error).__name__}: {text}"
-    say(f"[bold red]error[/bold red]: {' '.join(text.split())}")
+    say(error_line(error, code == FAILED))
     raise typer.Exit(code) from None
 
 

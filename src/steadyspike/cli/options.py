@@ -50,9 +50,18 @@ MOST_JOBS = 8
 SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
+def paragraphs(text: str) -> str:
+    """Join the lines of each paragraph, which the terminal then breaks where it ends; the indent stays."""
+    joined = []
+    for paragraph in text.strip("\n").split("\n\n"):
+        indent = len(paragraph) - len(paragraph.lstrip(" "))
+        joined.append(" " * indent + " ".join(paragraph.split()))
+    return "\n\n".join(joined)
+
+
 def job_kwargs(n_jobs: int | None, chunk_duration: str, progress_bar: bool | None) -> dict[str, Any]:
     """Turn the shared options into SpikeInterface's job arguments."""
-    from steadyspike.core.environment import usable_cores
+    from steadyspike.core.environment import shows_progress, usable_cores
 
     if n_jobs is None:
         n_jobs = min(MOST_JOBS, usable_cores())
@@ -62,7 +71,7 @@ def job_kwargs(n_jobs: int | None, chunk_duration: str, progress_bar: bool | Non
     if unit not in ("s", "ms") or not _is_positive(number):
         raise UsageError(f"--chunk-duration {chunk_duration} cannot work; allowed: such as 1s or 500ms")
     if progress_bar is None:
-        progress_bar = sys.stderr.isatty()
+        progress_bar = sys.stderr.isatty() and shows_progress(None)
     return dict(n_jobs=n_jobs, chunk_duration=chunk_duration, progress_bar=progress_bar)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +25,9 @@ LEFT_BY_0_1_0 = ("peaks", "traces")
 
 RESULT, PEAKS, RECORDING = "result", "peaks", "recording"
 """In a work folder: what becomes the output, and what of it and beside it is kept after an interrupt."""
+
+DONE = "done.json"
+"""In the folder of a stage: what came of it, once it is whole."""
 
 
 def check_output(path: Path, overwrite: bool) -> None:
@@ -96,13 +99,18 @@ def begin_anew(output: Path) -> WorkFolder:
 
 @contextmanager
 def worked_on(
-    output: Path, overwrite: bool, finished: Callable[[Path], bool], what: str
+    output: Path,
+    overwrite: bool,
+    finished: Callable[[Path], bool],
+    what: str,
+    kept: Collection[str] = (RECORDING,),
 ) -> Iterator[tuple[WorkFolder, Path]]:
     """Build an output folder in a work folder beside its place, which stays after an interrupt if it holds work.
 
     `overwrite` is that of `check_output`; `finished` says whether there is something in the work folder that need not
     be done again, `what` what that is, in words. Gives the work folder, whose content is gone on with, and the folder
-    that becomes the output when the block has ended: it is empty, but for the traces of a run that was interrupted.
+    that becomes the output when the block has ended: it is empty, but for what is `kept` of a run that was interrupted:
+    its traces, and what `stage` answers for.
     """
     work = work_folder(output)
     result = work.path / RESULT
@@ -111,7 +119,7 @@ def worked_on(
             begin(work)
         result.mkdir(exist_ok=True)
         for child in result.iterdir():
-            if child.name != RECORDING:
+            if child.name not in kept:
                 remove(child, work.marker)
         try:
             yield work, result
@@ -123,6 +131,39 @@ def worked_on(
                 say(f"[yellow]kept[/yellow]: {what}, in {work.path}; the same command goes on from there")
             raise
         work.discard()
+
+
+def stage(
+    work: WorkFolder, name: str, settings: dict[str, Any], made: list[Path], do: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """Do a stage of some work, unless an interrupted run has done it with the same settings.
+
+    What a run that was interrupted within it has left of it is deleted. `made` is what the stage makes, all in the work
+    folder, and `do` makes it and gives what is to be noted of it: plain data.
+    """
+    from steadyspike.core.aside import flush, written_aside
+    from steadyspike.core.unfinished import OtherSettingsError, WorkFolder
+
+    own = WorkFolder(work.path / name, name, work.begin_anew)
+    try:
+        goes_on = own.check(settings) and (own.path / DONE).is_file()
+    except OtherSettingsError:
+        goes_on = False
+    if goes_on:
+        say(f"[bold]going on[/bold]    {name} already, in {work.path}")
+        return dict(json.loads((own.path / DONE).read_text(encoding="utf8")))
+    own.discard()
+    for path in made:
+        remove(path, work.marker)
+    own.begin(settings)
+    found = do()
+    for path in made:
+        # a note that is on the disk promises that this is too
+        if path.exists():
+            flush(path)
+    with written_aside(own.path / DONE) as aside:
+        aside.write_text(json.dumps(found), encoding="utf8")
+    return found
 
 
 def save_lazily(

@@ -13,9 +13,13 @@ from steadyspike.cli.errors import UsageError, say
 from steadyspike.cli.options import option, parse_settings, takes_options
 
 if TYPE_CHECKING:
+    from probeinterface import ProbeGroup
     from spikeinterface import BaseRecording
 
     from steadyspike.core.unfinished import WorkFolder
+
+SHORT_PROBES = ("tetrode", "linear-PITCH")
+"""Names of probes for `--probe`; the pitch is in um."""
 
 RecordingPath = Annotated[
     Path, typer.Argument(help="What SpikeInterface saved, or a file or folder of an acquisition system.")
@@ -28,7 +32,13 @@ takes_reading = takes_options(
         _reading("segment", int | None, None, "Only this one. Default: all, together."),
         _reading("reader", str | None, None, "Format, such as spikeglx. Default: recognized."),
         _reading("reader_option", list[str] | None, None, "Argument of the reader.", metavar="KEY=VALUE"),
-        _reading("probe", Path | None, None, "probeinterface JSON, where none is known."),
+        _reading(
+            "probe",
+            str | None,
+            None,
+            "Where none is known, or another: a file of probeinterface (.json, .prb), "
+            f"{' or '.join(SHORT_PROBES)} (contacts in the order of the channels).",
+        ),
         _reading("trust_pickle", bool, False, "Open a .pkl file. Doing so runs any code inside it."),
     ],
 )
@@ -58,7 +68,7 @@ FILTERS: list[dict[str, Any]] = [
 def open_recording(
     path: Path,
     *,
-    probe: Path | None,
+    probe: str | None,
     segment: int | None,
     reader_option: list[str] | None,
     purpose: str = "motion",
@@ -66,9 +76,9 @@ def open_recording(
 ) -> BaseRecording:
     """Open a recording with a probe, or say what is missing.
 
-    `probe` is a probeinterface JSON to attach, `segment` the one to keep (None: all), `reader_option` are arguments of
-    the reader as ``key=value``, and `purpose` says what contact positions are needed for. `path` and what else is given
-    are those of `load_recording`.
+    `probe` is a file of probeinterface to attach or one of `SHORT_PROBES`, `segment` the one to keep (None: all),
+    `reader_option` are arguments of the reader as ``key=value``, and `purpose` says what contact positions are needed
+    for. `path` and what else is given are those of `load_recording`.
     """
     from steadyspike.core.loading import load_recording
 
@@ -77,7 +87,10 @@ def open_recording(
     if probe is not None:
         _attach_probe(recording, probe)
     if not recording.has_channel_location():
-        raise UsageError(f"{path} has no probe, and {purpose} needs contact positions; give one with --probe")
+        raise UsageError(
+            f"{path} has no probe, and {purpose} needs contact positions; give one with --probe: a file of "
+            f"probeinterface, {' or '.join(SHORT_PROBES)}"
+        )
     number = recording.get_num_segments()
     if segment is not None and not 0 <= segment < number:
         raise UsageError(f"--segment {segment} is not there; the recording has {number}, counted from 0")
@@ -242,10 +255,34 @@ def check_place(recordings: list[Path], output: Path) -> None:
             )
 
 
-def _attach_probe(recording: BaseRecording, file: Path) -> None:
-    from probeinterface import read_probeinterface
-
+def _attach_probe(recording: BaseRecording, given: str) -> None:
     try:
-        recording.set_probegroup(read_probeinterface(file))
+        recording.set_probegroup(_probe_group(given, recording.get_num_channels()))
     except Exception as error:
-        raise UsageError(f"--probe {file}: {error}") from None
+        raise UsageError(f"--probe {given}: {error}") from None
+
+
+def _probe_group(given: str, num_channels: int) -> ProbeGroup:
+    """Read a file of probeinterface, or make a short probe whose contacts are in the order of the channels."""
+    from probeinterface import (
+        ProbeGroup,
+        generate_linear_probe,
+        generate_tetrode,
+        read_prb,
+        read_probeinterface,
+    )
+
+    kind, _, pitch = given.partition("-")
+    if given == "tetrode" or (kind == "linear" and pitch):
+        probe = (
+            generate_tetrode() if given == "tetrode" else generate_linear_probe(num_channels, float(pitch))
+        )
+        if probe.get_contact_count() != num_channels:
+            raise ValueError(
+                f"it has {probe.get_contact_count()} contacts, and the recording {num_channels} channels"
+            )
+        probe.set_device_channel_indices(range(num_channels))
+        group = ProbeGroup()
+        group.add_probe(probe)
+        return group
+    return read_prb(given) if Path(given).suffix == ".prb" else read_probeinterface(given)

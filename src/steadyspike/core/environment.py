@@ -32,6 +32,42 @@ def own_version() -> str:
     return version("steadyspike")
 
 
+def own_commit() -> str | None:
+    """Give the commit of steadyspike, where it was installed from a repository or runs in a checkout; else None."""
+    import json
+    import subprocess
+    from importlib.metadata import distribution
+    from pathlib import Path
+
+    try:
+        origin = json.loads(distribution("steadyspike").read_text("direct_url.json") or "{}")
+    except (PackageNotFoundError, ValueError):
+        origin = {}
+    if "vcs_info" in origin:
+        return str(origin["vcs_info"]["commit_id"])
+    root = Path(__file__).resolve().parents[3]
+    if not (root / ".git").exists():
+        return None
+    ask = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(ask, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def peak_memory_mb() -> float | None:
+    """Give the largest resident memory of this process, or of one that it has started and waited for; None: unknown."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    largest = max(
+        resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    # bytes on macOS, kB elsewhere
+    return largest / (1e6 if platform.system() == "Darwin" else 1e3)
+
+
 def versions() -> dict[str, str]:
     """Give the versions of Python and of the packages whose results may depend on them."""
     found = {"python": platform.python_version()}
@@ -70,6 +106,15 @@ def check_spikeinterface_version() -> None:
             f"installed is {version}. Install a fitting one with: "
             f"pip install 'spikeinterface=={SUPPORTED_SERIES}.*' (or take another steadyspike)"
         )
+
+
+def shows_progress(progress_bar: bool | None) -> bool:
+    """Whether to show progress; None: as SpikeInterface's global job arguments say."""
+    if progress_bar is not None:
+        return bool(progress_bar)
+    from spikeinterface.core.globals import get_global_job_kwargs
+
+    return bool(get_global_job_kwargs().get("progress_bar", True))
 
 
 @contextmanager

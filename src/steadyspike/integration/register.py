@@ -93,6 +93,8 @@ LOCALIZERS = {
 PARTS: tuple[Part, ...] = (
     *_step("steady_bandpass_filter", "bandpass", "SteadyBandpassFilterRecording"),
     *_step("steady_common_reference", "common_reference", "SteadyCommonReferenceRecording"),
+    *_step("steady_batch_filter", "batch_filter", "SteadyBatchFilterRecording"),
+    *_step("steady_whiten", "whitening", "SteadyWhitenRecording"),
     *_step("steady_deepinterpolate", "deepinterpolation", "SteadyDeepInterpolateRecording"),
     *_step(INTERPOLATION_METHOD, "motion_interpolation", "SteadyInterpolateMotionRecording"),
     *_step(f"{INTERPOLATION_METHOD}_by_shank", "motion_by_shank", "SteadyInterpolateMotionByShankRecording"),

@@ -2,6 +2,7 @@ from .comparison import MotionComparison as MotionComparison
 from .comparison import compare_motions as compare_motions
 from .exchange import load_motion as load_motion
 from .exchange import save_motion as save_motion
+from .info import load_motion_info as load_motion_info
 from .online import OnlineMotionEstimator as OnlineMotionEstimator
 from .tools import compose_motions as compose_motions
 from .tools import invert_motion as invert_motion

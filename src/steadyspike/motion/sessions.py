@@ -11,6 +11,7 @@ import numpy as np
 from spikeinterface.core.motion import Motion
 
 from steadyspike.core.arguments import refuse, shown
+from steadyspike.core.environment import shows_progress
 from steadyspike.core.probe_layout import shank_of_channels
 from steadyspike.core.settings import Settings, parameter, takes
 from steadyspike.motion.estimators import ESTIMATORS
@@ -112,7 +113,7 @@ def estimate_motion_sessions(
     localize_peaks_kwargs: dict[str, Any] | None = None,
     estimate_motion_kwargs: dict[str, Any] | None = None,
     interpolate_motion_kwargs: dict[str, Any] | None = None,
-    progress_bar: bool = True,
+    progress_bar: bool | None = None,
     **job_kwargs: Any,
 ) -> SessionMotions:
     """Estimate the motion within and between sessions of one implant.
@@ -137,8 +138,8 @@ def estimate_motion_sessions(
     detect_kwargs, localize_peaks_kwargs, estimate_motion_kwargs, interpolate_motion_kwargs : dict or None
         Change the preset, as in `si.correct_motion`. `max_segment_displacement_um` in `estimate_motion_kwargs` (default
         400) is how far sessions may lie from one another.
-    progress_bar : bool, default: True
-        Show progress.
+    progress_bar : bool or None, default: None
+        Show progress. None: as SpikeInterface's global job arguments say.
     **job_kwargs
         As everywhere in SpikeInterface.
 
@@ -160,6 +161,7 @@ def estimate_motion_sessions(
     """
     import spikeinterface.full as si
 
+    progress_bar = shows_progress(progress_bar)
     sessions = list(recordings) if isinstance(recordings, list | tuple) else [recordings]
     check_sessions(sessions)
     shanks = settings.shanks

@@ -133,6 +133,12 @@ def mountainsort5(chain: Chain) -> Iterator[Choice]:
     yield _whitening("whiten", chain)
 
 
+def simple(chain: Chain) -> Iterator[Choice]:
+    """Filter and division by the noise are one switch; it takes no reference and corrects no motion."""
+    reason = "the chain has filtered" if chain.filtered else "the chain has no filter"
+    yield Choice("apply_preprocessing", not chain.filtered, reason, _no_reference(chain))
+
+
 def dartsort(chain: Chain) -> Iterator[Choice]:
     """By itself it takes any recording of floating point numbers for prepared, standardized ones included."""
     yield _motion("do_motion_estimation", chain, True)
@@ -188,6 +194,7 @@ def general_warnings(chain: Chain) -> Iterator[str]:
 
 
 ADVISERS: dict[str, Adviser] = {
-    one.__name__: one for one in (kilosort4, spykingcircus2, tridesclous2, lupin, mountainsort5, dartsort)
+    one.__name__: one
+    for one in (kilosort4, spykingcircus2, tridesclous2, lupin, mountainsort5, simple, dartsort)
 }
 """By the sorters' names in SpikeInterface."""

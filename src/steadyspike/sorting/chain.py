@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 # our nodes bear SpikeInterface's names behind this
 OURS = "Steady"
-FILTERS = ("BandpassFilterRecording", "HighpassFilterRecording", "GaussianFilterRecording", "FilterRecording")
+BATCHES = "BatchFilterRecording"
+FILTERS = (
+    "BandpassFilterRecording",
+    "HighpassFilterRecording",
+    "GaussianFilterRecording",
+    "FilterRecording",
+    BATCHES,
+)
 REFERENCES = ("CommonReferenceRecording", "HighpassSpatialFilterRecording")
 CORRECTIONS = ("InterpolateMotionRecording", "InterpolateMotionByShankRecording")
 DENOISERS = ("DeepInterpolatedRecording", "DeepInterpolateRecording")
@@ -93,7 +100,8 @@ def chain_of(recording: BaseRecording) -> Chain:
     return Chain(
         filtered=bool(corners) or bool(recording.is_filtered()),
         freq_min=max(known) if known else None,
-        referenced=not names.isdisjoint(REFERENCES),
+        referenced=not names.isdisjoint(REFERENCES)
+        or any(name == BATCHES and kwargs["reference"] for name, kwargs in nodes),
         whitened=bool(scales),
         standardized=not names.isdisjoint(STANDARDS),
         phase_shifted=shifted,

@@ -47,7 +47,7 @@ def parameters(sorter: str, recording: BaseRecording) -> SorterParameters:
 
     Parameters
     ----------
-    sorter : {"kilosort4", "spykingcircus2", "tridesclous2", "lupin", "mountainsort5", "dartsort"}
+    sorter : {"kilosort4", "spykingcircus2", "tridesclous2", "lupin", "mountainsort5", "simple", "dartsort"}
         Its name in SpikeInterface; it need not be installed.
     recording : BaseRecording
         What will be sorted. No traces are read.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steadyspike.core.aside import locking
+from steadyspike.core.environment import shows_progress
 from steadyspike.core.settings import takes
 from steadyspike.training.settings import DeepInterpolationTraining
 
@@ -25,7 +26,7 @@ def train_deepinterpolation(
     settings: DeepInterpolationTraining,
     resume: bool = False,
     overwrite: bool = False,
-    progress_bar: bool = True,
+    progress_bar: bool | None = None,
 ) -> DeepInterpolationModel:
     """Train a network that predicts each sample from those around it, or fine-tune one.
 
@@ -57,7 +58,8 @@ def train_deepinterpolation(
         last bit as of a run that never stopped, unless time ends it. Returns the model if it is finished already.
     overwrite : bool, default: False
         Replace a model folder or an unfinished run.
-    progress_bar : bool, default: True
+    progress_bar : bool or None, default: None
+        Show progress. None: as SpikeInterface's global job arguments say.
     **parameters
         Those of `network`, `optimizer` and `data` one by one, as ``max_steps=500, pre_ms=0.5``.
 
@@ -133,7 +135,7 @@ def train_deepinterpolation(
         precision=settings.precision,
         devices=settings.devices,
         num_readers=settings.num_readers,
-        progress_bar=progress_bar,
+        progress_bar=shows_progress(progress_bar),
         linear_start=chosen.network.name == "blindspot" and chosen.start is None,
     )
     trained = "all" if optimizer.train_layers == "all" else ", ".join(layers)

@@ -14,6 +14,7 @@ from steadyspike.cli.options import Jobs, ProgressBar
 from steadyspike_benchmarks.cli import classifier as benchmark_classifier
 from steadyspike_benchmarks.cli import denoising as benchmark_denoising
 from steadyspike_benchmarks.cli import imposed as benchmark_imposed
+from steadyspike_benchmarks.cli import kilosort as benchmark_kilosort
 from steadyspike_benchmarks.cli import neural as benchmark_neural
 from steadyspike_benchmarks.cli import sensitivity as benchmark_sensitivity
 from steadyspike_benchmarks.cli import sorting as benchmark_sorting
@@ -25,6 +26,7 @@ benchmark_speed.register(app)
 benchmark_classifier.register(app)
 benchmark_denoising.register(app)
 benchmark_imposed.register(app)
+benchmark_kilosort.register(app)
 benchmark_neural.register(app)
 benchmark_sensitivity.register(app)
 benchmark_sorting.register(app)

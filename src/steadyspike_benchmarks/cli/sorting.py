@@ -47,7 +47,12 @@ def sorting(
     duration: Annotated[float, typer.Option("--duration", min=10, help="Seconds of each recording.")] = 120.0,
     seed: Annotated[str, typer.Option("--seed", help="Seeds, with commas.")] = "0,1,2,3,4",
     treatment: Annotated[
-        str, typer.Option("--treatment", help="Treatments, with ';' between. Default: all.")
+        str,
+        typer.Option(
+            "--treatment",
+            help="Treatments, with ';' between. Default: all but those that do something twice, as 'filtered, "
+            "steady_auto, motion twice'.",
+        ),
     ] = "",
     sorter: Annotated[
         str,

@@ -79,7 +79,9 @@ def plot_motion_errors(errors_um: Mapping[str, Mapping[str, float]], ours: Colle
         axes.set_axisbelow(True)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel("mean absolute error (µm)")
+        axes.set_xlabel(
+            f"mean absolute error (µm); {SMALLEST_UM:g} stands for all that is smaller, and for 0"
+        )
         axes.set_title("Error against the truth")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
     return figure

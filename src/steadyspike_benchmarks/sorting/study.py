@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from steadyspike_benchmarks.sorting.cases import HybridCase, SimulatedCase, TrueUnits
 from steadyspike_benchmarks.sorting.scores import noise_scores, spike_error, unit_scores, with_same_rest
-from steadyspike_benchmarks.sorting.treatments import Treatment
+from steadyspike_benchmarks.sorting.treatments import SWITCHES, Treatment
 from steadyspike_benchmarks.study_peaks import write_aside
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ RECORDINGS = ("recording", "static", "spikes", "static_spikes", "noise")
 
 Case = SimulatedCase | HybridCase
 Estimate = tuple["Motion", dict[str, Any]]
+MotionKey = tuple[str, str, str | None, bool]
+"""By what it was estimated, and on what: preset, its arguments, the model, and whether it was filtered."""
 
 
 def run_sorting_benchmark(
@@ -79,7 +81,7 @@ def run_sorting_benchmark(
         waiting = [treatment for treatment in chosen if _missing(folder, case, treatment, sorters)]
         if not waiting:
             continue
-        motions: dict[tuple[str, str, str | None], Estimate] = {}
+        motions: dict[MotionKey, Estimate] = {}
         with tempfile.TemporaryDirectory(prefix="steadyspike-sorting-") as place:
             made = _written(case.make(), Path(place))
             for treatment in tqdm(waiting, desc=case.name, leave=False, disable=not progress_bar):
@@ -110,17 +112,18 @@ def _treat(
     case: Case,
     made: TrueUnits,
     treatment: Treatment,
-    motions: dict[tuple[str, str, str | None], Estimate],
+    motions: dict[MotionKey, Estimate],
     sorters: list[str],
     n_jobs: int,
 ) -> None:
     """Correct one recording, score its traces, and sort it."""
     about = dict(case=case.name, group=case.group, seed=case.seed, treatment=treatment.name)
     try:
-        recording = made.static if treatment.static else treatment.denoised(made.recording)
+        recording = made.static if treatment.static else treatment.prepared(made.recording)
         motion, judged = None, {}
         if treatment.preset is not None:
-            key = (treatment.preset, json.dumps(treatment.estimation), treatment.model)
+            how = json.dumps(treatment.estimation)
+            key = (treatment.preset, how, treatment.model, treatment.switches is not None)
             if key not in motions:
                 motions[key] = _estimate(recording, treatment)
             motion, judged = motions[key]
@@ -138,7 +141,8 @@ def _treat(
         if waiting:
             written = recording.save(folder=Path(place) / "traces", n_jobs=1, progress_bar=False)
         for sorter in waiting:
-            result = dict(about, **_of_sorter(sorter), **_sort(written, made, sorter, Path(place), n_jobs))
+            found = _sort(written, made, sorter, Path(place), n_jobs, treatment.switches)
+            result = dict(about, **_of_sorter(sorter), **found)
             _keep(folder, case, treatment, sorter, result)
 
 
@@ -155,8 +159,8 @@ def _estimate(recording: BaseRecording, treatment: Treatment) -> Estimate:
 def _trace_scores(
     made: TrueUnits, treatment: Treatment, motion: Motion | None, treated: BaseRecording, seed: int
 ) -> dict[str, Any]:
-    """Scores that need no sorter; none of a network, which does not treat spikes and noise apart."""
-    if made.spikes is None or treatment.model is not None:
+    """Scores that need no sorter; none of a network, and of a median, which do not treat spikes and noise apart."""
+    if made.spikes is None or treatment.model is not None or treatment.switches is not None:
         return {}
     if treatment.static:
         return dict(snr=made.snr, lowest_snr=made.lowest_snr, spike_error=0.0)
@@ -167,18 +171,29 @@ def _trace_scores(
     return dict(snr=made.snr, spike_error=error, **noise)
 
 
-def find_units(recording: BaseRecording, sorter: str, place: Path, n_jobs: int) -> BaseSorting:
-    """Sort a written recording; `place` is a folder for what the sorter writes."""
+def find_units(
+    recording: BaseRecording, sorter: str, place: Path, n_jobs: int, switches: str | None = None
+) -> BaseSorting:
+    """Sort a written recording; `place` is a folder for what the sorter writes, `switches` are of `SWITCHES`."""
     from spikeinterface.sorters import run_sorter
 
-    parameters = dict(job_kwargs=dict(n_jobs=n_jobs, progress_bar=False)) if sorter in SORTERS else {}
+    parameters = {} if switches is None else SWITCHES[switches](sorter, recording)
+    if sorter in SORTERS:
+        parameters["job_kwargs"] = dict(n_jobs=n_jobs, progress_bar=False)
     return run_sorter(sorter, recording, folder=place / sorter, verbose=False, **parameters)
 
 
-def _sort(recording: BaseRecording, made: TrueUnits, sorter: str, place: Path, n_jobs: int) -> dict[str, Any]:
+def _sort(
+    recording: BaseRecording,
+    made: TrueUnits,
+    sorter: str,
+    place: Path,
+    n_jobs: int,
+    switches: str | None = None,
+) -> dict[str, Any]:
     start = time.perf_counter()
     try:
-        found = find_units(recording, sorter, place, n_jobs)
+        found = find_units(recording, sorter, place, n_jobs, switches)
         scores = unit_scores(found, made.sorting, made.all_known)
     except Exception as error:  # a sorter that fails is a result
         return dict(failed=sentence(error))

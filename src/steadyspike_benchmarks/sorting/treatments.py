@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ class Treatment:
         A DeepInterpolation model that denoises first.
     static : bool
         Sort the recording in which nothing moves.
+    switches : str or None
+        Filter and reference first, and sort with these `SWITCHES`; None: neither, and by the sorter's defaults.
     """
 
     name: str
@@ -40,9 +43,14 @@ class Treatment:
     estimation: dict[str, Any] | None = field(default=None, hash=False)
     model: str | None = None
     static: bool = False
+    switches: str | None = None
 
-    def denoised(self, recording: BaseRecording) -> BaseRecording:
+    def prepared(self, recording: BaseRecording) -> BaseRecording:
         """Give the recording as the motion is estimated in it."""
+        if self.switches is not None:
+            from steadyspike import bandpass_filter, common_reference
+
+            recording = common_reference(bandpass_filter(recording))
         if self.model is None:
             return recording
         from steadyspike import deepinterpolate
@@ -75,6 +83,39 @@ class Treatment:
         return interpolate_motion(recording, motion, **arguments)
 
 
+def _once(sorter: str, recording: BaseRecording) -> dict[str, Any]:
+    """What `steadyspike.sorting.parameters` advises."""
+    from steadyspike.sorting import parameters
+
+    return dict(parameters(sorter, recording))
+
+
+def _filter_twice(sorter: str, recording: BaseRecording) -> dict[str, Any]:
+    """The sorter filters and references too, as it does by default."""
+    left = dict(_once(sorter, recording), apply_preprocessing=True)
+    left.pop("preprocessing_dict", None)
+    return left
+
+
+def _motion_again(sorter: str, recording: BaseRecording) -> dict[str, Any]:
+    """The sorter corrects the motion, whether the recording is corrected or not."""
+    return dict(_once(sorter, recording), apply_motion_correction=True)
+
+
+def _all_twice(sorter: str, recording: BaseRecording) -> dict[str, Any]:
+    return {**_filter_twice(sorter, recording), **dict(apply_motion_correction=True)}
+
+
+SWITCHES: dict[str, Callable[[str, BaseRecording], dict[str, Any]]] = {
+    "once": _once,
+    "filter twice": _filter_twice,
+    "motion twice": _motion_again,
+    "both twice": _all_twice,
+    "motion in the sorter": _motion_again,
+}
+"""Arguments for SpikeInterface's own sorters: what is advised, and what does something of the chain again."""
+
+
 def kriging(p: float, sigma_um: float) -> dict[str, Any]:
     """SpikeInterface's kriging with a length, which our node computes too."""
     return dict(
@@ -105,14 +146,20 @@ def treatments() -> dict[str, Treatment]:
             for p, sigma in ((1, 20.0), (2, 20.0), (2, 32.0), (2, 40.0))
         ),
         Treatment(f"steady-np1, {OURS}", OURS, model="steady-np1"),
+        *(
+            Treatment(f"filtered, {OURS}, {name}", OURS, switches=name)
+            for name in SWITCHES
+            if name != "motion in the sorter"
+        ),
+        Treatment("filtered, motion in the sorter", switches="motion in the sorter"),
     ]
     return {treatment.name: treatment for treatment in listed}
 
 
 def choose_treatments(names: list[str] | None) -> list[Treatment]:
-    """Give the treatments of these names, all for None; `ValueError` for others."""
+    """Give the treatments of these names, for None all but those with switches; `ValueError` for others."""
     known = treatments()
     wrong = [name for name in names or () if name not in known]
     if wrong:
         raise ValueError(f"treatments={', '.join(wrong)} cannot work; allowed: {'; '.join(known)}")
-    return [known[name] for name in names or known]
+    return [known[name] for name in names or [name for name in known if known[name].switches is None]]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from steadyspike.core.environment import shows_progress
 from steadyspike.core.settings import takes
 from steadyspike.evaluation.denoising.inputs import EvaluationSettings, Inputs
 from steadyspike.evaluation.denoising.methods import cautions_of, check_models, named_models, trained_on
@@ -32,7 +33,7 @@ def evaluate_deepinterpolation(
     duration_s: float | None = None,
     settings: EvaluationSettings,
     bad_channel_ids: Sequence[Any] | None = None,
-    progress_bar: bool = True,
+    progress_bar: bool | None = None,
 ) -> DenoisingEvaluation:
     r"""Measure how well models denoise a recording, beside linear interpolation and no denoising.
 
@@ -87,8 +88,8 @@ def evaluate_deepinterpolation(
     {settings}
     bad_channel_ids : sequence or None, default: None
         Channels that are neither denoised nor evaluated. Those without a signal never are.
-    progress_bar : bool, default: True
-        Whether to show one.
+    progress_bar : bool or None, default: None
+        Show progress. None: as SpikeInterface's global job arguments say.
 
     Returns
     -------
@@ -123,5 +124,5 @@ def evaluate_deepinterpolation(
         cautions = tuple(cautions_of(sources, inputs))
         for caution in cautions:
             warnings.warn(caution, ModelUseWarning, stacklevel=3)
-        run = Evaluation(inputs, sources, settings, bad, Path(folder), bool(progress_bar), cautions)
+        run = Evaluation(inputs, sources, settings, bad, Path(folder), shows_progress(progress_bar), cautions)
         return run.run()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def plot_motion_map(motion: Motion, *, truth: Motion | None = None, segment_index: int = 0) -> Figure:
-    """Draw the displacement over time and depth; beside it, where known, the truth and the difference.
+    """Draw the displacement over time and depth; beside it, where known, truth and difference, which has its own scale.
 
     Parameters
     ----------
@@ -41,11 +41,21 @@ def plot_motion_map(motion: Motion, *, truth: Motion | None = None, segment_inde
             "True motion": truth.displacement[segment_index],
             "Estimate - truth": difference - offset,
         }
-    limit = max(1e-3, max(float(np.abs(panel).max(initial=0.0)) for panel in panels.values()))
     with style.settings():
         figure = style.new_figure(3.4 + 2.9 * len(panels), 3.6)
-        draw_panels(figure, motion, panels, limit, segment_index)
+        if truth is None:
+            draw_panels(figure, motion, panels, _largest(panels), segment_index)
+        else:
+            # the difference is small where the estimate is good: on their scale nothing would be seen of it
+            rest = {"Estimate - truth": panels.pop("Estimate - truth")}
+            both, apart = figure.subfigures(1, 2, width_ratios=[2.0, 1.25])
+            draw_panels(both, motion, panels, _largest(panels), segment_index)
+            draw_panels(apart, motion, rest, _largest(rest), segment_index, label="difference (µm)")
     return figure
+
+
+def _largest(panels: dict[str, np.ndarray]) -> float:
+    return max(1e-3, max(float(np.abs(panel).max(initial=0.0)) for panel in panels.values()))
 
 
 def draw_panels(
@@ -54,6 +64,7 @@ def draw_panels(
     panels: dict[str, np.ndarray],
     limit: float,
     segment_index: int = 0,
+    label: str = "displacement (µm)",
 ) -> None:
     """Draw displacements on the bins of a motion side by side, on one scale from minus `limit` on."""
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -62,7 +73,7 @@ def draw_panels(
         axes.set_title(title)
     for axes in all_axes[1:]:
         style.quiet_second_axis(axes)
-    figure.colorbar(image, ax=all_axes, label="displacement (µm)", pad=0.02)
+    figure.colorbar(image, ax=all_axes, label=label, pad=0.02)
 
 
 def plot_explained_map(motion: Motion, explained: np.ndarray, *, segment_index: int = 0) -> Figure:
@@ -85,8 +96,10 @@ def plot_explained_map(motion: Motion, explained: np.ndarray, *, segment_index: 
     with style.settings():
         figure = style.new_figure(6.3, 3.6)
         axes = figure.subplots()
-        image = draw_map(axes, motion, explained, 1.0, segment_index, colours="viridis", lowest=0.0)
-        axes.set_title("Spikes explained by the estimated motion")
+        image = draw_map(
+            axes, motion, explained, 1.0, segment_index, colours=style.evidence_map(), lowest=0.0
+        )
+        axes.set_title("Evidence: how far the motion explains the spikes")
         figure.colorbar(image, ax=axes, label="explained (pseudo-R²)", pad=0.02)
     return figure
 
@@ -98,7 +111,7 @@ def draw_map(
     limit: float,
     segment_index: int = 0,
     *,
-    colours: str = style.MOTION_MAP,
+    colours: Any = style.MOTION_MAP,
     lowest: float | None = None,
 ) -> ScalarMappable:
     """Draw values (num_times, num_windows) on the bins of a motion, from `lowest` (None: minus `limit`) to `limit`."""

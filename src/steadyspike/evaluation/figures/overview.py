@@ -10,6 +10,7 @@ import numpy as np
 from steadyspike.evaluation.figures import style
 from steadyspike.evaluation.figures.motion_maps import draw_panels
 from steadyspike.evaluation.figures.raster import (
+    MARGIN_UM,
     depth_limits,
     depths_before_after,
     draw_displacement_lines,
@@ -79,9 +80,10 @@ def _draw_rasters(
     left, right = figure.subplots(1, 2, sharex=True, sharey=True)
     draw_raster(left, times, before, amplitudes, limits, size=3.0)
     draw_displacement_lines(left, motion_info["motion"])
-    left.set_title("Spikes as recorded, and the motion that was found")
+    part = "" if limits[1] == high else f", {limits[0] + MARGIN_UM:.0f} to {limits[1]:.0f} µm"
+    left.set_title(f"Spikes as recorded, with the motion found{part}")
     draw_raster(right, times, after, amplitudes, limits, size=3.0)
-    right.set_title("Spikes after the correction")
+    right.set_title("Corrected: depth minus displacement")
     style.quiet_second_axis(right)
 
 
@@ -94,7 +96,7 @@ def _draw_maps(figure: SubFigure, motion: Motion, truth: Motion) -> None:
     # a displacement is defined up to a constant, so the two are first laid over each other
     found = found - np.median(found - known)
     limit = max(1e-3, float(np.abs(known).max()))
-    draw_panels(figure, truth, {"Motion found": found, "True motion": known}, limit)
+    draw_panels(figure, truth, {"Motion found, whole probe": found, "True motion": known}, limit)
 
 
 def _draw_bars(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from steadyspike.evaluation.figures import style
+from steadyspike.evaluation.windows import find_windows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,13 +18,16 @@ if TYPE_CHECKING:
 MAX_PEAKS = 60_000
 NUM_LINES_RIGID = 5
 MARGIN_UM = 20.0
+ZOOM_FROM_UM, NUM_ZOOMS = 1000.0, 2
+"""Length of a probe from which on its motion is drawn zoomed too, and how often."""
 
 
 def plot_raster(motion_info: dict[str, Any], recording: BaseRecording, *, segment_index: int = 0) -> Figure:
-    """Draw the depth of every peak over time, before and after the correction, in two panels.
+    """Draw the depth of every peak over time, before and after the correction.
 
-    Darker peaks are larger. Over the peaks as seen lie lines that follow the estimated displacement; after
-    the correction these would be straight.
+    Darker peaks are larger. Over the peaks as seen lie lines that follow the estimated displacement; corrected depths
+    are depths minus displacement, where these lines would be straight. On a probe so long that its motion could not be
+    seen, rows below show the two stretches with most motion and spikes.
 
     Parameters
     ----------
@@ -40,16 +44,37 @@ def plot_raster(motion_info: dict[str, Any], recording: BaseRecording, *, segmen
     """
     before, after = depths_before_after(motion_info, recording, segment_index)
     times, amplitudes = times_and_amplitudes(motion_info, recording, segment_index)
+    limits = depth_limits(recording)
+    rows = [limits, *_zooms(before, motion_info["motion"], limits)]
     with style.settings():
-        figure = style.new_figure(11, 4.6)
-        left, right = figure.subplots(1, 2, sharex=True, sharey=True)
-        draw_raster(left, times, before, amplitudes, depth_limits(recording))
-        draw_displacement_lines(left, motion_info["motion"], segment_index)
-        left.set_title("Peaks as recorded, with the estimated motion")
-        draw_raster(right, times, after, amplitudes, depth_limits(recording))
-        right.set_title("Peaks after the correction")
-        style.quiet_second_axis(right)
+        figure = style.new_figure(11, 4.6 + 3.4 * (len(rows) - 1))
+        all_axes = figure.subplots(len(rows), 2, sharex=True, sharey="row", squeeze=False)
+        for (left, right), shown in zip(all_axes, rows, strict=True):
+            size = 1.3 if shown == limits else 2.2
+            draw_raster(left, times, before, amplitudes, shown, size)
+            draw_displacement_lines(left, motion_info["motion"], segment_index)
+            shades = draw_raster(right, times, after, amplitudes, shown, size)
+            style.quiet_second_axis(right)
+            if shown != limits:
+                left.set_title(f"Zoomed: {shown[0]:.0f} to {shown[1]:.0f} µm")
+        all_axes[0, 0].set_title("Peaks as recorded")
+        all_axes[0, 1].set_title("Corrected: depth minus displacement")
+        all_axes[0, 0].legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2, fontsize=9)
+        if shades is not None:
+            bar = figure.colorbar(shades, ax=all_axes, pad=0.01, shrink=0.6, aspect=30)
+            bar.set_label("amplitude, from the smallest peak to the largest")
+            bar.set_ticks([])
     return figure
+
+
+def _zooms(
+    depths_um: np.ndarray, motion: Motion, limits_um: tuple[float, float]
+) -> list[tuple[float, float]]:
+    """Give stretches to look at more closely; none on a short probe, without peaks, or where nothing moves."""
+    moves = any(np.ptp(displacement) > 0 for displacement in motion.displacement)
+    if not depths_um.size or not moves or limits_um[1] - limits_um[0] < ZOOM_FROM_UM:
+        return []
+    return find_windows(depths_um, motion, limits_um, NUM_ZOOMS)
 
 
 def depths_before_after(
@@ -73,8 +98,12 @@ def draw_raster(
     amplitudes: np.ndarray,
     depth_limits_um: tuple[float, float],
     size: float = 1.3,
-) -> None:
-    """Scatter peaks over time (s) and depth (um), at most `MAX_PEAKS`, evenly picked; darker is larger."""
+) -> Any:
+    """Scatter peaks over time (s) and depth (um), at most `MAX_PEAKS`, evenly picked; darker is larger.
+
+    Returns the points, None without any.
+    """
+    points = None
     inside = (depths_um >= depth_limits_um[0]) & (depths_um <= depth_limits_um[1])
     times_s, depths_um, sizes = times_s[inside], depths_um[inside], np.abs(amplitudes[inside])
     if sizes.size > MAX_PEAKS:
@@ -84,7 +113,7 @@ def draw_raster(
         # ranks rather than amplitudes, so that a few giant units do not bleach all others
         shade = 0.15 + 0.85 * np.argsort(np.argsort(sizes)) / sizes.size
         order = np.argsort(sizes)
-        axes.scatter(
+        points = axes.scatter(
             times_s[order],
             depths_um[order],
             c=shade[order],
@@ -99,6 +128,7 @@ def draw_raster(
     axes.margins(x=0)
     axes.set_xlabel("time (s)")
     axes.set_ylabel("depth (µm)")
+    return points
 
 
 def draw_displacement_lines(axes: Axes, motion: Motion, segment_index: int = 0) -> None:
@@ -114,7 +144,9 @@ def draw_displacement_lines(axes: Axes, motion: Motion, segment_index: int = 0) 
     low, high = axes.get_ylim()
     inside = (depths > low) & (depths < high)
     times = motion.temporal_bins_s[segment_index]
-    axes.plot(times, displacement[:, inside] + depths[inside], color=style.STEADY, linewidth=1.8)
+    lines = axes.plot(times, displacement[:, inside] + depths[inside], color=style.STEADY, linewidth=0.9)
+    if lines:
+        lines[0].set_label("estimated motion")
 
 
 def times_and_amplitudes(

@@ -26,7 +26,9 @@ def plot_run_times(times_s: Mapping[str, Mapping[str, float]]) -> Figure:
     figure : matplotlib.figure.Figure
     """
     with style.settings():
-        figure = style.new_figure(8, 1.5 + 0.6 * len(times_s))
+        steps = len({step for run in times_s.values() for step in run})
+        # the legend below has four columns
+        figure = style.new_figure(9, 1.5 + 0.6 * len(times_s) + 0.22 * -(-steps // 4))
         axes = figure.subplots()
         draw_run_times(axes, times_s)
         axes.set_title("Run times")

@@ -38,6 +38,8 @@ MOTIONS = (STEADY, "#e8a33d", "#8e6bb0", "#5b7db1", "#b0746b", QUIET)
 RASTER_MAP = "Greys"
 MOTION_MAP = "RdBu_r"
 TIME_MAP = "viridis"
+EVIDENCE = ((0.0, "#e08a3c"), (0.03, "#e08a3c"), (0.09, "#efe9dc"), (0.6, "#5f93c9"), (1.0, "#16508f"))
+"""Evidence (pseudo-R2) and its colour: orange where spikes say nothing of the motion, blue where they support it."""
 
 _SETTINGS: dict[str, Any] = {
     "font.size": 10,
@@ -71,6 +73,13 @@ def new_figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def evidence_map() -> Any:
+    """Make the colour map of `EVIDENCE`, for values from 0 to 1."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("evidence", EVIDENCE)
 
 
 def quiet_second_axis(axes: Axes) -> None:
