@@ -91,8 +91,8 @@ def evidence_picture(
         drawn = _map(times, depths, values, FOR_OR_AGAINST, (-limit, limit), "nats", {})
         title = "What held-out spikes say"
         caption = (
-            "What the held-out spikes of each time bin and window say for the motion (green) or against it (orange), in "
-            "nats of likelihood; where there is no colour, they say nothing."
+            "What the held-out spikes of each time bin and window say for the motion (green) or against it (orange), "
+            "in nats of likelihood; where there is no colour, they say nothing."
         )
     else:
         drawn = _map(times, depths, values, EVIDENCE, (0.0, 1.0), "pseudo-R²", {})

@@ -17,6 +17,7 @@ RASTER = [[0.0, "@paper"], [0.06, "@paper"], [1.0, "@ink"]]
 SIGNED = [[0.0, "@low"], [0.5, "@paper"], [1.0, "@high"]]
 """Displacement: blue and orange, which every kind of colour vision tells apart."""
 FOR_OR_AGAINST = [[0.0, "@high"], [0.5, "@paper"], [1.0, "@accent"]]
+"""Evidence against a motion and for it, in the colours of the verdicts."""
 EVIDENCE = [[0.0, "@poor"], [0.03, "@poor"], [0.09, "@between"], [0.6, "@good"], [1.0, "@best"]]
 """Evidence: from orange, where spikes say nothing, to blue; most of the scale is where good and poor part."""
 SEQUENTIAL = "Cividis"
