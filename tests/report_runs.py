@@ -46,7 +46,8 @@ def make_trust(motion, verdict="correct", **numbers):
         num_spikes_used=2000,
     )
     trust = [np.full(part.shape, 0.3) for part in motion.displacement]
-    return MotionTrust(verdict=verdict, trust=trust, **{**defaults, **numbers})
+    evidence = [np.linspace(-3.0, 20.0, part.size).reshape(part.shape) for part in motion.displacement]
+    return MotionTrust(verdict=verdict, trust=trust, evidence=evidence, **{**defaults, **numbers})
 
 
 def make_info(motion=None, num_peaks=800, verdict="correct", duration_s=10.0, **numbers):
