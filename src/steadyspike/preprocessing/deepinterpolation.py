@@ -11,6 +11,8 @@ from steadyspike.core.arguments import channel_indices, contact_positions
 from steadyspike.core.settings import Settings, document, parameter, takes
 from steadyspike.core.voltage import voltage_signs, warn_of_unlike_scales
 from steadyspike.preprocessing.dtypes import OutputDtype, cast_traces, dtype_parameter, resolve_output_dtype
+from steadyspike.preprocessing.fusion import Fusion, fit_of
+from steadyspike.preprocessing.residual_fit import fit_residual
 
 # a network meets waveforms stretched by this much in any recording
 RATE_TOLERANCE = 0.02
@@ -18,6 +20,9 @@ RATE_TOLERANCE = 0.02
 LEAST_STEPS = 2.0
 # standard deviations on both sides that an integer type has to hold
 RANGE = 4.0
+OF_OLD_CHAINS = {"precision", "memory_limit_mb", "num_threads", "center", "scale", "model_sha256"}
+# residuals beyond this are artefacts, as for the network
+HIDDEN = 1e6
 
 
 class DeepInterpolateSettings(Settings):
@@ -43,6 +48,19 @@ class DeepInterpolateSettings(Settings):
         unit="MB",
         gt=0,
     )
+    output: Literal["posterior", "prediction"] = parameter(
+        "posterior",
+        """"prediction": what the network predicts (Lecoq et al. 2021). "posterior": that and the sample itself, fused
+        by Bayes' rule, which keeps what the network cannot foretell and noise cannot explain. A chain that was saved
+        without it gives the prediction, as it did""",
+    )
+    recorded_share: float = parameter(
+        0.0,
+        """Share of the recorded traces in the result, the rest being denoised. It keeps a floor of noise, which
+        thresholds and whitening of sorters count on""",
+        ge=0,
+        le=1,
+    )
     dtype: OutputDtype = dtype_parameter()
     num_threads: int = parameter(
         1, "Threads that torch may use on a CPU in each process or thread that reads", ge=1
@@ -60,6 +78,12 @@ class DeepInterpolateSettings(Settings):
         None,
         """Its scale, likewise, not negative. Channels with a scale of 0 are treated as bad""",
         type_doc="array_like of float or None, shape (num_channels,)",
+    )
+    fusion: Any = parameter(
+        None,
+        """What the posterior is computed by. None: fitted to 2 to 16 s spread over the recording, which takes as long
+        as to denoise them. A saved recording holds it""",
+        type_doc="dict or None",
     )
     model_sha256: str | None = parameter(
         None, "Refuse the model unless its files have this hash. A saved recording holds it"
@@ -129,12 +153,13 @@ class SteadyDeepInterpolateRecording(BasePreprocessor):
         from steadyspike.library.models.references import check_unchanged, find_source
 
         computes = resolve_device(settings.device)
+        output = output_of(settings)
         output_dtype = resolve_output_dtype(recording, settings)
         bad = bad_channels(recording, settings.bad_channel_ids)
         given = [channel_values(settings, name, recording.get_num_channels()) for name in ("center", "scale")]
         source = find_source(model)
         check_unchanged(source, settings.model_sha256)
-        contact_positions(recording, settings.part)
+        positions = contact_positions(recording, settings.part)
         check_sampling_frequency(source, recording)
         warn_of_unlike_filters(source, recording)
         layout_for(source, recording, bad)
@@ -149,10 +174,14 @@ class SteadyDeepInterpolateRecording(BasePreprocessor):
             self._preferred_mp_context = "spawn"
         layout = layout_for(source, recording, bad | (scale == 0))
         signed_scale = scale * voltage_signs(recording)
+        fusion = None
+        if output == "posterior":
+            fit = fit_for(source, recording, settings, layout, center, scale, signed_scale)
+            fusion = Fusion(fit, positions, layout.shank, np.flatnonzero(~layout.dead))
         for parent_segment in recording.segments:
             self.add_recording_segment(
                 SteadyDeepInterpolateRecordingSegment(
-                    parent_segment, layout, center, signed_scale, output_dtype, source, settings
+                    parent_segment, layout, center, signed_scale, output_dtype, source, settings, fusion
                 )
             )
         named = settings.bad_channel_ids is not None
@@ -160,6 +189,8 @@ class SteadyDeepInterpolateRecording(BasePreprocessor):
             recording=recording,
             model=source.saved,
             **settings.saved(
+                output=output,
+                fusion=None if fusion is None else fusion.fit.values(),
                 dtype=output_dtype.name,
                 bad_channel_ids=list(recording.channel_ids[bad]) if named else None,
                 center=center.tolist(),
@@ -172,8 +203,11 @@ class SteadyDeepInterpolateRecording(BasePreprocessor):
 class SteadyDeepInterpolateRecordingSegment(BasePreprocessorSegment):
     """Reads a chunk once with the network's context, and predicts it block by block."""
 
-    def __init__(self, parent_recording_segment, layout, center, scale, output_dtype, source, settings):
+    def __init__(
+        self, parent_recording_segment, layout, center, scale, output_dtype, source, settings, fusion
+    ):
         BasePreprocessorSegment.__init__(self, parent_recording_segment)
+        self.fusion = fusion
         self.layout = layout
         self.center = center
         self.scale = scale
@@ -196,16 +230,34 @@ class SteadyDeepInterpolateRecordingSegment(BasePreprocessorSegment):
         if not live.size:
             traces = self._parent(start, end, read)
             return cast_traces(traces[:, np.searchsorted(read, wanted)], self.output_dtype)
-        traces, low, predicted, first = self._predicted(start, end, read, live)
+        traces, low, denoised = self._denoised(start, end, read, live)
 
         shown = ~dead[wanted]
-        result = self._in_units(predicted[start - first : end - first], live, wanted[shown])
+        result = self._in_units(denoised, live, wanted[shown])
         if not shown.all():
             both = np.empty((end - start, wanted.size), result.dtype)
             both[:, shown] = result
             both[:, ~shown] = traces[start - low : end - low, np.searchsorted(read, wanted[~shown])]
             result = both
         return cast_traces(result, self.output_dtype)
+
+    def _denoised(self, start, end, read, live):
+        """Traces with their first sample, and what the live channels become, normalized."""
+        share, margin = self.settings.recorded_share, 0 if self.fusion is None else self.fusion.half
+        begin, stop = max(0, start - margin), min(self.get_num_samples(), end + margin)
+        traces, low, predicted, first = self._predicted(begin, stop, read, live)
+        denoised = predicted[start - first : end - first]
+        if self.fusion is None and not share:
+            return traces, low, denoised
+        samples = traces[begin - low : stop - low, np.searchsorted(read, live)]
+        residual = (samples - self.center[live]) / self.scale[live] - predicted[begin - first : stop - first]
+        # what the network takes as hidden is not known here either
+        residual[~(np.abs(residual) < HIDDEN)] = 0
+        own = residual[start - begin : end - begin].astype("float32")
+        if self.fusion is not None:
+            missed = self.fusion.expected(residual, live, start - begin, stop - end)
+            denoised, own = denoised + missed, own - missed
+        return traces, low, denoised + np.float32(share) * own
 
     def _in_units(self, predicted, live, channels):
         """Some of the live channels in the recording's units; may overwrite `predicted`."""
@@ -318,6 +370,40 @@ def normalization_for(source, recording, center, scale):
         center = measured[0] if center is None else center
         scale = measured[1] if scale is None else scale
     return center, scale
+
+
+def output_of(settings):
+    """What is asked for; chains that were saved before there was a choice hold all else and not that."""
+    if settings.model_fields_set >= OF_OLD_CHAINS and "output" not in settings.model_fields_set:
+        return "prediction"
+    if settings.fusion is not None and settings.output == "prediction":
+        settings.refuse("fusion", 'None where output="prediction"')
+    return settings.output
+
+
+def fit_for(source, recording, settings, layout, center, scale, signed_scale):
+    """What prediction and sample are fused by: given, or fitted to pieces of the recording."""
+    if settings.fusion is not None:
+        return fit_of(settings.fusion, recording.get_num_channels())
+    prediction = SteadyDeepInterpolateRecording(
+        recording,
+        source.saved,
+        **settings.saved(
+            output="prediction",
+            recorded_share=0.0,
+            dtype="float32",
+            center=center,
+            scale=scale,
+            model_sha256=source.sha256,
+        ),
+    )
+    return fit_residual(
+        recording,
+        prediction,
+        contact_positions(recording, settings.part),
+        layout.shank,
+        np.where(layout.dead, 0.0, signed_scale),
+    )
 
 
 def check_integers(settings, dtype, center, scale):

@@ -94,10 +94,10 @@ def _treat(
     """Correct one recording, score its traces, and sort it."""
     about = dict(case=case.name, group=case.group, seed=case.seed, treatment=treatment.name)
     try:
-        recording = made.static if treatment.static else treatment.denoised(made.recording)
+        recording = treatment.denoised(made.static if treatment.static else made.recording)
         motion = None
         if treatment.preset is not None:
-            key = (treatment.preset, treatment.model)
+            key = (treatment.preset, treatment.name if treatment.model else None)
             if key not in motions:
                 motions[key] = _estimate(recording, treatment.preset)
             motion = motions[key]

@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from spikeinterface.core.motion import Motion
 
 OURS = "steady_auto"
+DENOISING: dict[str, dict[str, Any]] = {
+    "prediction": dict(output="prediction"),
+    "posterior": dict(output="posterior"),
+    "posterior, half recorded": dict(output="posterior", recorded_share=0.5),
+    "prediction, half recorded": dict(output="prediction", recorded_share=0.5),
+}
+"""What denoising hands over, and the arguments of `deepinterpolate` for it."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,8 @@ class Treatment:
         A DeepInterpolation model that denoises first.
     static : bool
         Sort the recording in which nothing moves.
+    denoising : dict or None
+        Further arguments of `deepinterpolate`.
     """
 
     name: str
@@ -37,6 +46,7 @@ class Treatment:
     interpolation: dict[str, Any] | None = field(default=None, hash=False)
     model: str | None = None
     static: bool = False
+    denoising: dict[str, Any] | None = field(default=None, hash=False)
 
     def denoised(self, recording: BaseRecording) -> BaseRecording:
         """Give the recording as the motion is estimated in it."""
@@ -44,7 +54,7 @@ class Treatment:
             return recording
         from steadyspike import deepinterpolate
 
-        return deepinterpolate(recording, self.model)
+        return deepinterpolate(recording, self.model, **(self.denoising or {}))
 
     def interpolated(
         self, recording: BaseRecording, motion: Motion | None, like: BaseRecording | None = None
@@ -91,7 +101,12 @@ def treatments() -> dict[str, Treatment]:
             Treatment(f"{OURS}, kriging p={p} of {sigma:g} um", OURS, kriging(p, sigma))
             for p, sigma in ((1, 20.0), (2, 20.0), (2, 32.0), (2, 40.0))
         ),
-        Treatment(f"steady-np1, {OURS}", OURS, model="steady-np1"),
+        *(
+            Treatment(f"{model} {words}, {after}", preset, model=model, static=preset is None, denoising=how)
+            for model in ("steady-np1", "steady-np2")
+            for words, how in DENOISING.items()
+            for after, preset in (("static", None), (OURS, OURS))
+        ),
     ]
     return {treatment.name: treatment for treatment in listed}
 
