@@ -250,12 +250,13 @@ class SteadyDeepInterpolateRecordingSegment(BasePreprocessorSegment):
         if self.fusion is None and not share:
             return traces, low, denoised
         samples = traces[begin - low : stop - low, np.searchsorted(read, live)]
-        residual = (samples - self.center[live]) / self.scale[live] - predicted[begin - first : stop - first]
+        around = predicted[begin - first : stop - first]
+        residual = (samples - self.center[live]) / self.scale[live] - around
         # what the network takes as hidden is not known here either
         residual[~(np.abs(residual) < HIDDEN)] = 0
         own = residual[start - begin : end - begin].astype("float32")
         if self.fusion is not None:
-            missed = self.fusion.expected(residual, live, start - begin, stop - end)
+            missed = self.fusion.expected(residual, around, live, start - begin, stop - end)
             denoised, own = denoised + missed, own - missed
         return traces, low, denoised + np.float32(share) * own
 

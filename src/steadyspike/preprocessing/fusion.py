@@ -27,8 +27,10 @@ class Fusion:
         """Samples that are needed on each side."""
         return self.fit.half
 
-    def expected(self, residual: np.ndarray, channels: np.ndarray, before: int, after: int) -> np.ndarray:
-        """What is expected of the spikes in a residual (num_samples, num_channels), normalized as the prediction.
+    def expected(
+        self, residual: np.ndarray, prediction: np.ndarray, channels: np.ndarray, before: int, after: int
+    ) -> np.ndarray:
+        """What is expected of the spikes in the residual of a prediction, both (num_samples, num_channels), normalized.
 
         `channels` are live ones, all of each shank. `before` and `after` samples are margin, at most `half`; what lacks
         lies beyond the ends of the segment and counts as 0. Returns (num_samples - before - after, num_channels).
@@ -43,9 +45,11 @@ class Fusion:
         lengths = np.diff(windows.offsets)[places]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         members = [windows.members[windows.offsets[place] : windows.offsets[place + 1]] for place in places]
+        classes = self.fit.classes(prediction)[before : len(prediction) - after]
         result = np.empty((len(channels), padded.shape[1] - 2 * half), "float32")
         expected_spikes(
             padded,
+            np.ascontiguousarray(classes.T),
             windows.kinds[places],
             offsets,
             np.searchsorted(places, np.concatenate(members)),

@@ -12,8 +12,10 @@ from steadyspike.core.settings import Settings, parameter
 from steadyspike.kernels.spikes.scale_mixture import Basis, Mixture, basis_of, mixture_of
 
 # Windows: samples on each side, and contacts around. Wider ones know spikes better and take longer.
-HALF_SAMPLES, RADIUS_UM = 5, 40.0
-NUM_COORDINATES = 16
+HALF_SAMPLES, RADIUS_UM = 2, 35.0
+NUM_COORDINATES = 8
+# Where much was predicted, much was missed: classes of windows by the largest prediction, in noise levels.
+ACTIVITY = (1.5, 2.5, 4.0, 6.5, 10.0)
 # Distances at which covariances are told apart.
 BIN_UM = 8.0
 # Sizes of spikes, as variances in units of the noise; they are 0 most of the time.
@@ -24,7 +26,7 @@ PIECE_S, CHANNEL_SECONDS, LEAST_S, MOST_S = 0.25, 768.0, 2.0, 16.0
 QUIET_LEVELS, QUIET_MS = 4.0, 1.0
 # With less of quiet, or a smaller share of spikes in the variance, there is nothing to tell apart.
 LEAST_QUIET, LEAST_SPIKES = 0.05, 0.01
-NUM_WINDOWS, WINDOWS_AT_ONCE, EXPECTATION_STEPS = 20_000, 50, 30
+WINDOWS_OF_A_CLASS, FEWEST_WINDOWS, EXPECTATION_STEPS = 4_000, 100, 30
 PAIR_CHANNELS = 64
 # Digits that a saved chain keeps.
 DECIMALS = 5
@@ -44,7 +46,12 @@ class ResidualFit(Settings):
         ..., "That of the spikes which the prediction missed, likewise", type_doc="list of list"
     )
     sizes: list[float] = parameter(..., "Variances that these spikes may have, in units of the noise", ge=0)
-    prior: list[float] = parameter(..., "How probable each size is", ge=0, le=1)
+    activity: list[float] = parameter(
+        ..., "Limits of the largest prediction within a window's samples, between classes of windows", ge=0
+    )
+    prior: list[list[float]] = parameter(
+        ..., "How probable each size is in each class", type_doc="list of list"
+    )
     levels: list[float] = parameter(
         ..., "Noise level of each channel's residual, as a share of that of its samples", ge=0
     )
@@ -55,8 +62,11 @@ class ResidualFit(Settings):
         shapes = {(len(table), *{len(row) for row in table}) for table in (self.noise, self.spikes)}
         if len(shapes) != 1 or len(next(iter(shapes))) != 2 or next(iter(shapes))[1] % 2 == 0:
             self.refuse("noise", "as many rows as spikes, of one odd length")
-        if len(self.sizes) != len(self.prior) or abs(sum(self.prior) - 1) > 1e-3:
-            self.refuse("prior", "a number for each of the sizes, which sum to 1")
+        of_one_size = len(self.prior) == len(self.activity) + 1 and all(
+            len(row) == len(self.sizes) and min(row) >= 0 and abs(sum(row) - 1) < 1e-3 for row in self.prior
+        )
+        if not of_one_size:
+            self.refuse("prior", "a row for each class, of a number for each size, which sum to 1")
         return self
 
     @property
@@ -82,6 +92,16 @@ class ResidualFit(Settings):
             ends.append(len(members))
         mixture = mixture_of(bases, np.array(self.sizes), np.array(self.prior))
         return Windows(np.array(own), np.array(ends), np.array(members), self.half, mixture)
+
+    def classes(self, prediction: np.ndarray) -> np.ndarray:
+        """Class of the window around each sample of a prediction (num_samples, num_channels) in noise levels, uint8.
+
+        Beyond the ends nothing is predicted.
+        """
+        from scipy.ndimage import maximum_filter1d
+
+        largest = maximum_filter1d(np.abs(prediction), 2 * self.half + 1, axis=0, mode="constant", cval=0.0)
+        return np.digitize(largest, self.activity).astype("uint8")
 
     def bins_of(self, positions: np.ndarray) -> np.ndarray:
         """Rows of the tables for each pair of contacts."""
@@ -153,8 +173,9 @@ def fit_residual(
     variance = spikes[0, 0]
     if variance < LEAST_SPIKES * noise[0, 0]:
         return _nothing_missed(levels, noise)
-    fit = _fit_of(levels, noise, spikes / variance, np.full(len(SIZES), 1 / len(SIZES)))
-    return _with_prior(fit, residuals, own, places)
+    alike = np.full((len(ACTIVITY) + 1, len(SIZES)), 1 / len(SIZES))
+    fit = _fit_of(levels, noise, spikes / variance, alike)
+    return _with_prior(fit, residuals, predictions, own, places)
 
 
 def _fit_of(levels: np.ndarray, noise: np.ndarray, spikes: np.ndarray, prior: np.ndarray) -> ResidualFit:
@@ -164,7 +185,8 @@ def _fit_of(levels: np.ndarray, noise: np.ndarray, spikes: np.ndarray, prior: np
         noise=np.round(noise, DECIMALS).tolist(),
         spikes=np.round(spikes, DECIMALS).tolist(),
         sizes=list(SIZES),
-        prior=np.round(prior, 9).tolist(),
+        activity=list(ACTIVITY),
+        prior=prior.tolist(),
         levels=np.round(levels, DECIMALS).tolist(),
         num_coordinates=NUM_COORDINATES,
     )
@@ -175,7 +197,9 @@ def _nothing_missed(levels: np.ndarray, noise: np.ndarray | None = None) -> Resi
     table = np.zeros((_num_bins(), 2 * HALF_SAMPLES + 1)) if noise is None else noise
     if noise is None:
         table[0, 0] = 1
-    return _fit_of(levels, table, table, np.eye(1, len(SIZES))[0])
+    none = np.zeros((len(ACTIVITY) + 1, len(SIZES)))
+    none[:, 0] = 1
+    return _fit_of(levels, table, table, none)
 
 
 def _num_bins() -> int:
@@ -250,31 +274,59 @@ def lagged_covariance(
 
 
 def _with_prior(
-    fit: ResidualFit, residuals: Sequence[np.ndarray], positions: np.ndarray, shank: np.ndarray
+    fit: ResidualFit,
+    residuals: Sequence[np.ndarray],
+    predictions: Sequence[np.ndarray],
+    positions: np.ndarray,
+    shank: np.ndarray,
 ) -> ResidualFit:
-    """Find how probable the sizes are, by expectation maximization on windows at random."""
-    windows, rng = fit.windows(positions, shank), np.random.default_rng(0)
-    long = [residual for residual in residuals if len(residual) > 2 * fit.half]
-    if not long:
-        return fit
-    chances = []
-    for _ in range(NUM_WINDOWS // WINDOWS_AT_ONCE):
-        residual, channel = long[rng.integers(len(long))], rng.integers(len(positions))
-        starts = rng.integers(len(residual) - 2 * fit.half, size=WINDOWS_AT_ONCE)
-        members = windows.members[windows.offsets[channel] : windows.offsets[channel + 1]]
-        own = residual[starts[:, np.newaxis] + np.arange(2 * fit.half + 1)][:, :, members]
-        chances.append(_log_likelihood(windows.mixture, windows.kinds[channel], own.transpose(0, 2, 1)))
-    likelihood = np.exp(np.concatenate(chances) - np.concatenate(chances).max(axis=1, keepdims=True))
-    prior = np.array(fit.prior)
+    """Find how probable the sizes are in each class, by expectation maximization on windows at random."""
+    windows, rng, prior = fit.windows(positions, shank), np.random.default_rng(0), []
+    of_class: list[list[tuple[int, np.ndarray]]] = [[] for _ in fit.prior]
+    for number, prediction in enumerate(predictions):
+        inner = slice(fit.half, max(len(prediction) - fit.half, fit.half))
+        classes = fit.classes(prediction)[inner]
+        for one, found in enumerate(of_class):
+            places = np.flatnonzero(classes == one)
+            most = -(-WINDOWS_OF_A_CLASS // len(predictions))
+            found.append((number, rng.choice(places, most, replace=False) if len(places) > most else places))
+    for one, found in enumerate(of_class):
+        chances = [
+            _log_likelihoods(windows, residuals[number], *np.divmod(places, len(positions)))
+            for number, places in found
+            if len(places)
+        ]
+        if sum(map(len, chances)) < FEWEST_WINDOWS:
+            # as in the class below
+            prior.append(prior[-1] if prior else fit.prior[one])
+            continue
+        prior.append(_most_likely_prior(np.concatenate(chances), fit.prior[one]))
+    return fit.model_copy(update={"prior": prior})
+
+
+def _most_likely_prior(logs: np.ndarray, start: Sequence[float]) -> list[float]:
+    likelihood, prior = np.exp(logs - logs.max(axis=1, keepdims=True)), np.array(start)
     for _ in range(EXPECTATION_STEPS):
         shares = likelihood * prior
         prior = np.mean(shares / shares.sum(axis=1, keepdims=True), axis=0)
-    return fit.model_copy(update={"prior": (prior / prior.sum()).tolist()})
+    prior = np.round(prior / prior.sum(), 9)
+    return (prior / prior.sum()).tolist()
 
 
-def _log_likelihood(mixture: Mixture, kind: int, windows: np.ndarray) -> np.ndarray:
-    """Logarithm of the likelihood of each size, of windows (number, num_contacts, num_taps) of one kind."""
-    flat = windows.reshape(len(windows), -1)
-    coordinates = flat @ mixture.forward[kind, :, : flat.shape[1]].T
-    precision = mixture.precision[kind].astype("float64")
-    return 0.5 * np.log(precision).sum(axis=1) - 0.5 * np.square(coordinates) @ precision.T
+def _log_likelihoods(
+    windows: Windows, residual: np.ndarray, starts: np.ndarray, channels: np.ndarray
+) -> np.ndarray:
+    """Logarithm of the likelihood of each size, (number, num_sizes), of windows by first sample and channel."""
+    mixture, taps = windows.mixture, np.arange(2 * windows.half + 1)
+    logs = np.empty((len(starts), mixture.precision.shape[1]))
+    for kind in np.unique(windows.kinds[channels]):
+        of_kind = windows.kinds[channels] == kind
+        own = channels[of_kind]
+        number = windows.offsets[own[0] + 1] - windows.offsets[own[0]]
+        members = windows.members[windows.offsets[own][:, np.newaxis] + np.arange(number)]
+        samples = starts[of_kind][:, np.newaxis] + taps
+        flat = residual[samples[:, np.newaxis, :], members[:, :, np.newaxis]].reshape(len(own), -1)
+        coordinates = flat @ mixture.forward[kind, :, : flat.shape[1]].T
+        precision = mixture.precision[kind].astype("float64")
+        logs[of_kind] = 0.5 * np.log(precision).sum(axis=1) - 0.5 * np.square(coordinates) @ precision.T
+    return logs

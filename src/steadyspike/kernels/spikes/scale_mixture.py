@@ -27,6 +27,8 @@ import numpy as np
 BLOCK = 64
 # noise that a covariance is given at least, as a share of its mean variance
 LEAST_NOISE = 1e-3
+# logarithm of a share of likelihood that counts as none
+NOTHING = np.float32(-20.0)
 
 
 class Basis(NamedTuple):
@@ -48,7 +50,7 @@ class Mixture(NamedTuple):
 
     `forward` (num_kinds, num_coordinates, size), `back` (num_kinds, num_coordinates), `precision` (num_kinds,
     num_sizes, num_coordinates) and `gain` (num_kinds, num_sizes, num_coordinates + 1; the last of what is left),
-    `constant` (num_kinds, num_sizes) of the logarithm of the likelihood; all of float32.
+    `constant` (num_kinds, num_classes, num_sizes) of the logarithm of the likelihood; all of float32.
     """
 
     forward: np.ndarray
@@ -78,7 +80,11 @@ def basis_of(spikes: np.ndarray, noise: np.ndarray, middle: int, most: int) -> B
 
 
 def mixture_of(bases: list[Basis], sizes: np.ndarray, prior: np.ndarray) -> Mixture:
-    """Put the coordinates of all kinds of windows together for sizes and their prior probabilities (num_sizes,)."""
+    """Put the coordinates of all kinds of windows together.
+
+    `sizes` (num_sizes,) are those that spikes may have, `prior` (num_classes, num_sizes) how probable they are in each
+    class of windows.
+    """
     most = max(len(basis.values) for basis in bases)
     longest = max(basis.forward.shape[1] for basis in bases)
     values = np.zeros((len(bases), most + 1))
@@ -89,25 +95,26 @@ def mixture_of(bases: list[Basis], sizes: np.ndarray, prior: np.ndarray) -> Mixt
         back[kind, :number], values[kind, :number], values[kind, -1] = basis.back, basis.values, basis.rest
     scaled = sizes[:, np.newaxis] * values[:, np.newaxis]
     with np.errstate(divide="ignore"):
-        constant = np.log(prior) - 0.5 * np.log1p(scaled[..., :-1]).sum(axis=-1)
+        constant = np.log(prior) - 0.5 * np.log1p(scaled[..., :-1]).sum(axis=-1)[:, np.newaxis]
     parts = (forward, back, 1 / (1 + scaled[..., :-1]), scaled / (1 + scaled), constant)
     return Mixture(*(np.ascontiguousarray(part, "float32") for part in parts))
 
 
 @numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
-def expected_spikes(residual, kinds, offsets, members, half, mixture, result):
+def expected_spikes(residual, classes, kinds, offsets, members, half, mixture, result):
     """Fill `result` with what is expected of the spikes in the middle of each window.
 
-    `residual` (num_channels, num_samples + 2 * half) of float32 is in units of its noise; `kinds` (num_channels,) are
-    those of the windows, and `members[offsets[c] : offsets[c + 1]]` their channels, the channel itself first. `result`
-    is (num_channels, num_samples).
+    `residual` (num_channels, num_samples + 2 * half) of float32 is in units of its noise, `classes` (num_channels,
+    num_samples) of uint8 those of the windows; `kinds` (num_channels,) are those of their contacts, and
+    `members[offsets[c] : offsets[c + 1]]` their channels, the channel itself first. `result` is (num_channels,
+    num_samples).
     """
     forward, back, precision, gain, constant = mixture
-    most, num_sizes = precision.shape[2], precision.shape[1]
+    num_sizes, most = precision.shape[1:]
     taps = 2 * half + 1
     num_samples = result.shape[1]
-    squares = np.empty((most, BLOCK), dtype=np.float32)
     coordinates = np.empty((most, BLOCK), dtype=np.float32)
+    squares = np.empty((most, BLOCK), dtype=np.float32)
     likely = np.empty((num_sizes, BLOCK), dtype=np.float32)
     for channel in range(len(kinds)):
         kind = kinds[channel]
@@ -127,44 +134,55 @@ def expected_spikes(residual, kinds, offsets, members, half, mixture, result):
                     squares[number, time] = np.float32(0.5) * coordinates[number, time] ** 2
             for size in range(num_sizes):
                 for time in range(count):
-                    likely[size, time] = constant[kind, size]
+                    likely[size, time] = constant[kind, classes[channel, begin + time], size]
                 for number in range(most):
                     weight = precision[kind, size, number]
                     for time in range(count):
                         likely[size, time] -= weight * squares[number, time]
-            own = residual[channel]
-            for time in range(count):
-                _mix(
-                    likely[:, time],
-                    coordinates[:, time],
-                    back[kind],
-                    gain[kind],
-                    own[begin + half + time],
-                    result[channel],
-                    begin + time,
-                )
+            _make_probabilities(likely, count)
+            middle = residual[channel, begin + half : begin + half + count]
+            own = result[channel, begin : begin + count]
+            _mix(likely, coordinates, back[kind], gain[kind], middle, own)
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"}, inline="always")
-def _mix(likely, coordinates, back, gain, middle, result, place):
-    """Weigh the gains by how likely the sizes are."""
-    most = len(coordinates)
-    highest = likely[0]
-    for size in range(1, len(likely)):
-        highest = max(highest, likely[size])
-    total = np.float32(0)
-    for size in range(len(likely)):
-        likely[size] = np.exp(likely[size] - highest)
-        total += likely[size]
-    left, expected, rest = middle, np.float32(0), np.float32(0)
-    for size in range(len(likely)):
-        likely[size] /= total
-        rest += likely[size] * gain[size, most]
-    for number in range(most):
-        passed = np.float32(0)
+@numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
+def _make_probabilities(likely, count):
+    """Turn logarithms of likelihoods (num_sizes, BLOCK) into probabilities."""
+    num_sizes = len(likely)
+    for time in range(count):
+        highest = likely[0, time]
+        for size in range(1, num_sizes):
+            highest = max(highest, likely[size, time])
+        total = np.float32(0)
+        for size in range(num_sizes):
+            # beyond this it is nothing, and the exponential is what takes time
+            below = likely[size, time] - highest
+            chance = np.exp(below) if below > NOTHING else np.float32(0)
+            likely[size, time] = chance
+            total += chance
+        for size in range(num_sizes):
+            likely[size, time] /= total
+
+
+@numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
+def _mix(likely, coordinates, back, gain, middle, own):
+    """Weigh the gains of each coordinate, and of what they leave, by how likely the sizes are."""
+    most, count = len(coordinates), len(own)
+    left = middle.copy()
+    expected = np.zeros(count, dtype=np.float32)
+    passed = np.empty(count, dtype=np.float32)
+    for number in range(most + 1):
+        passed[:] = 0
         for size in range(len(likely)):
-            passed += likely[size] * gain[size, number]
-        own = back[number] * coordinates[number]
-        left -= own
-        expected += passed * own
-    result[place] = expected + rest * left
+            weight = gain[size, number]
+            for time in range(count):
+                passed[time] += weight * likely[size, time]
+        if number < most:
+            weight = back[number]
+            for time in range(count):
+                part = weight * coordinates[number, time]
+                left[time] -= part
+                expected[time] += passed[time] * part
+        else:
+            for time in range(count):
+                own[time] = expected[time] + passed[time] * left[time]
