@@ -40,13 +40,18 @@ def case():
     return pairs, sizes, prior, residual
 
 
-def expected(case, most, residual=None):
+def classes_of(num_samples):
+    """A class for each window, which changes every two samples."""
+    return (np.arange(3 * num_samples).reshape(3, -1) // 2 % 3).astype("uint8")
+
+
+def expected(case, most, residual=None, classes=None):
     pairs, sizes, prior, own = case
     residual = own if residual is None else residual
     mixture = mixture_of([basis_of(*pair, HALF, most) for pair in pairs], sizes, prior)
     result = np.full((3, residual.shape[1] - 2 * HALF), np.nan, "float32")
+    classes = classes_of(result.shape[1]) if classes is None else classes
     offsets = np.concatenate([[0], np.cumsum([len(one) for one in MEMBERS])])
-    classes = (np.arange(result.size).reshape(result.shape) // 2 % len(prior)).astype("uint8")
     expected_spikes(residual, classes, np.arange(3), offsets, np.concatenate(MEMBERS), HALF, mixture, result)
     return result
 
@@ -57,7 +62,7 @@ def test_it_is_bayes_rule(case):
     for channel, members in enumerate(MEMBERS):
         for time in range(result.shape[1]):
             window = residual[members, time : time + 2 * HALF + 1].ravel().astype("float64")
-            own = prior[(channel * result.shape[1] + time) // 2 % len(prior)]
+            own = prior[classes_of(result.shape[1])[channel, time]]
             wanted = by_hand(window, *pairs[channel], sizes, own)
             allowed = 1e-4 * max(1.0, np.abs(window).max())
             assert abs(result[channel, time] - wanted) <= allowed, (channel, time)
@@ -67,24 +72,32 @@ def test_blocks_change_nothing(case):
     residual = case[3]
     whole = expected(case, 15)
     for start in (0, 1, BLOCK - 1, BLOCK, BLOCK + 7):
-        part = expected(case, 15, np.ascontiguousarray(residual[:, start : start + 1 + 2 * HALF]))
+        window = np.ascontiguousarray(residual[:, start : start + 1 + 2 * HALF])
+        part = expected(case, 15, window, classes_of(whole.shape[1])[:, start : start + 1])
         np.testing.assert_allclose(part[:, 0], whole[:, start], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("most", [1, 3, 15])
-def test_large_spikes_pass_whole_and_noise_does_not(case, most):
+def test_a_large_spike_passes_whole_and_noise_does_not(most):
     # what the kept coordinates leave has a gain of its own
-    large = expected(case, most, case[3] * np.float32(1e4))
-    small = expected(case, most, case[3] * np.float32(1e-4))
-    residual = case[3][:, HALF:-HALF]
-    spikes = np.abs(residual) > 3
-    assert np.median(np.abs(large / 1e4 - residual)[:1][spikes[:1]] / np.abs(residual)[:1][spikes[:1]]) < 0.2
-    assert np.abs(small).max() < 0.2 * np.abs(residual * 1e-4).max()
+    spikes, noise = covariances(np.random.default_rng(5), 5, rank=5)
+    sizes, prior = np.array([0.0, 1.0, 1e4]), np.array([[0.9, 0.05, 0.05]])
+    mixture = mixture_of([basis_of(spikes, noise, HALF, most)], sizes, prior)
+    residual = np.array([[1.0, -3.0, 5.0, -2.0, 1.0]], "float32")
+    for height, share in ((100.0, 1.0), (1e-3, 0.0)):
+        result = np.empty((1, 1), "float32")
+        expected_spikes(
+            residual * np.float32(height),
+            np.zeros((1, 1), "uint8"),
+            *(np.zeros(1, int), np.array([0, 1]), np.zeros(1, int)),
+            *(HALF, mixture, result),
+        )
+        assert abs(result[0, 0] / (5 * height) - share) < 0.1
 
 
 def test_no_spikes_expected_gives_none(case):
     pairs, sizes, _, residual = case
-    assert not expected((pairs, sizes, np.array([1.0, 0, 0, 0]), residual), 15).any()
+    assert not expected((pairs, sizes, np.array([[1.0, 0, 0, 0]] * 3), residual), 15).any()
 
 
 def test_covariances_that_are_none_do_no_harm():

@@ -69,7 +69,7 @@ def denoise(
         typer.Option(
             "--result", help="prediction: of the network alone. posterior: fused with the samples themselves."
         ),
-    ] = "posterior",
+    ] = "prediction",
     recorded_share: Annotated[
         float,
         typer.Option(

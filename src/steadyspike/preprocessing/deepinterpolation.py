@@ -20,7 +20,6 @@ RATE_TOLERANCE = 0.02
 LEAST_STEPS = 2.0
 # standard deviations on both sides that an integer type has to hold
 RANGE = 4.0
-OF_OLD_CHAINS = {"precision", "memory_limit_mb", "num_threads", "center", "scale", "model_sha256"}
 # residuals beyond this are artefacts, as for the network
 HIDDEN = 1e6
 
@@ -49,10 +48,9 @@ class DeepInterpolateSettings(Settings):
         gt=0,
     )
     output: Literal["posterior", "prediction"] = parameter(
-        "posterior",
+        "prediction",
         """"prediction": what the network predicts (Lecoq et al. 2021). "posterior": that and the sample itself, fused
-        by Bayes' rule, which keeps what the network cannot foretell and noise cannot explain. A chain that was saved
-        without it gives the prediction, as it did""",
+        by Bayes' rule, which keeps what the network cannot foretell and noise cannot explain""",
     )
     recorded_share: float = parameter(
         0.0,
@@ -81,8 +79,8 @@ class DeepInterpolateSettings(Settings):
     )
     fusion: Any = parameter(
         None,
-        """What the posterior is computed by. None: fitted to 2 to 16 s spread over the recording, which takes as long
-        as to denoise them. A saved recording holds it""",
+        """What the posterior is computed by. None: fitted to 2 to 16 s spread over the recording, which takes a little
+        longer than to denoise them. A saved recording holds it""",
         type_doc="dict or None",
     )
     model_sha256: str | None = parameter(
@@ -153,7 +151,8 @@ class SteadyDeepInterpolateRecording(BasePreprocessor):
         from steadyspike.library.models.references import check_unchanged, find_source
 
         computes = resolve_device(settings.device)
-        output = output_of(settings)
+        if settings.fusion is not None and settings.output == "prediction":
+            settings.refuse("fusion", 'None where output="prediction"')
         output_dtype = resolve_output_dtype(recording, settings)
         bad = bad_channels(recording, settings.bad_channel_ids)
         given = [channel_values(settings, name, recording.get_num_channels()) for name in ("center", "scale")]
@@ -175,7 +174,7 @@ class SteadyDeepInterpolateRecording(BasePreprocessor):
         layout = layout_for(source, recording, bad | (scale == 0))
         signed_scale = scale * voltage_signs(recording)
         fusion = None
-        if output == "posterior":
+        if settings.output == "posterior":
             fit = fit_for(source, recording, settings, layout, center, scale, signed_scale)
             fusion = Fusion(fit, positions, layout.shank, np.flatnonzero(~layout.dead))
         for parent_segment in recording.segments:
@@ -189,7 +188,6 @@ class SteadyDeepInterpolateRecording(BasePreprocessor):
             recording=recording,
             model=source.saved,
             **settings.saved(
-                output=output,
                 fusion=None if fusion is None else fusion.fit.values(),
                 dtype=output_dtype.name,
                 bad_channel_ids=list(recording.channel_ids[bad]) if named else None,
@@ -371,15 +369,6 @@ def normalization_for(source, recording, center, scale):
         center = measured[0] if center is None else center
         scale = measured[1] if scale is None else scale
     return center, scale
-
-
-def output_of(settings):
-    """What is asked for; chains that were saved before there was a choice hold all else and not that."""
-    if settings.model_fields_set >= OF_OLD_CHAINS and "output" not in settings.model_fields_set:
-        return "prediction"
-    if settings.fusion is not None and settings.output == "prediction":
-        settings.refuse("fusion", 'None where output="prediction"')
-    return settings.output
 
 
 def fit_for(source, recording, settings, layout, center, scale, signed_scale):
