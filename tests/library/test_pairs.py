@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from steadyspike.library.hub.artifact import PAIR
 from steadyspike.library.models.config import ModelError
 from steadyspike.library.models.find import bundled_models
-from steadyspike.library.models.pairs import check_pair
+from steadyspike.library.models.pair_check import check_pair
 
 
 @pytest.fixture

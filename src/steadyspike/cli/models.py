@@ -101,7 +101,7 @@ def pair_command(
     with clear_errors(debug):
         from steadyspike.cli.sharing import hub_refusals
         from steadyspike.library.models.inference import resolve_device
-        from steadyspike.library.models.pairs import check_pair
+        from steadyspike.library.models.pair_check import check_pair
 
         with hub_refusals("device"):
             tested = check_pair(model, resolve_device(device))

@@ -13,7 +13,7 @@ from steadyspike.core.arguments import contact_positions, refuse
 from steadyspike.core.settings import Settings, parameter, parameter_of
 from steadyspike.core.stretches import Stretch, TimeRange, apart_from, limited, segments_of
 from steadyspike.library.models.provenance import parts_in_both
-from steadyspike.preprocessing.deepinterpolation import DeepInterpolateSettings
+from steadyspike.preprocessing.deepinterpolation_arguments import DeepInterpolateSettings
 
 DEFAULT_S, GAP_S = 60.0, 0.1
 
