@@ -78,7 +78,9 @@ class ResidualFit(Settings):
         """Make the windows of live channels at `positions` (num_channels, 2), none across shanks."""
         kinds: dict[bytes, int] = {}
         bases: list[Basis] = []
-        own, members, ends = [], [], [0]
+        own: list[int] = []
+        members: list[int] = []
+        ends = [0]
         for channel in range(len(positions)):
             near = neighbours(positions, shank, channel, self.radius_um)
             bins = self.bins_of(positions[near])
@@ -281,7 +283,8 @@ def _with_prior(
     shank: np.ndarray,
 ) -> ResidualFit:
     """Find how probable the sizes are in each class, by expectation maximization on windows at random."""
-    windows, rng, prior = fit.windows(positions, shank), np.random.default_rng(0), []
+    windows, rng = fit.windows(positions, shank), np.random.default_rng(0)
+    prior: list[list[float]] = []
     of_class: list[list[tuple[int, np.ndarray]]] = [[] for _ in fit.prior]
     for number, prediction in enumerate(predictions):
         inner = slice(fit.half, max(len(prediction) - fit.half, fit.half))
