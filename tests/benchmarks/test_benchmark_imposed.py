@@ -287,6 +287,6 @@ def test_an_empty_sorting_has_no_units():
 
 
 def test_networks_and_static_recordings_are_no_treatments_here():
-    for name in ("static", "steady-np1, steady_auto"):
+    for name in ("static", "steady-np1 prediction, steady_auto"):
         with pytest.raises(ValueError, match="allowed: uncorrected and motion presets"):
             check_treatments([name])

@@ -547,7 +547,7 @@ def test_the_text_has_all_methods_and_sizes():
     text = evaluated(recording, ridge_model(recording), sorting, clean).to_markdown()
     lines = text.splitlines()
     assert [cell.strip() for cell in lines[0].split("|")][2:6] == ["raw", "center", "linear", "model"]
-    assert len({len(line) for line in lines if line.startswith("|")}) == 2
+    assert len({len(line) for line in lines if line.startswith("|")}) == 3
     for words in (
         "held-out loss: mean squared",
         "median absolute amplitude bias, small (SNR < 5)",

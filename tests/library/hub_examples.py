@@ -12,7 +12,13 @@ POSITIONS = np.stack(np.divmod(np.arange(16), 2)[::-1], axis=1) * [32.0, 15.0]
 SIZES = {"unit": [[1, 1], [1, 1]], "features": 4, "dilations": [1, 2], "centre": 1, "linear_taps": 3}
 
 
-def small_model(seed=0, card="# A small model\n\nTrained on nothing.\n"):
+KNOWN = "\n## Data\n\nNothing.\n\n## Scores\n\n| linear interpolation | 1.0 |\n|---|---|\n"
+
+
+def small_model(seed=0, card="# A small model\n\nTrained on nothing.\n", known=True):
+    """Make a model; with what its card must say to be pushed, beside `card`."""
+    if known:
+        card = f"---\nlicense: mit\n---\n{card}{KNOWN}"
     torch.manual_seed(seed)
     network = make_network("blindspot", SIZES).eval()
     with torch.no_grad():

@@ -14,7 +14,9 @@ from steadyspike.library.hub.artifact import FIGURE
 from steadyspike.library.sharing import fetch, load_fetched
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-READ = re.compile(rf"config\.json|model\.safetensors|preset\.toml|README\.md|{FIGURE.pattern}")
+READ = re.compile(
+    rf"config\.json|(model|test_input|test_output)\.safetensors|preset\.toml|README\.md|{FIGURE.pattern}"
+)
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,10 @@ def test_published_weights(hub, new_cache, tmp_path, file):
     kind = FILES[file]
     model = import_model(DATA / file, tmp_path / "model")
     assert read_config(tmp_path / "model").kind == kind
+    with pytest.raises(ValueError, match='lacks a section "## Data"'):
+        push_to_hub(tmp_path / "model", "lab/published")
+    with (tmp_path / "model" / "README.md").open("a", encoding="utf-8") as card:
+        card.write("\n## Data\n\nPublished.\n\n## Scores\n\nPublished.\n")
     pushed = push_to_hub(tmp_path / "model", "lab/published", tag="v1")
     assert [one.kind for one in search("model", kind)] == [kind.replace("_", "-")]
     new_cache()

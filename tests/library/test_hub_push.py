@@ -10,6 +10,7 @@ from hub_examples import small_model
 from hub_server import OTHER, OWNER, READER
 from PIL import Image
 
+from steadyspike.library.hub.artifact import PAIR
 from steadyspike.library.hub.cards import complete_card, tags_of
 from steadyspike.library.hub.client import versions
 from steadyspike.library.hub.reference import ArtifactError, HubError, HubReference
@@ -41,10 +42,10 @@ def test_a_model_arrives_as_it_is(hub, model, tmp_path):
     assert str(pushed) == f"{pushed.ref} (tag v1): pushed"
     assert repo.titles[repo.tags["v1"]] == "First"
     assert not repo.private
-    assert set(repo.files) == {".gitattributes", "README.md", "config.json", "model.safetensors"}
-    assert {name for name, file in repo.files.items() if file.lfs} == {"model.safetensors"}
+    assert set(repo.files) == {".gitattributes", "README.md", "config.json", "model.safetensors", *PAIR}
+    assert {name for name, file in repo.files.items() if file.lfs} == {"model.safetensors", *PAIR}
     model.save(tmp_path / "local")
-    for name in ("config.json", "model.safetensors"):
+    for name in ("config.json", "model.safetensors", *PAIR):
         assert repo.files[name].data == (tmp_path / "local" / name).read_bytes()
     metadata, body = card_of(hub)
     assert metadata["library_name"] == "steadyspike"
@@ -124,7 +125,10 @@ def test_the_figure_of_the_card_goes_along_and_a_stale_one_goes(hub, tmp_path):
     (tmp_path / "model" / "log.jsonl").write_text("{}\n")
     push_to_hub(tmp_path / "model", "lab/small")
     files = hub.repos["lab/small"].files
-    assert set(files) == {".gitattributes", "README.md", "config.json", "model.safetensors", "loss.png"}
+    assert set(files) == {
+        *(".gitattributes", "README.md", "config.json", "model.safetensors", "loss.png"),
+        *PAIR,
+    }
     assert fetch("hf:lab/small").folder.joinpath("loss.png").is_file()
     shutil.copyfile(tmp_path / "model" / "log.jsonl", tmp_path / "model" / "loss.png")
     with pytest.raises(ArtifactError, match=r"loss\.png: is no PNG"):
@@ -133,11 +137,16 @@ def test_the_figure_of_the_card_goes_along_and_a_stale_one_goes(hub, tmp_path):
     assert "loss.png" not in hub.repos["lab/small"].files
 
 
-def test_a_model_without_a_card_gets_one(hub):
-    small_model(card="").push_to_hub("lab/small")
-    body = card_of(hub)[1]
-    assert "| sampling frequency | 30000.0 |" in body
-    assert "Nothing is said about what it was trained on" in body
+def test_a_card_that_does_not_say_enough_is_refused(hub):
+    with pytest.raises(ArtifactError, match=r"a licence.*## Data.*## Scores.*linear interpolation"):
+        small_model(card="", known=False).push_to_hub("lab/small")
+    told = "# Ours\n\n## Data\n\nA mouse.\n\n## Scores\n\n| ours | 0.9 |\n"
+    with pytest.raises(ArtifactError, match="lacks the score of the baseline"):
+        small_model(card=told, known=False).push_to_hub("lab/small", license_name="mit")
+    empty = told.replace("A mouse.", "") + "Linear interpolation: 1.0\n"
+    with pytest.raises(ArtifactError, match='lacks a section "## Data"'):
+        small_model(card=empty, known=False).push_to_hub("lab/small", license_name="mit")
+    assert "lab/small" not in hub.repos
 
 
 def test_a_card_keeps_what_its_author_wrote_and_is_completed_once():
@@ -246,7 +255,8 @@ def test_requests_that_fail_for_a_while_are_repeated(hub, model):
     hub.fail("PUT", "/lfs/", times=1, status=500)
     hub.fail("POST", "objects/batch", times=1, status=429, headers={"Retry-After": "1"})
     assert model.push_to_hub("lab/small", tag="v1").changed
-    assert len(hub.paths("PUT")) == 2
+    # three files, one of them twice
+    assert len(hub.paths("PUT")) == 4
     assert torch.equal(pull_from_hub("hf:lab/small@v1").network.out.weight, model.network.out.weight)
 
 
@@ -263,7 +273,8 @@ def test_requests_that_fail_for_a_while_are_repeated(hub, model):
     ],
 )
 def test_a_push_that_fails_can_be_done_again(hub, model, method, where, status, match):
-    hub.fail(method, where, times=6, status=status)
+    # each of three files is tried six times
+    hub.fail(method, where, times=18, status=status)
     with pytest.raises(HubError, match=match) as caught:
         model.push_to_hub("lab/small", tag="v1")
     assert "hf:lab/small" in str(caught.value)

@@ -29,6 +29,7 @@ from steadyspike.library.models.references import find_source
 from steadyspike.networks import make_network
 from steadyspike.networks.blindspot import BlindSpot
 from steadyspike.preprocessing.deepinterpolation import deepinterpolate
+from steadyspike.preprocessing.residual_fit import ResidualFit
 
 SIZES = {
     "blindspot": {
@@ -83,13 +84,26 @@ def required(recording):
     return dict(model=model_for(recording, "blindspot"), center=center, scale=scale)
 
 
+def fusion(recording):
+    """Covariances that a fit might give."""
+    far, lag = np.exp(-np.arange(6) / 2), np.exp(-np.arange(5))
+    return ResidualFit.of(
+        **dict(radius_um=40.0, bin_um=16.0, num_coordinates=4),
+        noise=np.outer(far**3, lag).tolist(),
+        spikes=np.outer(far, lag**0.3).tolist(),
+        **dict(sizes=[0.0, 1.0, 16.0], activity=[1.0], prior=[[0.8, 0.15, 0.05], [0.2, 0.4, 0.4]]),
+        levels=np.linspace(0.5, 1.0, recording.get_num_channels()).tolist(),
+    ).values()
+
+
 def arguments(recording):
     ids, number = recording.channel_ids, recording.get_num_channels()
     unet = model_for(recording, "unet_single_ephys_1024", "global")
     ridge = model_for(recording, "ridge")
     return [
         dict(device="cpu", precision="half", memory_limit_mb=1.0),
-        dict(model=ridge, scale=np.arange(number) * 3.0, dtype="float64"),
+        dict(model=ridge, output="posterior", fusion=fusion(recording)),
+        dict(model=ridge, scale=np.arange(number) * 3.0, dtype="float64", recorded_share=0.3),
         # all channels pass through: two threads on busy processors would wait for each other in every check
         dict(num_threads=2, scale=np.zeros(number)),
         dict(

@@ -66,6 +66,18 @@ def denoise(
     save_as: Annotated[
         Literal["binary", "json"], writing("--format", "-f", help="The traces, or only the lazy recording.")
     ] = "binary",
+    result: Annotated[
+        Literal["posterior", "prediction"],
+        typer.Option(
+            "--result", help="prediction: of the network alone. posterior: fused with the samples themselves."
+        ),
+    ] = "prediction",
+    recorded_share: Annotated[
+        float,
+        typer.Option(
+            "--recorded-share", min=0, max=1, help="Share of the recorded traces, as a floor of noise."
+        ),
+    ] = 0.0,
     dtype: Annotated[
         str | None, writing("--dtype", help="int16, in the recording's own units. Default: float32.")
     ] = None,
@@ -97,6 +109,7 @@ def denoise(
         from steadyspike.core.environment import job_defaults
 
         settings = dict(device=device, precision=precision, memory_limit_mb=memory_limit_mb, dtype=dtype)
+        settings |= dict(output=result, recorded_share=recorded_share)
         jobs = job_kwargs(denoising.choose_jobs(n_jobs, device), chunk_duration, progress_bar)
         source = denoising.find_model(model)
         opened = reading.open_recording(recording, purpose="denoising", **how)

@@ -79,7 +79,12 @@ def check_fit(recording: BaseRecording, source: ModelSource, settings: dict[str,
     recording = recording.astype("float32")
     with refusals(*ARGUMENTS), warnings.catch_warnings(action="ignore", category=ModelUseWarning):
         steadyspike.deepinterpolate(
-            recording, source.saved, center=unmeasured, scale=unmeasured + 1, **settings
+            recording,
+            source.saved,
+            center=unmeasured,
+            scale=unmeasured + 1,
+            # to fit a posterior would read traces
+            **{**settings, "output": "prediction"},
         )
 
 

@@ -1,4 +1,4 @@
-"""``steadyspike models``: list, show, pull, push and import models."""
+"""``steadyspike models``: list, show, test, pull, push and import models."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from steadyspike.cli.errors import Debug, UsageError, clear_errors
+from steadyspike.cli.options import Device
 from steadyspike.cli.sharing import OnHub, Reference, Repository, Words, takes_push
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ app = typer.Typer(
   steadyspike models list --hub --kind deepinterpolation
 
   steadyspike models pull hf:lab/np1-denoiser@v1
+
+  steadyspike models test hf:lab/np1-denoiser@v1
 
   steadyspike models push my_model lab/np1-denoiser --tag v1 --license cc-by-4.0
 
@@ -86,6 +89,28 @@ def show(
         if is_reference(model):
             typer.echo(f"versions: {shown_versions(model)}")
         typer.echo("\n" + printable(loaded.card))
+
+
+@app.command("test")
+def pair_command(
+    model: Annotated[str, typer.Argument(help="A bundled name, a model folder, or hf:owner/name@revision.")],
+    device: Device = "auto",
+    debug: Debug = False,
+) -> None:
+    """Compute the test pair of a model again; fails where it does not give what it gave when it was saved."""
+    with clear_errors(debug):
+        from steadyspike.cli.sharing import hub_refusals
+        from steadyspike.library.models.inference import resolve_device
+        from steadyspike.library.models.pair_check import check_pair
+
+        with hub_refusals("device"):
+            tested = check_pair(model, resolve_device(device))
+        typer.echo(
+            f"{model}: differs from its test pair by {tested.difference:.1e} of the largest output; "
+            f"allowed: {tested.allowed:.0e}"
+        )
+        if not tested.passed:
+            raise typer.Exit(1)
 
 
 @app.command()

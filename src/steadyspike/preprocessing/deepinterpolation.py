@@ -1,16 +1,18 @@
 """Lazy DeepInterpolation: each sample predicted from those around it, so that independent noise stays behind."""
 
 import warnings
-from typing import Any, Literal
 
 import numpy as np
 from spikeinterface.core.core_tools import define_function_handling_dict_from_class
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
 
 from steadyspike.core.arguments import channel_indices, contact_positions
-from steadyspike.core.settings import Settings, document, parameter, takes
+from steadyspike.core.settings import document, takes
 from steadyspike.core.voltage import voltage_signs, warn_of_unlike_scales
-from steadyspike.preprocessing.dtypes import OutputDtype, cast_traces, dtype_parameter, resolve_output_dtype
+from steadyspike.preprocessing.deepinterpolation_arguments import DeepInterpolateSettings
+from steadyspike.preprocessing.dtypes import cast_traces, resolve_output_dtype
+from steadyspike.preprocessing.fusion import Fusion, fit_of
+from steadyspike.preprocessing.residual_fit import fit_residual
 
 # a network meets waveforms stretched by this much in any recording
 RATE_TOLERANCE = 0.02
@@ -18,52 +20,8 @@ RATE_TOLERANCE = 0.02
 LEAST_STEPS = 2.0
 # standard deviations on both sides that an integer type has to hold
 RANGE = 4.0
-
-
-class DeepInterpolateSettings(Settings):
-    """Parameters of `SteadyDeepInterpolateRecording`, but for the model."""
-
-    part = "steady_deepinterpolate"
-
-    device: str = parameter(
-        "auto",
-        """What computes; "cuda:1" for the second GPU. "auto": cuda, else mps, else cpu, chosen where traces are
-        read""",
-        type_doc='"auto", "cuda", "mps", "cpu" or str',
-    )
-    precision: Literal["float32", "half"] = parameter(
-        "float32",
-        """"half": float16, or bfloat16 on a CPU. Sooner on most GPUs, and on CPUs that have it; differs from float32 by
-        about 0.1 % (CPU: 1 %) of the traces""",
-    )
-    memory_limit_mb: float | None = parameter(
-        None,
-        """Memory for one pass of the network, for each process or thread that reads. As many samples are predicted at
-        once as fit, one at least. None: 256 on a CPU, 2000 on a GPU (at most a quarter of its own)""",
-        unit="MB",
-        gt=0,
-    )
-    dtype: OutputDtype = dtype_parameter()
-    num_threads: int = parameter(
-        1, "Threads that torch may use on a CPU in each process or thread that reads", ge=1
-    )
-    bad_channel_ids: Any = parameter(
-        None, "Channels to leave as they are and to hide from the network", type_doc="list or None"
-    )
-    center: Any = parameter(
-        None,
-        """Center of the normalization of each channel, in the recording's own units. None: measured on 2 s spread over
-        the recording, as the model asks for it (`steadyspike.core.normalization.measure_normalization`)""",
-        type_doc="array_like of float or None, shape (num_channels,)",
-    )
-    scale: Any = parameter(
-        None,
-        """Its scale, likewise, not negative. Channels with a scale of 0 are treated as bad""",
-        type_doc="array_like of float or None, shape (num_channels,)",
-    )
-    model_sha256: str | None = parameter(
-        None, "Refuse the model unless its files have this hash. A saved recording holds it"
-    )
+# residuals beyond this are artefacts, as for the network
+HIDDEN = 1e6
 
 
 @document
@@ -129,12 +87,14 @@ class SteadyDeepInterpolateRecording(BasePreprocessor):
         from steadyspike.library.models.references import check_unchanged, find_source
 
         computes = resolve_device(settings.device)
+        if settings.fusion is not None and settings.output == "prediction":
+            settings.refuse("fusion", 'None where output="prediction"')
         output_dtype = resolve_output_dtype(recording, settings)
         bad = bad_channels(recording, settings.bad_channel_ids)
         given = [channel_values(settings, name, recording.get_num_channels()) for name in ("center", "scale")]
         source = find_source(model)
         check_unchanged(source, settings.model_sha256)
-        contact_positions(recording, settings.part)
+        positions = contact_positions(recording, settings.part)
         check_sampling_frequency(source, recording)
         warn_of_unlike_filters(source, recording)
         layout_for(source, recording, bad)
@@ -149,10 +109,14 @@ class SteadyDeepInterpolateRecording(BasePreprocessor):
             self._preferred_mp_context = "spawn"
         layout = layout_for(source, recording, bad | (scale == 0))
         signed_scale = scale * voltage_signs(recording)
+        fusion = None
+        if settings.output == "posterior":
+            fit = fit_for(source, recording, settings, layout, center, scale, signed_scale)
+            fusion = Fusion(fit, positions, layout.shank, np.flatnonzero(~layout.dead))
         for parent_segment in recording.segments:
             self.add_recording_segment(
                 SteadyDeepInterpolateRecordingSegment(
-                    parent_segment, layout, center, signed_scale, output_dtype, source, settings
+                    parent_segment, layout, center, signed_scale, output_dtype, source, settings, fusion
                 )
             )
         named = settings.bad_channel_ids is not None
@@ -160,6 +124,7 @@ class SteadyDeepInterpolateRecording(BasePreprocessor):
             recording=recording,
             model=source.saved,
             **settings.saved(
+                fusion=None if fusion is None else fusion.fit.values(),
                 dtype=output_dtype.name,
                 bad_channel_ids=list(recording.channel_ids[bad]) if named else None,
                 center=center.tolist(),
@@ -172,8 +137,11 @@ class SteadyDeepInterpolateRecording(BasePreprocessor):
 class SteadyDeepInterpolateRecordingSegment(BasePreprocessorSegment):
     """Reads a chunk once with the network's context, and predicts it block by block."""
 
-    def __init__(self, parent_recording_segment, layout, center, scale, output_dtype, source, settings):
+    def __init__(
+        self, parent_recording_segment, layout, center, scale, output_dtype, source, settings, fusion
+    ):
         BasePreprocessorSegment.__init__(self, parent_recording_segment)
+        self.fusion = fusion
         self.layout = layout
         self.center = center
         self.scale = scale
@@ -196,16 +164,35 @@ class SteadyDeepInterpolateRecordingSegment(BasePreprocessorSegment):
         if not live.size:
             traces = self._parent(start, end, read)
             return cast_traces(traces[:, np.searchsorted(read, wanted)], self.output_dtype)
-        traces, low, predicted, first = self._predicted(start, end, read, live)
+        traces, low, denoised = self._denoised(start, end, read, live)
 
         shown = ~dead[wanted]
-        result = self._in_units(predicted[start - first : end - first], live, wanted[shown])
+        result = self._in_units(denoised, live, wanted[shown])
         if not shown.all():
             both = np.empty((end - start, wanted.size), result.dtype)
             both[:, shown] = result
             both[:, ~shown] = traces[start - low : end - low, np.searchsorted(read, wanted[~shown])]
             result = both
         return cast_traces(result, self.output_dtype)
+
+    def _denoised(self, start, end, read, live):
+        """Traces with their first sample, and what the live channels become, normalized."""
+        share, margin = self.settings.recorded_share, 0 if self.fusion is None else self.fusion.half
+        begin, stop = max(0, start - margin), min(self.get_num_samples(), end + margin)
+        traces, low, predicted, first = self._predicted(begin, stop, read, live)
+        denoised = predicted[start - first : end - first]
+        if self.fusion is None and not share:
+            return traces, low, denoised
+        samples = traces[begin - low : stop - low, np.searchsorted(read, live)]
+        around = predicted[begin - first : stop - first]
+        residual = (samples - self.center[live]) / self.scale[live] - around
+        # what the network takes as hidden is not known here either
+        residual[~(np.abs(residual) < HIDDEN)] = 0
+        own = residual[start - begin : end - begin].astype("float32")
+        if self.fusion is not None:
+            missed = self.fusion.expected(residual, around, live, start - begin, stop - end)
+            denoised, own = denoised + missed, own - missed
+        return traces, low, denoised + np.float32(share) * own
 
     def _in_units(self, predicted, live, channels):
         """Some of the live channels in the recording's units; may overwrite `predicted`."""
@@ -318,6 +305,31 @@ def normalization_for(source, recording, center, scale):
         center = measured[0] if center is None else center
         scale = measured[1] if scale is None else scale
     return center, scale
+
+
+def fit_for(source, recording, settings, layout, center, scale, signed_scale):
+    """What prediction and sample are fused by: given, or fitted to pieces of the recording."""
+    if settings.fusion is not None:
+        return fit_of(settings.fusion, recording.get_num_channels())
+    prediction = SteadyDeepInterpolateRecording(
+        recording,
+        source.saved,
+        **settings.saved(
+            output="prediction",
+            recorded_share=0.0,
+            dtype="float32",
+            center=center,
+            scale=scale,
+            model_sha256=source.sha256,
+        ),
+    )
+    return fit_residual(
+        recording,
+        prediction,
+        contact_positions(recording, settings.part),
+        layout.shank,
+        np.where(layout.dead, 0.0, signed_scale),
+    )
 
 
 def check_integers(settings, dtype, center, scale):

@@ -195,6 +195,37 @@ def denoising_detection(
         typer.echo(write_detection_report(output, results))
 
 
+def denoising_injected(
+    recording: Annotated[Path, typer.Argument(help="Raw, in one segment, a few s: what can be loaded.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="A bundled name, a folder, or hf:owner/name.")],
+    level: Annotated[
+        str, typer.Option("--level", help="Sizes of spikes in noise levels, with commas.")
+    ] = "5,9",
+    seed: Seeds = "0,1,2",
+    threads: Threads = 1,
+    output: Files = None,
+    debug: Debug = False,
+) -> None:
+    """Add known spikes to a recording of your own, and measure what ways to denoise make of them.
+
+    The recording is filtered and referenced as `steadyspike denoise` does it. Its own spikes count as noise.
+    """
+    with clear_errors(debug):
+        from steadyspike.core.loading import load_recording
+        from steadyspike_benchmarks.denoising_injected import injected_table, run_injected
+
+        files = _checked(output)
+        found = run_injected(
+            load_recording(recording),
+            model,
+            positive_numbers(level, "--level"),
+            whole_numbers(seed, "--seed"),
+            num_threads=threads,
+        )
+        tables = [f"{one:g} noise levels:\n\n{injected_table(rows)}" for one, rows in found.items()]
+        _write(files, found, "\n\n".join(tables))
+
+
 def denoising_memory(
     seconds: Annotated[
         str, typer.Option("--seconds", help="Lengths of the recordings, with commas.")
@@ -300,6 +331,7 @@ def register(app: typer.Typer) -> None:
     app.command("denoising", epilog=QUALITY_EXAMPLES)(denoising)
     app.command("denoising-speed")(denoising_speed)
     app.command("denoising-detection")(denoising_detection)
+    app.command("denoising-injected")(denoising_injected)
     app.command("denoising-memory")(denoising_memory)
     app.command("train-bundled", epilog=BUNDLED_EXAMPLES)(train_bundled_command)
 

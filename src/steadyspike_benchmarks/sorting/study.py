@@ -42,7 +42,7 @@ RECORDINGS = ("recording", "static", "spikes", "static_spikes", "noise")
 Case = SimulatedCase | HybridCase
 Estimate = tuple["Motion", dict[str, Any]]
 MotionKey = tuple[str, str, str | None, bool]
-"""By what it was estimated, and on what: preset, its arguments, the model, and whether it was filtered."""
+"""By what it was estimated, and on what: preset, arguments, the model, and whether it was filtered."""
 
 
 def run_sorting_benchmark(
@@ -119,10 +119,10 @@ def _treat(
     """Correct one recording, score its traces, and sort it."""
     about = dict(case=case.name, group=case.group, seed=case.seed, treatment=treatment.name)
     try:
-        recording = made.static if treatment.static else treatment.prepared(made.recording)
+        recording = treatment.prepared(made.static if treatment.static else made.recording)
         motion, judged = None, {}
         if treatment.preset is not None:
-            how = json.dumps(treatment.estimation)
+            how = json.dumps([treatment.estimation, treatment.denoising])
             key = (treatment.preset, how, treatment.model, treatment.switches is not None)
             if key not in motions:
                 motions[key] = _estimate(recording, treatment)

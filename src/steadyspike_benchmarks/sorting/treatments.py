@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from spikeinterface.core.motion import Motion
 
 OURS = "steady_auto"
+DENOISING: dict[str, dict[str, Any]] = {
+    "prediction": dict(output="prediction"),
+    "posterior": dict(output="posterior"),
+    "posterior, half recorded": dict(output="posterior", recorded_share=0.5),
+    "prediction, half recorded": dict(output="prediction", recorded_share=0.5),
+}
+"""What denoising hands over, and the arguments of `deepinterpolate` for it."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,8 @@ class Treatment:
         A DeepInterpolation model that denoises first.
     static : bool
         Sort the recording in which nothing moves.
+    denoising : dict or None
+        Further arguments of `deepinterpolate`.
     switches : str or None
         Filter and reference first, and sort with these `SWITCHES`; None: neither, and by the sorter's defaults.
     """
@@ -43,6 +52,7 @@ class Treatment:
     estimation: dict[str, Any] | None = field(default=None, hash=False)
     model: str | None = None
     static: bool = False
+    denoising: dict[str, Any] | None = field(default=None, hash=False)
     switches: str | None = None
 
     def prepared(self, recording: BaseRecording) -> BaseRecording:
@@ -55,7 +65,7 @@ class Treatment:
             return recording
         from steadyspike import deepinterpolate
 
-        return deepinterpolate(recording, self.model)
+        return deepinterpolate(recording, self.model, **(self.denoising or {}))
 
     def estimated(self, recording: BaseRecording) -> tuple[Motion, dict[str, Any]]:
         """Motion of a recording, and SpikeInterface's `motion_info`."""
@@ -145,7 +155,12 @@ def treatments() -> dict[str, Treatment]:
             Treatment(f"{OURS}, kriging p={p} of {sigma:g} um", OURS, kriging(p, sigma))
             for p, sigma in ((1, 20.0), (2, 20.0), (2, 32.0), (2, 40.0))
         ),
-        Treatment(f"steady-np1, {OURS}", OURS, model="steady-np1"),
+        *(
+            Treatment(f"{model} {words}, {after}", preset, model=model, static=preset is None, denoising=how)
+            for model in ("steady-np1", "steady-np2")
+            for words, how in DENOISING.items()
+            for after, preset in (("static", None), (OURS, OURS))
+        ),
         *(
             Treatment(f"filtered, {OURS}, {name}", OURS, switches=name)
             for name in SWITCHES

@@ -59,12 +59,24 @@ def evaluate_deepinterpolation(
     - "amplitude_bias": :math:`T(t^*, c^*) / R(t^*, c^*) - 1`
     - "gain": :math:`\langle T, R \rangle / \langle R, R \rangle`, what T is as a multiple of R by least squares
     - "shape_bias": :math:`1 - \langle T, R \rangle / (|T|\,|R|)`
+    - "smearing": :math:`\sum_O T^2 / \sum T^2 - \sum_O R^2 / \sum R^2`, over the samples and channels O where
+      :math:`|R|` is below 5 % of its extremum
     - "template_snr": :math:`\max_t |T(t, c^*)| / \nu_{c^*}(y)`
     - "d_prime_self": :math:`d' = (m_1 - m_0) / \sqrt{(v_1 + v_0) / 2}` with mean and variance of the scores
       :math:`\langle y(t_i + \cdot), W \rangle` at spikes (1) and at random times at least a waveform away from the
       unit's own spikes (0). The template W is the average of y at the first half of the unit's spikes; spikes of the
       second half are scored, and times after the first.
     - "d_prime_true": the same spikes and times, with W = R; only with `clean`.
+
+    **Checks for artifacts** (`sorting`): each a number, with a limit in
+    `steadyspike.evaluation.denoising.artifacts.LIMITS`:
+
+    - "false_samples": samples between spikes beyond 5 of the method's own noise levels, per s and channel
+    - "amplitude_bias_large", "..._medium", "..._small": absolute value of the median bias of these units
+    - "shape_bias" and "smearing": medians over the units
+    - "added_correlation": mean correlation between nearest channels between spikes
+
+    of which the first and the last two count less those of the recording.
 
     Other units fire at the random times and during the spikes as they do, so d' is what a template matcher would meet.
 

@@ -13,7 +13,7 @@ from steadyspike.core.arguments import contact_positions, refuse
 from steadyspike.core.settings import Settings, parameter, parameter_of
 from steadyspike.core.stretches import Stretch, TimeRange, apart_from, limited, segments_of
 from steadyspike.library.models.provenance import parts_in_both
-from steadyspike.preprocessing.deepinterpolation import DeepInterpolateSettings
+from steadyspike.preprocessing.deepinterpolation_arguments import DeepInterpolateSettings
 
 DEFAULT_S, GAP_S = 60.0, 0.1
 
@@ -44,6 +44,8 @@ class EvaluationSettings(Settings):
     precision: Literal["float32", "half"] = parameter_of(DeepInterpolateSettings, "precision")
     memory_limit_mb: float | None = parameter_of(DeepInterpolateSettings, "memory_limit_mb")
     num_threads: int = parameter_of(DeepInterpolateSettings, "num_threads")
+    output: Literal["posterior", "prediction"] = parameter_of(DeepInterpolateSettings, "output")
+    recorded_share: float = parameter_of(DeepInterpolateSettings, "recorded_share")
     chunk_s: float = parameter(
         1.0,
         "Traces are read in chunks of this length. It changes nothing but memory and time",
@@ -64,6 +66,11 @@ class EvaluationSettings(Settings):
         return {
             name: getattr(self, name) for name in ("device", "precision", "memory_limit_mb", "num_threads")
         }
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What it returns of the models."""
+        return {name: getattr(self, name) for name in ("output", "recorded_share")}
 
 
 @dataclass(frozen=True, eq=False)

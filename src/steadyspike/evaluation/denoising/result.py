@@ -12,6 +12,7 @@ import numpy as np
 
 from steadyspike.core.aside import folder_aside, refuse_existing
 from steadyspike.core.plain import plain_json
+from steadyspike.evaluation.denoising.artifacts import FALSE_LEVELS
 from steadyspike.evaluation.denoising.tables import (
     ERROR_COLUMNS,
     LOSS_COLUMNS,
@@ -37,11 +38,21 @@ NAMES = {
     "median_amplitude_bias": "median amplitude bias",
     "median_gain": "median gain of the template",
     "median_shape_bias": "median shape bias",
+    "median_smearing": "median smearing",
     "median_template_snr": "median template SNR",
     "median_d_prime_self": "median d', own template",
     "median_d_prime_true": "median d', true template",
 }
 BY_SIZE = ("median_abs_amplitude_bias", "median_d_prime_self", "median_d_prime_true")
+CHECKS = {
+    "false_samples": f"samples beyond {FALSE_LEVELS:g} levels between spikes, per s and channel, more than recorded",
+    "amplitude_bias_large": "amplitude bias of large units",
+    "amplitude_bias_medium": "amplitude bias of medium units",
+    "amplitude_bias_small": "amplitude bias of small units",
+    "shape_bias": "shape bias",
+    "smearing": "smearing, more than recorded",
+    "added_correlation": "correlation added between the nearest channels",
+}
 SETTINGS_FILE, TEXT_FILE = "evaluation.json", "evaluation.md"
 
 
@@ -77,8 +88,11 @@ class DenoisingEvaluation:
     units : pandas.DataFrame
         One row per unit and method: `unit_id`, `method`, `channel_id` (extremum channel), `num_spikes`, `size`,
         `reference_amplitude` (in the recording's units), `reference_snr`, `amplitude_bias`, `gain`, `shape_bias`,
-        `template_snr`, `d_prime_self`, `d_prime_true`. NaN where a unit has too few spikes, or where noise-free traces
-        are needed and were not given.
+        `smearing`, `template_snr`, `d_prime_self`, `d_prime_true`. NaN where a unit has too few spikes, or where
+        noise-free traces are needed and were not given.
+    checks : pandas.DataFrame
+        Checks for artifacts, one row for each method and each that can be made: `method`, `check`, `value`, `limit` and
+        whether it is `passed`. Empty without a sorting.
     templates : dict of ndarray, shape (num_units, num_samples)
         Template of each unit on its extremum channel, of each method and of "clean".
     excerpt : Excerpt
@@ -92,6 +106,7 @@ class DenoisingEvaluation:
     summary: pd.DataFrame
     by_size: pd.DataFrame
     units: pd.DataFrame
+    checks: pd.DataFrame
     templates: Mapping[str, np.ndarray]
     excerpt: Excerpt
     settings: dict[str, Any]
@@ -120,9 +135,28 @@ class DenoisingEvaluation:
         if sizes:
             columns = [name for name in methods if name in set(self.by_size["method"])]
             parts.append(markdown_table(["", "units", *columns], sizes))
+        if len(self.checks):
+            parts.append(self._checks_text())
         span = f"{self.settings['start_s']:g} s to {self.settings['end_s']:g} s were evaluated"
         parts.append("\n".join(f"- {note}." for note in (span, *self.notes)))
         return "\n\n".join(parts) + "\n"
+
+    def _checks_text(self) -> str:
+        """Checks for artifacts as a table, with what has failed marked."""
+        found = self.checks.set_index(["check", "method"])
+        methods = list(dict.fromkeys(self.checks["method"]))
+        rows = []
+        for check in dict.fromkeys(self.checks["check"]):
+            cells = []
+            for method in methods:
+                if (check, method) not in found.index:
+                    cells.append("-")
+                    continue
+                one = found.loc[(check, method)]
+                cells.append(_shown(check, one["value"]) + ("" if one["passed"] else " (failed)"))
+            limit = _shown(check, float(found.loc[check]["limit"].iloc[0]))
+            rows.append([CHECKS[check], limit, *cells])
+        return markdown_table(["checks for artifacts", "at most", *methods], rows)
 
     def _size_rows(self) -> list[list[str]]:
         low, high = self.settings["snr_classes"]
@@ -170,8 +204,8 @@ class DenoisingEvaluation:
         Returns
         -------
         files : list of Path
-            summary.csv, by_size.csv, units.csv, evaluation.json (settings, summary and notes), evaluation.md, and the
-            figures measures.png, traces.png and, where there are units, templates.png.
+            summary.csv, by_size.csv, units.csv, checks.csv, evaluation.json (settings, summary and notes),
+            evaluation.md, and the figures measures.png, traces.png and, where there are units, templates.png.
 
         Raises
         ------
@@ -187,13 +221,14 @@ class DenoisingEvaluation:
     def _write(self, folder: Path) -> None:
         from steadyspike.evaluation.figures.save import DOTS_PER_INCH
 
-        for name in ("summary", "by_size", "units"):
+        for name in ("summary", "by_size", "units", "checks"):
             getattr(self, name).to_csv(folder / f"{name}.csv", index=False)
         content = {
             "settings": self.settings,
             "notes": list(self.notes),
             "summary": self.summary.to_dict("records"),
             "by_size": self.by_size.to_dict("records"),
+            "checks": self.checks.to_dict("records"),
         }
         text = json.dumps(plain_json(content), indent=2, allow_nan=False)
         (folder / SETTINGS_FILE).write_text(text + "\n", encoding="utf-8")

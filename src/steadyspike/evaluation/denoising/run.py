@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from steadyspike.core.arguments import contact_positions
 from steadyspike.core.normalization import measure_normalization
+from steadyspike.evaluation.denoising.artifacts import check_table
 from steadyspike.evaluation.denoising.chunks import Chunk, read_chunk
 from steadyspike.evaluation.denoising.errors import CleanErrors, TraceLosses
 from steadyspike.evaluation.denoising.inputs import EvaluationSettings, Inputs
@@ -125,13 +126,17 @@ class Evaluation:
                 recording,
                 linear.folder,
                 bad_channel_ids=bad_ids,
-                **{"center": center, "scale": scale, **self.settings.node},
+                **{"center": center, "scale": scale, "output": "prediction", **self.settings.node},
             )
         # the notes of the evaluation tell it
         with warnings.catch_warnings(action="ignore", category=ModelUseWarning):
             for name, source in self.sources.items():
                 methods[name] = deepinterpolate(
-                    recording, source.saved, bad_channel_ids=bad_ids, **self.settings.node
+                    recording,
+                    source.saved,
+                    bad_channel_ids=bad_ids,
+                    **self.settings.node,
+                    **self.settings.result,
                 )
         return methods, notes
 
@@ -250,7 +255,7 @@ class Evaluation:
         notes: list[str],
     ) -> DenoisingEvaluation:
         scale = self.normalization[1]
-        noise, quiet_note = self._quiet_noise(gathered, units, noise_times)
+        noise, quiet, quiet_note = self._quiet_noise(gathered, units, noise_times)
         sums = {name: part.units for name, part in gathered.items()}
         table = unit_table(self.inputs, units, references or [], sums, noise, scale, self.settings)
         notes = [*notes, *quiet_note, *self._unit_notes(units)]
@@ -258,6 +263,10 @@ class Evaluation:
             summary=summary_table(gathered, table, noise, scale > 0),
             by_size=size_table(table),
             units=table,
+            checks=check_table(
+                *(gathered, table, noise, quiet),
+                *(contact_positions(self.inputs.recording, EvaluationSettings.part), scale > 0, self.rate),
+            ),
             templates=self._templates(gathered, units, references),
             excerpt=self._excerpt(methods, units, references),
             settings=self._described(methods),
@@ -266,9 +275,9 @@ class Evaluation:
 
     def _quiet_noise(
         self, gathered: Mapping[str, Gathered], units: list[UnitEvents], noise_times: np.ndarray
-    ) -> tuple[dict[str, np.ndarray], list[str]]:
+    ) -> tuple[dict[str, np.ndarray], np.ndarray | None, list[str]]:
         if self.inputs.sorting is None:
-            return {}, []
+            return {}, None, []
         away = round(self.settings.quiet_ms * self.rate / 1000)
         quiet = quiet_times(noise_times, units, away, self.bad.size)
         least = min(LEAST_QUIET, noise_times.size)
@@ -281,7 +290,7 @@ class Evaluation:
             f"{lacking} of {live.sum()} channels are hardly ever {self.settings.quiet_ms:g} ms from a spike, "
             "and have no noise between spikes"
         )
-        return noise, [note] if lacking else []
+        return noise, quiet, [note] if lacking else []
 
     def _unit_notes(self, units: list[UnitEvents]) -> list[str]:
         if self.inputs.sorting is None:

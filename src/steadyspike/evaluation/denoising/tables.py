@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from steadyspike.evaluation.denoising.artifacts import smearing
 from steadyspike.evaluation.denoising.units import SELF, TRUE, UnitEvents, UnitSums, compare_templates
 
 if TYPE_CHECKING:
@@ -15,7 +16,15 @@ if TYPE_CHECKING:
 SIZES = ("small", "medium", "large")
 LOSS_COLUMNS = ("mse", "mae", "charbonnier")
 ERROR_COLUMNS = ("rms_error", "rms_error_in_spikes", "rms_error_outside")
-MEASURES = ("amplitude_bias", "gain", "shape_bias", "template_snr", "d_prime_self", "d_prime_true")
+MEASURES = (
+    "amplitude_bias",
+    "gain",
+    "shape_bias",
+    "smearing",
+    "template_snr",
+    "d_prime_self",
+    "d_prime_true",
+)
 UNIT_COLUMNS = (
     *("unit_id", "method", "channel_id", "num_spikes", "size", "reference_amplitude", "reference_snr"),
     *MEASURES,
@@ -82,7 +91,11 @@ def _measures(
     bias, gain, shape = compare_templates(template, reference, main)
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = float(np.abs(template[:, main]).max() / noise[unit.main])
-    return {"amplitude_bias": bias, "gain": gain, "shape_bias": shape, "template_snr": snr}
+    return {
+        **{"amplitude_bias": bias, "gain": gain, "shape_bias": shape},
+        "smearing": smearing(template, reference),
+        "template_snr": snr,
+    }
 
 
 def _medians(rows: pd.DataFrame) -> dict[str, float]:

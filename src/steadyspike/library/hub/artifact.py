@@ -17,11 +17,13 @@ from steadyspike.library.hub.cards import Usage, complete_card, license_of, tags
 from steadyspike.library.hub.reference import ArtifactError, HubReference, holds_token
 
 CONFIG, WEIGHTS, PRESET, CARD = "config.json", "model.safetensors", "preset.toml", "README.md"
+PAIR = ("test_input.safetensors", "test_output.safetensors")
 # by form: files without which it is not whole; the first one tells the kind and is checked before others are downloaded
 FILES = {"model": (CONFIG, WEIGHTS), "preset": (PRESET,)}
 FIGURE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.png")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_BYTES = {CONFIG: 2_000_000, PRESET: 200_000, CARD: 1_000_000, "figure": 10_000_000}
+MAX_BYTES |= dict.fromkeys(PAIR, 10_000_000)
 RUNS_CODE = (
     ".bin", ".pt", ".pth", ".pkl", ".pickle", ".joblib", ".ckpt", ".npy", ".npz", ".h5", ".keras", ".py",
 )  # fmt: skip
@@ -104,7 +106,8 @@ def wanted_files(form: Form, names: Iterable[str]) -> list[str]:
     """List the files of a repository that are of the artifact, those without which it is not whole last."""
     names = set(names)
     figures = sorted(name for name in names if FIGURE.fullmatch(name))
-    beside = [name for name in (CARD, *figures) if name in names]
+    pair = PAIR if form.name == "model" else ()
+    beside = [name for name in (CARD, *pair, *figures) if name in names]
     return [form.marker, *beside, *form.required[1:]]
 
 

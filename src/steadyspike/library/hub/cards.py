@@ -79,6 +79,12 @@ def license_of(card: str) -> str | None:
     return None if named in (None, NO_LICENSE) else str(named)
 
 
+def has_section(card: str, title: str) -> bool:
+    """Whether a card has a section of the second level with words in it."""
+    found = re.search(rf"^## {re.escape(title)}\s*$(.*?)(?=^## |\Z)", card, re.MULTILINE | re.DOTALL)
+    return found is not None and bool(_SECTION.sub("", found.group(1)).strip())
+
+
 def check_license(name: str) -> str:
     """Return the name of a licence that suits a card: a short, printable line without "|", "<" and ">"."""
     if not name.strip() or len(name) > LONGEST_LICENSE or not name.isprintable() or set("|<>") & set(name):

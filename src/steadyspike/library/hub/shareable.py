@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from steadyspike.library.hub.artifact import CARD, Form, Staged, refuse_tokens
 from steadyspike.library.hub.cards import Usage, complete_card, tags_of
 from steadyspike.library.hub.client import push
-from steadyspike.library.hub.reference import check_repo_id, check_tag
+from steadyspike.library.hub.reference import ArtifactError, check_repo_id, check_tag
 
 if TYPE_CHECKING:
     from steadyspike.library.hub.listing import Pushed
@@ -43,6 +43,10 @@ class Shareable:
         """Load what was written, as after a download."""
         raise NotImplementedError
 
+    def _lacking(self, card: str) -> list[str]:
+        """Tell what a card does not say that others have to know, in words that say what to do."""
+        return []
+
     def push_to_hub(
         self,
         repo_id: str,
@@ -70,12 +74,16 @@ class Shareable:
         """Write this to a folder, with the card that it will have in its repository.
 
         The folder is empty; without `license_name` the license is what its card says. Raises `ValueError` if it cannot
-        be loaded again, or a text that is pushed holds one of `secrets`, or what looks like an access token.
+        be loaded again, its card lacks what others have to know, or a text that is pushed holds one of `secrets`, or
+        what looks like an access token.
         """
         self._write(folder)
         card = complete_card(
             self._described(), tags_of(self.form.name, self.kind), self.usage, repo_id, license_name
         )
+        lacking = self._lacking(card)
+        if lacking:
+            raise ArtifactError(f"nothing was pushed: the card ({CARD}) lacks " + "; ".join(lacking))
         (folder / CARD).write_text(card, encoding="utf-8")
         names = tuple(sorted(path.name for path in folder.iterdir()))
         refuse_tokens(folder, secrets)

@@ -149,6 +149,7 @@ class DeepInterpolationModel(SavedModel):
     config: ModelConfig
 
     config_class: ClassVar[type[FolderConfig]] = ModelConfig
+    baseline: ClassVar[str | None] = "linear interpolation"
     usage: ClassVar[Usage] = Usage(
         "DeepInterpolation network",
         ("import steadyspike", 'recording_denoised = steadyspike.deepinterpolate(recording, "{ref}")'),

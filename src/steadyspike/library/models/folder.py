@@ -1,6 +1,7 @@
 """Model folders of any kind: the weights of a network, and what is needed to make and use it.
 
-A folder holds `model.safetensors`, `config.json` and `README.md` (the model card). Nothing in it is ever unpickled or
+A folder holds `model.safetensors`, `config.json`, `README.md` (the model card) and a test pair, an input with what the
+network made of it (`steadyspike.library.models.pairs`). Nothing in it is ever unpickled or
 run. A folder is complete or absent: it is written aside and then renamed.
 """
 
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from steadyspike.core.aside import folder_aside, refuse_existing
 from steadyspike.library.hub.artifact import CARD, CONFIG, FIGURE, WEIGHTS, Form, check_figure, check_size
-from steadyspike.library.hub.cards import Usage, brief, table
+from steadyspike.library.hub.cards import Usage, brief, has_section, license_of, table
 from steadyspike.library.hub.client import fetch
 from steadyspike.library.hub.reference import PREFIX, HubReference, is_reference
 from steadyspike.library.hub.shareable import Shareable
@@ -31,6 +32,7 @@ from steadyspike.library.models.config import (
     read_config,
 )
 from steadyspike.library.models.find import find_model, own_folder
+from steadyspike.library.models.pairs import write_pair
 from steadyspike.networks import make_network
 
 if TYPE_CHECKING:
@@ -55,6 +57,8 @@ class SavedModel(Shareable):
 
     config_class: ClassVar[type[FolderConfig]]
     usage: ClassVar[Usage]
+    baseline: ClassVar[str | None] = None
+    """What the scores in the card of a model of this kind must stand beside."""
     form: ClassVar[Form] = MODEL_FORM
 
     @property
@@ -176,6 +180,18 @@ class SavedModel(Shareable):
     def _described(self) -> str:
         return self.card or model_card(self.config)
 
+    def _lacking(self, card: str) -> list[str]:
+        lacking = []
+        if license_of(card) is None:
+            lacking.append('a licence (license_name="cc-by-4.0", or another)')
+        if not has_section(card, "Data"):
+            lacking.append('a section "## Data", which says what it was trained on')
+        if not has_section(card, "Scores"):
+            lacking.append('a section "## Scores"')
+        if self.baseline is not None and self.baseline not in card.lower():
+            lacking.append(f'the score of the baseline, "{self.baseline}", beside its own')
+        return lacking
+
     def _reload(self, folder: Path) -> None:
         load_folder(folder)
 
@@ -237,6 +253,7 @@ def save_model(
         save_file(weights, new / WEIGHTS, metadata={"format": "pt"})
         (new / CONFIG).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (new / CARD).write_text(card, encoding="utf-8")
+        write_pair(new, network, config)
 
 
 def load_model(folder: str | Path, device: str = "cpu") -> SavedModel:
