@@ -23,6 +23,7 @@ from .preprocessing.common_reference import common_reference as common_reference
 from .preprocessing.deepinterpolation import deepinterpolate as deepinterpolate
 from .preprocessing.motion_by_shank import interpolate_motion_by_shank as interpolate_motion_by_shank
 from .preprocessing.motion_interpolation import interpolate_motion as interpolate_motion
+from .preprocessing.phase_shift import phase_shift as phase_shift
 from .sorting import kilosort as kilosort
 from .training.autoencoder import train_waveform_autoencoder as train_waveform_autoencoder
 from .training.deepinterpolation import train_deepinterpolation as train_deepinterpolation

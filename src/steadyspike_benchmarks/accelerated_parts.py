@@ -180,6 +180,19 @@ def noise_levels(material: Material) -> Callable[[], Any]:
     )
 
 
+def bad_channels(method: str) -> Callable[[Material], Callable[[], Any]]:
+    """Labels of the channels, by the 100 chunks that SpikeInterface takes if nothing else is said."""
+
+    def prepare(material: Material) -> Callable[[], Any]:
+        import spikeinterface.full as si
+
+        return lambda: si.detect_bad_channels(
+            material.raw, method=method, seed=material.seed, job_kwargs=ONE_JOB
+        )[1]
+
+    return prepare
+
+
 def detection(method: str) -> Callable[[Material], Callable[[], Any]]:
     """Detect the peaks of the filtered recording."""
 
@@ -301,6 +314,10 @@ CALLS: dict[str, Callable[[Material], Callable[[], Any]]] = {
     "normalize_by_quantile (estimation)": estimated("normalize_by_quantile"),
     "interpolate_motion": interpolation,
     "get_noise_levels": noise_levels,
+    "detect_bad_channels coherence+psd": bad_channels("coherence+psd"),
+    "detect_bad_channels std": bad_channels("std"),
+    "detect_bad_channels mad": bad_channels("mad"),
+    "detect_bad_channels neighborhood_r2": bad_channels("neighborhood_r2"),
     "detect_peaks locally_exclusive": detection("locally_exclusive"),
     "detect_peaks by_channel": detection("by_channel"),
     "localize_peaks center_of_mass": localization("center_of_mass"),
@@ -377,6 +394,9 @@ def _compare(upstream: Any, accelerated: Any) -> dict[str, Any]:
             for one, other in zip(upstream.displacement, accelerated.displacement, strict=True)
         )
         return {"largest_difference_um": worst, "agreement": f"within {worst:.1g} um"}
+    if upstream.dtype.kind == "U":
+        same = int((upstream == accelerated).sum())
+        return {"agreement": f"{same} of {len(upstream)} labels identical"}
     names = getattr(upstream.dtype, "names", None) or ()
     if "sample_index" in names:
         same = len(np.intersect1d(upstream, accelerated)) / max(len(upstream), len(accelerated), 1)

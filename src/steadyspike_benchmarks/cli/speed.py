@@ -59,7 +59,7 @@ def speed(
     Same arrays, one process, one thread; accelerated calls with all cores too. Data lie in memory and are read in
     chunks of 1 s; kernels are compiled beforehand.
 
-    Parts: bandpass, reference, chained, interpolate, localize, estimate; or none.
+    Parts: bandpass, reference, phase, chained, front, interpolate, localize, estimate; or none.
 
     Calls: bandpass_filter, common_reference, detect_peaks, localize_peaks, ...: all whose name begins so; or none.
     """
