@@ -46,13 +46,13 @@ class PhaseShiftSettings(Settings):
 class SteadyPhaseShiftRecording(BasePreprocessor):
     """Delay each channel by its share of a sample, so that channels of one converter are as if sampled at once.
 
-    A Neuropixels probe has fewer converters than channels, and each takes its channels one after the other. What reaches
-    all channels at one instant is then spread over a sample, and a common reference leaves some of it. With the shift d of
-    a channel the result is `y(t) = x(t - d)`, a convolution with a windowed sinc of 32 taps.
+    A Neuropixels probe has fewer converters than channels, and each takes its channels one after the other. What
+    reaches all channels at one instant is then spread over a sample, and a common reference leaves some of it. With the
+    shift d of a channel the result is `y(t) = x(t - d)`, a convolution with a windowed sinc of 32 taps.
 
-    Up to 12 kHz of a recording of 30 kHz (0.8 of half the sampling frequency) that is the exact delay, and so the one of
-    SpikeInterface's `phase_shift`, within 3e-5 of the amplitude. What is above, where spikes have nothing and the filters
-    of the probe let little through, is weakened, where SpikeInterface's keeps it.
+    Up to 12 kHz of a recording of 30 kHz (0.8 of half the sampling frequency) that is the exact delay, and so the one
+    of SpikeInterface's `phase_shift`, within 3e-5 of the amplitude. What is above, where spikes have little, is
+    weakened, where SpikeInterface's keeps it: look for bad channels by their power at high frequencies before.
 
     Parameters
     ----------
@@ -72,9 +72,9 @@ class SteadyPhaseShiftRecording(BasePreprocessor):
 
     Notes
     -----
-    A chunk is read with 16 samples around it, where the transform of SpikeInterface's needs 40 ms. The first and the last
-    sample are taken to last for ever. A NaN or infinite sample makes the samples around it NaN that read it, in its own
-    channel. Gains and offsets stay as they are.
+    A chunk is read with 16 samples around it, where SpikeInterface's transform needs 40 ms. The first and the last
+    sample are taken to last for ever. A NaN or infinite sample makes the samples around it NaN that read it, in its
+    own channel. Gains and offsets stay as they are.
 
     References
     ----------

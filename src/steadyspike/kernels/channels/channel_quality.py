@@ -22,9 +22,9 @@ from steadyspike.kernels.lanes.memory import result
 def centred_in_order(traces, order, gains, offsets):
     """Scaled channels in another order, less their means; the last column is 0.
 
-    `traces` (num_samples, num_channels) are int16, uint16 or float32, with one sample at least; `order` is the channel of
-    each column, `gains` and `offsets` are float32, one for each channel. Returns float32 (num_samples, num_columns + 1):
-    `x - mean(x)` of `x = traces * gains + offsets`, with means summed in float64.
+    `traces` (num_samples, num_channels) are int16, uint16 or float32, with one sample at least; `order` is the channel
+    of each column, `gains` and `offsets` are float32, one for each channel. Returns float32 (num_samples,
+    num_columns + 1): `x - mean(x)` of `x = traces * gains + offsets`, with means summed in float64.
     """
     traces = as_kernel_array(traces)
     centred = result((len(traces), len(order) + 1), "float32")
@@ -68,7 +68,7 @@ def likeness_to_all(centred, over_ranges=one_range):
 
 
 def band_power(traces, sampling_frequency, window_samples, freq_min):
-    """Mean power spectral density above a frequency, as `scipy.signal.welch` has it with a Hann window, of each channel.
+    """Mean power spectral density of each channel above a frequency, by `scipy.signal.welch` with a Hann window.
 
     `traces` (num_samples, num_channels), float32 or float64, hold one window of `window_samples` at least; `freq_min`
     is in Hz, and so is the sampling frequency. Windows overlap by half. Returns the square of the unit of the traces
@@ -100,7 +100,7 @@ def likeness_to_neighbours(traces, neighbours, over_ranges=one_range):
     """Correlation of each channel with the median of its neighbours, both around 0.
 
     With the median x of a channel over time subtracted, and the median m of those of its neighbours at each sample:
-    `mean(x * m) / sqrt(mean(x**2) * mean(m**2))`, the denominator 1 where it is 0; NaN for a channel without neighbours.
+    `mean(x * m) / sqrt(mean(x**2) * mean(m**2))`, the denominator 1 where it is 0; NaN without neighbours.
 
     `traces` (num_samples, num_channels) are finite, `neighbours` a list of indices for each channel.
     """

@@ -31,7 +31,7 @@ def store_vector(builder, dtype, address, values):
 
 
 def saturated(builder, values, dtype):
-    """Round a vector of float32 to signed integers of 16 bits or fewer; limits for what these do not hold, 0 for NaN."""
+    """Round a vector of float32 to signed integers of 16 bits or fewer: limits for what is beyond them, 0 for NaN."""
     kind = values.type
 
     def constant(number):

@@ -137,10 +137,13 @@ def detect_bad_channels(
     channel_filters: set | None = None,
     job_kwargs: dict | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Do what `detect_bad_channels` does, for "std", "mad" and "neighborhood_r2"; the chunks of "coherence+psd" are above."""
+    """Do what `detect_bad_channels` does.
+
+    Covered: "std" and "mad" of integers and floats; "neighborhood_r2" of finite samples, where each channel has a
+    neighbour. Of "coherence+psd" SpikeInterface draws the chunks, and `labels_of_chunk` does each.
+    """
     arguments = locals()
     if method not in ("std", "mad", "neighborhood_r2"):
-        # SpikeInterface draws the chunks, and hands them to `labels_of_chunk`
         with upstreams_own():
             return original_of(MODULE, "detect_bad_channels")(**arguments)
     from spikeinterface.core import get_random_data_chunks
