@@ -24,6 +24,8 @@ ESTIMATION_S = 100.0
 ESTIMATION_CHANNELS = 128
 """Longer probes get shorter recordings for the estimators, whose time grows with the number of windows."""
 PEAKS_PER_CHANNEL_AND_S = 5.0
+BAD_CHANNEL_CHUNKS = 10
+"""SpikeInterface takes 100 if nothing else is said, each in the same time."""
 
 
 @dataclass(frozen=True)
@@ -181,13 +183,17 @@ def noise_levels(material: Material) -> Callable[[], Any]:
 
 
 def bad_channels(method: str) -> Callable[[Material], Callable[[], Any]]:
-    """Labels of the channels, by the 100 chunks that SpikeInterface takes if nothing else is said."""
+    """Labels of the channels, by `BAD_CHANNEL_CHUNKS` chunks of 0.3 s."""
 
     def prepare(material: Material) -> Callable[[], Any]:
         import spikeinterface.full as si
 
         return lambda: si.detect_bad_channels(
-            material.raw, method=method, seed=material.seed, job_kwargs=ONE_JOB
+            material.raw,
+            method=method,
+            num_random_chunks=BAD_CHANNEL_CHUNKS,
+            seed=material.seed,
+            job_kwargs=ONE_JOB,
         )[1]
 
     return prepare
@@ -306,6 +312,7 @@ CALLS: dict[str, Callable[[Material], Callable[[], Any]]] = {
     ),
     "bandpass_filter + common_reference": chain,
     "phase_shift": node("phase_shift"),
+    "highpass_spatial_filter": node("highpass_spatial_filter", n_channel_pad=10),
     "whiten (global)": node("whiten", dtype="float32"),
     "whiten (local)": node("whiten", dtype="float32", mode="local", radius_um=100.0),
     "whiten (estimation)": estimated("whiten"),

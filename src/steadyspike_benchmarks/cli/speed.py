@@ -1,4 +1,4 @@
-"""Benchmarks ``speed``, ``scripts``, ``limits``, ``compile`` and ``monopoles``: acceleration against SpikeInterface."""
+"""Benchmarks ``speed``, ``scripts``, ``limits``, ``compile``, ``monopoles`` and ``delays``, against SpikeInterface."""
 
 from __future__ import annotations
 
@@ -171,12 +171,21 @@ def monopoles(
         typer.echo(format_monopoles(run_monopoles(num_spikes=spikes, seed=seed, tell=tell)))
 
 
+def delays(debug: Debug = False) -> None:
+    """Print how exactly steady_phase_shift delays, by bands of frequency."""
+    with clear_errors(debug):
+        from steadyspike_benchmarks.delays import format_delays, run_delays
+
+        typer.echo(format_delays(run_delays()))
+
+
 def register(app: typer.Typer) -> None:
     """Add these commands to ``python -m steadyspike_benchmarks``."""
     app.command(epilog=SPEED_EXAMPLES)(speed)
     app.command()(scripts)
     app.command()(limits)
     app.command()(monopoles)
+    app.command()(delays)
     app.command("compile")(compile_command)
 
 
