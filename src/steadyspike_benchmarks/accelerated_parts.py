@@ -139,6 +139,14 @@ def chain(material: Material) -> Callable[[], Any]:
     return read(lambda raw: si.common_reference(si.bandpass_filter(raw, **BAND)), material)
 
 
+def destriping(material: Material) -> Callable[[], Any]:
+    """Highpass across channels, with as many mirrored at the ends as SpikeInterface takes."""
+    import spikeinterface.full as si
+
+    pad = min(60, material.num_channels)
+    return read(lambda raw: si.highpass_spatial_filter(raw, n_channel_pad=pad), material)
+
+
 def interpolation(material: Material) -> Callable[[], Any]:
     """Kriging of all channels, as the presets do it."""
     import spikeinterface.full as si
@@ -312,7 +320,7 @@ CALLS: dict[str, Callable[[Material], Callable[[], Any]]] = {
     ),
     "bandpass_filter + common_reference": chain,
     "phase_shift": node("phase_shift"),
-    "highpass_spatial_filter": node("highpass_spatial_filter", n_channel_pad=10),
+    "highpass_spatial_filter": destriping,
     "whiten (global)": node("whiten", dtype="float32"),
     "whiten (local)": node("whiten", dtype="float32", mode="local", radius_um=100.0),
     "whiten (estimation)": estimated("whiten"),
