@@ -1,8 +1,8 @@
 """What tells a bad channel: its power at high frequencies, its likeness to all channels, and to its neighbours.
 
 Power is the one of Welch's method, of a band only: a window of the samples, without its mean and tapered, is multiplied
-with the cosines and sines of the band's frequencies, which is one product of matrices for all channels, and less work
-than a Fourier transform of each.
+with the cosines and sines of the band's frequencies, which is less work than a Fourier transform of each channel,
+and needs no other library's threads.
 
 References
 ----------
@@ -16,7 +16,16 @@ import numpy as np
 from steadyspike.kernels.channels.column_statistics import column_medians
 from steadyspike.kernels.channels.median import subtract_reference
 from steadyspike.kernels.lanes.arrays import as_kernel_array, one_range, unsigned
-from steadyspike.kernels.lanes.memory import result
+from steadyspike.kernels.lanes.lanes import (
+    LANE_BYTES,
+    TILE_LANES,
+    add_scaled,
+    load_lanes,
+    num_lanes,
+    store_tile,
+    zero_tile,
+)
+from steadyspike.kernels.lanes.memory import aligned, result
 
 
 def centred_in_order(traces, order, gains, offsets):
@@ -84,16 +93,41 @@ def band_power(traces, sampling_frequency, window_samples, freq_min):
     # all but 0 and half the sampling frequency stand for two frequencies
     twice = np.where((wanted == 0) | (2 * wanted == window_samples), 1.0, 2.0)[:, None]
     rows = np.concatenate([(np.sqrt(twice) * waves).real, (np.sqrt(twice) * waves).imag])
-    rows = rows.astype(traces.dtype)
+    # of each sample those of all waves, and as many as fill tiles
+    waves = np.pad(rows, ((0, -len(rows) % TILE_LANES), (0, 0))).T.astype(traces.dtype)
     step = window_samples - window_samples // 2
     starts = range(0, len(traces) - window_samples + 1, step)
-    power = np.zeros(traces.shape[1])
-    amplitudes = np.empty((len(rows), traces.shape[1]), traces.dtype)
+    num_channels = traces.shape[1]
+    too_few = max(num_lanes(traces.dtype) - num_channels, 0)
+    wide = np.pad(traces, ((0, 0), (0, too_few))) if too_few else traces
+    power = np.zeros(wide.shape[1])
+    block = aligned(TILE_LANES * num_lanes(traces.dtype), traces.dtype)
+    wide, waves = as_kernel_array(wide), np.ascontiguousarray(waves)
     for start in starts:
-        np.matmul(rows, traces[start : start + window_samples], out=amplitudes)
-        power += np.einsum("ij,ij->j", amplitudes, amplitudes)
+        _add_power(wide, start, waves, block, power)
+    power = power[:num_channels]
     with np.errstate(invalid="ignore"):
         return power / (len(starts) * sampling_frequency * np.sum(np.square(taper))) / np.float64(len(wanted))
+
+
+@numba.njit(nogil=True, cache=True)
+def _add_power(traces, start, waves, block, power):
+    """Add for each channel the squares of the products of a window with each wave."""
+    width, num_waves = traces.shape[1], waves.shape[1]
+    lanes = LANE_BYTES // block.itemsize
+    for first in range(0, width, lanes):
+        # the last channels overlap those before, which are not added again
+        column = min(first, width - lanes)
+        for wave in range(0, num_waves, TILE_LANES):
+            sums = zero_tile(block)
+            for sample in range(len(waves)):
+                values = load_lanes(traces, (start + sample) * width + column)
+                sums = add_scaled(sums, values, waves, sample * num_waves + wave, 1)
+            store_tile(block, 0, lanes, sums)
+            for row in range(TILE_LANES):
+                for lane in range(first - column, lanes):
+                    amplitude = np.float64(block[row * lanes + lane])
+                    power[column + lane] += amplitude * amplitude
 
 
 def likeness_to_neighbours(traces, neighbours, over_ranges=one_range):
