@@ -63,7 +63,7 @@ def labels_of_chunk(
     if not (np.isfinite(likeness).all() and np.isfinite(power).all()):
         raise NotCoveredError("samples that are not finite, or a median of 0 throughout")
     labels = _labels(likeness, power, settings)
-    return labels[settings["order_r"]] if settings["order_r"] is not None else labels
+    return np.asarray(labels if settings["order_r"] is None else labels[settings["order_r"]])
 
 
 def _labels(likeness: np.ndarray, power: np.ndarray, settings: dict[str, Any]) -> np.ndarray:
@@ -145,7 +145,8 @@ def detect_bad_channels(
     arguments = locals()
     if method not in ("std", "mad", "neighborhood_r2"):
         with upstreams_own():
-            return original_of(MODULE, "detect_bad_channels")(**arguments)
+            found: tuple[np.ndarray, np.ndarray] = original_of(MODULE, "detect_bad_channels")(**arguments)
+            return found
     from spikeinterface.core import get_random_data_chunks
     from spikeinterface.preprocessing import highpass_filter
 
