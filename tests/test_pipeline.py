@@ -9,6 +9,7 @@ import pytest
 import spikeinterface.full as si
 from probeinterface.neuropixels_tools import build_neuropixels_probe
 from spikeinterface.core.motion import Motion
+from spikeinterface.preprocessing.phase_shift import apply_frequency_shift
 
 import steadyspike
 from steadyspike.simulation.drift import simulate_drifting_recording
@@ -102,7 +103,9 @@ def neuropixels_recording(part_number, num_cycles):
     rng = np.random.default_rng(0)
     time_s = np.arange(30_000) / 30_000.0
     artefact = 200.0 * np.sin(2 * np.pi * 10.0 * time_s) + rng.normal(scale=10.0, size=time_s.size)
-    samples = rng.normal(scale=3.0, size=(time_s.size, NUM_CHANNELS)) + artefact[:, None]
+    # what all channels pick up at once each takes at its own time
+    samples = apply_frequency_shift(np.tile(artefact[:, None], NUM_CHANNELS), -shifts)
+    samples += rng.normal(scale=3.0, size=(time_s.size, NUM_CHANNELS))
     samples[:, DEAD] = rng.normal(scale=0.5, size=time_s.size)
     samples[:, NOISY] += rng.normal(scale=100.0, size=time_s.size)
     recording = si.NumpyRecording(np.round(samples / GAIN).astype("int16"), 30_000.0)

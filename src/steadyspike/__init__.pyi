@@ -24,6 +24,7 @@ from .preprocessing.common_reference import common_reference as common_reference
 from .preprocessing.deepinterpolation import deepinterpolate as deepinterpolate
 from .preprocessing.motion_by_shank import interpolate_motion_by_shank as interpolate_motion_by_shank
 from .preprocessing.motion_interpolation import interpolate_motion as interpolate_motion
+from .preprocessing.phase_shift import phase_shift as phase_shift
 from .preprocessing.whitening import whiten as whiten
 from .reports.write import report as report
 from .sorting import kilosort as kilosort

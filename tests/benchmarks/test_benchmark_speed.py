@@ -141,6 +141,21 @@ def test_filters_agree_with_their_twins(part, dtype):
     assert pair.compare(None, None)["largest_difference"] < 1e-4
 
 
+@pytest.mark.parametrize("part", ["phase", "front"])
+def test_phase_shifts_agree_in_the_band_of_spikes(part):
+    pair = speed_parts.PARTS[part](Data(16, 2.0, "float32", 0))
+    assert pair.compare(None, None)["largest_difference"] < 2e-3
+
+
+def test_delays_are_told_by_band():
+    from steadyspike_benchmarks.delays import BANDS_HZ, format_delays, run_delays
+
+    rows = run_delays()
+    assert [row["band_hz"] for row in rows] == list(BANDS_HZ)
+    assert rows[1]["error"] < 5e-5 < rows[-1]["error"]
+    assert format_delays(rows).count("\n|") == len(rows) + 1
+
+
 @pytest.fixture
 def quick_twins(monkeypatch):
     """SpikeInterface's parts without what makes them slow here.

@@ -29,11 +29,13 @@ PRESETS = importlib.import_module("spikeinterface.preprocessing.motion")
 NAMES = {
     register.STEPS_TABLE: [
         "steady_bandpass_filter",
+        "steady_phase_shift",
         "steady_common_reference",
         "steady_interpolate_motion",
     ],
     register.CLASSES_TABLE: [
         "SteadyBandpassFilterRecording",
+        "SteadyPhaseShiftRecording",
         "SteadyCommonReferenceRecording",
         "SteadyInterpolateMotionRecording",
     ],

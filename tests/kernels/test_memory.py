@@ -61,3 +61,10 @@ def test_scratch_belongs_to_its_thread():
     thread.join()
     assert address(others[0]) != address(room)
     assert memory.scratch(2 * memory.MOST_KEPT_BYTES, "uint8").size == 2 * memory.MOST_KEPT_BYTES
+
+
+def test_aligned_memory_begins_with_a_line():
+    for size in (1, 37, 1000):
+        array = memory.aligned(size, "float32")
+        assert (array.size, array.dtype) == (size, np.float32)
+        assert address(array) % memory.LINE_BYTES == 0

@@ -5,7 +5,9 @@ import spikeinterface.preprocessing as spre
 from conformance import CHECKS, Node, check_name
 from parent_recordings import SAMPLING_FREQUENCY, channel_ids, dress, make_traces, numpy_parent
 
+from steadyspike.preprocessing.bandpass import bandpass_filter
 from steadyspike.preprocessing.common_reference import common_reference
+from steadyspike.preprocessing.phase_shift import phase_shift
 
 IDS = channel_ids()
 GROUPS = [IDS[:5], IDS[5:9], IDS[9:]]
@@ -186,3 +188,19 @@ def test_counts_of_unlike_channels_are_told(name):
     scaled = common_reference(spre.scale_to_uV(recording)).get_traces(0)
     in_uv = recording.get_traces(0, return_in_uV=True)
     np.testing.assert_allclose(scaled, in_uv - np.median(in_uv, axis=1, keepdims=True), atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float64"])
+@pytest.mark.parametrize(
+    "before", [bandpass_filter, lambda one: phase_shift(one, inter_sample_shift=np.arange(12) / 12)]
+)
+@pytest.mark.parametrize(
+    "kwargs", [dict(), dict(groups=GROUPS[:2]), dict(reference="local"), dict(operator="average")]
+)
+@pytest.mark.filterwarnings("ignore:.*(fewer than|in none of them).*")
+def test_what_a_node_of_ours_has_computed_is_overwritten(before, kwargs, dtype):
+    parent = before(numpy_parent(dtype))
+    kept = si.NumpyRecording([parent.get_traces(0)], SAMPLING_FREQUENCY, channel_ids=IDS)
+    expected = common_reference(dress(kept), **kwargs).get_traces()
+    for _ in range(2):
+        np.testing.assert_array_equal(common_reference(parent, **kwargs).get_traces(0), expected)

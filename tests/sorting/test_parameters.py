@@ -75,6 +75,7 @@ def warned():
         ("whitened", lambda one: si.whiten(one, W=np.eye(96), M=np.zeros(96), dtype="float32")),
         ("standardized", lambda one: si.zscore(one, gain=np.ones(96), offset=np.zeros(96), dtype="float32")),
         ("phase_shifted", lambda one: si.phase_shift(one, inter_sample_shift=np.zeros(96))),
+        ("phase_shifted", lambda one: steadyspike.phase_shift(one, inter_sample_shift=np.zeros(96))),
         ("corrected", moved),
     ],
 )

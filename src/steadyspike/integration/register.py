@@ -92,6 +92,7 @@ LOCALIZERS = {
 }
 PARTS: tuple[Part, ...] = (
     *_step("steady_bandpass_filter", "bandpass", "SteadyBandpassFilterRecording"),
+    *_step("steady_phase_shift", "phase_shift", "SteadyPhaseShiftRecording"),
     *_step("steady_common_reference", "common_reference", "SteadyCommonReferenceRecording"),
     *_step("steady_batch_filter", "batch_filter", "SteadyBatchFilterRecording"),
     *_step("steady_whiten", "whitening", "SteadyWhitenRecording"),

@@ -13,8 +13,12 @@ from steadyspike.core.arguments import channel_indices, refuse
 from steadyspike.core.settings import Settings, document, parameter, takes
 from steadyspike.core.voltage import warn_of_unlike_scales
 from steadyspike.kernels.channels.median import subtract_reference
+from steadyspike.preprocessing.bandpass import SteadyBandpassFilterRecordingSegment
 from steadyspike.preprocessing.dtypes import SignedDtype, cast_traces, dtype_parameter, resolve_output_dtype
+from steadyspike.preprocessing.phase_shift import SteadyPhaseShiftRecordingSegment
 
+# segments whose traces are new arrays with each call
+FRESH = (SteadyBandpassFilterRecordingSegment, SteadyPhaseShiftRecordingSegment)
 # what stands for the set of a channel that is left as it is, and of one that belongs to no group
 NO_REFERENCE, NO_GROUP = -1, -2
 
@@ -174,7 +178,10 @@ class SteadyCommonReferenceRecordingSegment(BasePreprocessorSegment):
         traces = self.parent_recording_segment.get_traces(start_frame, end_frame, slice(None))
         sets, which = self._sets_of(channels)
         precision = np.promote_types(np.promote_types(traces.dtype, self.output_dtype), np.float32)
-        referenced = subtract_reference(traces, sets, channels, which, self.operator, precision)
+        # what a node of ours has just computed nobody else holds, so that it can be overwritten
+        fresh = isinstance(self.parent_recording_segment, FRESH) and traces.dtype == precision
+        out = traces if fresh and np.array_equal(channels, np.arange(traces.shape[1])) else None
+        referenced = subtract_reference(traces, sets, channels, which, self.operator, precision, out)
         referenced[:, self.which[channels] == NO_GROUP] = 0
         return cast_traces(referenced, self.output_dtype)
 

@@ -188,8 +188,8 @@ def general_warnings(chain: Chain) -> Iterator[str]:
         )
     if chain.needs_phase_shift:
         yield (
-            "channels are sampled one after the other, and nothing has corrected that: si.phase_shift(recording) "
-            "before the reference keeps the common noise out"
+            "channels are sampled one after the other, and nothing has corrected that: "
+            "steadyspike.phase_shift(recording) before the reference keeps the common noise out"
         )
 
 

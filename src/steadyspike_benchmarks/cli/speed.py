@@ -1,4 +1,4 @@
-"""Benchmarks ``speed``, ``scripts``, ``limits``, ``compile`` and ``monopoles``: acceleration against SpikeInterface."""
+"""Benchmarks ``speed``, ``scripts``, ``limits``, ``compile``, ``monopoles`` and ``delays``, against SpikeInterface."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def speed(
     Same arrays, one process, one thread; accelerated calls with all cores too. Data lie in memory and are read in
     chunks of 1 s; kernels are compiled beforehand.
 
-    Parts: bandpass, reference, chained, interpolate, localize, estimate; or none.
+    Parts: bandpass, reference, phase, chained, front, interpolate, localize, estimate; or none.
 
     Calls: bandpass_filter, common_reference, detect_peaks, localize_peaks, ...: all whose name begins so; or none.
     """
@@ -171,12 +171,21 @@ def monopoles(
         typer.echo(format_monopoles(run_monopoles(num_spikes=spikes, seed=seed, tell=tell)))
 
 
+def delays(debug: Debug = False) -> None:
+    """Print how exactly steady_phase_shift delays, by bands of frequency."""
+    with clear_errors(debug):
+        from steadyspike_benchmarks.delays import format_delays, run_delays
+
+        typer.echo(format_delays(run_delays()))
+
+
 def register(app: typer.Typer) -> None:
     """Add these commands to ``python -m steadyspike_benchmarks``."""
     app.command(epilog=SPEED_EXAMPLES)(speed)
     app.command()(scripts)
     app.command()(limits)
     app.command()(monopoles)
+    app.command()(delays)
     app.command("compile")(compile_command)
 
 

@@ -3,8 +3,8 @@
 The compiler turns a loop over an array into vector instructions, but keeps a sum in a register only if it is
 one number: the sums of a few rows go through memory in each step. A `Lanes` value is 64 bytes of float32 or
 float64, one to four registers, a `Tile` several of them. The functions below are usable in compiled functions
-only. In a tile, products and sums round one after the other, as in numpy: each lane has the digits of the
-plain loop on any processor.
+only. In a tile, products with one number and sums round one after the other, as in numpy: each lane has the digits
+of the plain loop on any processor.
 """
 
 import operator
@@ -15,7 +15,7 @@ from numba.core import types
 from numba.core.cgutils import ir  # the llvmlite that numba itself uses
 from numba.extending import intrinsic, models, overload, register_model
 
-from steadyspike.kernels.lanes.vectors import address_of, load_vector, splat, store_vector
+from steadyspike.kernels.lanes.vectors import address_of, load_vector, saturated, splat, store_vector
 
 LANE_BYTES = 64
 # Sums that stay in registers at once: a processor with AVX-512 has 32 of 64 bytes, others what 8 of these hold.
@@ -84,6 +84,18 @@ def load_lanes(typingctx, array, at):
 
 
 @intrinsic
+def convert_lanes(typingctx, array, at, alike):
+    """As many values from `array[at]` on as the floats of the array `alike` have lanes, in their type, unchecked."""
+
+    def generate(context, builder, signature, arguments):
+        address = address_of(context, builder, array, *arguments[:2])
+        wanted = context.get_value_type(Lanes(alike.dtype))
+        return load_vector(context, builder, array.dtype, address, _count(alike), wanted)
+
+    return Lanes(alike.dtype)(array, at, alike), generate
+
+
+@intrinsic
 def add_scaled(typingctx, sums, values, array, at, step):
     """Add to each `sums[i]` the product of `values` with the one number `array[at + i * step]`, unchecked."""
 
@@ -101,14 +113,41 @@ def add_scaled(typingctx, sums, values, array, at, step):
 
 
 @intrinsic
+def add_products(typingctx, sums, values, array, at, step):
+    """Add to each `sums[i]` the products of `values` with the lanes at `array[at + i * step]`, unchecked.
+
+    A product and the sum that takes it may round once.
+    """
+
+    def generate(context, builder, signature, arguments):
+        totals, vectors, source, place, distance = arguments
+        for row in range(TILE_LANES):
+            address = address_of(context, builder, array, source, place)
+            lanes = load_vector(context, builder, array.dtype, address, _count(array))
+            product = builder.fmul(vectors, lanes, flags=("contract",))
+            total = builder.fadd(builder.extract_value(totals, row), product, flags=("contract",))
+            totals = builder.insert_value(totals, total, row)
+            place = builder.add(place, distance)
+        return totals
+
+    return sums(sums, values, array, at, step), generate
+
+
+@intrinsic
 def store_tile(typingctx, array, at, step, sums):
-    """`array[at + i * step :][: num_lanes] = sums[i]`, unchecked as `load_lanes`."""
+    """`array[at + i * step :][: num_lanes] = sums[i]`, unchecked as `load_lanes`.
+
+    Integers are rounded to the nearest, halves to even; they saturate, and are 0 where a sum is NaN.
+    """
 
     def generate(context, builder, signature, arguments):
         target, place, distance, totals = arguments
         for row in range(TILE_LANES):
             address = address_of(context, builder, array, target, place)
-            store_vector(builder, array.dtype, address, builder.extract_value(totals, row))
+            values = builder.extract_value(totals, row)
+            if isinstance(array.dtype, types.Integer):
+                values = saturated(builder, values, array.dtype)
+            store_vector(builder, array.dtype, address, values)
             place = builder.add(place, distance)
         return context.get_dummy_value()
 

@@ -41,6 +41,14 @@ def scratch(size, dtype):
     return memory[:num_bytes].view(dtype)
 
 
+def aligned(size, dtype):
+    """Uninitialised memory of `size` values that begins with a line, so that no `Lanes` lie in two."""
+    num_bytes = size * np.dtype(dtype).itemsize
+    memory = np.empty(num_bytes + LINE_BYTES, "uint8")
+    first = -memory.ctypes.data % LINE_BYTES
+    return memory[first : first + num_bytes].view(dtype)
+
+
 # filled and emptied without a lock, since the end of an array may come at any instruction
 _idle: collections.deque[np.ndarray] = collections.deque()
 

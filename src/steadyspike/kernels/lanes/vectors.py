@@ -1,6 +1,6 @@
 """LLVM instructions on vectors of neighbouring values of an array, of which the intrinsics are made."""
 
-from numba.core import types
+from numba.core import cgutils, types
 from numba.core.cgutils import ir  # the llvmlite that numba itself uses
 
 
@@ -28,6 +28,24 @@ def store_vector(builder, dtype, address, values):
     """Write values of the type of the array from an address on."""
     pointer = builder.bitcast(address, values.type.as_pointer())
     builder.store(values, pointer, align=dtype.bitwidth // 8)
+
+
+def saturated(builder, values, dtype):
+    """Round a vector of float32 to signed integers of 16 bits or fewer: limits for what is beyond them, 0 for NaN."""
+    kind = values.type
+
+    def constant(number):
+        return ir.Constant(kind, [float(number)] * kind.count)
+
+    rint = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(kind, [kind]), f"llvm.rint.v{kind.count}f32"
+    )
+    values = builder.select(builder.fcmp_ordered("ord", values, values), values, constant(0))
+    for comparison, limit in (("<", dtype.minval), (">", dtype.maxval)):
+        beyond = builder.fcmp_ordered(comparison, values, constant(limit))
+        values = builder.select(beyond, constant(limit), values)
+    whole = builder.fptosi(builder.call(rint, [values]), ir.VectorType(ir.IntType(32), kind.count))
+    return builder.trunc(whole, ir.VectorType(ir.IntType(dtype.bitwidth), kind.count))
 
 
 def shuffle(builder, one, other, places):

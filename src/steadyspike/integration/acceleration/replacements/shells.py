@@ -60,18 +60,20 @@ def _parents(
     growth: int,
 ) -> list[tuple[Any, np.ndarray]]:
     """List each contact beyond the first shell, with those before it that are near it."""
-    listed = np.zeros(distances.size, dtype=bool)
-    listed[neighbours] = True
-    seen = distances <= _radius(ring, growth)
-    seen[channel] = True
+    first = _radius(ring, growth)
+    # the main channel, and contacts that are no neighbours, count as seen
+    count = int(np.count_nonzero(distances <= first))
+    own, near_own = distances[neighbours], near[np.ix_(neighbours, neighbours)]
+    seen = own <= first
     parents = []
     jumps = 2
-    while np.count_nonzero(seen) < neighbours.size:
-        shell = np.flatnonzero((distances <= _radius(ring, jumps * growth)) & listed & ~seen)
-        for contact in shell:
-            before = np.flatnonzero((near[contact] & seen)[neighbours])
+    while count < neighbours.size:
+        shell = ((own <= _radius(ring, jumps * growth)) & ~seen).nonzero()[0]
+        for place in shell:
+            before = (near_own[place] & seen).nonzero()[0]
             if before.size:
-                parents.append((int(np.searchsorted(neighbours, contact)), before))
+                parents.append((int(place), before))
         seen[shell] = True
+        count += shell.size
         jumps += 1
     return parents
