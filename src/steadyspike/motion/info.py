@@ -89,6 +89,7 @@ def trust_from_dict(content: dict[str, Any]) -> MotionTrust:
     # JSON has no NaN
     numbers = {name: float("nan") if value is None else value for name, value in numbers.items()}
     # verdicts of before say nothing of the evidence in each bin
-    parts = {name: content.get(name, []) for name in ("trust", "evidence")}
-    bins = {name: [np.array(part, dtype="float64") for part in values] for name, values in parts.items()}
-    return MotionTrust(**bins, **numbers)
+    trust, evidence = (
+        [np.array(part, dtype="float64") for part in content.get(name, [])] for name in ("trust", "evidence")
+    )
+    return MotionTrust(trust=trust, evidence=evidence, **numbers)

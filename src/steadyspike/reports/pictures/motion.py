@@ -78,15 +78,15 @@ def evidence_picture(
     motion: Motion, trust: MotionTrust | None, explained: np.ndarray | None, timeline: Timeline
 ) -> Picture | None:
     """Draw where the spikes speak for the motion: held-out ones if there is a verdict."""
-    held_out = trust is not None and bool(trust.evidence)
-    values = np.concatenate(trust.evidence) if held_out else explained
+    nats = trust.evidence if trust is not None else []
+    values = np.concatenate(nats) if nats else explained
     if values is None or len(values) != sum(map(len, motion.temporal_bins_s)) or values.ndim != 2:
         return None
     times, values = laid_out(motion, timeline, values)
     depths = motion.spatial_bins_um
     if values.shape[1] != depths.size:
         return None
-    if held_out:
+    if nats:
         limit = max(float(np.nanpercentile(np.abs(values), 95)), FULL_NATS)
         drawn = _map(times, depths, values, FOR_OR_AGAINST, (-limit, limit), "nats", {})
         title = "What held-out spikes say"
