@@ -48,7 +48,8 @@ corrected = corrected.save(folder=folder / "corrected", verbose=False)
 # Sort
 # ----
 # The sorter should do nothing that was done here. ``sorting.parameters`` looks at the chain of the recording, and says
-# what to switch off, and why. SpikeInterface's ``simple`` sorter needs no installation, but has to be told how
+# what to switch off, and why. (The warning is about the simulation: it has no file that tells where it came from.)
+# SpikeInterface's ``simple`` sorter needs no installation, but has to be told how
 # many units there are; with real recordings take another one, such as ``"kilosort4"`` or ``"lupin"``.
 
 parameters = sorting.parameters("simple", corrected)
@@ -83,9 +84,9 @@ analyzer.compute(
         "template_metrics",
     ]
 )
-analyzer.compute("quality_metrics", metric_names=["num_spikes", "snr", "rp_violation", "drift"])
+analyzer.compute("quality_metrics", metric_names=["num_spikes", "snr", "rp_violation"])
 metrics = analyzer.get_extension("quality_metrics").get_data()
-print(metrics[["num_spikes", "snr", "rp_contamination", "drift_ptp"]].round(2))
+print(metrics[["num_spikes", "snr", "rp_contamination"]].round(2))
 
 # %%
 # Do the units still depend on the motion?
