@@ -9,6 +9,7 @@ from spikeinterface.core.core_tools import define_function_handling_dict_from_cl
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
 
 from steadyspike.core.settings import Settings, document, parameter, takes
+from steadyspike.core.voltage import voltage_signs
 from steadyspike.kernels.filters.batch_highpass import (
     highpass_batch,
     subtract_lower_median,
@@ -113,9 +114,13 @@ class SteadyBatchFilterRecording(BasePreprocessor):
         if "offset_to_uV" in self.get_property_keys():
             # the filter has removed every offset
             self.set_channel_offsets(0)
+        # the lower of two voltages is the higher count then
+        upside_down = bool((voltage_signs(recording) < 0).all())
         for parent_segment in recording.segments:
             self.add_recording_segment(
-                SteadyBatchFilterRecordingSegment(parent_segment, settings, 2 * half, self.get_dtype())
+                SteadyBatchFilterRecordingSegment(
+                    parent_segment, settings, 2 * half, self.get_dtype(), upside_down
+                )
             )
         self._kwargs = dict(recording=recording, **settings.saved())
 
@@ -123,11 +128,14 @@ class SteadyBatchFilterRecording(BasePreprocessor):
 class SteadyBatchFilterRecordingSegment(BasePreprocessorSegment):
     """Reads and filters the batches that hold a chunk."""
 
-    def __init__(self, parent_recording_segment, settings, sampling_frequency, output_dtype):
+    def __init__(
+        self, parent_recording_segment, settings, sampling_frequency, output_dtype, upside_down=False
+    ):
         BasePreprocessorSegment.__init__(self, parent_recording_segment)
         self.settings = settings
         self.sampling_frequency_hz = sampling_frequency
         self.output_dtype = output_dtype
+        self.upside_down = upside_down
         # each is needed for its neighbours too
         self._batch = functools.lru_cache(maxsize=KEPT)(self._filtered)
 
@@ -165,7 +173,8 @@ class SteadyBatchFilterRecordingSegment(BasePreprocessorSegment):
         if limit is not None and np.abs(own).max(initial=0.0) > limit:
             return start, np.zeros_like(centered[known])
         if settings.reference and centered.shape[1]:
-            centered = subtract_lower_median(centered)
+            sign = -1 if self.upside_down else 1
+            centered = sign * subtract_lower_median(sign * centered)
         batch = highpass_batch(centered, settings.freq_min, self.sampling_frequency_hz, settings.filter_order)
         fading = np.arange(1, 2 * margin + 1, dtype=batch.dtype)[:, np.newaxis] / (2 * margin + 1)
         if first > 0:
