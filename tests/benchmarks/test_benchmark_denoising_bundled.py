@@ -27,6 +27,7 @@ def test_a_model_is_trained_judged_and_written_with_its_card(tmp_path, monkeypat
     model = train_bundled("steady-np1", folder, work=tmp_path / "work", settings=TINY, tell=told.append)
     assert sorted(each.name for each in folder.iterdir()) == [
         *("README.md", "config.json", "log.jsonl", "loss.png", "model.safetensors"),
+        *("test_input.safetensors", "test_output.safetensors"),
     ]
     assert [each.name for each in folder.parent.iterdir()] == ["model"]
     assert f"{folder} is written" in told

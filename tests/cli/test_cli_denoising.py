@@ -75,7 +75,8 @@ def interrupt(*_, **__):
 
 def test_train_writes_a_model_and_its_scores(data):
     names = {path.name for path in (data / "model").iterdir()}
-    assert names == {"README.md", "config.json", "model.safetensors", "log.jsonl", "loss.png"}
+    pair = {"test_input.safetensors", "test_output.safetensors"}
+    assert names == {"README.md", "config.json", "model.safetensors", "log.jsonl", "loss.png"} | pair
     output = (data / "trained.txt").read_text()
     for word in ("this network", "linear interpolation", "predicting the median", "10 steps", "wrote"):
         assert word in output

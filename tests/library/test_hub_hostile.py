@@ -75,7 +75,14 @@ def test_files_beside_an_artifact_are_never_downloaded(hub, good):
     }
     hub.put("lab/shared", {**good["model"], **others})
     folder = pull("hf:lab/shared").folder
-    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    ours = [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "test_input.safetensors",
+        "test_output.safetensors",
+    ]
+    assert sorted(path.name for path in folder.iterdir()) == ours
     assert sorted(downloaded(hub)) == sorted(path.name for path in folder.iterdir())
 
 

@@ -72,7 +72,7 @@ def shared(recording):
     """Train, fine-tune and push as A; return the references by commit."""
     sizes = dict(size="tiny", pre_ms=0.6, post_ms=0.6)
     first = steadyspike.train_deepinterpolation(recording, "first", device="cpu", **sizes, **FAST)
-    refs = [first.push_to_hub("lab/tiny", tag="v1").ref]
+    refs = [first.push_to_hub("lab/tiny", tag="v1", license_name="cc-by-4.0").ref]
     tuned = dict(init_from="hf:lab/tiny@v1", license_name="cc-by-4.0")
     second = steadyspike.train_deepinterpolation(recording, "second", device="cpu", **tuned, **FAST)
     refs.append(second.push_to_hub("lab/tiny", tag="v2").ref)

@@ -83,7 +83,13 @@ def test_a_model_comes_back(name, tmp_path):
     with torch.inference_mode():
         torch.testing.assert_close(model.network(image), network.eval()(image), rtol=0, atol=0)
     names = sorted(path.name for path in (tmp_path / "new" / "model").iterdir())
-    assert names == ["README.md", "config.json", "model.safetensors"]
+    assert names == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "test_input.safetensors",
+        "test_output.safetensors",
+    ]
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["model"]
 
 

@@ -105,6 +105,8 @@ def test_model_folder_and_card(model, tmp_path):
         "README.md",
         "config.json",
         "model.safetensors",
+        "test_input.safetensors",
+        "test_output.safetensors",
     }
     again = steadyspike.load_model(tmp_path / "model")
     waveforms = spikes_and_noise(7)[0]

@@ -73,7 +73,8 @@ def test_it_learns_and_writes_a_whole_model(whole):
     assert scores["this network"]["mse"] < 0.4 * scores["predicting the median"]["mse"]
     assert scores["linear interpolation"]["mse"] < 0.4 * scores["predicting the median"]["mse"]
     names = {"README.md", "config.json", "model.safetensors", "log.jsonl", "loss.png"}
-    assert {path.name for path in whole.folder.iterdir()} == names
+    pair = {"test_input.safetensors", "test_output.safetensors"}
+    assert {path.name for path in whole.folder.iterdir()} == names | pair
     assert [path.name for path in whole.folder.parent.iterdir()] == ["model"]
     assert whole.config.network.name == "blindspot"
     assert whole.config.sampling_frequency == 10_000
