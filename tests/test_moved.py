@@ -54,6 +54,9 @@ def test_objects_are_the_same_at_both_paths(forgotten):
         from steadyspike.report import plot_raster
     assert told[0].filename == __file__
     assert plot_raster is steadyspike.evaluation.figures.plot_raster
+    # the module's name is a function's now, which the old import must not take away
+    with pytest.raises(ValueError, match="source=3"):
+        steadyspike.report(3)
     with pytest.warns(
         DeprecationWarning, match="steadyspike.embed_peaks is now steadyspike.peaks.embed_peaks"
     ) as told:

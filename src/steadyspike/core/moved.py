@@ -83,6 +83,18 @@ MOVED_NAMES = {
 """Names that were ``steadyspike.<name>``, and where they are now."""
 
 
+NOW_FUNCTIONS = {"steadyspike.report": "steadyspike.reports.write"}
+"""Old modules whose name is a function's now, and where that is: the stand-in takes its place, and can be called."""
+
+
+class _Callable(ModuleType):
+    """The stand-in of a module of `NOW_FUNCTIONS`."""
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        function = getattr(import_module(NOW_FUNCTIONS[self.__name__]), self.__name__.rpartition(".")[2])
+        return function(*arguments, **named)
+
+
 class _Finder(MetaPathFinder):
     """Finds the modules of `MOVED`, after all other finders."""
 
@@ -98,8 +110,9 @@ class _Finder(MetaPathFinder):
 class _Loader(Loader):
     """Makes the stand-in of a module."""
 
-    def create_module(self, spec: ModuleSpec) -> None:
-        """Let Python make an empty one."""
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """Make one that can be called where a function has the name now; else let Python make an empty one."""
+        return _Callable(spec.name) if spec.name in NOW_FUNCTIONS else None
 
     def exec_module(self, module: ModuleType) -> None:
         """Warn, and let names be found in the new modules."""
