@@ -92,11 +92,12 @@ def waveform_losses(contacts_um, dim, displacement_um, moved_um, error_um):
     weights = _weights(contacts_um, dim, still)
     without = np.mean([smear(shift) for shift in moved_um])
     interpolated = []
-    for shift in displacement_um:
+    # traces that move nowhere are left as they are
+    for shift in displacement_um if np.any(displacement_um) else ():
         moved = footprints(contacts_um, sources + shift * along, distances)
         interpolated.append(lost(moved @ weights.dense(np.full(len(contacts_um), shift)).T))
     uncertain = 0.5 * (smear(error_um) + smear(-error_um))
-    return float(without), KNOWN_TISSUE * float(np.mean(interpolated)) + uncertain
+    return float(without), KNOWN_TISSUE * float(np.mean(interpolated or 0.0)) + uncertain
 
 
 def _weights(contacts_um, dim, seen):
