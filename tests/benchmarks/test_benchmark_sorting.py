@@ -9,13 +9,15 @@ import spikeinterface.full as si
 from steadyspike.motion.trust import VERDICTS
 from steadyspike.simulation.truth import true_motion
 from steadyspike_benchmarks.sorting import scores, tables
-from steadyspike_benchmarks.sorting.cases import SimulatedCase
+from steadyspike_benchmarks.sorting.bound import best_linear
+from steadyspike_benchmarks.sorting.cases import SimulatedCase, TrueUnits
 from steadyspike_benchmarks.sorting.plots import plot_units
 from steadyspike_benchmarks.sorting.study import run_sorting_benchmark
 from steadyspike_benchmarks.sorting.treatments import choose_treatments
 
 CASE = SimulatedCase("rigid_zigzag", "np1", 3, num_channels=16, duration_s=3.0)
-CHOSEN = ["static", "uncorrected", "steady_rigid"]
+BOUND = "weights that know the truth"
+CHOSEN = ["static", "uncorrected", "steady_rigid", BOUND]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def test_each_treatment_is_sorted_once_and_failures_are_results(study):
         assert row["good"] == row["units"] == len(row["accuracy"]) > 3
         assert row["false"] == row["redundant"] == 0
     # the correction reaches the sorter
-    static, uncorrected, corrected = (one.get_traces(0, 60_000, 60_100) for one in sorted_recordings)
+    static, uncorrected, corrected, _ = (one.get_traces(0, 60_000, 60_100) for one in sorted_recordings)
     assert np.abs(corrected - static).max() > 0
     assert np.abs(uncorrected - corrected).max() > 0
 
@@ -72,6 +74,24 @@ def test_traces_are_scored_without_a_sorter(study):
     lowest, usual = of(results, "static")["lowest_snr"], corrected["snr"]
     assert len(lowest) == len(usual)
     assert 0 < np.mean(lowest) < np.mean(usual)
+
+
+def test_no_interpolation_betters_weights_that_know_the_truth(study):
+    _, results, _ = study
+    bound, corrected = of(results, BOUND), of(results, "steady_rigid")
+    assert 0.0 < bound["spike_error"] < corrected["spike_error"]
+    assert bound["noise_gain"] == pytest.approx(corrected["noise_gain"], rel=0.05)
+    with pytest.raises(ValueError, match="need a simulated recording"):
+        best_linear(None, TrueUnits(None, None, False))
+
+
+def test_weights_that_know_the_truth_are_the_same_in_any_chunk(study):
+    made = CASE.make()
+    read = best_linear(made.recording, made)
+    whole, step = read.get_traces(0, 0, 20_000), 7_001
+    parts = [read.get_traces(0, start, min(start + step, 20_000)) for start in range(0, 20_000, step)]
+    np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-5, atol=1e-3)
+    np.testing.assert_array_equal(read.get_traces(0, 9, 50, read.channel_ids[3:5]), whole[9:50, 3:5])
 
 
 def test_tables_hold_the_means(study):
@@ -106,8 +126,8 @@ def test_verdicts_stand_beside_what_came_of_them(study):
 def test_the_figure_draws_each_sorted_treatment(study):
     _, results, _ = study
     good, false = plot_units(results).axes
-    assert [label.get_text() for label in good.get_yticklabels()] == ["static", "steady_rigid"]
-    assert len(good.patches) == 2
+    assert [label.get_text() for label in good.get_yticklabels()] == ["static", "steady_rigid", BOUND]
+    assert len(good.patches) == 3
     assert good.patches[0].get_width() == of(results, "static", "lupin")["good"]
     assert false.patches[0].get_width() == 0
     assert plot_units([row for row in results if "sorter" not in row]) is None

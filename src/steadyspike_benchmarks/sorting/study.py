@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
+from steadyspike_benchmarks.sorting.bound import best_linear
 from steadyspike_benchmarks.sorting.cases import HybridCase, SimulatedCase, TrueUnits
 from steadyspike_benchmarks.sorting.scores import noise_scores, spike_error, unit_scores, with_same_rest
 from steadyspike_benchmarks.sorting.treatments import SWITCHES, Treatment
@@ -127,7 +128,8 @@ def _treat(
             if key not in motions:
                 motions[key] = _estimate(recording, treatment)
             motion, judged = motions[key]
-        recording = treatment.interpolated(recording, motion)
+        truly = best_linear(recording, made) if treatment.knows_truth else None
+        recording = treatment.interpolated(recording, motion, truly)
         if not _file(folder, case, treatment, "traces").is_file():
             scores = _trace_scores(made, treatment, motion, recording, case.seed)
             _keep(folder, case, treatment, "traces", dict(about, **judged, **scores))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from steadyspike_benchmarks.sorting.bound import BestLinearRecording
 from steadyspike_benchmarks.study_presets import REFERENCE
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Treatment:
         Further arguments of `deepinterpolate`.
     switches : str or None
         Filter and reference first, and sort with these `SWITCHES`; None: neither, and by the sorter's defaults.
+    knows_truth : bool
+        Correct with weights that are fitted to the recording without drift: a bound, see `best_linear`.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Treatment:
     static: bool = False
     denoising: dict[str, Any] | None = field(default=None, hash=False)
     switches: str | None = None
+    knows_truth: bool = False
 
     def prepared(self, recording: BaseRecording) -> BaseRecording:
         """Give the recording as the motion is estimated in it."""
@@ -80,6 +84,8 @@ class Treatment:
         self, recording: BaseRecording, motion: Motion | None, like: BaseRecording | None = None
     ) -> BaseRecording:
         """Correct traces by a motion, as the preset or `interpolation` says, with what was fitted to `like`."""
+        if isinstance(like, BestLinearRecording):
+            return like.of(recording)
         if self.preset is None:
             return recording
         from spikeinterface.preprocessing.motion import motion_options_preset
@@ -150,6 +156,7 @@ def treatments() -> dict[str, Treatment]:
         Treatment("uncorrected"),
         *(Treatment(name, name) for name in ours),
         Treatment(f"{OURS}, whatever the verdict", OURS, estimation=dict(follow_verdict=False)),
+        Treatment("weights that know the truth", knows_truth=True),
         *(Treatment(name, name) for name in (REFERENCE, *theirs)),
         *(
             Treatment(f"{OURS}, kriging p={p} of {sigma:g} um", OURS, kriging(p, sigma))
