@@ -106,6 +106,24 @@ def test_tables_hold_the_means(study):
     assert json.loads(next((folder / "results").glob("*static--lupin.json")).read_text())["sorter"] == "lupin"
 
 
+def test_kinds_of_recordings_are_compared_over_the_same_seeds():
+    counted = [
+        ("a", "static", 0, 9),
+        ("a", "static", 1, 5),
+        ("a", "uncorrected", 1, 4),
+        ("b", "static", 0, 7),
+    ]
+    rows = [
+        dict(group=group, sorter="lupin", treatment=name, seed=seed, good=good, false=1)
+        for group, name, seed, good in counted
+    ]
+    assert tables.cell_table(rows).splitlines()[2:] == [
+        "| a | lupin | 5.0 (1.0) | 4.0 (1.0) | 1 |",
+        "| b | lupin | 7.0 (1.0) |  | 1 |",
+    ]
+    assert tables.cell_table(rows[:3]) == ""
+
+
 def test_verdicts_stand_beside_what_came_of_them(study):
     _, results, _ = study
     corrected, uncorrected = of(results, "steady_rigid"), of(results, "uncorrected")

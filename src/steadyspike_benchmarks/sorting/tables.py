@@ -33,6 +33,8 @@ def format_sorting_tables(results: Rows) -> str:
             parts += [snr_table(rows, sorter, ratio) for ratio in RATIOS]
         traces = trace_table(rows)
         parts.append(traces and f"### Traces\n\n{traces}")
+    cells = cell_table(results)
+    parts.append(cells and f"## Good units of every kind of recording, false ones in brackets\n\n{cells}")
     verdicts = verdict_table(results)
     parts.append(verdicts and f"## What `motion_trust` said\n\n{verdicts}")
     return "\n\n".join(part for part in parts if part)
@@ -65,6 +67,32 @@ def unit_table(rows: Rows, sorter: str) -> str:
             )
         )
     return "\n".join(lines)
+
+
+def cell_table(results: Rows) -> str:
+    """Good and, in brackets, false units, a line for each kind of recording and sorter; empty for a single kind.
+
+    Means over the seeds that every treatment of the line was sorted for.
+    """
+    sorted_rows = [row for row in results if "good" in row]
+    kinds = sorted({(row["group"], row["sorter"]) for row in sorted_rows})
+    if len(kinds) < 2:
+        return ""
+    names = _treatments(sorted_rows)
+    lines = _header("recording", "sorter", *names, "seeds")
+    for group, sorter in kinds:
+        rows = [row for row in results if row["group"] == group]
+        found = {name: by_seed(rows, name, sorter) for name in names}
+        seeds = set.intersection(*(set(of) for of in found.values() if of))
+        common = {name: {seed: of[seed] for seed in seeds if seed in of} for name, of in found.items()}
+        cells = (_units(of) if of else "" for of in common.values())
+        lines.append(_line(group, sorter, *cells, str(len(seeds))))
+    return "\n".join(lines)
+
+
+def _units(found: dict[int, Result]) -> str:
+    false = f" ({_mean(found, 'false'):.1f})" if _has(found, "false") else ""
+    return f"{_mean(found, 'good'):.1f}{false}"
 
 
 def snr_table(rows: Rows, sorter: str, ratio: str = "snr") -> str:
