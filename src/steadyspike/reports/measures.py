@@ -107,7 +107,10 @@ def steps_of(recording: BaseRecording) -> list[Step]:
     steps = [Step("as recorded", nodes[0])]
     for node in nodes[1:]:
         name = re.sub(r"^Steady|Recording$", "", type(node).__name__)
-        if name not in UNSEEN:
+        if name in UNSEEN and len(steps) == 1 and not steps[0].recording.has_scaleable_traces():
+            # gains may only be known from here on
+            steps = [Step(steps[0].label, node)]
+        elif name not in UNSEEN:
             words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
             steps.append(Step(WORDS.get(name, words), node))
     return steps if len(steps) <= MOST_STEPS else [steps[0], *steps[1 - MOST_STEPS :]]

@@ -1,4 +1,4 @@
-"""``python -m steadyspike_benchmarks report``."""
+"""``python -m steadyspike_benchmarks report`` and ``summary``."""
 
 from __future__ import annotations
 
@@ -37,6 +37,19 @@ def report(
         typer.echo(format_report_table(results))
 
 
+def summary(
+    docs: Annotated[Path, typer.Argument(help="The folder of the documentation's pages.")] = Path("docs"),
+    debug: Debug = False,
+) -> None:
+    """Bring the numbers and charts at the top of the benchmark page up to date with its tables."""
+    with clear_errors(debug):
+        from steadyspike_benchmarks.page_summary import write_summary
+
+        for file in write_summary(docs):
+            typer.echo(str(file))
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to ``python -m steadyspike_benchmarks``."""
     app.command()(report)
+    app.command()(summary)
