@@ -27,7 +27,9 @@ def test_api_reference_lists_every_public_name():
 
 
 def test_api_reference_lists_public_names_only():
-    listed = re.findall(r"^   ([a-z][\w.]+)$", (DOCS / "api" / "index.rst").read_text(encoding="utf-8"), re.MULTILINE)
+    listed = re.findall(
+        r"^   ([a-z][\w.]+)$", (DOCS / "api" / "index.rst").read_text(encoding="utf-8"), re.MULTILINE
+    )
     public = {path.removeprefix("steadyspike.") for path in documented_objects()}
     figures = {f"evaluation.figures.{name}" for name in dir(steadyspike.evaluation.figures)}
     assert [name for name in listed if name.removesuffix(".run") not in public | figures] == []

@@ -41,7 +41,7 @@ recording = si.load(folder / "raw")
 # The corrected traces are written once, because a sorter reads them many times.
 
 filtered = steadyspike.common_reference(steadyspike.bandpass_filter(recording))
-corrected, motion = si.correct_motion(filtered, preset="steady_rigid", output_motion=True)
+corrected, motion = si.correct_motion(filtered, preset="steady_auto", output_motion=True)
 corrected = corrected.save(folder=folder / "corrected", verbose=False)
 
 # %%

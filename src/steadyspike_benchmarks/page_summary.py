@@ -56,9 +56,7 @@ def find(tables: list[Table], *columns: str, **row: str) -> dict[str, str]:
 
 def summary(docs: str | Path) -> str:
     """Write the few numbers that decide as Markdown."""
-    tables, units = (
-        tables_of((Path(docs) / name).read_text(encoding="utf8")) for name in (PAGE, UNITS_PAGE)
-    )
+    tables, units = (tables_of((Path(docs) / name).read_text(encoding="utf8")) for name in (PAGE, UNITS_PAGE))
     good = {name: find(units, "good units", treatment=name)["good units"] for name in TREATMENTS}
     errors = find(tables, "steady_auto", "dredge_repaired", scenario="all")
     still = find(tables, "do not correct (%)", **{"": "no drift"})
@@ -84,7 +82,8 @@ def summary(docs: str | Path) -> str:
         ),
         (
             "verdicts: still tissue left alone; drift over 5 µm corrected",
-            f"{still['do not correct (%)']} % of {still['estimates']}; {moved['correct (%)']} % of {moved['estimates']}",
+            f"{still['do not correct (%)']} % of {still['estimates']}; "
+            f"{moved['correct (%)']} % of {moved['estimates']}",
             "gives none",
         ),
         (
@@ -121,9 +120,7 @@ def with_summary(docs: str | Path) -> str:
 
 def charts(docs: str | Path) -> dict[str, Figure]:
     """Draw units, errors and times of the tables, one chart each, by file name."""
-    tables, units = (
-        tables_of((Path(docs) / name).read_text(encoding="utf8")) for name in (PAGE, UNITS_PAGE)
-    )
+    tables, units = (tables_of((Path(docs) / name).read_text(encoding="utf8")) for name in (PAGE, UNITS_PAGE))
     errors = find(tables, *PRESETS, scenario="all")
     ratios = {name: find(tables, "accelerated (s)", preset=name, step="in all")["ratio"] for name in SCRIPTS}
     found = {name: find(units, "good units", treatment=name)["good units"] for name in TREATMENTS}

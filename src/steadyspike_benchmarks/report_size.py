@@ -68,8 +68,8 @@ def measure_here(settings: Settings) -> dict[str, Any]:
     Returns
     -------
     result : dict
-        The settings, "num_peaks", "seconds", "cpu_seconds" and "megabytes" of the report; in MB (1e6 bytes) "before_mb" and "peak_mb",
-        the highest memory before it and with it.
+        The settings, "num_peaks", "seconds", "cpu_seconds" and "megabytes" of the report; in MB (1e6 bytes) "before_mb"
+        and "peak_mb", the highest memory before it and with it.
     """
     import steadyspike
 
@@ -141,7 +141,8 @@ def _traces(recording: Any) -> Any:
 def format_report_table(results: list[dict[str, Any]]) -> str:
     """Write what was measured as Markdown, a row for each duration."""
     lines = [
-        "| hours | channels | spikes | time (s) | processor time (s) | size (MB) | memory before (MB) | peak memory (MB) |",
+        "| hours | channels | spikes | time (s) | processor time (s) | size (MB) | memory before (MB) "
+        "| peak memory (MB) |",
         "|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [
@@ -150,7 +151,7 @@ def format_report_table(results: list[dict[str, Any]]) -> str:
         for one in results
     ]
     note = (
-        "Noise, filtered, referenced and corrected as it is read. The interpolation is fitted to the traces in this time; the "
-        "estimate and its verdict are not."
+        "Noise, filtered, referenced and corrected as it is read. Fitting the interpolation to the traces is in the "
+        "time; the estimate and its verdict are not."
     )
     return "\n".join([*lines, "", note])

@@ -58,8 +58,8 @@ def study_presets(
     """List all presets of ours and of SpikeInterface, in the order of the tables: ours first.
 
     Some are added: `steady_nonrigid` with each of `OTHER_ESTIMATORS`, under the estimator's name; ``dredge_repaired``,
-    SpikeInterface's `dredge` without the argument that its estimator does not know; that with each of `OTHER_DREDGE`; and,
-    where `medicine_steps` is given, `medicine` with that many training steps instead of 10,000.
+    SpikeInterface's `dredge` without the argument that its estimator does not know; that with each of `OTHER_DREDGE`;
+    and, where `medicine_steps` is given, `medicine` with that many training steps instead of 10,000.
 
     Parameters
     ----------

@@ -65,9 +65,7 @@ def test_figures_are_plotly_s(page, moved):
     figures = figures_in(page)
     keys = {"window0", "explorer", "motion", "space"}
     if moved:
-        figures = {
-            one.key: json.loads(one.to_json()) for one in contents_of(run_of(make_info())).pictures()
-        }
+        figures = {one.key: json.loads(one.to_json()) for one in contents_of(run_of(make_info())).pictures()}
         assert figures.keys() >= {*keys, "evidence", "gain"}
         assert "yaxis2" in figures["window0"]["layout"]
     else:

@@ -48,8 +48,8 @@ def report(
     recording : BaseRecording or None, default: None
         The recording in which the peaks were found; filtered. None: the one that the folder holds, if any.
     corrected : BaseRecording or None, default: None
-        The recording as it was corrected. None: the one that the folder holds, else `recording` interpolated here, as the
-        run's preset does; "wiener" reads up to 40 s for that.
+        The recording as it was corrected. None: the one that the folder holds, else `recording` interpolated here, as
+        the run's preset does; "wiener" reads up to 40 s for that.
     sorting : SortingAnalyzer, BaseSorting or None, default: None
         Units, whose rates over time and dependence on the drift are shown.
 

@@ -167,7 +167,9 @@ def gain_picture(trust: MotionTrust) -> Picture:
         "taken out; clear of zero means that the motion is real. Energy: the share of a spike's energy that drift "
         "blurs, and what a correction leaves of it, predicted from the contacts."
     )
-    picture = Picture("gain", "What the motion explains, and what drift costs", caption, data, layout, height=230)
+    picture = Picture(
+        "gain", "What the motion explains, and what drift costs", caption, data, layout, height=230
+    )
     picture.narrow, picture.narrow_height = narrow, 400
     return picture
 

@@ -23,7 +23,10 @@ LINES_IN_WINDOW = 3
 WHOLE_SHARE = 0.9
 """Of the probe, from which on a window is taken for all of it."""
 BEFORE, AFTER = "As recorded, with the motion that was found", "Corrected: depth minus displacement"
-NOT_FOLLOWED, AS_IT_IS = "As recorded, with the estimate that was not followed", "As recorded; nothing was corrected"
+NOT_FOLLOWED, AS_IT_IS = (
+    "As recorded, with the estimate that was not followed",
+    "As recorded; nothing was corrected",
+)
 
 
 def window_picture(
@@ -58,8 +61,8 @@ def window_picture(
         annotations=[heading("As recorded, with the motion", 0.0, 1.01), heading("Corrected", 0.0, 0.465)],
     )
     caption = (
-        f"{_every_one(spikes, window_um)} Lines: the motion that was found, at three depths. Where the correction is right, "
-        "units that wandered as recorded are straight once corrected."
+        f"{_every_one(spikes, window_um)} Lines: the motion that was found, at three depths. Where the correction is "
+        "right, units that wandered as recorded are straight once corrected."
     )
     return Picture(key, _title(window_um), caption, drawn, side, height=400, narrow=narrow, narrow_height=560)
 
