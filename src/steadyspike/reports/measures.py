@@ -117,12 +117,12 @@ def steps_of(recording: BaseRecording) -> list[Step]:
 
 
 def steps_of_run(run: Run) -> list[Step]:
-    """List the chain of a run; what was interpolated at rest is not called corrected."""
+    """List the chain of a run; an interpolation by no motion changes no sample, and is left out."""
     steps = steps_of(run.corrected if run.corrected is not None else run.recording)
-    label, last = steps[-1].label, steps[-1].recording
-    if run.motion is not None and not run.was_corrected and label == WORDS["InterpolateMotion"]:
-        label = "nothing corrected"
-    steps[-1] = Step(label, last if run.written is None else run.written)
+    if run.motion is not None and not run.was_corrected and steps[-1].label == WORDS["InterpolateMotion"]:
+        steps.pop()
+    if run.written is not None:
+        steps[-1] = Step(steps[-1].label, run.written)
     return steps
 
 
@@ -174,7 +174,8 @@ def pieces_of(recording: BaseRecording, number: int, seconds: float) -> list[tup
 def noise_of(run: Run, steps: list[Step], offsets_s: np.ndarray) -> Noise | None:
     """Measure the noise of each channel in pieces: 1.4826 times the median absolute deviation."""
     before, after = (steps[-2], steps[-1]) if len(steps) > 1 else (steps[-1], None)
-    if run.recording is not None and run.corrected is not None:
+    of_two = run.recording is not None and run.corrected is not None
+    if of_two and (run.motion is None or run.was_corrected):
         before = Step(before.label, run.recording)
     pieces = pieces_of(before.recording, NOISE_PIECES, NOISE_S)
     if not pieces:

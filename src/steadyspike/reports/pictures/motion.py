@@ -59,7 +59,7 @@ def motion_picture(motion: Motion, deviation_um: np.ndarray | None, timeline: Ti
         "Positive is towards larger depths."
     )
     height = 340
-    if depths.size > 1:
+    if depths.size > 1 and np.nanmax(np.abs(moved)) > 0:
         data.append(
             _map(times, depths, moved, SIGNED, (-limit, limit), "µm", dict(len=0.46, y=0.0, yanchor="bottom"))
         )
