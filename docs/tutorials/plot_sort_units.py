@@ -117,7 +117,7 @@ plt.show()
 # %%
 # Open it
 # -------
-# SpikeInterface's viewer opens the folder: ``sigui analyzer``, after ``pip install 'spikeinterface-gui[desktop]'``. For
+# SpikeInterface's viewer opens the folder: ``sigui analyzer``, or ``steadyspike view`` what ``steadyspike sort`` wrote. For
 # phy, export it; ``phy template-gui params.py`` in that folder then shows it.
 
 si.export_to_phy(analyzer, folder / "phy", compute_pc_features=False, verbose=False)
