@@ -117,8 +117,8 @@ plt.show()
 # %%
 # Open it
 # -------
-# SpikeInterface's viewer opens the folder: ``sigui analyzer``, or ``steadyspike view`` what ``steadyspike sort`` wrote. For
-# phy, export it; ``phy template-gui params.py`` in that folder then shows it.
+# SpikeInterface's viewer opens the folder: ``sigui analyzer``, or ``steadyspike view`` what ``steadyspike sort`` wrote.
+# For phy, export it; ``phy template-gui params.py`` in that folder then shows it.
 
 si.export_to_phy(analyzer, folder / "phy", compute_pc_features=False, verbose=False)
 print(sorted(path.name for path in (folder / "phy").iterdir())[:5])
