@@ -233,7 +233,11 @@ def _add_units(contents: Contents, run: Run, timeline: Timeline) -> None:
         found = _made(
             contents, "Drift metrics", lambda: drift_metrics(analyzer, motion, recording=run.recording)
         )
-        if found is not None:
+        if found is not None and not np.isfinite(found.recording["value"]).any():
+            contents.missing.append(
+                "The recording is too short, or its units too silent, to say whether they still depend on the drift."
+            )
+        elif found is not None:
             contents.drift = [
                 (f"{row.signal}, {row.measure}", _dependence(row)) for row in found.recording.itertuples()
             ]
