@@ -73,6 +73,6 @@ html_show_sourcelink = False
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
 # only where there are pages below
-html_sidebars = {"**": [], "api/**": ["sidebar-nav-bs"], "auto_tutorials/**": ["sidebar-nav-bs"]}
+html_sidebars = {"**": ["sidebar-nav-bs"], **{page.stem: [] for page in Path(__file__).parent.glob("*.md")}}
 html_context = {"default_mode": "auto"}
 html_theme_options = {"show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}
