@@ -29,6 +29,7 @@ extensions = [
     "numpydoc",
     "myst_parser",
     "sphinx_gallery.gen_gallery",
+    "sphinx_design",
 ]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 exclude_patterns = ["_build", "tutorials"]
@@ -56,6 +57,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"plot_",
     "abort_on_example_error": True,
     "plot_gallery": "True",
+    "within_subsection_order": "gallery_figures.by_use",
     "parallel": 2,
     # ours first: once pyplot has closed its figures, they cannot be told from others
     "image_scrapers": ("gallery_figures.scrape_report_figure", "matplotlib"),
@@ -70,5 +72,7 @@ html_title = "steadyspike"
 html_show_sourcelink = False
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
-html_sidebars = {"**": ["sidebar-nav-bs"]}
+# only where there are pages below
+html_sidebars = {"**": ["sidebar-nav-bs"], **{page.stem: [] for page in Path(__file__).parent.glob("*.md")}}
+html_context = {"default_mode": "auto"}
 html_theme_options = {"show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}

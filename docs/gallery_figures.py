@@ -1,4 +1,18 @@
-"""Figures of tutorials that pyplot does not know of."""
+"""Figures of tutorials that pyplot does not know of, and the order of the tutorials."""
+
+BY_USE = (
+    "plot_correct_drift.py",
+    "plot_sort_units.py",
+    "plot_sessions_and_verdict.py",
+    "plot_denoise.py",
+    "plot_neural_spikes.py",
+    "plot_classify_waveforms.py",
+)
+
+
+def by_use(file_name):
+    """Give the place of a tutorial in the gallery; one that is not in the list is an error."""
+    return BY_USE.index(file_name)
 
 
 def scrape_report_figure(block, block_vars, gallery_conf):

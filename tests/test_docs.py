@@ -14,6 +14,7 @@ from markdown_code import blocks
 import steadyspike
 from steadyspike.core.settings import Settings, settings_of
 from steadyspike.simulation.drift import simulate_drifting_recording
+from steadyspike_benchmarks import page_summary
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PRESETS = sorted((DOCS.parent / "presets").rglob("*.toml"))
@@ -23,6 +24,19 @@ def test_api_reference_lists_every_public_name():
     listed = set((DOCS / "api" / "index.rst").read_text(encoding="utf-8").split())
     short = {path.removeprefix("steadyspike.") for path in documented_objects()}
     assert {name for name in short if not name.startswith("preprocessing.")} <= listed
+
+
+def test_api_reference_lists_public_names_only():
+    listed = re.findall(
+        r"^   ([a-z][\w.]+)$", (DOCS / "api" / "index.rst").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    public = {path.removeprefix("steadyspike.") for path in documented_objects()}
+    figures = {f"evaluation.figures.{name}" for name in dir(steadyspike.evaluation.figures)}
+    assert [name for name in listed if name.removesuffix(".run") not in public | figures] == []
+
+
+def test_the_numbers_at_the_top_of_the_benchmark_page_are_those_of_its_tables():
+    assert page_summary.with_summary(DOCS) == (DOCS / page_summary.PAGE).read_text(encoding="utf8")
 
 
 def test_code_on_the_presets_page_runs(monkeypatch, tmp_path):
@@ -56,7 +70,7 @@ def test_readme_names_every_registered_part():
     assert {name for name in names if f'"{name}"' not in readme} == set()
 
 
-ROOMS = ("motion", "peaks", "sorting", "sorting.kilosort", "evaluation", "library", "training")
+ROOMS = ("motion", "peaks", "sorting", "sorting.kilosort", "evaluation", "library", "training", "simulation")
 
 
 def documented_objects():

@@ -17,8 +17,7 @@ import spikeinterface.full as si
 from spikeinterface.sortingcomponents.peak_detection import detect_peaks
 
 import steadyspike
-from steadyspike.evaluation.figures.embedding import plot_embedding
-from steadyspike.evaluation.figures.spike_classifier import plot_classifier_scores
+from steadyspike.evaluation.figures import plot_classifier_scores, plot_embedding
 from steadyspike.peaks.embedding import aligned_waveforms, peak_waveforms
 from steadyspike_benchmarks.embedding import simulate_tetrode
 

@@ -17,14 +17,12 @@ SpikeInterface's own functions all along; ``import steadyspike`` only gives them
 import tempfile
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import spikeinterface.full as si
-from spikeinterface.sortingcomponents.motion import estimate_motion
 
 import steadyspike
-from steadyspike.simulation.drift import simulate_drifting_recording
-from steadyspike.simulation.truth import motion_error, true_motion
+from steadyspike.evaluation.figures import plot_motion_map, plot_motion_trust, plot_raster
+from steadyspike.simulation import motion_error, simulate_drifting_recording, true_motion
 
 si.set_global_job_kwargs(n_jobs=1, progress_bar=False)
 temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
@@ -50,12 +48,12 @@ recording = steadyspike.common_reference(recording, operator="median")
 # %%
 # Correct the motion
 # ------------------
-# ``steady_nonrigid`` is a preset of ``si.correct_motion`` like SpikeInterface's own: it detects spikes,
-# localizes them, estimates how the spikes' depths move together, and returns the recording with that motion
-# removed.
+# ``steady_auto`` is a preset of ``si.correct_motion`` like SpikeInterface's own: it detects spikes, localizes them,
+# estimates how the spikes' depths move together, asks spikes that were held out whether to believe that, and returns
+# the recording with the motion removed.
 
 recording_corrected, motion, motion_info = si.correct_motion(
-    recording, preset="steady_nonrigid", output_motion=True, output_motion_info=True
+    recording, preset="steady_auto", output_motion=True, output_motion_info=True
 )
 print(motion)
 
@@ -65,60 +63,42 @@ print(motion)
 # Each dot is a spike, at its time and its depth on the probe. Before the correction the bands of dots, which
 # are neurons, move together; subtracting the estimated displacement straightens them.
 
-peaks, depths = motion_info["peaks"], motion_info["peak_locations"]["y"]
-times = recording.sample_index_to_time(peaks["sample_index"])
-displacement = motion.get_displacement_at_time_and_depth(times, depths)
-
-figure, axes = plt.subplots(1, 2, figsize=(9, 4), sharey=True, layout="constrained")
-for axis, shown, title in zip(axes, (depths, depths - displacement), ("before", "after"), strict=True):
-    axis.scatter(times, shown, s=3, c="black", alpha=0.5, linewidths=0)
-    axis.set(title=title, xlabel="time (s)")
-axes[0].set_ylabel("depth (um)")
-plt.show()
+figure = plot_raster(motion_info, recording)
 
 # %%
 # Compare with the truth
 # ----------------------
 # The simulation knows the true motion. An estimate is defined up to one constant, which is removed.
 
-error = motion_error(simulated, motion)
-print(f"mean absolute error: {np.abs(error).mean():.2f} um")
-
+print(f"mean absolute error: {np.abs(motion_error(simulated, motion)).mean():.2f} um")
 truth = true_motion(simulated, motion.temporal_bins_s[0], motion.spatial_bins_um)
-middle = motion.spatial_bins_um.size // 2
-
-figure, axis = plt.subplots(figsize=(9, 3), layout="constrained")
-for shown, label, width in ((truth, "true", 5), (motion, "estimated", 1.5)):
-    displacement = shown.displacement[0][:, middle]
-    displacement = displacement - np.median(displacement)
-    axis.plot(shown.temporal_bins_s[0], displacement, label=label, linewidth=width)
-axis.set(xlabel="time (s)", ylabel="displacement (um)")
-axis.legend()
-plt.show()
+figure = plot_motion_map(motion, truth=truth)
 
 # %%
 # How far to trust it
 # -------------------
-# Your own recordings come without a truth. With ``extra_outputs=True`` the estimator says how far each time bin
-# can be trusted, at each depth: the standard deviation of the bin's own measurement, and ``explained``, which is 0
-# where there are no spikes and falls where the spikes do not fit the rest of the recording. To see it fall, the
-# same spikes are used again with their depths shuffled in the last ten seconds.
+# Your own recordings come without a truth. The verdict asks spikes that were held out how much likelier they become
+# once the motion is taken out, and what an interpolation would cost.
 
-peak_locations = motion_info["peak_locations"].copy()
-late = np.flatnonzero(times > 20.0)
-peak_locations[late] = np.random.default_rng(0).permutation(peak_locations[late])
-parameters = motion_info["parameters"]["estimate_motion_kwargs"]
-_, extra = estimate_motion(recording, peaks, peak_locations, extra_outputs=True, **parameters)
-for name, unit in (("explained", ""), ("displacement_sd_um", " um")):
-    first, last = np.median(extra[name][:20]), np.median(extra[name][20:])
-    print(f"{name}: {first:.2f}{unit} in the first 20 s, {last:.2f}{unit} in the last 10 s")
+peaks, peak_locations = motion_info["peaks"], motion_info["peak_locations"]
+verdict = steadyspike.motion_trust(recording, motion, peaks, peak_locations)
+print(verdict)
+figure = plot_motion_trust(verdict, motion)
+
+# %%
+# The report says all of this in one file for any browser, from the traces of each step to what to do next; see
+# :doc:`/report`.
+
+file = folder / "report.html"
+steadyspike.report(motion_info, file, recording=recording, corrected=recording_corrected)
+print(f"{file.name}: {file.stat().st_size / 1e6:.1f} MB")
 
 # %%
 # Go on with it
 # -------------
 # The corrected recording is an ordinary lazy recording. Saved as JSON it holds the whole chain, motion
 # included, and loads again in a process that never imported steadyspike. To hand traces to a spike sorter,
-# write them with ``recording_corrected.save(folder=...)``.
+# write them with ``recording_corrected.save(folder=...)``; :doc:`plot_sort_units` goes on from here.
 
 recording_corrected.dump_to_json(folder / "corrected.json")
 reloaded = si.load(folder / "corrected.json")

@@ -162,7 +162,7 @@ drifting = simulate_drifting_recording(**probe, **drift, duration_s=16.0, seed=0
 found = {}
 for name, each in (("recorded", recording), ("denoised", recording_denoised)):
     corrected, motion, info = si.correct_motion(
-        each, preset="steady_nonrigid", output_motion=True, output_motion_info=True
+        each, preset="steady_auto", output_motion=True, output_motion_info=True
     )
     found[name] = corrected, motion, info
     error = np.abs(motion_error(drifting, motion)).mean()

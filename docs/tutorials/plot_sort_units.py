@@ -41,7 +41,7 @@ recording = si.load(folder / "raw")
 # The corrected traces are written once, because a sorter reads them many times.
 
 filtered = steadyspike.common_reference(steadyspike.bandpass_filter(recording))
-corrected, motion = si.correct_motion(filtered, preset="steady_rigid", output_motion=True)
+corrected, motion = si.correct_motion(filtered, preset="steady_auto", output_motion=True)
 corrected = corrected.save(folder=folder / "corrected", verbose=False)
 
 # %%
@@ -117,8 +117,8 @@ plt.show()
 # %%
 # Open it
 # -------
-# SpikeInterface's viewer opens the folder: ``sigui analyzer``, after ``pip install 'spikeinterface-gui[desktop]'``. For
-# phy, export it; ``phy template-gui params.py`` in that folder then shows it.
+# SpikeInterface's viewer opens the folder: ``sigui analyzer``, or ``steadyspike view`` what ``steadyspike sort`` wrote.
+# For phy, export it; ``phy template-gui params.py`` in that folder then shows it.
 
 si.export_to_phy(analyzer, folder / "phy", compute_pc_features=False, verbose=False)
 print(sorted(path.name for path in (folder / "phy").iterdir())[:5])

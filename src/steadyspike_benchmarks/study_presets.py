@@ -15,6 +15,16 @@ SAME_NUMBERS = {"monopolar_triangulation": "steady_monopolar", "grid_convolution
 OTHER_ESTIMATORS = ("steady_point_cloud", "steady_iterative_template")
 """Estimators of ours from peaks that no preset uses: the study runs them with the rest of `steady_nonrigid`."""
 
+OF_OURS = dict(win_step_um=200.0, win_scale_um=300.0, win_margin_um=0.0, max_disp_um=100.0)
+"""Windows of `steady_nonrigid`, and a limit that every simulated drift of the study stays within."""
+OTHER_DREDGE = {
+    "dredge_narrow": OF_OURS,
+    "dredge_narrow_strict": {**OF_OURS, "mincorr": 0.5},
+    "dredge_narrow_mean": {**OF_OURS, "avg_in_bin": True},
+    "dredge_rigid": dict(rigid=True, max_disp_um=100.0),
+}
+"""Further settings of DREDge beside SpikeInterface's two: as a user might choose who knows the size of the drift."""
+
 
 @dataclass(frozen=True)
 class StudyPreset:
@@ -48,8 +58,8 @@ def study_presets(
     """List all presets of ours and of SpikeInterface, in the order of the tables: ours first.
 
     Some are added: `steady_nonrigid` with each of `OTHER_ESTIMATORS`, under the estimator's name; ``dredge_repaired``,
-    SpikeInterface's `dredge` without the argument that its estimator does not know; and, where `medicine_steps` is
-    given, `medicine` with that many training steps instead of 10,000.
+    SpikeInterface's `dredge` without the argument that its estimator does not know; that with each of `OTHER_DREDGE`;
+    and, where `medicine_steps` is given, `medicine` with that many training steps instead of 10,000.
 
     Parameters
     ----------
@@ -81,6 +91,10 @@ def study_presets(
     if "batching_mode" in theirs.get("dredge", {}).get("estimate_motion_kwargs", {}):
         theirs["dredge_repaired"] = copy.deepcopy(theirs["dredge"])
         del theirs["dredge_repaired"]["estimate_motion_kwargs"]["batching_mode"]
+    for name, settings in OTHER_DREDGE.items():
+        if "dredge_repaired" in theirs:
+            theirs[name] = copy.deepcopy(theirs["dredge_repaired"])
+            theirs[name]["estimate_motion_kwargs"] |= settings
     presets = {}
     for name, table in {**ours, **theirs}.items():
         localize = dict(table["localize_peaks_kwargs"])

@@ -84,7 +84,7 @@ def test_from_a_run_to_units_with_interrupts(glx_run, tmp_path, monkeypatch):
     result = run(*command)
     assert result.exit_code == 0, result.output
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    for words in ("neuropixels1", "apply_preprocessing", f"sigui {output / 'analyzer'}", "export_to_phy"):
+    for words in ("neuropixels1", "apply_preprocessing", f"steadyspike view {output}", "export_to_phy"):
         assert words in result.output
     names = {path.name for path in output.iterdir()}
     assert names >= {"recording", "motion_info", "sorter", "analyzer", "steadyspike.json"}

@@ -36,7 +36,10 @@ steadyspikeReport.ready.then(async () => {
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    file = steadyspike.report(make_info(), tmp_path_factory.mktemp("browser") / "report.html")
+    info = make_info()
+    # a probe that is longer than a window
+    info["peak_locations"]["y"] *= 4
+    file = steadyspike.report(info, tmp_path_factory.mktemp("browser") / "report.html")
     page = file.read_text(encoding="utf8")
     file.write_text(page.replace("</body>", AFTER + "</body>"), encoding="utf8")
     return file

@@ -46,4 +46,6 @@ def demo(
             results = run_demo(folder, duration_s=duration, num_channels=channels, seed=seed, job_kwargs=jobs)
             write_marker(folder, {"command": "demo"})
         typer.echo(f"figures and numbers are in {output}: demo.png first, all numbers in results.json")
+        typer.echo(f"look at {output / 'report.html'} in a browser; then, with a recording of yours:")
+        typer.echo("  steadyspike correct /data/my_run_g0 --output corrected")
         typer.echo(f"the whole demo took {results['total_s']:.0f} s")

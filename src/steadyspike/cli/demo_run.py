@@ -35,6 +35,7 @@ GAIN_UV = 2.34375
 """uV per step of the converter, as in Neuropixels 1.0 at gain 500."""
 WARM_UP_S = 4.0
 ZOOM_UM = 400.0
+NEXT = "Now a recording of yours: steadyspike correct /data/my_run_g0 --output corrected writes such a report of it."
 DOTS_PER_INCH = 150
 
 
@@ -188,7 +189,7 @@ def _report(folder: Path, name: str, run: PresetRun, results: dict[str, Any]) ->
 
     info = {**run.motion_info, "run_times": run.times_s}
     about = run_of(info, name=f"demo: {name}", recording=run.recording)
-    about.facts |= {"versions": results["versions"], "machine": results["machine"]}
+    about.facts |= {"versions": results["versions"], "machine": results["machine"], "next": NEXT}
     write_report([about], folder / FILE)
 
 

@@ -175,8 +175,8 @@ def _report(done: Sorted) -> None:
     analyzer = done.output / "analyzer"
     tell(
         "",
-        f"look at them:     sigui {analyzer}",
-        "                  (pip install 'spikeinterface-gui[desktop]')",
+        f"look at them:     steadyspike view {done.output}",
+        "                  (pip install 'steadyspike[view]')",
         f'in Python:        analyzer = si.load_sorting_analyzer("{analyzer}")',
         f'for phy:          si.export_to_phy(analyzer, "{done.output / "phy"}")',
         "                  then, in that folder: phy template-gui params.py",

@@ -26,7 +26,8 @@ si.plot_traces(recording, backend="ipywidgets") and si.plot_motion_info(motion_i
 
 ANALYZER = "analyzer"
 GUI, TRACES = "spikeinterface_gui", "ephyviewer"
-DEPTH_BINS, MOST_SPIKES = 48, 200_000
+DEPTH_BINS, MOST_SPIKES, SPIKE_SIZE = 48, 200_000, 2.5
+BEFORE_S = 1.0
 
 
 def view(
@@ -80,6 +81,9 @@ def window_of(run: Run) -> Any:
     window = ephyviewer.MainViewer(show_auto_scale=True)
     for view in (*_trace_views(run), *_motion_views(run)):
         window.add_view(view, location="bottom", orientation="vertical")
+    if run.recording is not None:
+        # what is shown begins a while before the time that is looked for
+        window.seek(float(run.recording.sample_index_to_time(0)) + BEFORE_S)
     return window
 
 
@@ -125,7 +129,10 @@ def _motion_views(run: Run) -> list[Any]:
     trains = spike_trains(run)
     if trains:
         source = ephyviewer.InMemorySpikeSource(all_spikes=trains)
-        views.append(ephyviewer.SpikeTrainViewer(source=source, name="spikes by depth"))
+        view = ephyviewer.SpikeTrainViewer(source=source, name="spikes by depth")
+        # names of so many rows lie over each other
+        view.params["display_labels"], view.params["scatter_size"] = False, SPIKE_SIZE
+        views.append(view)
     return views
 
 

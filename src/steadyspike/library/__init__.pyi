@@ -1,3 +1,6 @@
+from .hub.reference import ArtifactError as ArtifactError
+from .hub.reference import HubError as HubError
+from .hub.reference import NotOnDiskError as NotOnDiskError
 from .models.deepinterpolation import DeepInterpolationModel as DeepInterpolationModel
 from .models.folder import save_model as save_model
 from .models.keras.model import KerasModel as KerasModel

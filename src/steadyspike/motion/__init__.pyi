@@ -2,10 +2,13 @@ from .comparison import MotionComparison as MotionComparison
 from .comparison import compare_motions as compare_motions
 from .exchange import load_motion as load_motion
 from .exchange import save_motion as save_motion
+from .forecast import forecast_motion as forecast_motion
 from .info import load_motion_info as load_motion_info
 from .online import OnlineMotionEstimator as OnlineMotionEstimator
+from .sessions import SessionMotions as SessionMotions
 from .tools import compose_motions as compose_motions
 from .tools import invert_motion as invert_motion
 from .tools import resample_motion as resample_motion
 from .tools import restrict_motion as restrict_motion
 from .tools import smooth_motion as smooth_motion
+from .trust import MotionTrust as MotionTrust

@@ -94,8 +94,9 @@ def _add_spikes(
 ) -> None:
     if spikes is None or run.motion is None or len(spikes) < FEWEST_TO_DRAW:
         return
+    drawn_motion = run.motion if run.was_corrected else run.judged or run.motion
     drawn = [
-        rasters.window_picture(f"window{number}", spikes, run.motion, timeline, window)
+        rasters.window_picture(f"window{number}", spikes, drawn_motion, timeline, window)
         for number, window in enumerate(windows)
     ]
     contents.lead = drawn[0]
@@ -128,12 +129,15 @@ def _add_motion(contents: Contents, run: Run, timeline: Timeline) -> None:
     drawn = [motion_pictures.motion_picture(run.judged, _fitting(run.deviation, run.judged), timeline)]
     if run.estimate is not None:
         drawn[0].caption += " This is the estimate that was judged; what was corrected is another: see above."
+    moves = any(bool(np.any(part)) for part in run.judged.displacement)
     evidence = motion_pictures.evidence_picture(run.judged, run.trust, run.explained, timeline)
-    if evidence is None:
+    if run.trust is not None and not moves:
+        contents.missing.append("No motion was found, so there is no evidence for or against one to show.")
+    elif evidence is None:
         contents.missing.append("No evidence is kept of single time bins.")
     else:
         drawn.append(evidence)
-    if run.trust is not None:
+    if run.trust is not None and moves:
         drawn.append(motion_pictures.gain_picture(run.trust))
     contents.sections.insert(1 if contents.sections else 0, ("motion", "Motion and evidence", drawn))
 
@@ -229,7 +233,11 @@ def _add_units(contents: Contents, run: Run, timeline: Timeline) -> None:
         found = _made(
             contents, "Drift metrics", lambda: drift_metrics(analyzer, motion, recording=run.recording)
         )
-        if found is not None:
+        if found is not None and not np.isfinite(found.recording["value"]).any():
+            contents.missing.append(
+                "The recording is too short, or its units too silent, to say whether they still depend on the drift."
+            )
+        elif found is not None:
             contents.drift = [
                 (f"{row.signal}, {row.measure}", _dependence(row)) for row in found.recording.itertuples()
             ]

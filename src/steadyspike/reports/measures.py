@@ -21,8 +21,8 @@ SPECTRUM_PIECES, SPECTRUM_S, SPECTRUM_CHANNELS = 6, 1.0, 64
 SPECTRUM_POINTS, WELCH_SAMPLES = 220, 8192
 EXCERPT_MS, EXCERPT_CHANNELS, MOST_SAMPLES = 20.0, 24, 600
 MOST_STEPS = 5
-MOST_S, FEWEST_PIECES = 8.0, 3
-"""Seconds for one measure of one step, and pieces that are read however long it takes: a network may be slow."""
+NOISE_MOST_S, SPECTRA_MOST_S, FEWEST_PIECES = 8.0, 16.0, 2
+"""Seconds for a measure of all steps, and pieces that are read however long it takes: a network may be slow."""
 NOISY, QUIET = 3.0, 0.25
 """Times the median noise above and below which a channel is named."""
 
@@ -107,30 +107,33 @@ def steps_of(recording: BaseRecording) -> list[Step]:
     steps = [Step("as recorded", nodes[0])]
     for node in nodes[1:]:
         name = re.sub(r"^Steady|Recording$", "", type(node).__name__)
-        if name not in UNSEEN:
+        if name in UNSEEN and len(steps) == 1 and not steps[0].recording.has_scaleable_traces():
+            # gains may only be known from here on
+            steps = [Step(steps[0].label, node)]
+        elif name not in UNSEEN:
             words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
             steps.append(Step(WORDS.get(name, words), node))
     return steps if len(steps) <= MOST_STEPS else [steps[0], *steps[1 - MOST_STEPS :]]
 
 
 def steps_of_run(run: Run) -> list[Step]:
-    """List the chain of a run; what was interpolated at rest is not called corrected."""
+    """List the chain of a run; an interpolation by no motion changes no sample, and is left out."""
     steps = steps_of(run.corrected if run.corrected is not None else run.recording)
-    label, last = steps[-1].label, steps[-1].recording
-    if run.motion is not None and not run.was_corrected and label == WORDS["InterpolateMotion"]:
-        label = "nothing corrected"
-    steps[-1] = Step(label, last if run.written is None else run.written)
+    if run.motion is not None and not run.was_corrected and steps[-1].label == WORDS["InterpolateMotion"]:
+        steps.pop()
+    if run.written is not None:
+        steps[-1] = Step(steps[-1].label, run.written)
     return steps
 
 
 def measured(
-    pieces: list[tuple[int, int, int]], measure: Callable[[tuple[int, int, int]], Any]
+    pieces: list[tuple[int, int, int]], measure: Callable[[tuple[int, int, int]], Any], most_s: float
 ) -> tuple[list[tuple[int, int, int]], list[Any]]:
     """Measure pieces in random order until all are done or time is up; give those that were, in their order."""
     start, found = time.perf_counter(), {}
     for index in np.random.default_rng(0).permutation(len(pieces)):
         found[int(index)] = measure(pieces[index])
-        if time.perf_counter() - start > MOST_S and len(found) >= FEWEST_PIECES:
+        if time.perf_counter() - start > most_s and len(found) >= FEWEST_PIECES:
             break
     done = sorted(found)
     return [pieces[index] for index in done], [found[index] for index in done]
@@ -171,14 +174,17 @@ def pieces_of(recording: BaseRecording, number: int, seconds: float) -> list[tup
 def noise_of(run: Run, steps: list[Step], offsets_s: np.ndarray) -> Noise | None:
     """Measure the noise of each channel in pieces: 1.4826 times the median absolute deviation."""
     before, after = (steps[-2], steps[-1]) if len(steps) > 1 else (steps[-1], None)
-    if run.recording is not None and run.corrected is not None:
+    of_two = run.recording is not None and run.corrected is not None
+    if of_two and (run.motion is None or run.was_corrected):
         before = Step(before.label, run.recording)
     pieces = pieces_of(before.recording, NOISE_PIECES, NOISE_S)
     if not pieces:
         return None
     same = after is not None and after.recording.get_num_channels() == before.recording.get_num_channels()
     read_of = [before.recording, *([after.recording] if after is not None and same else [])]
-    pieces, found = measured(pieces, lambda piece: [_deviation(read(one, *piece)) for one in read_of])
+    pieces, found = measured(
+        pieces, lambda piece: [_deviation(read(one, *piece)) for one in read_of], NOISE_MOST_S
+    )
     levels = np.swapaxes(np.array(found), 0, 1)
     times = [
         before.recording.sample_index_to_time((start + end) // 2, segment_index=segment) + offsets_s[segment]
@@ -220,7 +226,7 @@ def spectra_of(steps: list[Step]) -> list[Spectrum]:
             frequencies, powers = welch(traces, recording.sampling_frequency, nperseg=size, axis=0)
             return frequencies, np.median(powers, axis=1)
 
-        _, powers = measured(pieces, power)
+        _, powers = measured(pieces, power, SPECTRA_MOST_S / len(steps))
         if powers and powers[0][0].size > 2:
             mean = np.mean([one for _, one in powers], axis=0)
             found.append(Spectrum(step.label, *_thinned(powers[0][0][1:], mean[1:])))

@@ -92,6 +92,7 @@ def run_of(
     *,
     name: str | None = None,
     recording: BaseRecording | None = None,
+    corrected: BaseRecording | None = None,
     sorting: SortingAnalyzer | BaseSorting | None = None,
 ) -> Run:
     """Gather what is known: of a folder that steadyspike or SpikeInterface wrote, a motion info or a `Motion`."""
@@ -105,6 +106,7 @@ def run_of(
         refuse("source", source, "a folder, a motion_info dict, or a Motion", PART)
     run.name = name or run.name
     run.sorting = run.sorting if sorting is None else sorting
+    run.corrected = run.corrected if corrected is None else corrected
     return _completed(run)
 
 
@@ -211,13 +213,23 @@ def _completed(run: Run) -> Run:
     if run.trust is None:
         run.missing.append("No verdict is kept here, and without recording and spikes none can be given.")
     if run.corrected is None and run.was_corrected and _fits(run):
-        from steadyspike.preprocessing.motion_interpolation import interpolate_motion
-
         try:
-            run.corrected = interpolate_motion(run.recording, run.motion)
-        except (ValueError, RuntimeError) as error:
-            run.missing.append(f"The traces could not be corrected: {error}")
+            run.corrected = _interpolated(run)
+        except Exception as error:
+            run.missing.append(f"The traces could not be corrected: {first_line(error)}")
     return run
+
+
+def _interpolated(run: Run) -> BaseRecording:
+    """Correct as the preset of the run does, with our node whatever the preset, as `steadyspike correct` does."""
+    from spikeinterface.preprocessing.motion import motion_options_preset
+
+    from steadyspike.preprocessing.motion_interpolation import interpolate_motion
+
+    preset = motion_options_preset.get((run.facts.get("parameters") or {}).get("preset"), {})
+    chosen = dict(preset.get("interpolate_motion_kwargs", {}))
+    chosen.pop("method", None)
+    return interpolate_motion(run.recording, run.motion, **chosen)
 
 
 def _fits(run: Run) -> bool:

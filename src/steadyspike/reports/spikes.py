@@ -58,6 +58,11 @@ class Spikes:
     def __len__(self) -> int:
         return self.times_s.size
 
+    @property
+    def were_corrected(self) -> bool:
+        """Whether the correction moves any."""
+        return bool(np.any(self.corrected_um != self.depths_um))
+
 
 def timeline_of(run: Run) -> Timeline | None:
     """Lay the segments of a run one after the other; None where neither recording nor motion tells of times."""

@@ -228,17 +228,23 @@ def how_to_go_on(run: Run, kind: str) -> tuple[list[str], str]:
     advice = {
         GOOD: "Sort the corrected recording, and tell the sorter not to correct again.",
         STILL: "Sort the recording as it is; a sorter's own drift correction may be left off.",
-        CAREFUL: "Look at the pictures below before you sort: do units on the right keep their depth?",
+        CAREFUL: "Look at the pictures of spikes over depth before you sort: do units keep theirs?",
         PLAIN: "Estimate and correct the motion next: steadyspike correct takes this folder's recording.json.",
         FAILED: "Look at traces and noise below: find out whether there are spikes, and on which channels.",
     }
-    lines = [advice[kind]]
+    lines = [run.facts.get("next") or advice[kind]]
+    if run.sorting is not None and run.folder is not None:
+        lines = [
+            "Look at the units: steadyspike view opens this folder. Which to keep is for you to say, or a curator."
+        ]
     if kind in (CAREFUL, FAILED) and run.peaks is not None and len(run.peaks):
         lines.append(
             "With few spikes, longer time bins help (--set estimate_motion.bin_s=5), or a rigid motion (--rigid)."
         )
     if run.folder is None or not run.opens:
         return lines, ""
+    if run.sorting is not None:
+        return lines, f'steadyspike view "{run.folder.absolute().as_posix()}"'
     place = (run.folder.absolute() / run.opens).as_posix()
     code = (
         "import spikeinterface.full as si\nimport steadyspike\n\n"

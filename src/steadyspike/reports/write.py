@@ -27,6 +27,7 @@ def report(
     file: str | Path | None = None,
     *,
     recording: BaseRecording | None = None,
+    corrected: BaseRecording | None = None,
     sorting: SortingAnalyzer | BaseSorting | None = None,
 ) -> Path:
     """Write one HTML file that tells what happened to a recording.
@@ -46,6 +47,9 @@ def report(
         the working directory.
     recording : BaseRecording or None, default: None
         The recording in which the peaks were found; filtered. None: the one that the folder holds, if any.
+    corrected : BaseRecording or None, default: None
+        The recording as it was corrected. None: the one that the folder holds, else `recording` interpolated here, as
+        the run's preset does; "wiener" reads up to 40 s for that.
     sorting : SortingAnalyzer, BaseSorting or None, default: None
         Units, whose rates over time and dependence on the drift are shown.
 
@@ -67,16 +71,17 @@ def report(
 
     Notes
     -----
-    Of the traces only pieces are read (about 16 s of each step at most), and of more than 3,000,000 spikes as many are
+    Of the traces only pieces are read (about 10 s of each step at most), and of more than 3,000,000 spikes as many are
     chosen at random.
     """
     check_extra()
     named = _named(source)
-    if len(named) > 1 and (recording is not None or sorting is not None):
-        name = "recording" if recording is not None else "sorting"
-        refuse(name, recording or sorting, "None where two runs are compared", PART)
+    given = dict(recording=recording, corrected=corrected, sorting=sorting)
+    for name, one in given.items():
+        if len(named) > 1 and one is not None:
+            refuse(name, one, "None where two runs are compared", PART)
     place = _place(source, file)
-    runs = [run_of(one, name=name, recording=recording, sorting=sorting) for name, one in named]
+    runs = [run_of(one, name=name, **given) for name, one in named]
     return write_report(runs, place)
 
 

@@ -16,6 +16,7 @@ from steadyspike_benchmarks.cli import denoising as benchmark_denoising
 from steadyspike_benchmarks.cli import imposed as benchmark_imposed
 from steadyspike_benchmarks.cli import kilosort as benchmark_kilosort
 from steadyspike_benchmarks.cli import neural as benchmark_neural
+from steadyspike_benchmarks.cli import report as benchmark_report
 from steadyspike_benchmarks.cli import sensitivity as benchmark_sensitivity
 from steadyspike_benchmarks.cli import sorting as benchmark_sorting
 from steadyspike_benchmarks.cli import speed as benchmark_speed
@@ -28,6 +29,7 @@ benchmark_denoising.register(app)
 benchmark_imposed.register(app)
 benchmark_kilosort.register(app)
 benchmark_neural.register(app)
+benchmark_report.register(app)
 benchmark_sensitivity.register(app)
 benchmark_sorting.register(app)
 

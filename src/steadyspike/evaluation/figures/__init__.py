@@ -8,6 +8,7 @@ from steadyspike.evaluation.figures.denoising import plot_denoised_templates as 
 from steadyspike.evaluation.figures.denoising import plot_denoised_traces as plot_denoised_traces
 from steadyspike.evaluation.figures.denoising import plot_denoising_evaluation as plot_denoising_evaluation
 from steadyspike.evaluation.figures.drift_metrics import plot_drift_metrics as plot_drift_metrics
+from steadyspike.evaluation.figures.embedding import plot_embedding as plot_embedding
 from steadyspike.evaluation.figures.kilosort import plot_correlograms as plot_correlograms
 from steadyspike.evaluation.figures.kilosort import plot_kilosort_comparison as plot_kilosort_comparison
 from steadyspike.evaluation.figures.kilosort import plot_kilosort_drift as plot_kilosort_drift
@@ -21,6 +22,7 @@ from steadyspike.evaluation.figures.probe import plot_peaks_on_probe as plot_pea
 from steadyspike.evaluation.figures.raster import plot_raster as plot_raster
 from steadyspike.evaluation.figures.run_times import plot_run_times as plot_run_times
 from steadyspike.evaluation.figures.save import save_figures as save_figures
+from steadyspike.evaluation.figures.spike_classifier import plot_classifier_scores as plot_classifier_scores
 from steadyspike.evaluation.figures.trust import plot_motion_trust as plot_motion_trust
 
 

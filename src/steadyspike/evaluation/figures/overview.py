@@ -96,7 +96,7 @@ def _draw_maps(figure: SubFigure, motion: Motion, truth: Motion) -> None:
     # a displacement is defined up to a constant, so the two are first laid over each other
     found = found - np.median(found - known)
     limit = max(1e-3, float(np.abs(known).max()))
-    draw_panels(figure, truth, {"Motion found, whole probe": found, "True motion": known}, limit)
+    draw_panels(figure, truth, {"Found, whole probe": found, "True": known}, limit)
 
 
 def _draw_bars(

@@ -59,7 +59,7 @@ def motion_picture(motion: Motion, deviation_um: np.ndarray | None, timeline: Ti
         "Positive is towards larger depths."
     )
     height = 340
-    if depths.size > 1:
+    if depths.size > 1 and np.nanmax(np.abs(moved)) > 0:
         data.append(
             _map(times, depths, moved, SIGNED, (-limit, limit), "µm", dict(len=0.46, y=0.0, yanchor="bottom"))
         )
@@ -89,7 +89,7 @@ def evidence_picture(
     if nats:
         limit = max(float(np.nanpercentile(np.abs(values), 95)), FULL_NATS)
         drawn = _map(times, depths, values, FOR_OR_AGAINST, (-limit, limit), "nats", {})
-        title = "What held-out spikes say"
+        title = "Where held-out spikes speak for the motion"
         caption = (
             "What the held-out spikes of each time bin and window say for the motion (green) or against it (orange), "
             "in nats of likelihood; where there is no colour, they say nothing."
@@ -163,11 +163,13 @@ def gain_picture(trust: MotionTrust) -> Picture:
         annotations=[heading(titles[0], 0.0, 1.02), heading(titles[1], 0.0, 0.39)],
     )
     caption = (
-        "Left: how much likelier spikes become that were left out when the densities were made, once the motion is "
-        "taken out; clear of zero means that the motion is real. Right: the share of a spike's energy that drift "
+        "Gain: how much likelier spikes become that were left out when the densities were made, once the motion is "
+        "taken out; clear of zero means that the motion is real. Energy: the share of a spike's energy that drift "
         "blurs, and what a correction leaves of it, predicted from the contacts."
     )
-    picture = Picture("gain", "What the spikes say", caption, data, layout, height=230)
+    picture = Picture(
+        "gain", "What the motion explains, and what drift costs", caption, data, layout, height=230
+    )
     picture.narrow, picture.narrow_height = narrow, 400
     return picture
 

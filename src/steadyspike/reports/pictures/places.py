@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from steadyspike.reports.pictures.rasters import closer_windows
 from steadyspike.reports.pictures.spec import SEQUENTIAL, Picture, axis, coarse, colour_bar, heading
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def probe_picture(
     """Draw spikes on the contacts, coloured by time, before and after: corrected, the colours lie on each other."""
     chosen = _of_windows(spikes, windows_um, MOST_ON_PROBE, shuffled=True)
     data: list[dict[str, Any]] = []
-    for depths, axes in ((spikes.depths_um, ""), (spikes.corrected_um, "2")):
+    panels = [(spikes.depths_um, "")] + ([(spikes.corrected_um, "2")] if spikes.were_corrected else [])
+    for depths, axes in panels:
         data += _contacts(probe, axes)
         data.append(
             dict(
@@ -51,23 +53,30 @@ def probe_picture(
     left, right = probe.across_um.min() - MARGIN_UM, probe.across_um.max() + MARGIN_UM
     bottom, top = windows_um[0]
     layout = dict(
-        xaxis=axis("across the probe (µm)", domain=[0.0, 0.48], range=[left, right]),
-        xaxis2=axis("across the probe (µm)", domain=[0.52, 1.0], matches="x", anchor="y2"),
+        xaxis=axis("across the probe (µm)", range=[left, right]),
         yaxis=axis("depth (µm)", range=[bottom, top]),
-        yaxis2=axis(matches="y", showticklabels=False, anchor="x2"),
-        annotations=[heading("As recorded", 0.0, 1.005), heading("Corrected", 0.52, 1.005)],
+        annotations=[heading("As recorded", 0.0, 1.005)],
         legend=dict(orientation="h", x=0, y=-0.16, yanchor="top"),
         hovermode="closest",
     )
     caption = (
         f"{chosen.size:,} spikes where they were localized, coloured by their time, in random order. A unit that "
-        "drifts is a smear that changes colour along the probe; corrected, its colours lie on top of each other."
+        "drifts is a smear that changes colour along the probe"
     )
+    if len(panels) > 1:
+        caption += "; corrected, its colours lie on top of each other"
+        layout |= dict(
+            xaxis=axis("across the probe (µm)", domain=[0.0, 0.48], range=[left, right]),
+            xaxis2=axis("across the probe (µm)", domain=[0.52, 1.0], matches="x", anchor="y2"),
+            yaxis2=axis(matches="y", showticklabels=False, anchor="x2"),
+            annotations=[heading("As recorded", 0.0, 1.005), heading("Corrected", 0.52, 1.005)],
+        )
+    caption += "."
     views = [
         dict(label=f"{low:.0f} to {high:.0f} µm", layout=dict(yaxis=dict(range=[low, high])))
         for low, high in windows_um
     ]
-    if limits_um not in windows_um:
+    if closer_windows(windows_um, limits_um):
         views.append(dict(label="whole probe", layout=dict(yaxis=dict(range=list(limits_um)))))
     shown = views if len(views) > 1 else []
     return Picture("probe", "Spikes on the probe", caption, data, layout, height=560, views=shown)
@@ -113,6 +122,10 @@ def space_picture(spikes: Spikes, timeline: Timeline, windows_um: list[tuple[flo
         ("corrected, over amplitude", spikes.corrected_um, sizes, times, {}),
         ("as recorded, over amplitude", spikes.depths_um, sizes, times, {}),
     ]
+    seconds = [timeline.label, timeline.label, "amplitude", "amplitude"]
+    ranges = [list(timeline.limits_s)] * 2 + [[0.0, largest]] * 2
+    if not spikes.were_corrected:
+        kinds, seconds, ranges = kinds[1::2], seconds[1::2], ranges[1::2]
     data = [
         dict(
             type="scatter3d",
@@ -127,8 +140,6 @@ def space_picture(spikes: Spikes, timeline: Timeline, windows_um: list[tuple[flo
         )
         for number, (_, depths, second, paint, scale) in enumerate(kinds)
     ]
-    seconds = [timeline.label, timeline.label, "amplitude", "amplitude"]
-    ranges = [list(timeline.limits_s)] * 2 + [[0.0, largest]] * 2
     views = [
         dict(
             label=label,

@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from steadyspike.reports.run import Run
     from steadyspike.reports.spikes import Timeline
 
-NUM_BINS, MOST_UNITS = 120, 300
+FEWEST_BINS, MOST_BINS, SPIKES_PER_BIN, MOST_UNITS = 10, 120, 12, 300
+"""As many time bins as leave a unit so many spikes in each, within these limits: fewer would show chance."""
 
 
 def rates_picture(run: Run, sorting: BaseSorting, timeline: Timeline) -> Picture | None:
     """Draw the rate of each unit over time, relative to its largest one, most steady units on top."""
-    edges = np.linspace(*timeline.limits_s, NUM_BINS + 1)
+    typical = np.median(list(sorting.count_num_spikes_per_unit().values()) or [0])
+    num_bins = int(np.clip(typical / SPIKES_PER_BIN, FEWEST_BINS, MOST_BINS))
+    edges = np.linspace(*timeline.limits_s, num_bins + 1)
     counts = []
     for unit in sorting.unit_ids:
         times = []
