@@ -38,16 +38,25 @@ class BundledModel:
         What it is for, in one line.
     network : str, default: "blindspot-small"
         A key of `steadyspike_benchmarks.denoising.NETWORKS`, none but blind-spot networks: others are too large.
+    noise : str, default: "coloured"
+        Of what it is trained and judged on, as `simulate_noisy_recording` has it.
     """
 
     probe: str
     doc: str
     network: str = "blindspot-small"
+    noise: str = "coloured"
 
 
 BUNDLED = {
     "steady-np1": BundledModel("np1", "Neuropixels 1.0 probes, and others with their pattern of contacts"),
     "steady-np2": BundledModel("np2", "Neuropixels 2.0 probes with one or four shanks"),
+    "steady-np1-fast": BundledModel(
+        "np1", "Neuropixels 1.0 probes, and others with their pattern of contacts", "blindspot-fast", "varied"
+    ),
+    "steady-np2-fast": BundledModel(
+        "np2", "Neuropixels 2.0 probes with one or four shanks", "blindspot-fast", "varied"
+    ),
 }
 
 
@@ -89,13 +98,17 @@ class BundledSettings:
     device: str = "auto"
     num_threads: int = 1
 
-    def cases(self, probe: str) -> tuple[list[NoisyCase], list[NoisyCase]]:
+    def cases(self, probe: str, noise: str = "coloured") -> tuple[list[NoisyCase], list[NoisyCase]]:
         """List the recordings to train on, and those to judge on."""
         train = [
-            NoisyCase(probe, FIRST_SEED + number, self.num_channels, self.train_s, noise, clean=False)
-            for number, noise in zip(range(self.recordings), NOISE_FACTORS * self.recordings, strict=False)
+            NoisyCase(
+                *(probe, FIRST_SEED + number, self.num_channels, self.train_s, factor), clean=False, noise=noise
+            )
+            for number, factor in zip(range(self.recordings), NOISE_FACTORS * self.recordings, strict=False)
         ]
-        test = [NoisyCase(probe, seed, self.num_channels, self.test_s) for seed in range(self.tests)]
+        test = [
+            NoisyCase(probe, seed, self.num_channels, self.test_s, noise=noise) for seed in range(self.tests)
+        ]
         return train, test
 
 
@@ -161,7 +174,7 @@ def train_bundled(
             f"{folder} exists already; overwrite=True replaces a model folder, and nothing else"
         )
     work = folder.with_name(f"{folder.name}.work") if work is None else Path(work).expanduser().absolute()
-    train, test = settings.cases(made.probe)
+    train, test = settings.cases(made.probe, made.noise)
     with torch_threads(settings.num_threads):
         model, ridge = _trained(name, made, train, work, settings, tell, progress_bar)
         scores = _scores({"this network": model, "linear interpolation": ridge}, test, work, settings, tell)

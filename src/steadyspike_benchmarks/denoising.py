@@ -33,7 +33,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
             "network_kwargs": {"centre": 1} if centre else {},
         }
         for centre in (False, True)
-        for size in ("tiny", "small", "base")
+        for size in ("fast", "tiny", "small", "base")
     },
     UNET: {"network": UNET},
     RIDGE: {"network": RIDGE},
