@@ -102,7 +102,9 @@ class BundledSettings:
         """List the recordings to train on, and those to judge on."""
         train = [
             NoisyCase(
-                *(probe, FIRST_SEED + number, self.num_channels, self.train_s, factor), clean=False, noise=noise
+                *(probe, FIRST_SEED + number, self.num_channels, self.train_s, factor),
+                clean=False,
+                noise=noise,
             )
             for number, factor in zip(range(self.recordings), NOISE_FACTORS * self.recordings, strict=False)
         ]

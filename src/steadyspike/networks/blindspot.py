@@ -231,7 +231,15 @@ class BlindSpot(nn.Module):
 
 def _check(sizes: dict[str, Any]) -> None:
     """Refuse sizes that no network can have."""
-    least = {"features": 1, "kernel": 2, "linear_taps": 0, "linear_reach": 0, "omission": 0, "centre_features": 1, "halo": 0}
+    least = {
+        "features": 1,
+        "kernel": 2,
+        "linear_taps": 0,
+        "linear_reach": 0,
+        "omission": 0,
+        "centre_features": 1,
+        "halo": 0,
+    }
     for name, lowest in least.items():
         if sizes[name] < lowest:
             raise ValueError(f"{name}={sizes[name]} must be {lowest} or more")

@@ -6,7 +6,6 @@ from torch.nn import functional
 
 from steadyspike.networks.folding import Unit, UnitFolding
 
-
 # outputs that are computed at once: a convolution with few outputs leaves most of a processor idle
 TOGETHER = 16
 
@@ -27,7 +26,9 @@ class LinearTaps(nn.Module):
         `folded` is (batch, inputs, time, units), `context` at least `omission + taps`. Returns (batch, outputs, time -
         2 * context, units).
         """
-        hidden = self.past.weight.new_zeros(*self.past.weight.shape[:2], 2 * omission + 1, self.past.weight.shape[3])
+        hidden = self.past.weight.new_zeros(
+            *self.past.weight.shape[:2], 2 * omission + 1, self.past.weight.shape[3]
+        )
         kernel = torch.cat([self.past.weight, hidden, self.future.weight], 2)
         # the weights of successive samples below each other, each moved on by one
         moved = [functional.pad(kernel, (0, 0, by, TOGETHER - 1 - by)) for by in range(TOGETHER)]

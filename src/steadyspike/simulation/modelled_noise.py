@@ -30,8 +30,8 @@ class ModelledNoiseRecording(NoiseRecording):
         noise_levels: Any,
         num_samples: int,
         model: NoiseModel | dict[str, Any],
-        shank: Sequence[int] | None = None,
-        phase: Sequence[int] | None = None,
+        shank: Sequence[int] | np.ndarray | None = None,
+        phase: Sequence[int] | np.ndarray | None = None,
         seed: int = 0,
     ):
         model = NoiseModel.from_dict(model) if isinstance(model, dict) else model

@@ -54,7 +54,9 @@ class NoiseModel:
     def __post_init__(self) -> None:
         spectra = np.asarray(self.spectra, float)
         if spectra.ndim != 2 or spectra.shape[0] != 3 + len(self.lengths_um) or spectra.shape[1] < 3:
-            raise ValueError(f"spectra of shape {spectra.shape} must have a row for each part, 3 frequencies or more")
+            raise ValueError(
+                f"spectra of shape {spectra.shape} must have a row for each part, 3 frequencies or more"
+            )
         if not (np.isfinite(spectra).all() and (spectra >= 0).all() and spectra.sum() > 0):
             raise ValueError("spectra must be finite, none below 0, and not all 0")
         if min(self.lengths_um, default=1.0) <= 0 or not self.sampling_frequency > 0:
@@ -68,7 +70,9 @@ class NoiseModel:
         """Frequencies of the spectra in Hz."""
         return np.linspace(0, self.sampling_frequency / 2, self.spectra.shape[1])
 
-    def correlation(self, distance_um: float = 0.0, lags: int = 1, same_phase: bool | None = None) -> np.ndarray:
+    def correlation(
+        self, distance_um: float = 0.0, lags: int = 1, same_phase: bool | None = None
+    ) -> np.ndarray:
         """Correlation of two channels of a shank at so many lags from 0; `same_phase` None: where they are one."""
         reach = np.exp(-distance_um / np.array(self.lengths_um))
         shares = [float(distance_um == 0), 1.0, float(distance_um == 0 if same_phase is None else same_phase)]
@@ -84,7 +88,12 @@ class NoiseModel:
         tilt, bumps = (rng.normal(0, spread, (1 + len(self.spectra), number)) for number in (1, 6))
         place = np.linspace(-1, 1, self.spectra.shape[1])
         knots = np.linspace(-1, 1, bumps.shape[1])
-        shapes = np.array([slope * place + np.interp(place, knots, bump) / 2 for slope, bump in zip(tilt, bumps, strict=True)])
+        shapes = np.array(
+            [
+                slope * place + np.interp(place, knots, bump) / 2
+                for slope, bump in zip(tilt, bumps, strict=True)
+            ]
+        )
         # the first is common to all parts, the others are half as large
         change = share + shapes[0] + shapes[1:] / 2
         lengths = tuple(float(one) for one in np.array(self.lengths_um) * np.exp(rng.normal(0, spread / 2)))
@@ -112,14 +121,16 @@ class NoiseModel:
         return dict(
             sampling_frequency=self.sampling_frequency,
             lengths_um=list(self.lengths_um),
-            spectra=[[float(f"{value:.4g}") for value in row] for row in self.spectra],
+            spectra=self.spectra.tolist(),
             level_spread=self.level_spread,
         )
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Make a model of what `to_dict` returned."""
-        return cls(**{**values, "lengths_um": tuple(values["lengths_um"]), "spectra": np.array(values["spectra"])})
+        return cls(
+            **{**values, "lengths_um": tuple(values["lengths_um"]), "spectra": np.array(values["spectra"])}
+        )
 
 
 def measured_noise() -> NoiseModel:
@@ -207,12 +218,20 @@ def measure_spectra(
     """
     starts = np.arange(0, len(traces) - STRETCH + 1, STRETCH // 2)
     window = np.hanning(STRETCH + 1)[:-1]
-    pieces = np.stack([traces[start : start + STRETCH] for start in starts]) if len(starts) else np.empty((0, 1, 1))
+    pieces = (
+        np.stack([traces[start : start + STRETCH] for start in starts])
+        if len(starts)
+        else np.empty((0, 1, 1))
+    )
     if len(starts) < LEAST_STRETCHES:
-        raise ValueError(f"fit_noise: {len(traces)} samples are too few; allowed: {STRETCH * LEAST_STRETCHES // 2} or more")
+        raise ValueError(
+            f"fit_noise: {len(traces)} samples are too few; allowed: {STRETCH * LEAST_STRETCHES // 2} or more"
+        )
     quiet = (np.abs(pieces) <= QUIET_LEVELS).all(axis=1)
     if quiet.sum(axis=0).min() < LEAST_STRETCHES:
-        raise ValueError(f"fit_noise: fewer than {LEAST_STRETCHES} stretches of a channel are quiet; read more")
+        raise ValueError(
+            f"fit_noise: fewer than {LEAST_STRETCHES} stretches of a channel are quiet; read more"
+        )
     frequencies = np.fft.rfftfreq(STRETCH)
     spectra = np.fft.rfft(pieces * window[:, np.newaxis], axis=1) * quiet[:, np.newaxis]
     spectra *= np.exp(-2j * np.pi * frequencies[:, np.newaxis] * shift)
@@ -250,7 +269,7 @@ def _shares(table: SpectraTable, lengths_um: np.ndarray, at: int) -> np.ndarray:
 
     # what those of one instant have in common beyond others, however far they are
     phase = max(0.0, float(table.near_phase[at] - table.far_phase[at]))
-    own = table.distance_um == 0
+    own = np.asarray(table.distance_um == 0)
     wanted = table.rows[:, at] - phase * own
     parts = np.column_stack(
         [own, np.ones(len(own)), *np.exp(-table.distance_um / lengths_um[:, np.newaxis])]

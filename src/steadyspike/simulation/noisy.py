@@ -203,18 +203,28 @@ def _make_noise(
     if kind in MODELLED:
         model = measured_noise()
         if sampling_frequency != model.sampling_frequency:
-            raise ValueError(f"sampling_frequency={sampling_frequency} must be {model.sampling_frequency:g} with {kind!r} noise")
+            raise ValueError(
+                f"sampling_frequency={sampling_frequency} must be {model.sampling_frequency:g} with {kind!r} noise"
+            )
         if kind == "varied":
             model = model.varied(np.random.default_rng((seed, 5)))
         turns = np.unique(sample_shifts(name, levels.size), return_inverse=True)[1]
         shanks = None if probe.shank_ids is None else np.unique(probe.shank_ids, return_inverse=True)[1]
         noise = ModelledNoiseRecording(
-            *(probe.contact_positions, levels, num_samples, model.flat_below(KNOWN_FROM_HZ), shanks, turns, seed)
+            *(
+                probe.contact_positions,
+                levels,
+                num_samples,
+                model.flat_below(KNOWN_FROM_HZ),
+                shanks,
+                turns,
+                seed,
+            )
         )
     else:
         made: Any = {"coloured": ColouredNoiseRecording, "white": CorrelatedNoiseRecording}[kind]
         noise = made(probe.contact_positions, levels, num_samples, sampling_frequency, seed=seed)
-    noise.set_probe(probe, in_place=True)
+    noise.set_probe(probe)
     return noise
 
 

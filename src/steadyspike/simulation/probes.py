@@ -17,8 +17,8 @@ class ProbeKind:
 
     Where the caller does not say how many contacts there are, it has `num_channels` of its `most_channels`.
     `part_number` is that of the Neuropixels catalogue; None: a line of contacts, `pitch_um` apart. `units_per_channel`
-    is a number of units for each contact: dense probes see less new tissue with every contact. `sampled_in_turn` are the
-    channels that a converter takes one after the other, and the turns of a sample; None: not told.
+    is a number of units for each contact: dense probes see less new tissue with every contact. `sampled_in_turn` are
+    the channels that a converter takes one after the other, and the turns of a sample; None: not told.
     """
 
     doc: str
