@@ -9,82 +9,73 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 from torch.nn import functional
 
 from steadyspike.evaluation.denoising.tables import markdown_table
-from steadyspike.networks.blindspot import add_positive
-from steadyspike.networks.folding import UnitFolding
+from steadyspike.networks.seeing import Seeing
 from steadyspike_benchmarks.denoising_injected import Injected, _waveform, whitened_d_prime
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
 
-FEATURES, KERNEL, DILATIONS, DEPTHS = 16, 9, (1, 4), (1, 2)
-CHANNELS, NOISES, NOISE_S, FRAMES, BATCH = 64, 8, 1.5, 256, 4
+CHANNELS, NOISES, NOISE_S, FRAMES, BATCH = 64, 12, 1.5, 256, 6
 RATE, LEARNING_RATE = 30_000.0, 3e-3
 SPIKES_IN_WINDOW, SIZES = 10, (2.5, 16.0)
 BUSY, NEAR = 0.2, 0.15
 
 
-class Seeing(nn.Module):
-    """Residual convolutions over time and along the probe, none of them blind; `extra` images are seen beside."""
+@dataclass(frozen=True, eq=False)
+class Noises:
+    """Noise without spikes: `images` (number, samples, rows, columns) of channels at `positions` in a `layout`.
 
-    def __init__(self, unit: Any, extra: int = 0) -> None:
-        super().__init__()
-        self.folding = UnitFolding(unit)
-        self.reach = (KERNEL - 1) * sum(DILATIONS) // 2
-        self.encoder = nn.Conv2d(self.folding.inputs * (1 + extra), FEATURES, (1, 3), padding=(0, 1))
-        self.time = nn.ModuleList(
-            nn.Conv2d(
-                FEATURES, FEATURES, (KERNEL, 1), dilation=(one, 1), padding=(one * (KERNEL - 1) // 2, 0)
-            )
-            for one in DILATIONS
-        )
-        self.depth = nn.ModuleList(
-            nn.Conv2d(FEATURES, FEATURES, (1, 3), dilation=(1, one), padding=(0, one)) for one in DEPTHS
-        )
-        self.out = nn.Conv2d(FEATURES, self.folding.outputs, 1)
-        with torch.no_grad():
-            self.out.weight.mul_(0.1)
+    `shifts` (number, num_channels) tells how much later each channel is sampled, in samples.
+    """
 
-    def forward(self, *images: Tensor) -> Tensor:
-        """Give the spikes in images (batch, time, rows, columns), in their shape."""
-        folded = torch.cat([self.folding.fold(image) for image in images], 1)
-        hidden = functional.relu(self.encoder(folded))
-        for layer in (*self.time, *self.depth):
-            hidden = add_positive(hidden, layer(hidden))
-        return self.folding.unfold(self.out(hidden), *images[0].shape[2:])
+    images: np.ndarray
+    positions: np.ndarray
+    layout: Any
+    shifts: np.ndarray
 
 
-def draw_noises(probe: str, seed: int) -> tuple[np.ndarray, np.ndarray, Any]:
-    """Draw noise without spikes of varied colours, (number, samples, rows, columns), with positions and layout."""
+def draw_noises(probe: str, seed: int) -> Noises:
+    """Draw noises of varied colours; every other one is sampled in turn."""
     from steadyspike.core.probe_layout import layout_of
     from steadyspike.preprocessing.bandpass import bandpass_filter
+    from steadyspike.preprocessing.phase_shift import phase_shift
     from steadyspike.simulation.modelled_noise import ModelledNoiseRecording
     from steadyspike.simulation.noise_model import measured_noise
     from steadyspike.simulation.noisy import HIGH_PASS_HZ, KNOWN_FROM_HZ
-    from steadyspike.simulation.probes import build_probe
+    from steadyspike.simulation.probes import build_probe, sample_shifts
 
     built, drawn, layout = build_probe(probe, CHANNELS), [], None
-    for number in range(NOISES):
+    in_turn = sample_shifts(probe, CHANNELS)
+    turns = np.unique(in_turn, return_inverse=True)[1]
+    shifts = np.array([in_turn * (number % 2) for number in range(NOISES)])
+    for number, shift in enumerate(shifts):
         model = measured_noise().varied(np.random.default_rng((seed, number))).flat_below(KNOWN_FROM_HZ)
         noise = ModelledNoiseRecording(
-            built.contact_positions, np.ones(CHANNELS), round(NOISE_S * RATE), model, seed=seed + number
+            *(built.contact_positions, np.ones(CHANNELS), round(NOISE_S * RATE), model, None, turns),
+            seed=1000 * seed + number,
         )
         noise.set_probe(built)
         layout = layout or layout_of(noise, arrangement="lattice")
-        filtered = bandpass_filter(noise, freq_min=HIGH_PASS_HZ, freq_max=None, dtype="float32").get_traces()
+        shifted = phase_shift(noise, inter_sample_shift=-shift) if number % 2 else noise
+        filtered = bandpass_filter(shifted, freq_min=HIGH_PASS_HZ, freq_max=None, dtype="float32").get_traces()
         drawn.append(layout.scatter(filtered / filtered.std(axis=0))[0])
-    return np.stack(drawn), built.contact_positions, layout
+    return Noises(np.stack(drawn), built.contact_positions, layout, shifts)
 
 
-def draw_spikes(rng: np.random.Generator, positions: np.ndarray, length: int) -> np.ndarray:
+def draw_spikes(
+    rng: np.random.Generator, positions: np.ndarray, length: int, shift: np.ndarray
+) -> np.ndarray:
     """Draw spikes of a broad family of shapes, (length, num_channels), in noise levels."""
     spikes = np.zeros((length, len(positions)), "float32")
     for _ in range(rng.poisson(SPIKES_IN_WINDOW)):
@@ -92,8 +83,8 @@ def draw_spikes(rng: np.random.Generator, positions: np.ndarray, length: int) ->
             positions - positions[rng.integers(len(positions))] - rng.uniform(-15, 15, 2), axis=1
         )
         near = np.flatnonzero(away < 120)
-        ms = (np.arange(length) - rng.uniform(0, length))[:, np.newaxis] * 1000 / RATE
-        ms = ms - away[near] / rng.uniform(300, 2000)
+        frames = np.arange(length)[:, np.newaxis] + shift[near] - rng.uniform(0, length)
+        ms = frames * 1000 / RATE - away[near] / rng.uniform(300, 2000)
         trough = rng.uniform(0.06, 0.25)
         shape = (trough, trough * rng.uniform(1.2, 3), trough * rng.uniform(2.5, 4.5), rng.uniform(0, 0.6))
         size = np.exp(rng.uniform(*np.log(SIZES)))
@@ -103,55 +94,36 @@ def draw_spikes(rng: np.random.Generator, positions: np.ndarray, length: int) ->
     return spikes
 
 
-def teach(probe: str, steps: int, blind: Any = None, seed: int = 0) -> Seeing:
-    """Teach a seeing network, with what a blind one predicts if that is given."""
-    noises, positions, layout = draw_noises(probe, seed)
+def teach(probe: str, steps: int, seed: int = 0, max_time_s: float | None = None) -> tuple[Seeing, Any]:
+    """Teach a seeing network; returns it with the layout type that it is for."""
+    noises = draw_noises(probe, seed)
+    positions, layout = noises.positions, noises.layout
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    network = Seeing(layout.type.unit, extra=blind is not None)
+    network = Seeing(layout.type.unit)
     optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE)
-    margin = 0 if blind is None else blind.context[0]
-    length = FRAMES + 2 * margin
+    margin, begun = network.context[0], time.monotonic()
+    length, used = FRAMES + 2 * margin, 0.0
     for step in range(steps):
+        used = max(step / steps, (time.monotonic() - begun) / max_time_s if max_time_s else 0.0)
+        if used >= 1:
+            break
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * step / steps)))
+            group["lr"] = LEARNING_RATE * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * used)))
         noise, clean = [], []
         for _ in range(BATCH):
-            start = rng.integers(noises.shape[1] - length)
-            noise.append(noises[rng.integers(len(noises)), start : start + length])
-            clean.append(layout.scatter(draw_spikes(rng, positions, length))[0])
+            number, start = rng.integers(len(noises.images)), rng.integers(noises.images.shape[1] - length)
+            noise.append(noises.images[number, start : start + length])
+            clean.append(layout.scatter(draw_spikes(rng, positions, length, noises.shifts[number]))[0])
         wanted = torch.from_numpy(np.stack(clean))
-        image = torch.from_numpy(np.stack(noise)) + wanted
-        loss = functional.mse_loss(_seen(network, image, blind), wanted[:, margin : length - margin])
+        found = network(torch.from_numpy(np.stack(noise)) + wanted)
+        loss = functional.mse_loss(found, wanted[:, margin : length - margin])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return network.eval()
-
-
-def _seen(network: Seeing, image: Tensor, blind: Any) -> Tensor:
-    if blind is None:
-        return network(image)
-    with torch.no_grad():
-        predicted = blind(image)
-    before, after = blind.context
-    return network(image[:, before : image.shape[1] - after], predicted)
-
-
-def apply_seeing(network: Seeing, recording: BaseRecording, blind: Any = None) -> np.ndarray:
-    """Denoise a whole recording in memory, (num_samples, num_channels) in its own units."""
-    from steadyspike.core.normalization import measure_normalization
-    from steadyspike.core.probe_layout import layout_of
-
-    center, scale = measure_normalization(recording)
-    layout = layout_of(recording, dead=scale <= 0, arrangement="lattice")
-    scale = np.where(scale > 0, scale, 1.0)
-    image = torch.from_numpy(layout.scatter(((recording.get_traces(0) - center) / scale).astype("float32")))
-    if blind is not None:
-        image = functional.pad(image, (0, 0, 0, 0, *blind.context))
-    with torch.inference_mode():
-        found = _seen(network, image, blind)
-    return layout.gather(found.numpy()) * scale + center
+        if step % 100 == 0:
+            print(step, round(time.monotonic() - begun), float(loss.detach()), flush=True)
+    return network.eval(), layout.type
 
 
 def measure_traces(injected: Injected, traces: np.ndarray) -> dict[str, float]:
@@ -186,33 +158,29 @@ def measure_traces(injected: Injected, traces: np.ndarray) -> dict[str, float]:
 
 def compare_teachers(
     ready: BaseRecording,
-    model: Any,
+    models: Sequence[Any],
     levels: Sequence[float],
     seeds: Sequence[int],
-    steps: int,
-    probe: str = "np2",
 ) -> dict[str, dict[str, float]]:
-    """Teach, and judge all on spikes of some sizes added to a prepared recording; means over seeds."""
+    """Judge models on spikes of some sizes added to a prepared recording; means over seeds."""
     from steadyspike.library.models.folder import load_model
     from steadyspike.preprocessing.deepinterpolation import deepinterpolate
     from steadyspike_benchmarks.denoising_injected import inject
 
-    blind: Any = load_model(model).network.eval()
-    seeing, both = teach(probe, steps), teach(probe, steps, blind)
     found: dict[str, dict[str, list[float]]] = {}
     for level in levels:
         for seed in seeds:
             injected = inject(ready, level, seed)
             recording = injected.recording
-            ways = {
-                "recorded": recording.get_traces(0),
-                "blind": deepinterpolate(recording, model).get_traces(0),
-                "blind, fused": deepinterpolate(recording, model, output="posterior").get_traces(0),
-                "seeing": apply_seeing(seeing, recording),
-                "seeing both": apply_seeing(both, recording, blind),
-            }
-            for way, traces in ways.items():
-                for name, value in measure_traces(injected, traces).items():
+            ways = {"recorded": recording}
+            for model in models:
+                name = Path(str(model)).name
+                blind = load_model(model).config.network.name != "seeing"
+                ways[name] = deepinterpolate(recording, model)
+                if blind:
+                    ways[f"{name}, fused"] = deepinterpolate(recording, model, output="posterior")
+            for way, treated in ways.items():
+                for name, value in measure_traces(injected, treated.get_traces(0)).items():
                     found.setdefault(way, {}).setdefault(f"{name}, {level:g}", []).append(value)
     return {way: {name: float(np.mean(one)) for name, one in rows.items()} for way, rows in found.items()}
 

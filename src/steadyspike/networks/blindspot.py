@@ -64,7 +64,7 @@ class TimeBranch(nn.Module):
 
 
 def add_positive(kept: Tensor, new: Tensor) -> Tensor:
-    """Return ``kept + relu(new)``; outside of training in the memory of `new`, as memory is what small layers wait for."""
+    """Return ``kept + relu(new)``; outside of training in the memory of `new`, which is what small layers wait for."""
     if torch.is_grad_enabled():
         return kept + functional.relu(new)
     return new.relu_().add_(kept)
@@ -167,9 +167,9 @@ class BlindSpot(nn.Module):
     def of_size(cls, size: str, unit: Unit, frames: int = 30, **others: Any) -> Self:
         """Make a network of a named size that sees at least `frames` samples on each side.
 
-        Sizes are "fast", for 384 contacts in real time on one core, "tiny", "small" and "base"; the layers over time are
-        as many as it takes, but for "fast", whose linear part alone sees 48 samples. Other arguments of the class go
-        before those of the size.
+        Sizes are "fast", for 384 contacts in real time on one core, "tiny", "small" and "base"; the layers over time
+        are as many as it takes, but for "fast", whose linear part alone sees 48 samples. Other arguments of the class
+        go before those of the size.
         """
         if size not in SIZES:
             raise ValueError(f"size={size!r} is not known; allowed: {', '.join(SIZES)}")

@@ -227,7 +227,7 @@ def measure_spectra(
         raise ValueError(
             f"fit_noise: {len(traces)} samples are too few; allowed: {STRETCH * LEAST_STRETCHES // 2} or more"
         )
-    quiet = (np.abs(pieces) <= QUIET_LEVELS).all(axis=1)
+    quiet = np.asarray((np.abs(pieces) <= QUIET_LEVELS).all(axis=1))
     if quiet.sum(axis=0).min() < LEAST_STRETCHES:
         raise ValueError(
             f"fit_noise: fewer than {LEAST_STRETCHES} stretches of a channel are quiet; read more"
