@@ -38,25 +38,16 @@ class BundledModel:
         What it is for, in one line.
     network : str, default: "blindspot-small"
         A key of `steadyspike_benchmarks.denoising.NETWORKS`, none but blind-spot networks: others are too large.
-    noise : str, default: "coloured"
-        Of what it is trained and judged on, as `simulate_noisy_recording` has it.
     """
 
     probe: str
     doc: str
     network: str = "blindspot-small"
-    noise: str = "coloured"
 
 
 BUNDLED = {
     "steady-np1": BundledModel("np1", "Neuropixels 1.0 probes, and others with their pattern of contacts"),
     "steady-np2": BundledModel("np2", "Neuropixels 2.0 probes with one or four shanks"),
-    "steady-np1-fast": BundledModel(
-        "np1", "Neuropixels 1.0 probes, and others with their pattern of contacts", "blindspot-fast", "varied"
-    ),
-    "steady-np2-fast": BundledModel(
-        "np2", "Neuropixels 2.0 probes with one or four shanks", "blindspot-fast", "varied"
-    ),
 }
 
 
@@ -76,6 +67,8 @@ class BundledSettings:
         Contacts; None: the probe's usual number. The network runs on any number.
     network : str or None, default: None
         Another one than the model's own.
+    noise : str, default: "coloured"
+        Of what it is trained and judged on, as `simulate_noisy_recording` has it.
     learning_rate : float or None, default: None
         As `train_deepinterpolation` takes it.
     max_steps : int or None, default: None
@@ -93,23 +86,25 @@ class BundledSettings:
     test_s: float = 30.0
     num_channels: int | None = None
     network: str | None = None
+    noise: str = "coloured"
     learning_rate: float | None = None
     max_steps: int | None = None
     device: str = "auto"
     num_threads: int = 1
 
-    def cases(self, probe: str, noise: str = "coloured") -> tuple[list[NoisyCase], list[NoisyCase]]:
+    def cases(self, probe: str) -> tuple[list[NoisyCase], list[NoisyCase]]:
         """List the recordings to train on, and those to judge on."""
         train = [
             NoisyCase(
                 *(probe, FIRST_SEED + number, self.num_channels, self.train_s, factor),
                 clean=False,
-                noise=noise,
+                noise=self.noise,
             )
             for number, factor in zip(range(self.recordings), NOISE_FACTORS * self.recordings, strict=False)
         ]
         test = [
-            NoisyCase(probe, seed, self.num_channels, self.test_s, noise=noise) for seed in range(self.tests)
+            NoisyCase(probe, seed, self.num_channels, self.test_s, noise=self.noise)
+            for seed in range(self.tests)
         ]
         return train, test
 
@@ -176,7 +171,7 @@ def train_bundled(
             f"{folder} exists already; overwrite=True replaces a model folder, and nothing else"
         )
     work = folder.with_name(f"{folder.name}.work") if work is None else Path(work).expanduser().absolute()
-    train, test = settings.cases(made.probe, made.noise)
+    train, test = settings.cases(made.probe)
     with torch_threads(settings.num_threads):
         model, ridge = _trained(name, made, train, work, settings, tell, progress_bar)
         scores = _scores({"this network": model, "linear interpolation": ridge}, test, work, settings, tell)

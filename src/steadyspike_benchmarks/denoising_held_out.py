@@ -48,6 +48,12 @@ def held_out_losses(
     return found
 
 
+def fitted_model(ready: BaseRecording, until_s: float, taps: int = 10) -> Any:
+    """Fit a linear interpolation from the contacts around to a prepared recording up to a time."""
+    images, mask, unit = _images(ready)
+    return _fitted(images[:, : round(until_s * ready.sampling_frequency)], mask, unit, taps, 1).eval()
+
+
 def _images(ready: BaseRecording) -> tuple[Any, Any, Any]:
     import torch
 

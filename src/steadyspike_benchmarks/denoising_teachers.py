@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from steadyspike.evaluation.denoising.tables import markdown_table
 from steadyspike.networks.seeing import Seeing
@@ -28,7 +27,9 @@ if TYPE_CHECKING:
 
 CHANNELS, NOISES, NOISE_S, FRAMES, BATCH = 64, 12, 1.5, 256, 6
 RATE, LEARNING_RATE = 30_000.0, 3e-3
-SPIKES_IN_WINDOW, SIZES = 10, (2.5, 16.0)
+SPIKES_IN_WINDOW, SIZES, INVERTED = 10, (2.0, 30.0), 0.05
+# how much more errors count where there are spikes, which are rare: those of size 3 or more count 1 + 3 * 2 times
+FOCUS, MOST_FOCUSED = 2.0, 3.0
 BUSY, NEAR = 0.2, 0.15
 
 
@@ -48,11 +49,6 @@ class Noises:
 def draw_noises(probe: str, seed: int) -> Noises:
     """Draw noises of varied colours; every other one is sampled in turn."""
     from steadyspike.core.probe_layout import layout_of
-    from steadyspike.preprocessing.bandpass import bandpass_filter
-    from steadyspike.preprocessing.phase_shift import phase_shift
-    from steadyspike.simulation.modelled_noise import ModelledNoiseRecording
-    from steadyspike.simulation.noise_model import measured_noise
-    from steadyspike.simulation.noisy import HIGH_PASS_HZ, KNOWN_FROM_HZ
     from steadyspike.simulation.probes import build_probe, sample_shifts
 
     built, drawn, layout = build_probe(probe, CHANNELS), [], None
@@ -60,17 +56,45 @@ def draw_noises(probe: str, seed: int) -> Noises:
     turns = np.unique(in_turn, return_inverse=True)[1]
     shifts = np.array([in_turn * (number % 2) for number in range(NOISES)])
     for number, shift in enumerate(shifts):
-        model = measured_noise().varied(np.random.default_rng((seed, number))).flat_below(KNOWN_FROM_HZ)
-        noise = ModelledNoiseRecording(
-            *(built.contact_positions, np.ones(CHANNELS), round(NOISE_S * RATE), model, None, turns),
-            seed=1000 * seed + number,
-        )
-        noise.set_probe(built)
-        layout = layout or layout_of(noise, arrangement="lattice")
-        shifted = phase_shift(noise, inter_sample_shift=-shift) if number % 2 else noise
-        filtered = bandpass_filter(shifted, freq_min=HIGH_PASS_HZ, freq_max=None, dtype="float32").get_traces()
+        noise = _drawn(built, turns, shift, (seed, number), NOISE_S)
+        layout, filtered = layout or layout_of(noise, arrangement="lattice"), noise.get_traces()
         drawn.append(layout.scatter(filtered / filtered.std(axis=0))[0])
     return Noises(np.stack(drawn), built.contact_positions, layout, shifts)
+
+
+def drawn_recording(probe: str, seconds: float = 0.5, seed: int = 1_000_000) -> BaseRecording:
+    """Draw a recording of noise alone, filtered, in memory; none that was taught with, unless the seed is its."""
+    from spikeinterface.core import NumpyRecording
+
+    from steadyspike.simulation.probes import build_probe
+
+    built, none = build_probe(probe, CHANNELS), np.zeros(CHANNELS)
+    noise = _drawn(built, none.astype(int), none, (seed, 0), seconds)
+    kept = NumpyRecording([noise.get_traces()], RATE)
+    kept.set_probe(built)
+    kept.set_channel_gains(1.0)
+    kept.set_channel_offsets(0.0)
+    kept.annotate(is_filtered=True)
+    return kept
+
+
+def _drawn(
+    built: Any, turns: np.ndarray, shift: np.ndarray, seed: tuple[int, int], seconds: float
+) -> BaseRecording:
+    from steadyspike.preprocessing.bandpass import bandpass_filter
+    from steadyspike.preprocessing.phase_shift import phase_shift
+    from steadyspike.simulation.modelled_noise import ModelledNoiseRecording
+    from steadyspike.simulation.noise_model import measured_noise
+    from steadyspike.simulation.noisy import HIGH_PASS_HZ, KNOWN_FROM_HZ
+
+    model = measured_noise().varied(np.random.default_rng(seed)).flat_below(KNOWN_FROM_HZ)
+    noise = ModelledNoiseRecording(
+        *(built.contact_positions, np.ones(len(shift)), round(seconds * RATE), model, None, turns),
+        seed=1000 * seed[0] + seed[1],
+    )
+    noise.set_probe(built)
+    shifted = phase_shift(noise, inter_sample_shift=-shift) if shift.any() else noise
+    return bandpass_filter(shifted, freq_min=HIGH_PASS_HZ, freq_max=None, dtype="float32")
 
 
 def draw_spikes(
@@ -87,11 +111,20 @@ def draw_spikes(
         ms = frames * 1000 / RATE - away[near] / rng.uniform(300, 2000)
         trough = rng.uniform(0.06, 0.25)
         shape = (trough, trough * rng.uniform(1.2, 3), trough * rng.uniform(2.5, 4.5), rng.uniform(0, 0.6))
-        size = np.exp(rng.uniform(*np.log(SIZES)))
-        spikes[:, near] += (
-            size * np.exp(-(away[near] - away.min()) / rng.uniform(15, 50)) * _waveform(ms, *shape)
-        )
-    return spikes
+        size = np.exp(rng.uniform(*np.log(SIZES))) * (-1 if rng.random() < INVERTED else 1)
+        # a hump before the trough, as where an axon runs along
+        before = rng.uniform(0, 0.3) * np.exp(-0.5 * ((ms + 2.5 * trough) / (1.2 * trough)) ** 2)
+        decay = np.exp(-(away[near] - away.min()) / rng.uniform(15, 50))
+        spikes[:, near] += size * decay * (_waveform(ms, *shape) + before)
+    return _filtered(spikes) if rng.random() < 0.5 else spikes
+
+
+def _filtered(spikes: np.ndarray) -> np.ndarray:
+    """Filter spikes as recordings are."""
+    from scipy.signal import butter, sosfiltfilt
+
+    filtered = sosfiltfilt(butter(5, 300.0, "highpass", fs=RATE, output="sos"), spikes, axis=0)
+    return filtered.astype("float32")
 
 
 def teach(probe: str, steps: int, seed: int = 0, max_time_s: float | None = None) -> tuple[Seeing, Any]:
@@ -115,14 +148,14 @@ def teach(probe: str, steps: int, seed: int = 0, max_time_s: float | None = None
             number, start = rng.integers(len(noises.images)), rng.integers(noises.images.shape[1] - length)
             noise.append(noises.images[number, start : start + length])
             clean.append(layout.scatter(draw_spikes(rng, positions, length, noises.shifts[number]))[0])
-        wanted = torch.from_numpy(np.stack(clean))
-        found = network(torch.from_numpy(np.stack(noise)) + wanted)
-        loss = functional.mse_loss(found, wanted[:, margin : length - margin])
+        spikes = torch.from_numpy(np.stack(clean))
+        found = network(torch.from_numpy(np.stack(noise)) + spikes)
+        wanted = spikes[:, margin : length - margin]
+        weight = 1 + FOCUS * wanted.abs().clamp(max=MOST_FOCUSED)
+        loss = (weight * (found - wanted).square()).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if step % 100 == 0:
-            print(step, round(time.monotonic() - begun), float(loss.detach()), flush=True)
     return network.eval(), layout.type
 
 
@@ -161,6 +194,7 @@ def compare_teachers(
     models: Sequence[Any],
     levels: Sequence[float],
     seeds: Sequence[int],
+    fused: bool = True,
 ) -> dict[str, dict[str, float]]:
     """Judge models on spikes of some sizes added to a prepared recording; means over seeds."""
     from steadyspike.library.models.folder import load_model
@@ -175,9 +209,10 @@ def compare_teachers(
             ways = {"recorded": recording}
             for model in models:
                 name = Path(str(model)).name
-                blind = load_model(model).config.network.name != "seeing"
                 ways[name] = deepinterpolate(recording, model)
-                if blind:
+                if load_model(model).config.network.name == "seeing":
+                    ways[f"{name}, half recorded"] = deepinterpolate(recording, model, recorded_share=0.5)
+                elif fused:
                     ways[f"{name}, fused"] = deepinterpolate(recording, model, output="posterior")
             for way, treated in ways.items():
                 for name, value in measure_traces(injected, treated.get_traces(0)).items():

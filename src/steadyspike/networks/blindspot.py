@@ -22,10 +22,6 @@ from steadyspike.networks.folding import Unit, UnitFolding
 from steadyspike.networks.linear import LinearTaps
 
 SIZES: dict[str, dict[str, Any]] = {
-    "fast": {
-        **{"features": 16, "kernel": 4, "dilations": (1, 4), "depth_dilations": (1, 2), "centre_features": 4},
-        **{"linear_taps": 48, "linear_reach": 0},
-    },
     "tiny": {"features": 16, "kernel": 2, "depth_dilations": (1, 2), "centre_features": 4},
     "small": {"features": 32, "kernel": 2, "depth_dilations": (1, 2, 4), "centre_features": 8},
     "base": {"features": 48, "kernel": 3, "depth_dilations": (1, 2, 4), "centre_features": 16},
@@ -167,9 +163,8 @@ class BlindSpot(nn.Module):
     def of_size(cls, size: str, unit: Unit, frames: int = 30, **others: Any) -> Self:
         """Make a network of a named size that sees at least `frames` samples on each side.
 
-        Sizes are "fast", for 384 contacts in real time on one core, "tiny", "small" and "base"; the layers over time
-        are as many as it takes, but for "fast", whose linear part alone sees 48 samples. Other arguments of the class
-        go before those of the size.
+        Sizes are "tiny", for laptops, "small" and "base"; the layers over time are as many as it takes. Other arguments
+        of the class go before those of the size.
         """
         if size not in SIZES:
             raise ValueError(f"size={size!r} is not known; allowed: {', '.join(SIZES)}")
@@ -178,7 +173,6 @@ class BlindSpot(nn.Module):
         sizes = {**SIZES[size], **others}
         sizes.setdefault("dilations", dilations_for(frames, sizes["kernel"]))
         sizes.setdefault("linear_taps", min(16, frames))
-        sizes["linear_taps"] = max(sizes["linear_taps"], frames if "dilations" in SIZES[size] else 0)
         return cls(unit, **sizes)
 
     @property

@@ -41,9 +41,7 @@ class NetworkSettings(Group):
     name: Literal["blindspot", "unet_single_ephys_1024"] | None = parameter(
         None, 'Name of the network (`steadyspike.networks`); None: "blindspot"'
     )
-    size: Literal["fast", "tiny", "small", "base"] | None = parameter(
-        None, 'Size of "blindspot"; None: "small"'
-    )
+    size: Literal["tiny", "small", "base"] | None = parameter(None, 'Size of "blindspot"; None: "small"')
     kwargs: dict[str, Any] | None = parameter(
         None,
         'Other arguments of the class of the network, such as ``{"centre": 1}`` or ``{"width": 16}``',

@@ -136,8 +136,7 @@ def denoising_speed(
     On a CPU with one thread. Weights are not trained; what a pass takes does not depend on them.
     """
     with clear_errors(debug):
-        from steadyspike_benchmarks.denoising import NETWORKS
-        from steadyspike_benchmarks.denoising_speed import SpeedSettings, run_denoising_speed
+        from steadyspike_benchmarks.denoising_speed import NETWORKS, SpeedSettings, run_denoising_speed
         from steadyspike_benchmarks.denoising_speed_table import format_denoising_speed
 
         chosen: dict[str, Any] = (
@@ -237,7 +236,7 @@ BUNDLED_EXAMPLES = """
 
 
 def train_bundled_command(
-    name: Annotated[str, typer.Argument(help="steady-np2-fast, or another bundled model.")],
+    name: Annotated[str, typer.Argument(help="steady-np1 or steady-np2.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Model folder; complete or not at all.")],
     work: Annotated[
         Path | None,
@@ -255,6 +254,9 @@ def train_bundled_command(
     network: Annotated[
         str | None, typer.Option("--network", help="Such as blindspot-base. Default: the model's own.")
     ] = None,
+    noise: Annotated[
+        str, typer.Option("--noise", help="coloured, white, measured, or varied around what was measured.")
+    ] = "coloured",
     learning_rate: Annotated[
         float | None, typer.Option("--learning-rate", help="Default: what suits the network.")
     ] = None,
@@ -288,6 +290,7 @@ def train_bundled_command(
                 test_s=test_s,
                 num_channels=channels,
                 network=network,
+                noise=noise,
                 max_steps=steps,
                 learning_rate=learning_rate,
                 device=device,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from steadyspike.cli.errors import Debug, clear_errors
+from steadyspike.cli.errors import Debug, UsageError, clear_errors
 from steadyspike_benchmarks.cli.denoising import Files, Seeds, Threads, checked_files, write_results
 from steadyspike_benchmarks.cli.parsing import positive_numbers, whole_numbers
 
@@ -107,20 +107,18 @@ def denoising_teachers(
     recording: Annotated[
         Path, typer.Argument(help="Raw, in one segment, some tenths of a s: what can be loaded.")
     ],
-    model: Annotated[str, typer.Option("--model", "-m", help="The blind network.")],
+    model: Annotated[list[str], typer.Option("--model", "-m", help="A model; may be given several times.")],
     start: Annotated[
         float, typer.Option("--start", min=0, help="What is judged on begins here, in s.")
     ] = 0.25,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Of each teaching.")] = 1000,
     level: Annotated[
         str, typer.Option("--level", help="Sizes of spikes in noise levels, with commas.")
-    ] = "5,9",
+    ] = "5,9,15",
     seed: Seeds = "0,1,2",
-    probe: Annotated[str, typer.Option("--probe", help="Whose noise is drawn to teach on.")] = "np2",
     output: Files = None,
     debug: Debug = False,
 ) -> None:
-    """Compare ways to teach a denoiser, of which some see all samples, on spikes added to real noise."""
+    """Compare models, however they were taught, on spikes added to real noise; blind ones also fused."""
     with clear_errors(debug):
         from steadyspike.core.loading import load_recording
         from steadyspike_benchmarks.denoising_injected import prepare
@@ -129,9 +127,38 @@ def denoising_teachers(
         files, ready = checked_files(output), prepare(load_recording(recording))
         found = compare_teachers(
             ready.frame_slice(round(start * ready.sampling_frequency), ready.get_num_samples()),
-            *(model, positive_numbers(level, "--level"), whole_numbers(seed, "--seed"), steps, probe),
+            *(model, positive_numbers(level, "--level"), whole_numbers(seed, "--seed")),
         )
         write_results(files, found, teachers_table(found))
+
+
+def denoising_teach(
+    name: Annotated[str, typer.Argument(help="steady-np1-seeing or steady-np2-seeing.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Model folder; complete or not at all.")],
+    recording: Annotated[
+        Path | None, typer.Option("--recording", help="Raw, to judge it on. Default: drawn noise.")
+    ] = None,
+    start: Annotated[
+        float, typer.Option("--start", min=0, help="What is judged on begins here, in s.")
+    ] = 0.25,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Of the training.")] = 3000,
+    budget_s: Annotated[
+        float | None, typer.Option("--budget-s", help="Wall-clock seconds of it, at most. Default: no limit.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Teach a network that sees all samples by spikes added to noise, and write it with its card."""
+    with clear_errors(debug):
+        from steadyspike.core.loading import load_recording
+        from steadyspike_benchmarks.denoising_teachers import teach
+        from steadyspike_benchmarks.taught import PROBES, write_taught
+
+        if name not in PROBES:
+            raise UsageError(f"name={name!r} is not known; allowed: {', '.join(PROBES)}")
+        loaded = None if recording is None else load_recording(recording)
+        taught = teach(PROBES[name], steps, max_time_s=budget_s)
+        made = write_taught(name, output, *taught, loaded, start)
+        typer.echo(made.card)
 
 
 def register(app: typer.Typer) -> None:
@@ -140,3 +167,4 @@ def register(app: typer.Typer) -> None:
     app.command("denoising-held-out")(denoising_held_out)
     app.command("denoising-noise")(denoising_noise)
     app.command("denoising-teachers")(denoising_teachers)
+    app.command("denoising-teach")(denoising_teach)
