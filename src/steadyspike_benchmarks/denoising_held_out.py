@@ -32,7 +32,8 @@ def held_out_losses(
     ready = prepare(shifted(recording, dtype="float32") if phase_shift else recording)
     images, mask, unit = _images(ready)
     border = round(fit_until_s * ready.sampling_frequency)
-    longest = max(OWN_TAPS) + OMISSION
+    loaded = {str(model): load_model(model).network.eval() for model in models}
+    longest = max(max(OWN_TAPS) + OMISSION, *(max(network.context) for network in loaded.values()))
     found = {"predicting the median": _loss(None, images, mask, border, longest)}
     fits: list[tuple[str, Any, int]] = [
         *((f"linear fit, own contact, {taps} samples", ((1,),), taps) for taps in OWN_TAPS),
@@ -42,9 +43,8 @@ def held_out_losses(
         reach = 0 if len(cells) == 1 else 1
         network = _fitted(images[:, :border], mask, cells, taps, reach)
         found[name] = _loss(network, images, mask, border, longest)
-    for model in models:
-        loaded = load_model(model)
-        found[str(model)] = _loss(loaded.network.eval(), images, mask, border, longest)
+    for name, network in loaded.items():
+        found[name] = _loss(network, images, mask, border, longest)
     return found
 
 

@@ -6,6 +6,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from steadyspike.core.normalization import MAD_TO_STD
+from steadyspike.evaluation.denoising.artifacts import FALSE_LEVELS, LIMITS
 from steadyspike.library.hub.cards import license_metadata
 from steadyspike_benchmarks import denoising_teachers as teachers
 from steadyspike_benchmarks.denoising_held_out import fitted_model
@@ -15,7 +19,8 @@ if TYPE_CHECKING:
     from spikeinterface import BaseRecording
 
 LICENSE, PROBES = "mit", {"steady-np1-seeing": "np1", "steady-np2-seeing": "np2"}
-LEVELS, SEEDS = (5.0, 9.0, 15.0), (0, 1, 2)
+FALSE_SEED = 2_000_000
+LEVELS, SEEDS = (5.0, 9.0, 15.0), (0, 1)
 
 
 def write_taught(
@@ -45,13 +50,32 @@ def write_taught(
         DeepInterpolationModel(fitted, config_of(fitted, layout_type, teachers.RATE)).save(linear)
         later = ready.frame_slice(round(start_s * teachers.RATE), ready.get_num_samples())
         rows = teachers.compare_teachers(later, [own, linear], LEVELS, SEEDS, fused=False)
+        false = {f"{share:g}": false_samples(own, PROBES[name], share) for share in (0.0, 0.5)}
     where = "drawn noise" if recording is None else "real noise"
-    config = type(config).model_validate({**config.model_dump(), "extra": {**extra, "scores": {where: rows}}})
-    save_model(folder, network, config, _card(name, config, rows, recording is None), overwrite=overwrite)
+    config = type(config).model_validate(
+        {**config.model_dump(), "extra": {**extra, "scores": {where: rows}, "false_samples": false}}
+    )
+    save_model(
+        folder, network, config, _card(name, config, rows, false, recording is None), overwrite=overwrite
+    )
     return load_model(folder)
 
 
-def _card(name: str, config: Any, rows: dict[str, dict[str, float]], drawn: bool) -> str:
+def false_samples(model: Any, probe: str, recorded_share: float) -> float:
+    """Samples of drawn noise without spikes beyond 5 levels of what denoising leaves, for each s and channel."""
+    from steadyspike.preprocessing.deepinterpolation import deepinterpolate
+
+    noise = teachers.drawn_recording(probe, seed=FALSE_SEED)
+    left = deepinterpolate(noise, model, recorded_share=recorded_share).get_traces()
+    left = left - np.median(left, axis=0)
+    levels = MAD_TO_STD * np.median(np.abs(left), axis=0)
+    beyond = np.count_nonzero(np.abs(left) > FALSE_LEVELS * levels)
+    return beyond / left.size * teachers.RATE
+
+
+def _card(
+    name: str, config: Any, rows: dict[str, dict[str, float]], false: dict[str, float], drawn: bool
+) -> str:
     lines = [
         *(
             "---",
@@ -66,7 +90,7 @@ def _card(name: str, config: Any, rows: dict[str, dict[str, float]], drawn: bool
         "highpass of 300 Hz and a common reference.",
         "",
         "A network that sees all samples, and gives back the spikes in them. It was taught by spikes that were added",
-        'noise, so that it leaves out noise that could be predicted too. `output` must be "prediction": there is no',
+        'to noise, so that it leaves out noise that could be predicted too. `output` must be "prediction": there is no',
         "sample that it has not seen to fuse it with. It has learnt from no real recording.",
         "",
         *("## Data", ""),
@@ -82,6 +106,10 @@ def _card(name: str, config: Any, rows: dict[str, dict[str, float]], drawn: bool
         f"{len(SEEDS)} seeds; medians over units. The linear interpolation is fitted to the first half"
         f"{'' if drawn else ', as the family of noises was'}.",
         *("", teachers.teachers_table(rows), ""),
+        f"Artifacts: samples of drawn noise beyond {FALSE_LEVELS:g} levels of what is left of it (1/s/channel; "
+        f"{LIMITS['false_samples']:g} is the limit of `evaluate_deepinterpolation`): {false['0']:.2g}, "
+        f"half recorded {false['0.5']:.2g}.",
+        "",
         f"Made by `python -m steadyspike_benchmarks denoising-teach {name}`.",
     ]
     return "\n".join([*lines, ""])
