@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from spikeinterface import BaseRecording
 
 PART = "denoise"
-RECIPE: dict[str, Any] = {"output": "posterior", "recorded_share": 0.5}
+RECIPE: dict[str, Any] = {"output": "prediction", "recorded_share": 0.5}
 """Arguments of `deepinterpolate` for a recording that is to be sorted; presets and commands take them from here."""
-RECOMMENDED = ("steady-np1", "steady-np2")
+RECOMMENDED = ("steady-np1-seeing", "steady-np2-seeing")
 """Bundled models, of which the first that was trained for a recording's pattern of contacts is taken."""
 
 
 def denoise(recording: BaseRecording, model: Any = None, **parameters: Any) -> BaseRecording:
-    """Denoise a recording for sorting, by the recipe of this version: a posterior, with a share of what was recorded.
+    """Denoise a recording for sorting, by the recipe of this version (`RECIPE`).
 
     Parameters
     ----------

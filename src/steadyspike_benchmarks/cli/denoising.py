@@ -71,7 +71,7 @@ def denoising(
     Each is judged on a recording of another seed, against its traces without noise. Of several learning rates, the
     one with the lowest held-out loss in training counts. Writes results.md, results.png and an evaluation of each.
 
-    Networks: blindspot-tiny, blindspot-small, blindspot-base, each also with -centre at the end,
+    Networks: blindspot-tiny, blindspot-small, blindspot-base, each also with -centre at the end, blindspot-long,
     unet_single_ephys_1024, ridge.
     """
     with clear_errors(debug):
