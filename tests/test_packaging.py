@@ -62,7 +62,8 @@ def test_wheel_holds_every_module_and_nothing_else(wheel_files):
     shipped = {name for name in wheel_files if ".dist-info/" not in name and not name.endswith(".toml")}
     models = {f"steadyspike/{path.relative_to(package).as_posix()}" for path in _bundled_files()}
     templates = {f"steadyspike/reports/templates/report.{kind}" for kind in ("html.j2", "css", "js")}
-    assert shipped == modules | models | templates | {"steadyspike/py.typed"}
+    others = {"steadyspike/py.typed", "steadyspike/simulation/measured_noise.json"}
+    assert shipped == modules | models | templates | others
 
 
 def test_bundled_models_are_small_and_whole():

@@ -22,6 +22,7 @@ from .preprocessing.bandpass import bandpass_filter as bandpass_filter
 from .preprocessing.batch_filter import batch_filter as batch_filter
 from .preprocessing.common_reference import common_reference as common_reference
 from .preprocessing.deepinterpolation import deepinterpolate as deepinterpolate
+from .preprocessing.denoise import denoise as denoise
 from .preprocessing.motion_by_shank import interpolate_motion_by_shank as interpolate_motion_by_shank
 from .preprocessing.motion_interpolation import interpolate_motion as interpolate_motion
 from .preprocessing.phase_shift import phase_shift as phase_shift

@@ -67,6 +67,8 @@ class BundledSettings:
         Contacts; None: the probe's usual number. The network runs on any number.
     network : str or None, default: None
         Another one than the model's own.
+    noise : str, default: "coloured"
+        Of what it is trained and judged on, as `simulate_noisy_recording` has it.
     learning_rate : float or None, default: None
         As `train_deepinterpolation` takes it.
     max_steps : int or None, default: None
@@ -84,6 +86,7 @@ class BundledSettings:
     test_s: float = 30.0
     num_channels: int | None = None
     network: str | None = None
+    noise: str = "coloured"
     learning_rate: float | None = None
     max_steps: int | None = None
     device: str = "auto"
@@ -92,10 +95,17 @@ class BundledSettings:
     def cases(self, probe: str) -> tuple[list[NoisyCase], list[NoisyCase]]:
         """List the recordings to train on, and those to judge on."""
         train = [
-            NoisyCase(probe, FIRST_SEED + number, self.num_channels, self.train_s, noise, clean=False)
-            for number, noise in zip(range(self.recordings), NOISE_FACTORS * self.recordings, strict=False)
+            NoisyCase(
+                *(probe, FIRST_SEED + number, self.num_channels, self.train_s, factor),
+                clean=False,
+                noise=self.noise,
+            )
+            for number, factor in zip(range(self.recordings), NOISE_FACTORS * self.recordings, strict=False)
         ]
-        test = [NoisyCase(probe, seed, self.num_channels, self.test_s) for seed in range(self.tests)]
+        test = [
+            NoisyCase(probe, seed, self.num_channels, self.test_s, noise=self.noise)
+            for seed in range(self.tests)
+        ]
         return train, test
 
 

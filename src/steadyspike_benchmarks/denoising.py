@@ -35,6 +35,12 @@ NETWORKS: dict[str, dict[str, Any]] = {
         for centre in (False, True)
         for size in ("tiny", "small", "base")
     },
+    # sees 1.6 ms on each side by its linear part, which is enough to foretell noise that went through a highpass
+    "blindspot-long": {
+        "network": "blindspot",
+        "size": "tiny",
+        "network_kwargs": {"kernel": 4, "dilations": [1, 4], "linear_taps": 48, "linear_reach": 0},
+    },
     UNET: {"network": UNET},
     RIDGE: {"network": RIDGE},
 }

@@ -22,8 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from steadyspike_benchmarks.denoising import NETWORKS, RIDGE, UNET
+from steadyspike_benchmarks.denoising import NETWORKS as TRAINED
+from steadyspike_benchmarks.denoising import RIDGE, UNET
 from steadyspike_benchmarks.speed import one_thread
+
+SEEING = "seeing"
+NETWORKS = {**TRAINED, SEEING: {"network": SEEING}}
+"""What can be timed, untrained."""
 
 RATE = 30_000.0
 BLOCKS = {"cpu": (16, 64, 250, 500, 1000), "cuda": (250, 1000, 4000, 16_000), "mps": (250, 1000, 4000)}
@@ -41,7 +46,7 @@ class SpeedSettings:
     Parameters
     ----------
     networks : tuple of str
-        Keys of `steadyspike_benchmarks.denoising.NETWORKS`.
+        Keys of `NETWORKS`.
     num_channels : int, default: 384
         Of a Neuropixels 1.0 probe.
     repeats : int, default: 3
@@ -54,7 +59,7 @@ class SpeedSettings:
         What is denoised: traces in memory, or these band-passed and referenced.
     """
 
-    networks: tuple[str, ...] = ("blindspot-tiny", "blindspot-small", "blindspot-base", UNET, RIDGE)
+    networks: tuple[str, ...] = (SEEING, "blindspot-tiny", "blindspot-small", "blindspot-base", UNET, RIDGE)
     num_channels: int = 384
     repeats: int = 3
     seconds: float = 2.0
@@ -245,7 +250,7 @@ def untrained(recording: Any, name: str, folder: Path) -> Any:
     ----------
     recording : BaseRecording
     name : str
-        A key of `steadyspike_benchmarks.denoising.NETWORKS`.
+        A key of `NETWORKS`.
     folder : Path
         Of the model.
 
@@ -258,6 +263,7 @@ def untrained(recording: Any, name: str, folder: Path) -> Any:
     from steadyspike.library.models.deepinterpolation import DeepInterpolationModel, config_of
     from steadyspike.library.models.folder import load_model
     from steadyspike.networks.linear import RidgeInterpolator
+    from steadyspike.networks.seeing import Seeing
     from steadyspike.training.plan import choose_network
     from steadyspike.training.settings import DeepInterpolationTraining
 
@@ -266,6 +272,9 @@ def untrained(recording: Any, name: str, folder: Path) -> Any:
         if name == RIDGE:
             layout_type = layout_of(recording).type
             network = RidgeInterpolator(layout_type.unit)
+        elif name == SEEING:
+            layout_type = layout_of(recording).type
+            network = Seeing(layout_type.unit)
         else:
             chosen = choose_network([recording], None, DeepInterpolationTraining.of(**NETWORKS[name]))
             network, layout_type = chosen.network, chosen.layout_type

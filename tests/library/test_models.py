@@ -39,6 +39,7 @@ SIZES = {
         "linear_taps": 3,
     },
     "ridge": {"unit": [[1, 1], [1, 1]], "taps": 3, "omission": 2},
+    "seeing": {"unit": [[1, 1], [1, 1]], "features": 4, "kernel": 3, "linear_taps": 4},
     "unet_single_ephys_1024": {"pre": 4, "post": 3, "width": 2},
 }
 

@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 EXAMPLES = """
 [bold]Examples[/bold]
 
-  steadyspike denoise /data/my_run_g0 --model my_model -o denoised
+  steadyspike denoise /data/my_run_g0 -o denoised
+
+  With a model of your own, as it predicts:
+
+    steadyspike denoise /data/my_run_g0 --model my_model --result prediction -o denoised
 
   Half precision, and integers of the recording's own units:
 
@@ -54,30 +58,38 @@ interrupt or a crash, the same command goes on from there.
 @reading.takes_reading
 def denoise(
     recording: reading.RecordingPath,
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model", "-m", help="A bundled name, a model folder, hf:owner/name@revision, or a Keras file."
-        ),
-    ],
     output: Output,
     *,
     how: dict[str, Any],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="A bundled name, a model folder, hf:owner/name@revision, or a Keras file. "
+            "Default: the bundled one for the probe, by the recipe for sorting.",
+        ),
+    ] = None,
     save_as: Annotated[
         Literal["binary", "json"], writing("--format", "-f", help="The traces, or only the lazy recording.")
     ] = "binary",
     result: Annotated[
-        Literal["posterior", "prediction"],
+        Literal["posterior", "prediction"] | None,
         typer.Option(
-            "--result", help="prediction: of the network alone. posterior: fused with the samples themselves."
+            "--result",
+            help="prediction: of the network alone. posterior: fused with the samples themselves. "
+            "Default: the recipe's, and prediction with --model.",
         ),
-    ] = "prediction",
+    ] = None,
     recorded_share: Annotated[
-        float,
+        float | None,
         typer.Option(
-            "--recorded-share", min=0, max=1, help="Share of the recorded traces, as a floor of noise."
+            "--recorded-share",
+            min=0,
+            max=1,
+            help="Share of the recorded traces, as a floor of noise. Default: the recipe's, and 0 with --model.",
         ),
-    ] = 0.0,
+    ] = None,
     dtype: Annotated[
         str | None, writing("--dtype", help="int16, in the recording's own units. Default: float32.")
     ] = None,
@@ -109,10 +121,11 @@ def denoise(
         from steadyspike.core.environment import job_defaults
 
         settings = dict(device=device, precision=precision, memory_limit_mb=memory_limit_mb, dtype=dtype)
-        settings |= dict(output=result, recorded_share=recorded_share)
+        settings |= denoising.handed_over(model, result, recorded_share)
         jobs = job_kwargs(denoising.choose_jobs(n_jobs, device), chunk_duration, progress_bar)
-        source = denoising.find_model(model)
+        source = None if model is None else denoising.find_model(model)
         opened = reading.open_recording(recording, purpose="denoising", **how)
+        source = source or denoising.find_model(denoising.recommended(opened))
         denoising.check_fit(opened, source, settings)
         reading.check_place([recording], output)
         say(f"[bold]recording[/bold]   {reading.describe(opened)}")

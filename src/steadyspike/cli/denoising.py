@@ -60,6 +60,24 @@ def find_model(model: str) -> ModelSource:
         return find_source(model)
 
 
+def recommended(recording: BaseRecording) -> str:
+    """Name the bundled model for a recording; raises `UsageError`."""
+    from steadyspike.preprocessing.denoise import recommended_model
+
+    with refusals(*ARGUMENTS):
+        return recommended_model(recording)
+
+
+def handed_over(model: str | None, result: str | None, recorded_share: float | None) -> dict[str, Any]:
+    """Give what is handed over: what was asked for, else by the recipe, or with a model of one's own the prediction."""
+    from steadyspike.preprocessing.denoise import RECIPE
+
+    asked = {"output": result, "recorded_share": recorded_share}
+    given = {name: value for name, value in asked.items() if value is not None}
+    plain = {"output": "prediction", "recorded_share": 0.0}
+    return {**(RECIPE if model is None else plain), **given}
+
+
 def choose_jobs(n_jobs: int | None, device: str) -> int | None:
     """Give the number of workers: one where none is asked for and a GPU computes, as all would share it."""
     from steadyspike.library.models.inference import resolve_device

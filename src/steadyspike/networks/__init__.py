@@ -23,6 +23,7 @@ NETWORKS = {
     "local_spike_detector": "steadyspike.networks.detector:LocalSpikeDetector",
     "local_waveform_denoiser": "steadyspike.networks.denoiser:LocalWaveformDenoiser",
     "ridge": "steadyspike.networks.linear:RidgeInterpolator",
+    "seeing": "steadyspike.networks.seeing:Seeing",
     "unet_single_ephys_1024": "steadyspike.networks.unet:UNetEphys1024",
     "waveform_autoencoder": "steadyspike.networks.autoencoder:WaveformAutoencoder",
     "waveform_cnn": "steadyspike.networks.classifier:WaveformCNN",

@@ -52,11 +52,18 @@ class TimeBranch(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Shorten (batch, features, time, units) by what the branch sees beyond one sample."""
         for layer in self.layers:
-            new = functional.relu(layer(hidden))
+            new = layer(hidden)
             lost = hidden.shape[2] - new.shape[2]
             kept = hidden[:, :, : new.shape[2]] if self.ahead else hidden[:, :, lost:]
-            hidden = new + kept
+            hidden = add_positive(kept, new)
         return hidden
+
+
+def add_positive(kept: Tensor, new: Tensor) -> Tensor:
+    """Return ``kept + relu(new)``; outside of training in the memory of `new`, which is what small layers wait for."""
+    if torch.is_grad_enabled():
+        return kept + functional.relu(new)
+    return new.relu_().add_(kept)
 
 
 class CentreBranch(nn.Module):
@@ -96,7 +103,7 @@ class BlindSpot(nn.Module):
     (`steadyspike.core.probe_layout.LayoutType.unit`); there are `features` for each. Each branch convolves over time
     with `kernel` samples, 2 or more, at the `dilations`, and sees ``1 + (kernel - 1) * sum(dilations)`` samples; after
     the fusion follow convolutions along the probe, at `depth_dilations` in units. A linear interpolation of
-    `linear_taps` samples on each side is added; 0: none.
+    `linear_taps` samples on each side, of a unit and `linear_reach` on each side of it, is added; 0 taps: none.
 
     `omission` samples are hidden on each side of the predicted one; 0 hides only that one. With `centre`, its contact
     is told, in `centre_features` for each contact, what the neighbours record at so many samples on each side of the
@@ -114,6 +121,7 @@ class BlindSpot(nn.Module):
         dilations: Sequence[int] = (1, 2, 4, 8, 16),
         depth_dilations: Sequence[int] = (1, 2, 4),
         linear_taps: int = 16,
+        linear_reach: int = 1,
         omission: int = 1,
         centre: int | None = None,
         centre_features: int = 8,
@@ -123,7 +131,8 @@ class BlindSpot(nn.Module):
         self.sizes = {
             "unit": [[int(cell) for cell in row] for row in unit],
             **{"features": features, "kernel": kernel, "dilations": list(dilations)},
-            **{"depth_dilations": list(depth_dilations), "linear_taps": linear_taps, "omission": omission},
+            **{"depth_dilations": list(depth_dilations), "linear_taps": linear_taps},
+            **{"linear_reach": linear_reach, "omission": omission},
             **{"centre": centre, "centre_features": centre_features, "halo": halo},
         }
         _check(self.sizes)
@@ -144,7 +153,7 @@ class BlindSpot(nn.Module):
             for dilation in depth_dilations
         )
         self.out = nn.Conv2d(features, outputs, 1)
-        self.linear = LinearTaps(inputs, outputs, linear_taps) if linear_taps else None
+        self.linear = LinearTaps(inputs, outputs, linear_taps, linear_reach) if linear_taps else None
         self.centre = None
         if centre is not None:
             self.centre = CentreBranch(self.folding, features, centre_features, centre)
@@ -178,11 +187,12 @@ class BlindSpot(nn.Module):
         `mask` (rows, columns) or (batch, rows, columns) is 1 where there is one, None: everywhere. Returns (batch,
         time, rows, columns): dead contacts too, from their neighbours, and 0 in cells that never hold a contact.
         """
-        folded = self.folding.fold(image)
+        # few features: with those of a place side by side, convolutions need not copy
+        folded = self.folding.fold(image).contiguous(memory_format=torch.channels_last)
         context = self.context[0]
         hidden = self._between(folded, self.folding.fold_mask(mask, image))
         for layer in self.depth:
-            hidden = hidden + functional.relu(layer(hidden))
+            hidden = add_positive(hidden, layer(hidden))
         predicted = self.out(hidden)
         if self.centre is not None:
             predicted = predicted + self.centre(folded, hidden, context)
@@ -215,7 +225,15 @@ class BlindSpot(nn.Module):
 
 def _check(sizes: dict[str, Any]) -> None:
     """Refuse sizes that no network can have."""
-    least = {"features": 1, "kernel": 2, "linear_taps": 0, "omission": 0, "centre_features": 1, "halo": 0}
+    least = {
+        "features": 1,
+        "kernel": 2,
+        "linear_taps": 0,
+        "linear_reach": 0,
+        "omission": 0,
+        "centre_features": 1,
+        "halo": 0,
+    }
     for name, lowest in least.items():
         if sizes[name] < lowest:
             raise ValueError(f"{name}={sizes[name]} must be {lowest} or more")

@@ -6,6 +6,9 @@ from torch.nn import functional
 
 from steadyspike.networks.folding import Unit, UnitFolding
 
+# outputs that are computed at once: a convolution with few outputs leaves most of a processor idle
+TOGETHER = 16
+
 
 class LinearTaps(nn.Module):
     """Weighted sum of `taps` samples before and after an omission gap, of a unit and `reach` on each side."""
@@ -23,10 +26,23 @@ class LinearTaps(nn.Module):
         `folded` is (batch, inputs, time, units), `context` at least `omission + taps`. Returns (batch, outputs, time -
         2 * context, units).
         """
-        length = folded.shape[2] - 2 * context + self.taps - 1
-        before, after = context - omission - self.taps, context + omission + 1
-        past, future = folded[:, :, before : before + length], folded[:, :, after : after + length]
-        return self.past(past) + self.future(future)
+        hidden = self.past.weight.new_zeros(
+            *self.past.weight.shape[:2], 2 * omission + 1, self.past.weight.shape[3]
+        )
+        kernel = torch.cat([self.past.weight, hidden, self.future.weight], 2)
+        # the weights of successive samples below each other, each moved on by one
+        moved = [functional.pad(kernel, (0, 0, by, TOGETHER - 1 - by)) for by in range(TOGETHER)]
+        weight = torch.stack(moved, 1).flatten(0, 1)
+        bias = self.future.bias
+        length, first = folded.shape[2] - 2 * context, context - omission - self.taps
+        seen = folded[:, :, first : first + length + kernel.shape[2] - 1]
+        seen = functional.pad(seen, (0, 0, 0, -length % TOGETHER))
+        found = functional.conv2d(
+            *(seen, weight, None if bias is None else bias.repeat_interleave(TOGETHER)),
+            stride=(TOGETHER, 1),
+            padding=self.past.padding,
+        )
+        return found.unflatten(1, (-1, TOGETHER)).transpose(2, 3).flatten(2, 3)[:, :, :length]
 
 
 class RidgeInterpolator(nn.Module):

@@ -94,6 +94,7 @@ class SteadyDeepInterpolateRecording(BasePreprocessor):
         given = [channel_values(settings, name, recording.get_num_channels()) for name in ("center", "scale")]
         source = find_source(model)
         check_unchanged(source, settings.model_sha256)
+        check_output(source, settings)
         positions = contact_positions(recording, settings.part)
         check_sampling_frequency(source, recording)
         warn_of_unlike_filters(source, recording)
@@ -254,6 +255,16 @@ def channel_values(settings, name, num_channels):
         lowest = ", none below 0" if name == "scale" else ""
         settings.refuse(name, f"{num_channels} finite numbers{lowest}, one for each channel")
     return array
+
+
+def check_output(source, settings):
+    """Refuse to fuse samples with what a network made of them."""
+    if settings.output != "posterior" or source.keras is not None:
+        return
+    if source.config().network.name == "seeing":
+        settings.refuse(
+            "output", f'"prediction" with {source.name!r}, whose network has seen the samples already'
+        )
 
 
 def check_sampling_frequency(source, recording):

@@ -53,7 +53,8 @@ class ColouredNoiseRecording(NoiseRecording):
         if not sampling_frequency > 2 * TISSUE_HZ:
             raise ValueError(f"sampling_frequency={sampling_frequency} must be above {2 * TISSUE_HZ:g}")
         locations, levels = self._begin(
-            channel_locations, noise_levels, num_samples, sampling_frequency, spatial_decay_um, seed
+            *(channel_locations, noise_levels, num_samples, sampling_frequency, seed),
+            spatial_decay_um=float(spatial_decay_um),
         )
         if not (levels > 0).all():
             raise ValueError(f"noise_levels={levels} must be above 0")

@@ -27,8 +27,8 @@ class NoiseRecording(BaseRecording):
         noise_levels: Any,
         num_samples: int,
         sampling_frequency: float,
-        spatial_decay_um: float,
         seed: int,
+        **others: Any,
     ) -> tuple[np.ndarray, np.ndarray]:
         locations = np.asarray(channel_locations, dtype=float)
         levels = np.asarray(noise_levels, dtype=float)
@@ -36,15 +36,15 @@ class NoiseRecording(BaseRecording):
             raise ValueError(
                 f"noise_levels of shape {levels.shape} does not fit channel_locations {locations.shape}"
             )
-        if not spatial_decay_um > 0:
-            raise ValueError(f"spatial_decay_um={spatial_decay_um} must be above 0")
+        if not others.get("spatial_decay_um", 1.0) > 0:
+            raise ValueError(f"spatial_decay_um={others['spatial_decay_um']} must be above 0")
         BaseRecording.__init__(self, sampling_frequency, list(range(levels.size)), np.dtype("float32"))
         self._kwargs: dict[str, Any] = dict(
             channel_locations=locations.tolist(),
             noise_levels=levels.tolist(),
             num_samples=int(num_samples),
             sampling_frequency=float(sampling_frequency),
-            spatial_decay_um=float(spatial_decay_um),
+            **others,
             seed=int(seed),
         )
         return locations, levels
@@ -107,7 +107,8 @@ class CorrelatedNoiseRecording(NoiseRecording):
         seed: int = 0,
     ):
         locations, levels = self._begin(
-            channel_locations, noise_levels, num_samples, sampling_frequency, spatial_decay_um, seed
+            *(channel_locations, noise_levels, num_samples, sampling_frequency, seed),
+            spatial_decay_um=float(spatial_decay_um),
         )
         mixing = mixing_matrix(locations, levels, spatial_decay_um)
         self.add_recording_segment(

@@ -2,7 +2,7 @@
 
 Units and drift are those of `simulate_drifting_recording`; amplitudes are drawn anew, so that many units are
 small, and each spike varies. The noise is that of `steadyspike.simulation.coloured_noise`: above 300 Hz, as after a
-high-pass filter, with no low-pass.
+high-pass filter, with no low-pass; or as it was measured in a real recording, then filtered with the spikes.
 """
 
 from __future__ import annotations
@@ -16,13 +16,17 @@ import numpy as np
 
 from steadyspike.core.aside import folder_aside
 from steadyspike.simulation.drift import SAMPLING_FREQUENCY, build_probe, simulate_drifting_recording
+from steadyspike.simulation.probes import sample_shifts
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording, BaseSorting
 
 AMPLITUDES_UV, NOISE_LEVELS_UV = (15.0, 200.0), (6.0, 10.0)
 AMPLITUDE_SPREAD = 0.1
-NOISES = ("coloured", "white")
+MODELLED = ("measured", "varied")
+NOISES = ("coloured", "white", *MODELLED)
+HIGH_PASS_HZ, KNOWN_FROM_HZ = 300.0, 400.0
+"""What filters measured noise and its spikes, and the frequency from which noise is known that went through it."""
 SIZES = {"small": (0.0, 5.0), "medium": (5.0, 10.0), "large": (10.0, np.inf)}
 """Kinds of units: amplitude on the largest channel over that channel's noise level, from and below."""
 UNIT_DTYPE = [
@@ -123,7 +127,10 @@ def simulate_noisy_recording(
     each spike varies around its unit's by 10 % (standard deviation). The channels' noise standard deviations are drawn
     evenly. `firing_rates` is the range of the units' means in Hz. "coloured" noise is correlated in space and time
     (`steadyspike.simulation.coloured_noise`), "white" in space only, as SpikeInterface's generators make it
-    (`steadyspike.simulation.noise`).
+    (`steadyspike.simulation.noise`). "measured" is as fitted to a real Neuropixels 2.0 recording
+    (`steadyspike.simulation.noise_model`), of these levels before spikes and noise go through a highpass of 300 Hz;
+    "varied" has other colours around it, drawn by the seed, and if that is odd its channels are sampled in turn, as the
+    converters of Neuropixels probes do, and that is left uncorrected.
 
     Traces are made when they are read, the same whatever the chunks, to the rounding of float32. Unknown scenarios or
     probes, and sizes out of range, are refused.
@@ -150,7 +157,7 @@ def simulate_noisy_recording(
     rng = np.random.default_rng((seed, 2))
     levels = rng.uniform(*noise_levels_uV, size=built_probe.get_contact_count())
     alone = _make_noise(
-        noise, built_probe, levels, drifting.recording.get_num_samples(), sampling_frequency, seed
+        noise, probe, built_probe, levels, drifting.recording.get_num_samples(), sampling_frequency, seed
     )
     parts = dict(drifting.recording._kwargs)
     units = _draw_amplitudes(drifting, parts["drifting_templates"], levels, amplitudes_uV, rng)
@@ -163,6 +170,9 @@ def simulate_noisy_recording(
     silent = dict(parent_recording=None, num_samples=[alone.get_num_samples()])
     clean = InjectDriftingTemplatesRecording(**{**parts, **silent}).astype("float32")
     clean = clean.rename_channels(noisy.channel_ids)
+    if noise in MODELLED:
+        shifts = sample_shifts(probe, num_channels) if noise == "varied" and seed % 2 else None
+        noisy, clean = (_as_recorded(one, shifts) for one in (noisy, clean))
     for recording in (noisy, clean):
         recording.set_channel_gains(1.0)
         recording.set_channel_offsets(0.0)
@@ -176,15 +186,56 @@ def simulate_noisy_recording(
 
 
 def _make_noise(
-    kind: str, probe: Any, levels: np.ndarray, num_samples: int, sampling_frequency: float, seed: int
+    kind: str,
+    name: str,
+    probe: Any,
+    levels: np.ndarray,
+    num_samples: int,
+    sampling_frequency: float,
+    seed: int,
 ) -> BaseRecording:
     from steadyspike.simulation.coloured_noise import ColouredNoiseRecording
+    from steadyspike.simulation.modelled_noise import ModelledNoiseRecording
     from steadyspike.simulation.noise import CorrelatedNoiseRecording
+    from steadyspike.simulation.noise_model import measured_noise
 
-    made = {"coloured": ColouredNoiseRecording, "white": CorrelatedNoiseRecording}[kind]
-    noise = made(probe.contact_positions, levels, num_samples, sampling_frequency, seed=seed)
+    noise: BaseRecording
+    if kind in MODELLED:
+        model = measured_noise()
+        if sampling_frequency != model.sampling_frequency:
+            raise ValueError(
+                f"sampling_frequency={sampling_frequency} must be {model.sampling_frequency:g} with {kind!r} noise"
+            )
+        if kind == "varied":
+            model = model.varied(np.random.default_rng((seed, 5)))
+        turns = np.unique(sample_shifts(name, levels.size), return_inverse=True)[1]
+        shanks = None if probe.shank_ids is None else np.unique(probe.shank_ids, return_inverse=True)[1]
+        noise = ModelledNoiseRecording(
+            *(
+                probe.contact_positions,
+                levels,
+                num_samples,
+                model.flat_below(KNOWN_FROM_HZ),
+                shanks,
+                turns,
+                seed,
+            )
+        )
+    else:
+        made: Any = {"coloured": ColouredNoiseRecording, "white": CorrelatedNoiseRecording}[kind]
+        noise = made(probe.contact_positions, levels, num_samples, sampling_frequency, seed=seed)
     noise.set_probe(probe)
     return noise
+
+
+def _as_recorded(recording: BaseRecording, shifts: np.ndarray | None) -> BaseRecording:
+    """Sample channels in turn, if there are shifts, and filter as recordings are filtered before denoising."""
+    from steadyspike.preprocessing.bandpass import bandpass_filter
+    from steadyspike.preprocessing.phase_shift import phase_shift
+
+    if shifts is not None:
+        recording = phase_shift(recording, inter_sample_shift=-shifts)
+    return bandpass_filter(recording, freq_min=HIGH_PASS_HZ, freq_max=None, dtype="float32")
 
 
 def _troughs(templates: Any) -> np.ndarray:

@@ -17,7 +17,8 @@ class ProbeKind:
 
     Where the caller does not say how many contacts there are, it has `num_channels` of its `most_channels`.
     `part_number` is that of the Neuropixels catalogue; None: a line of contacts, `pitch_um` apart. `units_per_channel`
-    is a number of units for each contact: dense probes see less new tissue with every contact.
+    is a number of units for each contact: dense probes see less new tissue with every contact. `sampled_in_turn` are
+    the channels that a converter takes one after the other, and the turns of a sample; None: not told.
     """
 
     doc: str
@@ -26,12 +27,18 @@ class ProbeKind:
     part_number: str | None = None
     pitch_um: float = 50.0
     units_per_channel: float = 0.6
+    sampled_in_turn: tuple[int, int] | None = None
 
 
 PROBES: dict[str, ProbeKind] = {
-    "np1": ProbeKind("Neuropixels 1.0, 20 um between rows", 128, 384, "NP1000"),
-    "np2": ProbeKind("Neuropixels 2.0 with one shank, 15 um between rows", 128, 384, "NP2003"),
-    "np2_4shank": ProbeKind("Neuropixels 2.0, contacts spread evenly over four shanks", 192, 384, "NP2013"),
+    "np1": ProbeKind("Neuropixels 1.0, 20 um between rows", 128, 384, "NP1000", sampled_in_turn=(12, 13)),
+    "np2": ProbeKind(
+        "Neuropixels 2.0 with one shank, 15 um between rows", 128, 384, "NP2003", sampled_in_turn=(16, 16)
+    ),
+    "np2_4shank": ProbeKind(
+        *("Neuropixels 2.0, contacts spread evenly over four shanks", 192, 384, "NP2013"),
+        sampled_in_turn=(16, 16),
+    ),
     "linear16": ProbeKind("One line of contacts, 50 um apart", 16, 64, units_per_channel=1.5),
     "np1_384": ProbeKind("Neuropixels 1.0 as it records", 384, 384, "NP1000"),
     "ultra": ProbeKind("Neuropixels Ultra, 8 columns, 6 um", 384, 384, "NP1100", units_per_channel=0.1),
@@ -58,6 +65,14 @@ def build_probe(probe: str = "np1", num_channels: int | None = None) -> Probe:
         built = whole.get_slice(_lowest_contacts(whole, num_channels))
     built.set_device_channel_indices(np.arange(num_channels))
     return built
+
+
+def sample_shifts(probe: str, num_channels: int | None = None) -> np.ndarray:
+    """How much later than the first each channel is sampled, in samples; 0 where the kind of probe does not tell."""
+    kind, num_channels = find_probe(probe, num_channels)
+    channels, turns = kind.sampled_in_turn or (1, 1)
+    # two converters, of odd and of even channels, at a time
+    return np.arange(num_channels) // 2 % channels / turns
 
 
 def find_probe(probe: str, num_channels: int | None) -> tuple[ProbeKind, int]:

@@ -36,7 +36,10 @@ def start_linear(network: Any, batches: Iterable[Batch]) -> bool:
     sizes = network.sizes
     if not sizes["linear_taps"] or sizes["halo"]:
         return False
-    ridge = _fitted(sizes["unit"], sizes["linear_taps"], network.omission, network.context, batches)
+    ridge = _fitted(
+        *(sizes["unit"], sizes["linear_taps"], network.omission, network.context, batches),
+        reach=sizes["linear_reach"],
+    )
     if ridge is None:
         return False
     network.linear.load_state_dict(ridge.linear.state_dict())
@@ -44,9 +47,9 @@ def start_linear(network: Any, batches: Iterable[Batch]) -> bool:
 
 
 def _fitted(
-    unit: Any, taps: int, omission: int, context: tuple[int, int], batches: Iterable[Batch]
+    unit: Any, taps: int, omission: int, context: tuple[int, int], batches: Iterable[Batch], reach: int = 1
 ) -> RidgeInterpolator | None:
-    ridge = RidgeInterpolator(unit, taps=taps, omission=omission)
+    ridge = RidgeInterpolator(unit, taps=taps, omission=omission, reach=reach)
     fit = RidgeFit(ridge)
     trim = [side - own for side, own in zip(context, ridge.context, strict=True)]
     for batch in batches:

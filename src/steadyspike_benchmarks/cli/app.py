@@ -13,6 +13,7 @@ from steadyspike.cli.errors import Debug, UsageError, clear_errors
 from steadyspike.cli.options import Jobs, ProgressBar
 from steadyspike_benchmarks.cli import classifier as benchmark_classifier
 from steadyspike_benchmarks.cli import denoising as benchmark_denoising
+from steadyspike_benchmarks.cli import denoising_real
 from steadyspike_benchmarks.cli import imposed as benchmark_imposed
 from steadyspike_benchmarks.cli import kilosort as benchmark_kilosort
 from steadyspike_benchmarks.cli import neural as benchmark_neural
@@ -26,6 +27,7 @@ app = typer.Typer(help="Measure speed and accuracy against SpikeInterface.", no_
 benchmark_speed.register(app)
 benchmark_classifier.register(app)
 benchmark_denoising.register(app)
+denoising_real.register(app)
 benchmark_imposed.register(app)
 benchmark_kilosort.register(app)
 benchmark_neural.register(app)

@@ -71,7 +71,7 @@ def denoising(
     Each is judged on a recording of another seed, against its traces without noise. Of several learning rates, the
     one with the lowest held-out loss in training counts. Writes results.md, results.png and an evaluation of each.
 
-    Networks: blindspot-tiny, blindspot-small, blindspot-base, each also with -centre at the end,
+    Networks: blindspot-tiny, blindspot-small, blindspot-base, each also with -centre at the end, blindspot-long,
     unet_single_ephys_1024, ridge.
     """
     with clear_errors(debug):
@@ -136,8 +136,7 @@ def denoising_speed(
     On a CPU with one thread. Weights are not trained; what a pass takes does not depend on them.
     """
     with clear_errors(debug):
-        from steadyspike_benchmarks.denoising import NETWORKS
-        from steadyspike_benchmarks.denoising_speed import SpeedSettings, run_denoising_speed
+        from steadyspike_benchmarks.denoising_speed import NETWORKS, SpeedSettings, run_denoising_speed
         from steadyspike_benchmarks.denoising_speed_table import format_denoising_speed
 
         chosen: dict[str, Any] = (
@@ -147,9 +146,9 @@ def denoising_speed(
             chosen["devices"] = tuple(name.strip() for name in devices.split(","))
         chosen["parents"] = tuple(split_names(parent, ("memory", "filtered"), "--parent"))
         settings = SpeedSettings(num_channels=channels, repeats=repeats, seconds=seconds, **chosen)
-        files = _checked(output)
+        files = checked_files(output)
         results = run_denoising_speed(settings, _tell)
-        _write(files, results, format_denoising_speed(results))
+        write_results(files, results, format_denoising_speed(results))
 
 
 def denoising_detection(
@@ -195,37 +194,6 @@ def denoising_detection(
         typer.echo(write_detection_report(output, results))
 
 
-def denoising_injected(
-    recording: Annotated[Path, typer.Argument(help="Raw, in one segment, a few s: what can be loaded.")],
-    model: Annotated[str, typer.Option("--model", "-m", help="A bundled name, a folder, or hf:owner/name.")],
-    level: Annotated[
-        str, typer.Option("--level", help="Sizes of spikes in noise levels, with commas.")
-    ] = "5,9",
-    seed: Seeds = "0,1,2",
-    threads: Threads = 1,
-    output: Files = None,
-    debug: Debug = False,
-) -> None:
-    """Add known spikes to a recording of your own, and measure what ways to denoise make of them.
-
-    The recording is filtered and referenced as `steadyspike denoise` does it. Its own spikes count as noise.
-    """
-    with clear_errors(debug):
-        from steadyspike.core.loading import load_recording
-        from steadyspike_benchmarks.denoising_injected import injected_table, run_injected
-
-        files = _checked(output)
-        found = run_injected(
-            load_recording(recording),
-            model,
-            positive_numbers(level, "--level"),
-            whole_numbers(seed, "--seed"),
-            num_threads=threads,
-        )
-        tables = [f"{one:g} noise levels:\n\n{injected_table(rows)}" for one, rows in found.items()]
-        _write(files, found, "\n\n".join(tables))
-
-
 def denoising_memory(
     seconds: Annotated[
         str, typer.Option("--seconds", help="Lengths of the recordings, with commas.")
@@ -246,7 +214,7 @@ def denoising_memory(
     with clear_errors(debug):
         from steadyspike_benchmarks.denoising_memory import format_denoising_memory, run_denoising_memory
 
-        files = _checked(output)
+        files = checked_files(output)
         results = run_denoising_memory(
             positive_numbers(seconds, "--seconds"),
             limit_mb=1000.0 * limit_gb,
@@ -257,7 +225,7 @@ def denoising_memory(
             device=device,
             num_threads=threads,
         )
-        _write(files, results, format_denoising_memory(results))
+        write_results(files, results, format_denoising_memory(results))
 
 
 BUNDLED_EXAMPLES = """
@@ -279,9 +247,16 @@ def train_bundled_command(
     budget_s: Annotated[
         float, typer.Option("--budget-s", help="Wall-clock seconds of the training.")
     ] = 3600.0,
-    network: Annotated[
-        str | None, typer.Option("--network", help="Such as blindspot-base. Default: blindspot-small.")
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", min=1, help="Of the training, beside its time. Default: any number."),
     ] = None,
+    network: Annotated[
+        str | None, typer.Option("--network", help="Such as blindspot-base. Default: the model's own.")
+    ] = None,
+    noise: Annotated[
+        str, typer.Option("--noise", help="coloured, white, measured, or varied around what was measured.")
+    ] = "coloured",
     learning_rate: Annotated[
         float | None, typer.Option("--learning-rate", help="Default: what suits the network.")
     ] = None,
@@ -315,6 +290,8 @@ def train_bundled_command(
                 test_s=test_s,
                 num_channels=channels,
                 network=network,
+                noise=noise,
+                max_steps=steps,
                 learning_rate=learning_rate,
                 device=device,
                 num_threads=threads,
@@ -331,7 +308,6 @@ def register(app: typer.Typer) -> None:
     app.command("denoising", epilog=QUALITY_EXAMPLES)(denoising)
     app.command("denoising-speed")(denoising_speed)
     app.command("denoising-detection")(denoising_detection)
-    app.command("denoising-injected")(denoising_injected)
     app.command("denoising-memory")(denoising_memory)
     app.command("train-bundled", epilog=BUNDLED_EXAMPLES)(train_bundled_command)
 
@@ -344,7 +320,8 @@ def _shown(progress_bar: bool | None) -> bool:
     return sys.stderr.isatty() if progress_bar is None else progress_bar
 
 
-def _checked(output: list[Path] | None) -> list[Path]:
+def checked_files(output: list[Path] | None) -> list[Path]:
+    """Give the files to write; `UsageError` unless they are .json or .md."""
     files = output or []
     wrong = [str(file) for file in files if file.suffix not in (".json", ".md")]
     if wrong:
@@ -352,7 +329,8 @@ def _checked(output: list[Path] | None) -> list[Path]:
     return files
 
 
-def _write(files: list[Path], results: Any, table: str) -> None:
+def write_results(files: list[Path], results: Any, table: str) -> None:
+    """Write results or their table into files, and print the table."""
     for file in files:
         text = table if file.suffix == ".md" else json.dumps(results, indent=1)
         file.write_text(text + "\n", encoding="utf8")

@@ -19,8 +19,10 @@ DENOISING: dict[str, dict[str, Any]] = {
     "posterior": dict(output="posterior"),
     "posterior, half recorded": dict(output="posterior", recorded_share=0.5),
     "prediction, half recorded": dict(output="prediction", recorded_share=0.5),
+    "prediction, quarter recorded": dict(output="prediction", recorded_share=0.25),
 }
 """What denoising hands over, and the arguments of `deepinterpolate` for it."""
+DENOISERS = ("steady-np1", "steady-np2", "steady-np1-seeing", "steady-np2-seeing")
 
 
 @dataclass(frozen=True)
@@ -164,8 +166,9 @@ def treatments() -> dict[str, Treatment]:
         ),
         *(
             Treatment(f"{model} {words}, {after}", preset, model=model, static=preset is None, denoising=how)
-            for model in ("steady-np1", "steady-np2")
+            for model in DENOISERS
             for words, how in DENOISING.items()
+            if how["output"] == "prediction" or "seeing" not in model
             for after, preset in (("static", None), (OURS, OURS))
         ),
         *(

@@ -68,7 +68,7 @@ class ModelConfig(FolderConfig):
     context_ms: tuple[float, float]
     normalization: Normalization = Normalization()
 
-    networks: ClassVar[tuple[str, ...]] = ("blindspot", "ridge", "unet_single_ephys_1024")
+    networks: ClassVar[tuple[str, ...]] = ("blindspot", "ridge", "seeing", "unet_single_ephys_1024")
 
     @model_validator(mode="after")
     def _context_is_that_of_the_frames(self) -> Self:

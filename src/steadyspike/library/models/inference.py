@@ -23,7 +23,7 @@ DEVICES = ("auto", "cuda", "mps", "cpu")
 # on a GPU at most a quarter of all it has, used or not: blocks must not depend on who else is there
 CPU_LIMIT_MB, GPU_LIMIT_MB = 256.0, 2000.0
 # longer blocks leave the processor's caches, and an accelerator gains nothing from them
-LONGEST_BLOCK = {"cpu": 500, "cuda": 8000, "mps": 4000}
+LONGEST_BLOCK = {"cpu": 250, "cuda": 8000, "mps": 4000}
 # normalized samples beyond this are artefacts, and squares of them would overflow
 LARGEST = 1e6
 

@@ -71,7 +71,7 @@ def _traces(network: Any, config: Any, random: torch.Generator) -> dict[str, Ten
 
 
 _MAKE: dict[str, Callable[..., dict[str, Tensor]]] = {
-    **dict.fromkeys(("blindspot", "ridge", "unet_single_ephys_1024"), _images),
+    **dict.fromkeys(("blindspot", "ridge", "seeing", "unet_single_ephys_1024"), _images),
     **dict.fromkeys(
         ("waveform_autoencoder", "waveform_cnn", "waveform_discriminant", "waveform_gru"), _waveforms
     ),

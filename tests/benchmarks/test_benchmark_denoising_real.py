@@ -1,0 +1,83 @@
+"""Benchmarks on real recordings: noise beside its fit, held-out losses, and networks that are taught."""
+
+import json
+
+import numpy as np
+import pytest
+from cli_runner import run_benchmark
+
+import steadyspike
+from steadyspike.library.models.folder import load_model
+from steadyspike.simulation.noise_model import NoiseModel
+from steadyspike_benchmarks import denoising_held_out, denoising_teachers, taught
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small():
+    patch = pytest.MonkeyPatch()
+    for name, value in dict(CHANNELS=24, NOISES=2, NOISE_S=0.05, FRAMES=32, BATCH=2).items():
+        patch.setattr(denoising_teachers, name, value)
+    patch.setattr(taught, "LEVELS", (9.0,))
+    patch.setattr(taught, "SEEDS", (0,))
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def raw():
+    return denoising_teachers.drawn_recording("np2", 0.4)
+
+
+@pytest.fixture(scope="module")
+def folder(raw, tmp_path_factory):
+    place = tmp_path_factory.mktemp("raw") / "raw"
+    raw.save(folder=place, n_jobs=1, progress_bar=False, verbose=False)
+    return place
+
+
+def test_noise_is_fitted_drawn_and_compared(folder, tmp_path):
+    files = dict(figure=tmp_path / "noise.png", write=tmp_path / "noise.json")
+    options = [part for name, file in files.items() for part in (f"--{name}", file)]
+    done = run_benchmark("denoising-noise", folder, "--fit-until", "0.2", *options)
+    assert done.exit_code == 0, done.output
+    assert "fitted to the first part" in done.output
+    assert files["figure"].stat().st_size > 10_000
+    model = NoiseModel.from_dict(json.loads(files["write"].read_text()))
+    assert model.correlation(lags=2)[1] > 0.3
+
+
+def test_losses_are_those_of_fits_and_models(raw, monkeypatch):
+    monkeypatch.setattr(denoising_held_out, "OWN_TAPS", (4, 10))
+    losses = denoising_held_out.held_out_losses(raw, ["steady-np2"], 0.2)
+    assert losses["predicting the median"] == pytest.approx(1, abs=0.2)
+    short, longer = (losses[f"linear fit, own contact, {taps} samples"] for taps in (4, 10))
+    assert longer < short < losses["predicting the median"]
+    assert losses["steady-np2"] < losses["predicting the median"]
+
+
+def test_a_taught_network_comes_with_its_scores_beside_the_baseline(tmp_path):
+    done = run_benchmark("denoising-teach", "steady-np2-seeing", "-o", tmp_path / "model", "--steps", "3")
+    assert done.exit_code == 0, done.output
+    model = load_model(tmp_path / "model")
+    assert {"recorded", "this network", "linear interpolation"} <= set(
+        model.config.extra["scores"]["drawn noise"]
+    )
+    assert model._lacking(model.card) == []
+    recording = denoising_teachers.drawn_recording("np2", 0.05)
+    assert np.isfinite(steadyspike.deepinterpolate(recording, model).get_traces()).all()
+    with pytest.raises(ValueError, match=r"output='posterior'.*has seen the samples already"):
+        steadyspike.deepinterpolate(recording, model, output="posterior")
+
+
+def test_spikes_are_of_the_sizes_and_places_that_are_drawn():
+    noises = denoising_teachers.draw_noises("np2", 3)
+    assert noises.images.std() == pytest.approx(1, abs=0.05)
+    assert not noises.shifts[0].any()
+    assert np.ptp(noises.shifts[1]) > 0.5
+    rng = np.random.default_rng(0)
+    peaks = [
+        np.abs(denoising_teachers.draw_spikes(rng, noises.positions, 200, noises.shifts[0])).max()
+        for _ in range(8)
+    ]
+    low, high = denoising_teachers.SIZES
+    assert low < np.median(peaks) < 1.2 * high
