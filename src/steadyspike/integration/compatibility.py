@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+RENAMED_RECORDING_TOOLS = {"get_random_sample_slices": "get_random_recording_slices"}
 RENAMED_JOB_TOOLS = {
     "TimeSeriesChunkExecutor": "ChunkRecordingExecutor",
     "divide_time_series_into_chunks": "divide_recording_into_chunks",
@@ -17,25 +18,39 @@ RENAMED_JOB_TOOLS = {
 
 def adapt() -> None:
     """Make the installed SpikeInterface, of one of the supported series, as the newest is; again is harmless."""
-    from spikeinterface.core import BaseRecording, job_tools
+    from spikeinterface.core import BaseRecording, job_tools, node_pipeline, recording_tools
 
     # names of 0.105
     if not hasattr(BaseRecording, "segments"):
         BaseRecording.segments = property(_segments)
-    for new, old in RENAMED_JOB_TOOLS.items():
-        if not hasattr(job_tools, new) and hasattr(job_tools, old):
-            setattr(job_tools, new, getattr(job_tools, old))
-
-
-def is_before(series: str) -> bool:
-    """Whether the installed SpikeInterface is older than a series, such as "0.105"."""
-    import spikeinterface
-
-    installed, asked = (
-        [int(number) for number in text.split(".")[:2]] for text in (spikeinterface.__version__, series)
-    )
-    return installed < asked
+    if not hasattr(BaseRecording, "is_probe_3d"):
+        BaseRecording.is_probe_3d = _is_probe_3d
+    if not hasattr(node_pipeline.PipelineNode, "get_margin"):
+        # ours have get_margin, and SpikeInterface's the old name
+        node_pipeline.PipelineNode.get_margin = _no_margin
+        node_pipeline.PipelineNode.get_trace_margin = _margin
+        node_pipeline.PeakRetriever._peaks = property(_peaks)
+    for module, renamed in ((job_tools, RENAMED_JOB_TOOLS), (recording_tools, RENAMED_RECORDING_TOOLS)):
+        for new, old in renamed.items():
+            if not hasattr(module, new) and hasattr(module, old):
+                setattr(module, new, getattr(module, old))
 
 
 def _segments(recording: Any) -> Any:
     return recording._recording_segments
+
+
+def _is_probe_3d(recording: Any) -> bool:
+    return bool(recording.get_probegroup().ndim == 3)
+
+
+def _no_margin(node: Any) -> int:
+    return 0
+
+
+def _margin(node: Any) -> int:
+    return int(node.get_margin())
+
+
+def _peaks(node: Any) -> Any:
+    return node.peaks

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from spikeinterface.core import get_chunk_with_margin
 
+from steadyspike.core.environment import is_before
 from steadyspike.integration.acceleration.calls import NotCoveredError
 from steadyspike.integration.acceleration.declarations import replaces
 from steadyspike.integration.acceleration.threads import over_ranges
-from steadyspike.integration.compatibility import is_before
 from steadyspike.kernels.filters.biquads import extension_samples, filter_zero_phase
 from steadyspike.kernels.filters.filter_passes import continued_ends, filter_one_way
 from steadyspike.kernels.filters.parallel_sections import filter_constants

@@ -9,11 +9,11 @@ import numpy as np
 from spikeinterface.preprocessing.common_reference import CommonReferenceRecordingSegment
 from spikeinterface.preprocessing.filter import FilterRecordingSegment
 
+from steadyspike.core.environment import is_before
 from steadyspike.integration.acceleration.calls import NotCoveredError
 from steadyspike.integration.acceleration.declarations import replaces
 from steadyspike.integration.acceleration.replacements.filters import check_channels, check_rounding
 from steadyspike.integration.acceleration.threads import over_ranges
-from steadyspike.integration.compatibility import is_before
 from steadyspike.kernels.channels.median import subtract_reference
 
 _neighbours: weakref.WeakKeyDictionary[Any, list[np.ndarray]] = weakref.WeakKeyDictionary()
