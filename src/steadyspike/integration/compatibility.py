@@ -7,6 +7,7 @@ is told where it is used, not at import.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 RENAMED_RECORDING_TOOLS = {"get_random_sample_slices": "get_random_recording_slices"}
@@ -27,8 +28,10 @@ def adapt() -> None:
         BaseRecording.is_probe_3d = _is_probe_3d
     if not hasattr(node_pipeline.PipelineNode, "get_margin"):
         # ours have get_margin, and SpikeInterface's the old name
-        node_pipeline.PipelineNode.get_margin = _no_margin
-        node_pipeline.PipelineNode.get_trace_margin = _margin
+        node_pipeline.PipelineNode.get_margin = _margin
+        for base in (node_pipeline.PipelineNode, node_pipeline.PeakSource, node_pipeline.WaveformsNode):
+            if "get_trace_margin" in vars(base):
+                base.get_trace_margin = _trace_margin(base.get_trace_margin)
         node_pipeline.PeakRetriever._peaks = property(_peaks)
     for module, renamed in ((job_tools, RENAMED_JOB_TOOLS), (recording_tools, RENAMED_RECORDING_TOOLS)):
         for new, old in renamed.items():
@@ -44,12 +47,18 @@ def _is_probe_3d(recording: Any) -> bool:
     return bool(recording.get_probegroup().ndim == 3)
 
 
-def _no_margin(node: Any) -> int:
-    return 0
-
-
 def _margin(node: Any) -> int:
-    return int(node.get_margin())
+    return int(node.get_trace_margin())
+
+
+def _trace_margin(original: Callable[[Any], int]) -> Callable[[Any], int]:
+    """Make the old method ask the new one, where a class has it."""
+
+    def get_trace_margin(node: Any) -> int:
+        new = type(node).get_margin
+        return original(node) if new is _margin else int(new(node))
+
+    return get_trace_margin
 
 
 def _peaks(node: Any) -> Any:
