@@ -24,7 +24,7 @@ def test_older_series_have_the_names_of_the_newest(monkeypatch):
             monkeypatch.delattr(owner, "segments")
     monkeypatch.setattr(BaseRecording, "_recording_segments", segments, raising=False)
     compatibility.adapt()
-    assert recording.segments is segments
+    assert recording.segments == segments
     assert all(hasattr(job_tools, name) for name in compatibility.RENAMED_JOB_TOOLS)
     del BaseRecording.segments
 
