@@ -7,6 +7,8 @@ import numpy as np
 import spikeinterface as si
 from probeinterface import Probe
 
+from steadyspike.core.probe_layout import attach_probe
+
 SAMPLING_FREQUENCY = 30_000.0
 NUM_CHANNELS = 12
 LENGTHS = (1501, 977)
@@ -85,7 +87,7 @@ class Kind:
         probe = Probe(ndim=2, si_units="um")
         probe.set_contacts(positions=np.array(self.positions), shapes="circle", shape_params={"radius": 5})
         probe.set_device_channel_indices(np.roll(np.arange(self.num_channels), 3))
-        recording.set_probe(probe)
+        attach_probe(recording, probe)
         gains, dtype = self.gains_of(), recording.get_dtype()
         recording.set_channel_gains(gains)
         zero = UNSIGNED_ZERO if dtype == "uint16" else 0
@@ -163,7 +165,8 @@ def file_parent(folder, dtype="int16", time_vectors=False, kind=PLAIN):
         num_channels=kind.num_channels,
         channel_ids=kind.channel_ids(),
         t_starts=None if time_vectors else list(T_STARTS[: len(files)]),
-        file_timestamps_paths=timestamps if time_vectors else None,
+        # before 0.105 there is no such argument
+        **(dict(file_timestamps_paths=timestamps) if time_vectors else {}),
     )
     return kind.dress(recording)
 

@@ -16,6 +16,8 @@ from numba.core import dispatcher
 import steadyspike
 from steadyspike.kernels import caching
 
+FROM_FUNCTION = caching.KernelLocator.from_function.__func__
+
 
 def doubled(values):
     return 2 * values
@@ -44,8 +46,8 @@ def compiled(function):
 
 @pytest.fixture
 def nowhere(monkeypatch):
-    """None of numba's own places can be written."""
-    for locator in numbas.FunctionCache._impl_class._locator_classes:
+    """None of the usual places can be written."""
+    for locator in (*numbas.FunctionCache._impl_class._locator_classes, caching.KernelLocator):
         monkeypatch.setattr(locator, "from_function", classmethod(lambda cls, *args: None))
 
 
@@ -60,7 +62,7 @@ def test_temporary_files_are_used_last(ours, nowhere, monkeypatch, tmp_path):
     monkeypatch.setattr(
         caching.TemporaryFolderLocator,
         "from_function",
-        classmethod(lambda cls, function, file: located(cls, function, file)),
+        classmethod(FROM_FUNCTION),
     )
     monkeypatch.setattr(caching.tempfile, "tempdir", str(tmp_path))
     kernel = compiled(ours)
@@ -74,10 +76,42 @@ def test_temporary_files_are_used_last(ours, nowhere, monkeypatch, tmp_path):
         numbas.FunctionCache(ours)
 
 
-def located(cls, function, file):
-    found = cls(function, file)
-    found.ensure_cache_path()
-    return found
+def test_user_cache_where_no_folder_is_asked_for_or_that_cannot_be_written(ours, monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        caching.platformdirs, "user_cache_dir", lambda *args, **kwargs: str(tmp_path / "user")
+    )
+    (tmp_path / "file").touch()
+    for asked, used in (("", "user"), (str(tmp_path / "file"), "user"), (str(tmp_path / "asked"), "asked")):
+        monkeypatch.setattr(numba.config, "CACHE_DIR", asked)
+        assert Path(compiled(ours)._cache.cache_path).parent == tmp_path / used
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["asked", "file", "user"]
+
+
+def test_kernels_are_known_by_their_sources(monkeypatch, tmp_path):
+    modules = {
+        "outer": "from steadyspike.kernels.lanes import (\n    inner,\n)\n",
+        "lanes/inner": "from steadyspike.kernels.base import SIZE\n",
+        "base": "SIZE = 1\n",
+        "other": "SIZE = 2\n",
+    }
+
+    def stamps(where):
+        monkeypatch.setattr(caching, "ROOT", tmp_path / where)
+        caching.source_stamp.cache_clear()
+        files = [tmp_path / where / "steadyspike" / "kernels" / f"{name}.py" for name in modules]
+        for file, text in zip(files, modules.values(), strict=True):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        return [caching.source_stamp(str(file)) for file in files]
+
+    before = stamps("here")
+    assert len(set(before)) == 4
+    # installed elsewhere and anew
+    assert stamps("there") == before
+    modules["base"] = "SIZE = 3\n"
+    changed = [one != other for one, other in zip(stamps("here"), before, strict=True)]
+    assert changed == [True, True, True, False]
+    caching.source_stamp.cache_clear()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere each user has temporary files of their own")

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from steadyspike.kernels.filters.biquads import butterworth_sections, filter_zero_phase
 from steadyspike.kernels.filters.fractional_delay import BLOCK_SAMPLES, delay, delay_taps
 from steadyspike.kernels.lanes.lanes import TILE_LANES
 
@@ -79,3 +80,21 @@ def test_a_wave_is_delayed_in_the_band_of_action_potentials():
         wave = np.cos(2 * np.pi * cycles * times + 0.3) * np.ones(13)
         expected = np.cos(2 * np.pi * cycles * (np.arange(200)[:, None] - shifts) + 0.3)
         np.testing.assert_allclose(delay(wave, taps, "float64"), expected, rtol=0, atol=3e-5)
+
+
+@pytest.mark.parametrize("num_channels", [1, 9, 16, 37, 150])
+@pytest.mark.parametrize(
+    "num_samples", [1, TILE_LANES - 1, TILE_LANES, BLOCK_SAMPLES + 1, 3 * BLOCK_SAMPLES + 20]
+)
+@pytest.mark.parametrize(
+    ("given", "delayed"), [("int16", "float32"), ("int16", "int16"), ("float32", "float32")]
+)
+def test_delayed_on_the_way_through_a_filter(num_samples, num_channels, given, delayed):
+    taps, before, after = delay_taps(np.random.default_rng(num_channels).uniform(-1.5, 2.5, num_channels))
+    traces = nasty(num_samples + before + after, num_channels, given, num_samples)
+    sections = butterworth_sections(30_000.0, 300.0, 6000.0)
+    start, stop = num_samples // 3, num_samples - num_samples // 4
+    expected = filter_zero_phase(delay(traces, taps, delayed), sections, start, stop)
+    np.testing.assert_array_equal(
+        filter_zero_phase(traces, sections, start, stop, delays=(taps, delayed)), expected
+    )

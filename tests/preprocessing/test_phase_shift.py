@@ -5,6 +5,7 @@ import spikeinterface.preprocessing as spre
 from conformance import CHECKS, Node, check_name
 from parent_recordings import SAMPLING_FREQUENCY, numpy_parent
 
+from steadyspike.preprocessing.bandpass import bandpass_filter
 from steadyspike.preprocessing.phase_shift import phase_shift
 
 
@@ -83,3 +84,23 @@ def test_impossible_shifts_are_refused_before_any_data_is_read(shifts, message):
 
 def test_function_name():
     assert phase_shift.__name__ == "steady_phase_shift"
+
+
+@pytest.mark.parametrize(("given", "shifted"), [("int16", None), ("int16", "int16"), ("float64", None)])
+@pytest.mark.parametrize("reflected", [False, True])
+def test_before_a_filter_as_if_it_were_kept_in_between(given, shifted, reflected):
+    counts = np.random.default_rng(0).integers(-300, 300, (1500, 18)).astype(given)
+    parent = si.NumpyRecording([counts], SAMPLING_FREQUENCY)
+    lazy = phase_shift(parent, inter_sample_shift=some_shifts(parent) - 1.5, dtype=shifted)
+    kept = si.NumpyRecording([lazy.get_traces()], SAMPLING_FREQUENCY)
+    chains = [bandpass_filter(one, margin_ms=20.0, add_reflect_padding=reflected) for one in (lazy, kept)]
+    for frames in ((0, 1500), (0, 700), (650, 660), (900, 1500)):
+        fused, apart = (
+            chain.get_traces(
+                start_frame=frames[0],
+                end_frame=frames[1],
+                channel_ids=chain.channel_ids[[3, 0, *range(4, 18)]],
+            )
+            for chain in chains
+        )
+        np.testing.assert_array_equal(fused, apart)

@@ -149,7 +149,9 @@ def _open_clean(
     if segment is not None and clean.get_num_segments() > 1:
         clean = clean.select_segments([segment])
     if not clean.has_probe() and clean.get_num_channels() == recording.get_num_channels():
-        clean.set_probegroup(recording.get_probegroup())
+        from steadyspike.core.probe_layout import attach_probe
+
+        attach_probe(clean, recording.get_probegroup())
     return clean
 
 

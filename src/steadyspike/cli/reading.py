@@ -257,7 +257,9 @@ def check_place(recordings: list[Path], output: Path) -> None:
 
 def _attach_probe(recording: BaseRecording, given: str) -> None:
     try:
-        recording.set_probegroup(_probe_group(given, recording.get_num_channels()))
+        from steadyspike.core.probe_layout import attach_probe
+
+        attach_probe(recording, _probe_group(given, recording.get_num_channels()))
     except Exception as error:
         raise UsageError(f"--probe {given}: {error}") from None
 

@@ -20,7 +20,7 @@ PACKAGES = (
     "matplotlib",
 )
 
-SUPPORTED_SERIES = "0.105"
+SUPPORTED_SERIES = ("0.103", "0.104", "0.105")
 
 
 class UnsupportedSpikeInterfaceError(ImportError):
@@ -96,15 +96,37 @@ def usable_cores() -> int:
 
 
 def check_spikeinterface_version() -> None:
-    """Raise unless the installed SpikeInterface is of the supported series."""
+    """Raise unless the installed SpikeInterface is of a supported series."""
     import spikeinterface
 
     version = spikeinterface.__version__
-    if version.split(".")[:2] != SUPPORTED_SERIES.split("."):
+    if ".".join(version.split(".")[:2]) not in SUPPORTED_SERIES:
+        supported = ", ".join(f"{series}.x" for series in SUPPORTED_SERIES)
         raise UnsupportedSpikeInterfaceError(
-            f"steadyspike {own_version()} works with spikeinterface {SUPPORTED_SERIES}.x; "
+            f"steadyspike {own_version()} works with spikeinterface {supported}; "
             f"installed is {version}. Install a fitting one with: "
-            f"pip install 'spikeinterface=={SUPPORTED_SERIES}.*' (or take another steadyspike)"
+            f"pip install 'spikeinterface=={SUPPORTED_SERIES[-1]}.*' (or take another steadyspike)"
+        )
+
+
+def is_before(series: str) -> bool:
+    """Whether the installed SpikeInterface is older than a series, such as "0.105"."""
+    import spikeinterface
+
+    installed, asked = (
+        [int(number) for number in text.split(".")[:2]] for text in (spikeinterface.__version__, series)
+    )
+    return installed < asked
+
+
+def needs_series(what: str, series: str) -> None:
+    """Raise where the installed SpikeInterface is too old for a part of ours."""
+    import spikeinterface
+
+    if is_before(series):
+        raise UnsupportedSpikeInterfaceError(
+            f"{what} needs spikeinterface {series} or newer; installed is {spikeinterface.__version__}. "
+            f"Install it with: pip install 'spikeinterface=={SUPPORTED_SERIES[-1]}.*'"
         )
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from steadyspike.core.contact_grid import ContactGrid, grid_of
+
+if TYPE_CHECKING:
+    from spikeinterface import BaseRecording
 
 ARRANGEMENTS = ("lattice", "interleaved", "packed")
 CONTACTS_IN_UNIT = 4
@@ -257,3 +261,18 @@ def shank_of_channels(recording: Any) -> np.ndarray:
     names = list(zip(*(contacts[field].tolist() for field in fields), strict=True))
     seen = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return np.array([seen[name] for name in names], dtype="int32")
+
+
+def attach_probe(recording: BaseRecording, probe: Any, check_overlap: bool = True) -> None:
+    """Give a recording a probe, or a group of them, in place in every series of SpikeInterface.
+
+    Before 0.105 a copy is made unless `in_place` is told, which is deprecated since.
+    """
+    attach = recording.set_probegroup if hasattr(probe, "probes") else recording.set_probe
+    parameters = inspect.signature(attach).parameters
+    options = {}
+    if "in_place" in parameters and parameters["in_place"].default is False:
+        options["in_place"] = True
+    if "check_overlap" in parameters and not check_overlap:
+        options["check_overlap"] = False
+    attach(probe, **options)

@@ -12,6 +12,7 @@ import numpy as np
 
 from steadyspike.core.aside import remove, written_aside
 from steadyspike.core.identity import describe_recording, digest
+from steadyspike.core.probe_layout import attach_probe
 from steadyspike.core.unfinished import Notes, OtherSettingsError, WorkFolder
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _describe(recording: BaseRecording, folder: Path, work: WorkFolder) -> None:
     )
     recording.copy_metadata(model)
     if recording.has_probe():
-        model.set_probegroup(recording.get_probegroup())
+        attach_probe(model, recording.get_probegroup())
     for segment in segments:
         if recording.has_time_vector(segment):
             model.set_times(recording.get_times(segment)[:1], segment)

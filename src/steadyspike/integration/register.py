@@ -31,6 +31,7 @@ from typing import Any
 from steadyspike.core.environment import check_spikeinterface_version
 from steadyspike.core.settings import settings_of
 from steadyspike.integration import late_import, protocols
+from steadyspike.integration.compatibility import adapt
 from steadyspike.library.hub.reference import EXAMPLE
 from steadyspike.library.presets import checks as preset_checks
 from steadyspike.library.presets.files import PresetError, UnknownPresetError, bundled_files, read_toml
@@ -120,6 +121,7 @@ def register() -> None:
         If a part does not have what SpikeInterface expects of it.
     """
     check_spikeinterface_version()
+    adapt()
     late = [part for part in PARTS if part.table in LATE_TABLES and not _is_imported(part.table)]
     now = [part for part in PARTS if part not in late]
     presets = _preset_table()

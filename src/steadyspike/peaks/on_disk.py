@@ -270,7 +270,7 @@ def _compute_blocks(
         job_name="detect and localize",
         **job_kwargs,
     )
-    executor.run(slices=[chunk for chunks in missing.values() for chunk in chunks])
+    executor.run([chunk for chunks in missing.values() for chunk in chunks])
 
 
 class _Blocks:

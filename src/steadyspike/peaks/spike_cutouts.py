@@ -164,7 +164,7 @@ def _run(recording: Any, settings: CutoutSettings, job_kwargs: dict[str, Any]) -
         chunk_size=size,
         **jobs,
     )
-    executor.run(slices=slices)
+    executor.run(slices)
     return parts
 
 

@@ -11,6 +11,7 @@ from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, Base
 
 from steadyspike.core.settings import Settings, document, parameter, takes
 from steadyspike.kernels.filters.biquads import butterworth_sections, filter_zero_phase, settling_samples
+from steadyspike.kernels.filters.fractional_delay import delay
 from steadyspike.preprocessing.dtypes import (
     SIGNED_DTYPES,
     OutputDtype,
@@ -18,6 +19,7 @@ from steadyspike.preprocessing.dtypes import (
     dtype_parameter,
     resolve_output_dtype,
 )
+from steadyspike.preprocessing.phase_shift import SteadyPhaseShiftRecordingSegment
 
 LOWEST_FREQ_MIN = 100.0
 MARGIN_PERIODS = 5
@@ -166,19 +168,37 @@ class SteadyBandpassFilterRecordingSegment(BasePreprocessorSegment):
         if end_frame <= start_frame:
             num_channels = len(np.arange(self.get_num_channels())[_as_index(channel_indices)])
             return np.empty((0, num_channels), dtype=self.output_dtype)
+        traces, left, delays = self._with_margin(start_frame, end_frame, channel_indices)
+        # integers are rounded from float64, so that a value near a half is rounded once
+        precision = "float64" if self.output_dtype.kind in "iu" else self.output_dtype
+        stop = left + end_frame - start_frame
+        filtered = filter_zero_phase(traces, self.sections, left, stop, precision, delays=delays)
+        return cast_traces(filtered, self.output_dtype)
+
+    def _with_margin(self, start_frame, end_frame, channel_indices):
+        """Traces, how many samples of margin they begin with, and delays that they still need.
+
+        The delays of a phase shift before the filter are left to the filter's kernel, which spares the way to memory
+        and back.
+        """
+        parent = self.parent_recording_segment
+        if isinstance(parent, SteadyPhaseShiftRecordingSegment) and not self.add_reflect_padding:
+            first = max(start_frame - self.margin_samples, 0)
+            last = min(end_frame + self.margin_samples, parent.get_num_samples())
+            traces, taps = parent.undelayed(first, last, _as_index(channel_indices))
+            dtype = parent.delay_dtype(traces)
+            if dtype == parent.output_dtype and dtype != "float64":
+                return traces, start_frame - first, (taps, dtype)
+            return cast_traces(delay(traces, taps, dtype), parent.output_dtype), start_frame - first, None
         traces, left, _ = get_chunk_with_margin(
-            self.parent_recording_segment,
+            parent,
             start_frame,
             end_frame,
             channel_indices,
             self.margin_samples,
             add_reflect_padding=self.add_reflect_padding,
         )
-        # integers are rounded from float64, so that a value near a half is rounded once
-        precision = "float64" if self.output_dtype.kind in "iu" else self.output_dtype
-        stop = left + end_frame - start_frame
-        filtered = filter_zero_phase(traces, self.sections, left, stop, precision)
-        return cast_traces(filtered, self.output_dtype)
+        return traces, left, None
 
 
 def _as_index(channel_indices):

@@ -5,6 +5,7 @@ from spikeinterface.core.core_tools import define_function_handling_dict_from_cl
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
 
 from steadyspike.core.arguments import contact_positions
+from steadyspike.core.probe_layout import attach_probe
 from steadyspike.core.settings import document, takes
 from steadyspike.core.voltage import warn_of_unlike_scales, zero_counts
 from steadyspike.kernels.channels.banded_weights import apply_weights
@@ -240,7 +241,7 @@ def keep_contacts(recording, parent, indices) -> None:
     """Give `recording` the parent's probe, cut to the channels of these indices, with the parent's groups."""
     probegroup = parent.get_probegroup().get_slice(indices)
     probegroup.set_global_device_channel_indices(np.arange(len(indices)))
-    recording.set_probegroup(probegroup, check_overlap=False)
+    attach_probe(recording, probegroup, check_overlap=False)
     groups = parent.get_property("group")
     recording.set_property("group", None if groups is None else groups[indices])
 

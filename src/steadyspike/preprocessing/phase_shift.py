@@ -138,21 +138,27 @@ class SteadyPhaseShiftRecordingSegment(BasePreprocessorSegment):
         start_frame = 0 if start_frame is None else start_frame
         end_frame = num_samples if end_frame is None else end_frame
         channels = slice(None) if channel_indices is None else channel_indices
-        taps = self.taps[:, channels]
-        if end_frame <= start_frame or taps.shape[1] == 0:
-            return np.empty((max(end_frame - start_frame, 0), taps.shape[1]), dtype=self.output_dtype)
+        num_channels = self.taps[:, channels].shape[1]
+        if end_frame <= start_frame or num_channels == 0:
+            return np.empty((max(end_frame - start_frame, 0), num_channels), dtype=self.output_dtype)
+        traces, taps = self.undelayed(start_frame, end_frame, channels)
+        return cast_traces(delay(traces, taps, self.delay_dtype(traces)), self.output_dtype)
+
+    def undelayed(self, start_frame, end_frame, channels):
+        """Traces and taps whose delay is the traces from `start_frame` to before `end_frame`."""
+        num_samples = self.get_num_samples()
         first, last = start_frame - self.margins[0], end_frame + self.margins[1]
         traces = self.parent_recording_segment.get_traces(max(first, 0), min(last, num_samples), channels)
         if first < 0 or last > num_samples:
             traces = np.pad(traces, ((max(-first, 0), max(last - num_samples, 0)), (0, 0)), mode="edge")
-        return self._delayed(traces, taps)
+        return traces, self.taps[:, channels]
 
-    def _delayed(self, traces, taps):
+    def delay_dtype(self, traces):
+        """Type in which these traces are delayed; it may be cast afterwards."""
         if traces.dtype == "int16" and self.output_dtype == "int16":
-            return delay(traces, taps, "int16")
+            return "int16"
         few_digits = traces.dtype.itemsize <= 2 or traces.dtype == "float32"
-        precision = "float32" if few_digits and self.output_dtype != "float64" else "float64"
-        return cast_traces(delay(traces, taps, precision), self.output_dtype)
+        return "float32" if few_digits and self.output_dtype != "float64" else "float64"
 
 
 phase_shift = define_function_handling_dict_from_class(

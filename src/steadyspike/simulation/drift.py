@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from steadyspike.core.environment import needs_series
+from steadyspike.core.probe_layout import attach_probe
 from steadyspike.simulation.probes import PROBES, build_probe, find_probe
 from steadyspike.simulation.scenarios import (
     DISPLACEMENT_SAMPLING_FREQUENCY,
@@ -156,6 +158,7 @@ def simulate_drifting_recording(
     if duration_s < 2:
         raise ValueError(f"duration_s={duration_s} must be at least 2")
     amplitude_um = drift.amplitude_um if amplitude_um is None else float(amplitude_um)
+    needs_series("simulate_drifting_recording", "0.105")
     if amplitude_um < 0:
         raise ValueError(f"amplitude_um={amplitude_um} must not be negative")
     if num_units is None:
@@ -239,7 +242,7 @@ def make_noise(
     noise = CorrelatedNoiseRecording(
         probe.contact_positions, levels, round(duration_s * sampling_frequency), sampling_frequency, seed=seed
     )
-    noise.set_probe(probe)
+    attach_probe(noise, probe)
     return noise
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from steadyspike.core.aside import folder_aside
+from steadyspike.core.probe_layout import attach_probe
 from steadyspike.simulation.drift import SAMPLING_FREQUENCY, build_probe, simulate_drifting_recording
 from steadyspike.simulation.probes import sample_shifts
 
@@ -224,7 +225,7 @@ def _make_noise(
     else:
         made: Any = {"coloured": ColouredNoiseRecording, "white": CorrelatedNoiseRecording}[kind]
         noise = made(probe.contact_positions, levels, num_samples, sampling_frequency, seed=seed)
-    noise.set_probe(probe)
+    attach_probe(noise, probe)
     return noise
 
 

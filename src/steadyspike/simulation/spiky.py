@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from steadyspike.core.probe_layout import attach_probe
+
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording, BaseSorting
 
@@ -73,7 +75,7 @@ def simulate_spiky_recording(
         for one in (simulated.recording, simulated.clean)
     )
     recording = NumpyRecording([noisy.astype("float32", copy=False)], NOMINAL_FREQUENCY)
-    recording.set_probe(build_probe(probe, num_channels))
+    attach_probe(recording, build_probe(probe, num_channels))
     recording = recording.select_channels(recording.channel_ids[::every])
     spikes = simulated.sorting.to_spike_vector()
     channels = np.asarray(simulated.units["channel"])

@@ -1,4 +1,4 @@
-"""Benchmarks ``speed``, ``scripts``, ``limits``, ``compile``, ``monopoles`` and ``delays``, against SpikeInterface."""
+"""Benchmarks of speed against SpikeInterface: ``speed``, ``goals``, ``scripts``, ``limits`` and others."""
 
 from __future__ import annotations
 
@@ -145,6 +145,29 @@ def scripts(
         typer.echo(table)
 
 
+def goals(
+    channels: Annotated[
+        int, typer.Option("--channels", min=8, help="Contacts, but for whole scripts.")
+    ] = 384,
+    duration: Annotated[float, typer.Option("--duration", min=2, help="Seconds for parts and chains.")] = 4.0,
+    whole: Annotated[
+        bool, typer.Option("--whole/--no-whole", help="Also whole scripts, for minutes.")
+    ] = True,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Measurements; the median counts.")] = 3,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A .json file to write.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Print what acceleration is meant to reach, and what it reaches here, in one table."""
+    with clear_errors(debug):
+        from steadyspike_benchmarks import goals as benchmark
+
+        script_s = benchmark.SCRIPT_S if whole else None
+        results = benchmark.run_goals(duration, repeats, script_s, channels, tell)
+        if output is not None:
+            output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf8")
+        typer.echo(benchmark.format_goals(results))
+
+
 def limits(
     channels: Annotated[int, typer.Option("--channels", min=2, help="Contacts.")] = 384,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Measurements; the median counts.")] = 5,
@@ -182,6 +205,7 @@ def delays(debug: Debug = False) -> None:
 def register(app: typer.Typer) -> None:
     """Add these commands to ``python -m steadyspike_benchmarks``."""
     app.command(epilog=SPEED_EXAMPLES)(speed)
+    app.command()(goals)
     app.command()(scripts)
     app.command()(limits)
     app.command()(monopoles)

@@ -93,15 +93,28 @@ def _find(traces, quantiles, over_ranges, scales=None, with_deviations=False):
     integer, limits = key_type(pairs.itemsize)
     factors, offsets = (np.empty(0, "float32"),) * 2 if scales is None else scales
 
+    samples = _sorted_samples(traces, precision, factors, offsets)
+
     def work(start, stop):
         rows = np.empty((min(TILE, num_channels), num_samples), precision)
         keys = np.empty(num_samples, integer)
-        wanted = (ranks, pivots, spacings)
+        wanted = (ranks, pivots, spacings, samples)
         _fill(traces, start, stop, (factors, offsets), wanted, rows, keys, limits, pairs, deviations)
 
     if num_channels:
         over_ranges(work, num_channels, TILE, TILE)
     return pairs, deviations
+
+
+def _sorted_samples(traces, precision, factors, offsets):
+    """Some values of each long column, sorted, (num_channels, SAMPLE); of shorter ones none."""
+    num_samples, num_channels = traces.shape
+    if num_samples < LONG_COLUMN:
+        return np.empty((num_channels, 0), precision)
+    some = traces[np.arange(SAMPLE) * num_samples // SAMPLE].astype(precision)
+    if factors.size:
+        some = some * factors + offsets
+    return np.sort(np.ascontiguousarray(some.T), axis=1)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -177,8 +190,7 @@ def _fill(traces, start, stop, scales, wanted, rows, keys, limits, pairs, deviat
     num_samples, num_columns = traces.shape
     bits = rows.view(keys.dtype)
     factors, offsets = scales
-    ranks, pivots, spacings = wanted
-    sample = np.empty(SAMPLE if num_samples >= LONG_COLUMN else 0, rows.dtype)
+    ranks, pivots, spacings, samples = wanted
     for begin in range(start, stop, TILE):
         first = begin
         if num_columns >= TILE:
@@ -186,7 +198,7 @@ def _fill(traces, start, stop, scales, wanted, rows, keys, limits, pairs, deviat
         count = min(TILE, num_columns - first)
         _copy_columns(traces, first, count, rows)
         for column in range(begin - first, min(count, stop - first)):
-            values = rows[column]
+            values, sample = rows[column], samples[first + column]
             if factors.size:
                 factor, offset = factors[first + column], offsets[first + column]
                 for index in range(unsigned(num_samples)):
@@ -195,9 +207,6 @@ def _fill(traces, start, stop, scales, wanted, rows, keys, limits, pairs, deviat
             if sample.size == 0 or len(deviations):
                 mean, std = _mean_and_std(values)
             bounds = _set_keys(bits[column], keys, limits)
-            for index in range(sample.size):
-                sample[index] = values[index * num_samples // sample.size]
-            sample.sort()
             for index in range(ranks.size):
                 # the middle of an odd number of values, and the last one, have no partner
                 rank, pair = ranks[index], pairs[index, first + column]

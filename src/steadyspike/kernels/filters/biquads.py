@@ -61,7 +61,14 @@ def extension_samples(sections):
 
 
 def filter_zero_phase(
-    traces, sections, start=0, stop=None, dtype="float32", extension=None, over_ranges=one_range
+    traces,
+    sections,
+    start=0,
+    stop=None,
+    dtype="float32",
+    extension=None,
+    over_ranges=one_range,
+    delays=None,
 ):
     """Filter every channel forward and backward in time.
 
@@ -74,8 +81,12 @@ def filter_zero_phase(
     The result is of `dtype`, "float32", "float64" or "int16". The recursion is in float64 either way, and so is for
     int16 what is kept between the two passes: the result is then rounded once, to the nearest integer, and cut to 16
     bits as C does.
+
+    With `delays`, taps and a type, the result is that for `fractional_delay.delay(traces, *delays)`, sooner.
     """
     num_samples, num_channels = traces.shape
+    if delays is not None:
+        num_samples -= len(delays[0]) - 1
     stop = num_samples if stop is None else stop
     filtered = result((stop - start, num_channels), dtype)
     if filtered.size == 0:
@@ -84,5 +95,5 @@ def filter_zero_phase(
     extension = min(extension_samples(sections) if extension is None else extension, num_samples - 1)
     gain_at_0_hz = float(np.prod(sections[:, :3].sum(axis=1) / sections[:, 3:].sum(axis=1)))
     constants = filter_constants(sections)
-    filter_both_ways(traces, constants, gain_at_0_hz, start, extension, filtered, over_ranges)
+    filter_both_ways(traces, constants, gain_at_0_hz, start, extension, filtered, over_ranges, delays)
     return filtered

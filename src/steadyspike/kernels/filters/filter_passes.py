@@ -4,6 +4,10 @@ The channels are taken in blocks, whose samples a pass goes through in groups of
 channels at a time go through all sections (`parallel_sections`), while the next rows are fetched from memory. Of the
 forward pass every sample is kept, in memory that the next block uses again, so that of both passes together only
 one reading and one writing of the traces come from and go to memory.
+
+Traces that are to be delayed before (`fractional_delay`) are delayed on the way, some rows of a block at a time, which
+lie in the second-level cache until they are filtered. A reference after the filter is not taken along: it needs all
+channels of a sample, whose forward pass would no longer fit the caches.
 """
 
 import itertools
@@ -11,9 +15,11 @@ import itertools
 import numba
 import numpy as np
 
+from steadyspike.kernels.filters.fractional_delay import BLOCK_SAMPLES, delay, delay_rows
 from steadyspike.kernels.filters.parallel_sections import LANES, STEPS, run_step, run_steps
 from steadyspike.kernels.lanes.arrays import as_kernel_array, one_range
-from steadyspike.kernels.lanes.memory import LINE_BYTES, prefetch_to_read, prefetch_to_write, scratch
+from steadyspike.kernels.lanes.lanes import TILE_LANES, num_lanes
+from steadyspike.kernels.lanes.memory import LINE_BYTES, aligned, prefetch_to_read, prefetch_to_write, scratch
 
 # A decaying state would end in subnormal numbers, which take a processor a hundred times longer.
 SMALLEST_STATE = 1e-100
@@ -23,7 +29,9 @@ CHECKED_ROWS = 4 * STEPS
 BLOCK_ROW_BYTES = 512
 
 
-def filter_both_ways(traces, constants, level_gain, start, extension, filtered, over_ranges=one_range):
+def filter_both_ways(
+    traces, constants, level_gain, start, extension, filtered, over_ranges=one_range, delays=None
+):
     """Fill `filtered` with the traces from `start` on, filtered forward and then backward.
 
     `traces` (num_samples, num_channels) are C-contiguous int16, float32 or float64, with one sample at least,
@@ -31,19 +39,29 @@ def filter_both_ways(traces, constants, level_gain, start, extension, filtered, 
     ever: `level_gain` is the gain of the filter at 0 Hz. Each end is continued by `extension` samples, less than there
     are, by reflection about its last point. `filtered` (num_wanted, num_channels) is int16, float32 or float64;
     `over_ranges` is of vectors of channels (see `lanes.arrays.one_range`).
+
+    With `delays`, taps and a type as of `fractional_delay.delay`, the traces are delayed before, and `start` and
+    `extension` are counted in what comes of that; the result is that of both functions, to the bit.
     """
+    num_samples = len(traces)
+    if delays is not None:
+        num_samples -= len(delays[0]) - 1
+        if traces.shape[1] < num_lanes("float32") or num_samples < TILE_LANES or extension < 1:
+            traces, delays = as_kernel_array(delay(traces, *delays)), None
     if traces.shape[1] < LANES:
         _with_more_channels(filter_both_ways, traces, constants, level_gain, start, extension, filtered)
         return
-    ends = continued_ends(traces, extension)
+    ends = _delayed_ends(traces, *delays, extension) if delays else continued_ends(traces, extension)
     columns = _columns(traces.shape[1])
     dtype = "float32" if filtered.dtype == "float32" else "float64"
     most = BLOCK_ROW_BYTES // (LANES * np.dtype(dtype).itemsize)
 
     def work(begin, end):
         for first, last in _blocks(begin, end, most):
-            forward = scratch((len(traces) + 2 * extension) * (last - first) * LANES, dtype)
-            _both_ways(traces, ends, columns[first:last], constants, level_gain, start, forward, filtered)
+            forward = scratch((num_samples + 2 * extension) * (last - first) * LANES, dtype)
+            _both_ways(
+                traces, ends, columns[first:last], constants, level_gain, start, forward, filtered, delays
+            )
 
     over_ranges(work, len(columns))
 
@@ -52,6 +70,14 @@ def continued_ends(traces, extension):
     """Samples before and after the traces, in float64: twice the sample at the end, less its neighbours."""
     before = 2.0 * traces[:1] - traces[extension:0:-1].astype("float64")
     after = 2.0 * traces[-1:] - traces[::-1][1 : extension + 1].astype("float64")
+    return before, after
+
+
+def _delayed_ends(traces, taps, dtype, extension):
+    """`continued_ends` of delayed traces."""
+    reach = extension + len(taps)
+    before, _ = continued_ends(delay(traces[:reach], taps, dtype), extension)
+    _, after = continued_ends(delay(traces[-reach:], taps, dtype), extension)
     return before, after
 
 
@@ -165,13 +191,13 @@ def _states_at(levels, columns, constants, gain=0.0):
     return states.reshape(-1)
 
 
-def _both_ways(traces, ends, columns, constants, level_gain, start, forward, filtered):
+def _both_ways(traces, ends, columns, constants, level_gain, start, forward, filtered, delays):
     """Filter one block of vectors."""
     before, after = ends
     places = np.arange(len(columns)) * LANES
-    extension, num_samples = len(before), len(traces)
-    total = num_samples + 2 * extension
-    kept = forward.reshape(total, len(columns) * LANES)
+    kept = forward.reshape(-1, len(columns) * LANES)
+    extension, total = len(before), len(kept)
+    num_samples = total - 2 * extension
     # the continued ends wait where their results will be
     lanes = columns[:, None] + np.arange(LANES)
     kept[:extension] = before[:, lanes.reshape(-1)]
@@ -179,7 +205,10 @@ def _both_ways(traces, ends, columns, constants, level_gain, start, forward, fil
     levels = kept[0].astype("float64") if extension else traces[0, lanes.reshape(-1)].astype("float64")
     states = _states_at(levels, places, constants, level_gain)
     _pass(kept, 0, places, kept, 0, 1, places, 1, extension, constants, states)
-    _pass(traces, 0, columns, kept, extension, 1, places, 1, num_samples, constants, states)
+    if delays is None:
+        _pass(traces, 0, columns, kept, extension, 1, places, 1, num_samples, constants, states)
+    else:
+        _pass_delayed(traces, *delays, columns, kept, extension, places, constants, states)
     back = total - extension
     _pass(kept, back, places, kept, back, 1, places, 1, extension, constants, states)
     states = _states_at(kept[-1].astype("float64"), places, constants, level_gain)
@@ -188,6 +217,33 @@ def _both_ways(traces, ends, columns, constants, level_gain, start, forward, fil
     _pass(kept, total - 1, places, kept, total - 1, -1, places, -1, total - end, constants, states)
     last = len(filtered) - 1
     _pass(kept, end - 1, places, filtered, last, -1, columns, -1, len(filtered), constants, states)
+
+
+def _pass_delayed(traces, taps, dtype, columns, kept, first, places, constants, states):
+    """Delay the channels of one block of vectors, and filter them to the rows of `kept` from `first` on."""
+    stop = columns[-1] + LANES
+    begin = max(min(columns[0], stop - num_lanes("float32")), 0)
+    block = aligned((BLOCK_SAMPLES + len(taps)) * num_lanes("float32"), "float32")
+    tile = aligned(BLOCK_SAMPLES * (stop - begin), dtype).reshape(BLOCK_SAMPLES, -1)
+    taps = np.ascontiguousarray(taps, "float32")
+    target = (kept, first, places)
+    _delay_and_pass(traces, taps, block, tile, begin, stop, columns - begin, target, constants, states)
+
+
+@numba.njit(nogil=True, cache=True)
+def _delay_and_pass(traces, taps, block, tile, begin, stop, sources, target, constants, states):
+    kept, first, places = target
+    num_rows, done = len(traces) - len(taps) + 1, 0
+    # not literal numbers, for which numba would compile the rest once more
+    zero, one = np.int64(0), np.int64(1)
+    while done < num_rows:
+        # the last rows overlap those before
+        row = min(done, num_rows - TILE_LANES)
+        size = min(len(tile), num_rows - row)
+        delay_rows(traces, taps, block, row, size, begin, stop, tile, zero)
+        new = row + size - done
+        _pass(tile, done - row, sources, kept, first + done, one, places, one, new, constants, states)
+        done += new
 
 
 def _one_way(traces, columns, constants, start, backward, filtered):

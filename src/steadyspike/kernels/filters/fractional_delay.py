@@ -82,21 +82,34 @@ def delay(traces, taps, dtype="float32"):
 
 @numba.njit(nogil=True, cache=True)
 def _delay(traces, taps, block, delayed):
-    num_taps, width = taps.shape
-    lanes = LANE_BYTES // block.itemsize
-    for begin in range(0, len(delayed), BLOCK_SAMPLES):
+    num_samples, width = delayed.shape
+    # not a literal number, for which numba would compile the rest once more
+    first = np.int64(0)
+    for begin in range(0, num_samples, BLOCK_SAMPLES):
         # the last ones overlap those before, with the same results
-        start = max(min(begin, len(delayed) - TILE_LANES), 0)
-        size = min(BLOCK_SAMPLES, len(delayed) - start)
-        for first in range(0, width, lanes):
-            column = min(first, width - lanes)
-            for row in range(size + num_taps - 1):
-                values = convert_lanes(traces, (start + row) * width + column, block)
-                store_lanes(block, row * lanes, values)
-            for tile in range(0, size, TILE_LANES):
-                row = min(tile, size - TILE_LANES)
-                sums = zero_tile(block)
-                for tap in range(num_taps):
-                    factors = load_lanes(taps, tap * width + column)
-                    sums = add_products(sums, factors, block, (row + tap) * lanes, lanes)
-                store_tile(delayed, (start + row) * width + column, width, sums)
+        start = max(min(begin, num_samples - TILE_LANES), 0)
+        size = min(BLOCK_SAMPLES, num_samples - start)
+        delay_rows(traces, taps, block, start, size, first, width, delayed, start * width)
+
+
+@numba.njit(nogil=True, cache=True)
+def delay_rows(traces, taps, block, start, size, first, stop, delayed, base):
+    """Delay `size` samples from `start` on, of the channels from `first` to before `stop`.
+
+    At least `TILE_LANES` samples, and as many channels as `Lanes` of `block` hold, whose memory is overwritten. The
+    first one goes to `base` in the flat memory of `delayed`, whose rows are as far apart as its shape says.
+    """
+    num_taps, width = taps.shape
+    lanes, apart = LANE_BYTES // block.itemsize, delayed.shape[1]
+    for begin in range(first, stop, lanes):
+        column = min(begin, stop - lanes)
+        for row in range(size + num_taps - 1):
+            values = convert_lanes(traces, (start + row) * width + column, block)
+            store_lanes(block, row * lanes, values)
+        for tile in range(0, size, TILE_LANES):
+            row = min(tile, size - TILE_LANES)
+            sums = zero_tile(block)
+            for tap in range(num_taps):
+                factors = load_lanes(taps, tap * width + column)
+                sums = add_products(sums, factors, block, (row + tap) * lanes, lanes)
+            store_tile(delayed, base + row * apart + column - first, apart, sums)

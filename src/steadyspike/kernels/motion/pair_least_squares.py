@@ -127,29 +127,42 @@ def _conjugate_gradient(
 ):
     """Solve in place; `priors` is (whether there are any, chain, cross, bend), see `solve`."""
     has_priors, chain, cross, bend = priors
-    product, bent = np.empty_like(x), np.empty_like(x)
+    product, bent, residual = np.empty_like(x), np.empty_like(x), np.empty_like(x)
     _multiply_pairs(bands, lags, diagonal, x, product)
     if has_priors:
         _add_priors(chain, cross, bend, x, bent, product)
-    residual = right_side - product
+    direction = np.empty_like(x)
+    # loops, since numba takes seconds to compile expressions of whole arrays
+    num_windows, num_times = x.shape
+    for window in range(num_windows):
+        for t in range(num_times):
+            residual[window, t] = right_side[window, t] - product[window, t]
+            direction[window, t] = residual[window, t] * preconditioner[window, t]
     energy = _weighted_square(residual, preconditioner)
     stop = tolerance * tolerance * max(_weighted_square(right_side, preconditioner), energy)
-    direction = residual * preconditioner
     for _ in range(max_iterations):
         if energy <= stop:
             break
         _multiply_pairs(bands, lags, diagonal, direction, product)
         if has_priors:
             _add_priors(chain, cross, bend, direction, bent, product)
-        curvature = np.sum(direction * product)
+        curvature = 0.0
+        for window in range(num_windows):
+            for t in range(num_times):
+                curvature += direction[window, t] * product[window, t]
         if curvature <= 0:
             break
         step = energy / curvature
-        x += step * direction
-        residual -= step * product
+        for window in range(num_windows):
+            for t in range(num_times):
+                x[window, t] += step * direction[window, t]
+                residual[window, t] -= step * product[window, t]
         new_energy = _weighted_square(residual, preconditioner)
-        direction *= new_energy / energy
-        direction += residual * preconditioner
+        turn = new_energy / energy
+        for window in range(num_windows):
+            for t in range(num_times):
+                along = turn * direction[window, t]
+                direction[window, t] = along + residual[window, t] * preconditioner[window, t]
         energy = new_energy
 
 

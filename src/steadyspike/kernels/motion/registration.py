@@ -309,7 +309,8 @@ class Template:
         span_um = depth_range_um[1] - depth_range_um[0] + 2 * margin_um
         self.reach = max(round(REACH_UM / TEMPLATE_UM), 1)
         self.num_points = int(span_um / TEMPLATE_UM) + 2 * self.reach + 4
-        self.spikes = (spikes.depths_um, spikes.time_bins, self.marks, lower, upper_weight)
+        depths_um = np.ascontiguousarray(spikes.depths_um)
+        self.spikes = (depths_um, spikes.time_bins, self.marks, lower, upper_weight)
         span_bins = _template_span(settings.template_span_bins, spikes.time_bins.size, num_times)
         self.block_weights = _block_weights(num_times, span_bins)
         self.blocks = [self.spikes]

@@ -168,7 +168,7 @@ def _neighbouring_ranks(fits, wanted, count, scratch):
             lowest, count = middle, from_middle
         else:
             highest, from_highest = middle, from_middle
-    inside = 0
+    inside = np.int64(0)
     for j in range(fits.size):
         scratch[0, inside] = fits[j]
         inside += (fits[j] >= lowest) & (fits[j] < highest)

@@ -79,6 +79,8 @@ def _peak_to_peak(flat, at, stride, num_samples, span):
 @numba.njit(nogil=True, cache=True)
 def pairwise_sum(values, start, size):
     """Add `size` values, from `start` on, as NumPy does: by eight sums side by side, above 128 in two halves."""
+    # no literal number, for which numba would compile the sum once more
+    start = np.int64(start)
     if size <= 128:
         return _block_sum(values, start, size)
     half = size // 2

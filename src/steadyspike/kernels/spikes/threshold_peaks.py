@@ -91,7 +91,8 @@ def _find(flat, stride, num_channels, first, last, thresholds, lows, highs, swee
     size = 16 * BITS
     samples, channels, values = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, flat.dtype)
     at, stop = first * stride, (last - 1) * stride + num_channels
-    number, row, column = 0, first, 0
+    # not literal numbers, for which numba would compile the rest once more
+    number, row, column = np.int64(0), first, np.int64(0)
     while True:
         at, row, column, number = _scan(
             flat, stride, num_channels, at, stop, row, column, thresholds, lows, highs, sweep, strict, sure, samples,

@@ -68,7 +68,7 @@ FILTER = ("spikeinterface.preprocessing.filter.FilterRecording",)
 BAD_CHANNELS = ("spikeinterface.preprocessing.detect_bad_channels.detect_bad_channels",)
 RANDOM_CHUNKS = (
     "spikeinterface.core.recording_tools.get_random_data_chunks",
-    "spikeinterface.core.time_series_tools.get_random_sample_slices",
+    "spikeinterface.core.recording_tools.get_random_sample_slices",
 )
 PASSED_ON = {
     **dict.fromkeys(("bandpass_filter", "highpass_filter", "notch_filter"), FILTER),

@@ -26,7 +26,7 @@ FEWEST_EXTREMA = 2000
     "spikeinterface.sortingcomponents.peak_detection.by_channel",
     "ByChannelPeakDetector.compute",
     name="by_channel",
-    sources=("2b439354866bcd00",),
+    sources=("2b439354866bcd00", "6c6ffec9d6d9d24e"),
     helpers=("ByChannelPeakDetector.__init__",),
 )
 def by_channel_peaks(
@@ -48,7 +48,7 @@ def by_channel_peaks(
     "spikeinterface.sortingcomponents.peak_detection.locally_exclusive",
     "LocallyExclusivePeakDetector.compute",
     name="locally_exclusive",
-    sources=("3decb9f73df13cb1",),
+    sources=("3decb9f73df13cb1", "5ead9d204984a056", "2857779ad37ecb39"),
     helpers=("LocallyExclusivePeakDetector.__init__", "detect_peaks_numba_locally_exclusive_on_chunk"),
 )
 def locally_exclusive_peaks(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from spikeinterface.core import get_chunk_with_margin
 
+from steadyspike.core.environment import is_before
 from steadyspike.integration.acceleration.calls import NotCoveredError
 from steadyspike.integration.acceleration.declarations import replaces
 from steadyspike.integration.acceleration.threads import over_ranges
@@ -20,7 +21,7 @@ from steadyspike.kernels.lanes.arrays import as_kernel_array
     "spikeinterface.preprocessing.filter",
     "FilterRecordingSegment.get_traces",
     name="filter",
-    sources=("cae27bae12ad82e6",),
+    sources=("cae27bae12ad82e6", "1f7cdbfc14a181ea"),
     helpers=("FilterRecordingSegment.__init__",),
     by_class=(
         ("BandpassFilterRecording", "bandpass_filter"),
@@ -70,6 +71,12 @@ def check_channels(channel_indices: Any) -> None:
     """Leave calls to SpikeInterface that do not name channels in one of the usual ways."""
     if not isinstance(channel_indices, slice | list | tuple | np.ndarray) and channel_indices is not None:
         raise NotCoveredError(f"channel_indices of {type(channel_indices).__name__}")
+
+
+def check_rounding(dtype: Any) -> None:
+    """Leave integers to a SpikeInterface that cuts them, where the kernels round as the newest does."""
+    if np.dtype(dtype).kind in "iu" and is_before("0.105"):
+        raise NotCoveredError("integers, which SpikeInterface rounds from 0.105 on")
 
 
 def frames_of(segment: Any, start_frame: int | None, end_frame: int | None) -> tuple[int, int, int]:

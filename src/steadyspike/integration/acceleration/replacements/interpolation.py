@@ -64,7 +64,7 @@ class UpstreamWeights(DisplacementWeights):
     "spikeinterface.sortingcomponents.motion.motion_interpolation",
     "InterpolateMotionRecordingSegment.get_traces",
     name="interpolate_motion",
-    sources=("df0bad6ff28807fc",),
+    sources=("df0bad6ff28807fc", "0fc62d8999539681", "5379ecffbcbfa122"),
     helpers=("InterpolateMotionRecordingSegment.__init__", "interpolate_motion_on_traces", *KERNELS),
 )
 def interpolated_traces(self: Any, start_frame: int, end_frame: int, channel_indices: Any) -> np.ndarray:
@@ -95,7 +95,7 @@ def interpolated_traces(self: Any, start_frame: int, end_frame: int, channel_ind
     "spikeinterface.sortingcomponents.motion.motion_interpolation",
     "interpolate_motion_on_traces",
     name="interpolate_motion",
-    sources=("ccc5fa662aa3eab8",),
+    sources=("ccc5fa662aa3eab8", "94724a55429c6797", "c0ce4ed72b40a7f2"),
     helpers=KERNELS,
     also_in=("spikeinterface.sortingcomponents.motion",),
 )

@@ -17,7 +17,7 @@ from steadyspike.kernels.filters.frequency_shift import shift_samples
     "spikeinterface.preprocessing.phase_shift",
     "PhaseShiftRecordingSegment.get_traces",
     name="phase_shift",
-    sources=("5fc9ad0b56d5f6c1",),
+    sources=("5fc9ad0b56d5f6c1", "cffeeb986bd61df2", "197cc7fdd7f8c530"),
     helpers=("PhaseShiftRecordingSegment.__init__", "apply_frequency_shift", "get_chunk_with_margin"),
 )
 def shifted_traces(self: Any, start_frame: int, end_frame: int, channel_indices: Any) -> np.ndarray:

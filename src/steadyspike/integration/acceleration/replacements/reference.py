@@ -9,9 +9,10 @@ import numpy as np
 from spikeinterface.preprocessing.common_reference import CommonReferenceRecordingSegment
 from spikeinterface.preprocessing.filter import FilterRecordingSegment
 
+from steadyspike.core.environment import is_before
 from steadyspike.integration.acceleration.calls import NotCoveredError
 from steadyspike.integration.acceleration.declarations import replaces
-from steadyspike.integration.acceleration.replacements.filters import check_channels
+from steadyspike.integration.acceleration.replacements.filters import check_channels, check_rounding
 from steadyspike.integration.acceleration.threads import over_ranges
 from steadyspike.kernels.channels.median import subtract_reference
 
@@ -22,7 +23,7 @@ _neighbours: weakref.WeakKeyDictionary[Any, list[np.ndarray]] = weakref.WeakKeyD
     "spikeinterface.preprocessing.common_reference",
     "CommonReferenceRecordingSegment.get_traces",
     name="common_reference",
-    sources=("944d9a80e3ea07dc",),
+    sources=("944d9a80e3ea07dc", "e7a34d0d7bf48faf", "a333e8f34850ebe2"),
     helpers=("CommonReferenceRecordingSegment.__init__", "CommonReferenceRecordingSegment.slice_groups"),
 )
 def referenced_traces(segment: Any, start_frame: int, end_frame: int, channel_indices: Any) -> np.ndarray:
@@ -32,7 +33,12 @@ def referenced_traces(segment: Any, start_frame: int, end_frame: int, channel_in
     filter or another reference, whose samples no other object holds, they are overwritten instead of copied.
     """
     check_channels(channel_indices)
+    check_rounding(segment.dtype)
     grouped = segment.group_indices is not None
+    if grouped and segment.ref_channel_indices is not None and is_before("0.105"):
+        raise NotCoveredError(
+            "channels for the reference of groups, which SpikeInterface 0.105 is the first to use"
+        )
     if channel_indices is None and not grouped:
         raise NotCoveredError("channel_indices=None")
     if any(len(one) == 0 for one in _shared_sets(segment)):

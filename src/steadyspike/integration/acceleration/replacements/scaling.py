@@ -83,7 +83,7 @@ def _one_each(values: Any, channel_indices: Any) -> np.ndarray:
     "spikeinterface.preprocessing.normalize_scale",
     "ZScoreRecording.__init__",
     name="zscore",
-    sources=("84fe478150d848cb",),
+    sources=("84fe478150d848cb", "e5ed94445dabe28a"),
 )
 def start_zscore(
     self: Any,
@@ -117,7 +117,7 @@ def start_zscore(
     "spikeinterface.preprocessing.normalize_scale",
     "NormalizeByQuantileRecording.__init__",
     name="normalize_by_quantile",
-    sources=("37118d94555b7883",),
+    sources=("37118d94555b7883", "e13855ca9b3bad61"),
 )
 def start_normalization(
     self: Any,
@@ -144,7 +144,7 @@ def start_normalization(
     "spikeinterface.preprocessing.normalize_scale",
     "CenterRecording.__init__",
     name="center",
-    sources=("e35dbfef3c2219b9",),
+    sources=("e35dbfef3c2219b9", "0c2a82b91f6236e3"),
 )
 def start_centering(
     self: Any, recording: Any, mode: str = "median", dtype: Any = "float32", **random_chunk_kwargs: Any

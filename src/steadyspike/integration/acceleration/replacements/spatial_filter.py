@@ -8,7 +8,11 @@ import numpy as np
 
 from steadyspike.integration.acceleration.calls import NotCoveredError
 from steadyspike.integration.acceleration.declarations import replaces
-from steadyspike.integration.acceleration.replacements.filters import check_channels, frames_of
+from steadyspike.integration.acceleration.replacements.filters import (
+    check_channels,
+    check_rounding,
+    frames_of,
+)
 from steadyspike.kernels.filters.biquads import extension_samples
 from steadyspike.kernels.filters.spatial_highpass import floats_in_order, highpass_across_channels
 
@@ -17,7 +21,7 @@ from steadyspike.kernels.filters.spatial_highpass import floats_in_order, highpa
     "spikeinterface.preprocessing.highpass_spatial_filter",
     "HighPassSpatialFilterSegment.get_traces",
     name="highpass_spatial_filter",
-    sources=("b74ed6c966dea869",),
+    sources=("b74ed6c966dea869", "1467b4c4dbb96d82"),
     helpers=("HighPassSpatialFilterSegment.__init__", "agc", "fcn_cosine", "fcn_extrap"),
 )
 def destriped_traces(self: Any, start_frame: int, end_frame: int, channel_indices: Any) -> np.ndarray:
@@ -27,6 +31,7 @@ def destriped_traces(self: Any, start_frame: int, end_frame: int, channel_indice
     levels above 0.
     """
     check_channels(channel_indices)
+    check_rounding(self.dtype)
     start, end, length = frames_of(self, start_frame, end_frame)
     half = 0 if self.window is None else len(self.window) // 2
     if self.window is not None and half < 1:

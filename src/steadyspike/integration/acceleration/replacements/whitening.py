@@ -10,7 +10,7 @@ from spikeinterface.core import get_channel_distances
 
 from steadyspike.integration.acceleration.calls import NotCoveredError
 from steadyspike.integration.acceleration.declarations import replaces
-from steadyspike.integration.acceleration.replacements.filters import check_channels
+from steadyspike.integration.acceleration.replacements.filters import check_channels, check_rounding
 from steadyspike.integration.acceleration.threads import over_ranges
 from steadyspike.kernels.channels.banded_weights import (
     BandWeights,
@@ -40,7 +40,7 @@ _bands: WeakKeyDictionary[Any, tuple[np.ndarray, str, BandWeights | None]] = Wea
     "spikeinterface.preprocessing.whiten",
     "WhitenRecordingSegment.get_traces",
     name="whiten",
-    sources=("b35b2cd5f334a897",),
+    sources=("b35b2cd5f334a897", "1b6997692847bc7e"),
     helpers=("WhitenRecordingSegment.__init__",),
 )
 def whitened_traces(self: Any, start_frame: int, end_frame: int, channel_indices: Any) -> np.ndarray:
@@ -49,6 +49,7 @@ def whitened_traces(self: Any, start_frame: int, end_frame: int, channel_indices
     Covered: matrices and traces whose product SpikeInterface calculates in float32 or float64.
     """
     matrix, means, dtype = np.asarray(self.W), self.M, np.dtype(self.dtype)
+    check_rounding(dtype)
     check_channels(channel_indices)
     # a matrix whose band is known has been checked
     known = _bands.get(self, (None,))[0] is self.W
