@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from steadyspike.cli import correct, denoise, reading, sort
+from steadyspike.cli.engines import dask_client
 from steadyspike.cli.errors import UsageError, refusals, say
 from steadyspike.cli.options import MOST_JOBS, parse_settings
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from steadyspike.cluster.table import Session
     from steadyspike.cluster.tasks import Batch, Outcome, Task
 
-COMMANDS = {"correct": correct.correct, "denoise": denoise.denoise, "sort": sort.sort}
+COMMANDS: dict[str, Any] = {"correct": correct.correct, "denoise": denoise.denoise, "sort": sort.sort}
 OWN = (
     "output",
     "n-jobs",
@@ -98,22 +98,6 @@ def _run(request: Request, batch: Batch, names: list[str]) -> None:
         engines.run_on_dask(client, batch, names, n_jobs, request.at_most, told)
 
 
-@contextmanager
-def dask_client(scheduler: str | None, num_workers: int | None) -> Iterator[Any]:
-    """Give a client of a Dask cluster, or of one that is started here and ends with the block."""
-    try:
-        from distributed import Client
-    except ImportError:
-        raise UsageError("--engine dask needs distributed; pip install 'steadyspike[cluster]'") from None
-    how: dict[str, Any] = dict(n_workers=num_workers, threads_per_worker=1, dashboard_address=":0")
-    try:
-        client = Client(**how) if scheduler is None else Client(scheduler, timeout="20s")
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--scheduler {scheduler}: {error}") from None
-    with client:
-        yield client
-
-
 def plan(request: Request, sessions: list[Session]) -> Iterator[Task]:
     """Give a task for each session, probe and shank; what cannot be opened is one, and fails when it runs.
 
@@ -126,8 +110,6 @@ def plan(request: Request, sessions: list[Session]) -> Iterator[Task]:
 
 def _parsed(request: Request, session: Session) -> dict[str, Any]:
     """Read a session's command line as the command will, and give its values; raises `UsageError`."""
-    import click
-
     own = [name for name in OWN if f"--{name}" in request.options]
     if own:
         raise UsageError(f"--{own[0]} is of one recording; give it in the table, or to the batch")
@@ -138,7 +120,10 @@ def _parsed(request: Request, session: Session) -> dict[str, Any]:
         context = typer.main.get_command(app).make_context(
             request.command, [*arguments, "--output", str(request.output / session.name)]
         )
-    except click.UsageError as error:
+    except Exception as error:
+        # of click, or of the copy of it that typer brings
+        if not hasattr(error, "format_message"):
+            raise
         raise UsageError(f"{session.name}: {error.format_message()}") from None
     return dict(context.params)
 

@@ -103,7 +103,7 @@ def worked_on(
     overwrite: bool,
     finished: Callable[[Path], bool],
     what: str,
-    kept: Collection[str] = (RECORDING,),
+    kept: Collection[str] = (RECORDING, f"{RECORDING}.zarr"),
 ) -> Iterator[tuple[WorkFolder, Path]]:
     """Build an output folder in a work folder beside its place, which stays after an interrupt if it holds work.
 
