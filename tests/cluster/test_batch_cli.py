@@ -112,7 +112,15 @@ def test_an_array_job_is_written_where_there_is_no_sbatch(data, tmp_path, monkey
     assert result.exit_code == 1
     assert "5 waiting" in result.output
     script = (tmp_path / "out" / "slurm.sh").read_text()
-    for line in ("array=0-4%3", "cpus-per-task=2", "gres=gpu:1", "partition=gpu", "time=120", "exclusive", "requeue"):
+    for line in (
+        "array=0-4%3",
+        "cpus-per-task=2",
+        "gres=gpu:1",
+        "partition=gpu",
+        "time=120",
+        "exclusive",
+        "requeue",
+    ):
         assert f"#SBATCH --{line}\n" in script
     assert f"tasks=({' '.join(NAMES)})" in script
 

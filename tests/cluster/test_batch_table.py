@@ -28,7 +28,9 @@ def test_toml_holds_the_same(tmp_path):
 
 
 def test_recordings_of_the_same_name_bear_that_of_the_folder_above_too(tmp_path):
-    sessions = read_sessions(write(tmp_path, "sessions.csv", "recording\nmon/run\ntue/run\ns3://there/other run\n"))
+    sessions = read_sessions(
+        write(tmp_path, "sessions.csv", "recording\nmon/run\ntue/run\ns3://there/other run\n")
+    )
     assert [one.name for one in sessions] == ["mon-run", "tue-run", "other-run"]
     assert sessions[2].recording == "s3://there/other run"
 

@@ -46,17 +46,18 @@ def save_recording(recording: BaseRecording, folder: str | Path, **job_kwargs: A
     """
     import spikeinterface.full as si
 
+    from steadyspike.core.saving import ZARR
     from steadyspike.core.saving import save_recording as write
 
     folder = Path(folder).expanduser().absolute()
-    # named like the folder, whose end tells the format, and as deep as it will lie
     work = WorkFolder(folder.with_name(f"{folder.name}.part"), "unfinished recording", "another folder")
     with locked(folder):
         if folder.exists():
             raise FileExistsError(f"{folder} exists; choose another place, or delete it")
         if not work.check({}):
             work.begin({})
-        result = work.path / folder.name
+        # as deep as it will lie; the end of its name tells the format
+        result = work.path / f"recording{ZARR if folder.suffix == ZARR else ''}"
         write(recording, result, work, **job_kwargs)
         put_in_place(result, folder)
         work.discard()

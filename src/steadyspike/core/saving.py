@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from steadyspike.core.aside import remove, written_aside
 from steadyspike.core.chunk_runs import Chunk, run_chunks, split_client
 from steadyspike.core.identity import describe_recording
@@ -71,7 +73,7 @@ def save_recording(
     missing = [chunk for chunk in chunks if chunk not in done]
     if missing:
         with notes.appending(list(done.values())) as note:
-            how = store.write, store.open, store.arguments()
+            how = _write_chunk, store.open, store.arguments()
             run_chunks(recording, *how, missing, note, job_name, client, **job_kwargs)
     return sum(stop - start for _, start, stop in done) / recording.sampling_frequency
 
@@ -80,6 +82,13 @@ def seconds_noted(work: Path, sampling_frequency: float) -> float:
     """Sum the durations of the chunks that `save_recording` noted in a work folder."""
     noted = [line.split() for line in Notes(work / TRACES / DONE).read()]
     return sum(int(stop) - int(start) for _, start, stop, _ in noted) / sampling_frequency
+
+
+def _write_chunk(segment: int, start: int, stop: int, worker: dict[str, Any]) -> str:
+    """Write a chunk, and give the note of it when it is on the disk."""
+    traces = worker["recording"].get_traces(segment_index=segment, start_frame=start, end_frame=stop)
+    found = worker["write"](segment, start, np.ascontiguousarray(traces), worker)
+    return f"{segment} {start} {stop} {found}"
 
 
 def _whole_chunks(

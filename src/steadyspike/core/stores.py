@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,21 +116,21 @@ class BinaryStore:
     @staticmethod
     def open(recording: BaseRecording, files: list[Path]) -> dict[str, Any]:
         """Open the files of all segments in a worker, without a buffer that a kill would lose."""
-        return dict(recording=recording, files=[file.open("r+b", buffering=0) for file in files])
+        opened = [file.open("r+b", buffering=0) for file in files]
+        return dict(recording=recording, write=BinaryStore.write, files=opened)
 
     @staticmethod
-    def write(segment: int, start: int, stop: int, worker: dict[str, Any]) -> str:
-        """Write a chunk, and give the note of it when it is on the disk."""
-        recording, file = worker["recording"], worker["files"][segment]
-        traces = recording.get_traces(segment_index=segment, start_frame=start, end_frame=stop)
-        content = np.ascontiguousarray(traces).reshape(-1).view("uint8").data
+    def write(segment: int, start: int, traces: np.ndarray, worker: dict[str, Any]) -> str:
+        """Write a chunk, and give its digest when it is on the disk."""
+        file = worker["files"][segment]
+        content = traces.reshape(-1).view("uint8").data
         found = digest_pieces(lambda first, size: content[first : first + size], len(content))
-        file.seek(start * recording.get_num_channels() * traces.dtype.itemsize)
+        file.seek(start * traces.shape[1] * traces.dtype.itemsize)
         left = content
         while left:
             left = left[file.write(left) :]
         os.fsync(file.fileno())
-        return f"{segment} {start} {stop} {found}"
+        return found
 
 
 class ZarrStore:
@@ -177,7 +178,9 @@ class ZarrStore:
 
     def reader(self, chunk: Chunk) -> tuple[Callable[[int, int], bytes], int]:
         """Give what reads pieces of a chunk that is on the disk, and its size in bytes."""
-        content = _content(self.folder, chunk, self.chunk_size)
+        content = b""
+        with suppress(FileNotFoundError):
+            content = _file(self.folder, chunk[0], chunk[1], self.chunk_size).read_bytes()
         return (lambda first, size: content[first : first + size]), len(content)
 
     @staticmethod
@@ -187,25 +190,23 @@ class ZarrStore:
 
         group = zarr.open(folder, mode="r+")
         arrays = [group[f"traces_seg{segment}"] for segment in range(recording.get_num_segments())]
-        return dict(recording=recording, arrays=arrays, folder=Path(folder), chunk_size=chunk_size)
+        return dict(
+            recording=recording,
+            write=ZarrStore.write,
+            arrays=arrays,
+            folder=Path(folder),
+            chunk_size=chunk_size,
+        )
 
     @staticmethod
-    def write(segment: int, start: int, stop: int, worker: dict[str, Any]) -> str:
-        """Write a chunk, and give the note of it when it is on the disk."""
-        traces = worker["recording"].get_traces(segment_index=segment, start_frame=start, end_frame=stop)
-        worker["arrays"][segment][start:stop] = np.ascontiguousarray(traces)
-        flush(_file(worker["folder"], segment, start, worker["chunk_size"]))
-        content = _content(worker["folder"], (segment, start, stop), worker["chunk_size"])
-        found = digest_pieces(lambda first, size: content[first : first + size], len(content))
-        return f"{segment} {start} {stop} {found}"
+    def write(segment: int, start: int, traces: np.ndarray, worker: dict[str, Any]) -> str:
+        """Write a chunk, and give the digest of its file when it is on the disk."""
+        worker["arrays"][segment][start : start + len(traces)] = traces
+        file = _file(worker["folder"], segment, start, worker["chunk_size"])
+        flush(file)
+        content = file.read_bytes()
+        return digest_pieces(lambda first, size: content[first : first + size], len(content))
 
 
 def _file(folder: Path, segment: int, start: int, chunk_size: int) -> Path:
     return folder / f"traces_seg{segment}" / f"{start // chunk_size}.0"
-
-
-def _content(folder: Path, chunk: Chunk, chunk_size: int) -> bytes:
-    try:
-        return _file(folder, chunk[0], chunk[1], chunk_size).read_bytes()
-    except FileNotFoundError:
-        return b""

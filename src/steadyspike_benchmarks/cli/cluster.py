@@ -12,7 +12,12 @@ from steadyspike.cli.errors import Debug, UsageError, clear_errors
 
 app = typer.Typer(help="Batches and Dask, with what is killed on the way.", no_args_is_help=True)
 
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the study; new.")]
+DATA = "data"
+"""What a study simulates in its folder, and another one may take."""
+
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Folder of the study; new, or with earlier data.")
+]
 Sessions = Annotated[int, typer.Option("--sessions", min=4, help="How many are simulated.")]
 Duration = Annotated[float, typer.Option("--duration", min=2, help="Seconds of each recording.")]
 
@@ -55,8 +60,10 @@ def local(
 
 
 def _new(output: Path) -> Path:
-    if output.exists() and any(output.iterdir()):
-        raise UsageError(f"--output {output} holds something; choose a new one")
+    if output.exists() and any(one.name != DATA for one in output.iterdir()):
+        raise UsageError(
+            f"--output {output} holds something; choose a new one, or delete all but its {DATA}/"
+        )
     return output.absolute()
 
 

@@ -43,9 +43,9 @@ def corrupt(folder: Path, index: int) -> str:
     if index % 3 == 0:
         (place / "si_folder.json").write_text("{")
     elif index % 3 == 1:
-        (place / "traces_cached_seg0.raw").unlink()
+        (place / "traces_cached_seg0.raw").unlink(missing_ok=True)
     else:
-        (place / "probe.json").write_text("no probe")
+        (place / "probegroup.json").write_text("no probe")
     return name
 
 
