@@ -141,13 +141,13 @@ class ZarrStore:
 
     def begin(self, new: Path, work: WorkFolder) -> None:
         """Write what lies around the traces, into a new folder that will take the place of `folder`."""
-        import zarr
         from spikeinterface.core.core_tools import check_json
+        from spikeinterface.core.zarrextractors import super_zarr_open
 
         recording = self.recording
         model, jobs = one_sample_of(recording), dict(n_jobs=1, progress_bar=False, verbose=False)
         model.save(folder=new, format="zarr", chunk_size=self.chunk_size, **jobs)
-        group = zarr.open(str(new), mode="r+")
+        group = super_zarr_open(str(new), mode="r+")
         if recording.check_serializability("json"):
             chain = recording.to_dict(recursive=True, relative_to=None)
             group.attrs["provenance"] = check_json(chain)
@@ -186,9 +186,9 @@ class ZarrStore:
     @staticmethod
     def open(recording: BaseRecording, folder: str, chunk_size: int) -> dict[str, Any]:
         """Open the arrays of all segments in a worker."""
-        import zarr
+        from spikeinterface.core.zarrextractors import super_zarr_open
 
-        group = zarr.open(folder, mode="r+")
+        group = super_zarr_open(folder, mode="r+")
         arrays = [group[f"traces_seg{segment}"] for segment in range(recording.get_num_segments())]
         return dict(
             recording=recording,
