@@ -12,7 +12,7 @@ import pickle
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
@@ -97,7 +97,7 @@ class _Work:
 
     def __init__(self, client: Any, func: Callable[..., Any], start: Any, threads: int | None) -> None:
         self.client, self.func, self.threads = client, func, threads
-        self.token, self.most = token_hex(8), FEWEST_HANDED_OUT
+        self.token = token_hex(8)
         self.is_dask = hasattr(client, "scheduler_info")
         self.content: Any = pickle.dumps((_as_here(), start))
         if self.is_dask:
@@ -136,12 +136,9 @@ class _Work:
 
     def _most(self) -> int:
         """Give how many chunks may be out; workers may come and go."""
-        # a scheduler that is lost is told of by what was handed out
-        with suppress(OSError):
-            client = self.client
-            counted = sum(client.nthreads().values()) if self.is_dask else getattr(client, "_max_workers", 1)
-            self.most = max(FEWEST_HANDED_OUT, HANDED_OUT * counted)
-        return self.most
+        client = self.client
+        threads = sum(client.nthreads().values()) if self.is_dask else getattr(client, "_max_workers", 1)
+        return max(FEWEST_HANDED_OUT, HANDED_OUT * threads)
 
 
 _HELD = threading.local()

@@ -59,15 +59,6 @@ def local(
         _tell(batches.local_study(_new(output), sessions, duration, at_most, _say))
 
 
-@app.command()
-def scheduler(output: Output, debug: Debug = False) -> None:
-    """Kill Dask's scheduler while traces are written, make the same call again, and compare."""
-    with clear_errors(debug):
-        from steadyspike_benchmarks.cluster import dask_study
-
-        _tell(dask_study.scheduler_study(_new(output)))
-
-
 def _new(output: Path) -> Path:
     if output.exists() and any(one.name != DATA for one in output.iterdir()):
         raise UsageError(
