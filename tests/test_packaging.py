@@ -21,7 +21,7 @@ def _read(name):
 
 
 PROJECT = tomllib.loads(_read("pyproject.toml"))["project"]
-EXTRAS = {"test", "docs", "lint", "tensorflow", "train", "report", "view", "bench", "full"}
+EXTRAS = {"test", "docs", "lint", "tensorflow", "train", "report", "view", "cluster", "bench", "full"}
 IMPORT_NAMES = {
     "pillow": "PIL",
     "scikit-learn": "sklearn",
@@ -61,7 +61,8 @@ def test_wheel_holds_every_module_and_nothing_else(wheel_files):
     }
     shipped = {name for name in wheel_files if ".dist-info/" not in name and not name.endswith(".toml")}
     models = {f"steadyspike/{path.relative_to(package).as_posix()}" for path in _bundled_files()}
-    templates = {f"steadyspike/reports/templates/report.{kind}" for kind in ("html.j2", "css", "js")}
+    names = ("report.html.j2", "report.css", "report.js", "index.html.j2", "index.js")
+    templates = {f"steadyspike/reports/templates/{name}" for name in names}
     others = {"steadyspike/py.typed", "steadyspike/simulation/measured_noise.json"}
     assert shipped == modules | models | templates | others
 

@@ -456,7 +456,7 @@ def test_failure_on_the_way_leaves_nothing(raw_folder, tmp_path, monkeypatch, st
     def fail(*_, **__):
         stop()
 
-    monkeypatch.setattr(on_disk, "TimeSeriesChunkExecutor", fail)
+    monkeypatch.setattr(on_disk, "run_chunks", fail)
     result = run("correct", raw_folder, "-o", tmp_path / "out", "-p", "steady_rigid", "-j", 1)
     assert result.exit_code == code
     assert "Traceback" not in result.output
@@ -483,7 +483,7 @@ def test_failure_after_the_peaks_keeps_them_for_the_next_run(raw_folder, tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["out.part"]
 
     with monkeypatch.context() as patch:
-        patch.setattr(on_disk, "TimeSeriesChunkExecutor", None)
+        patch.setattr(on_disk, "run_chunks", None)
         result = run(*command)
     assert result.exit_code == 0, result.output
     assert "going on" in result.output

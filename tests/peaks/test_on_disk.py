@@ -183,7 +183,7 @@ def test_interrupt_while_joining_loses_nothing(recording, expected, tmp_path, mo
     with pytest.raises(KeyboardInterrupt):
         compute_peaks(recording, folder, block_s=2.0, **FAST, **JOBS)
     monkeypatch.setattr(on_disk, "_join", join)
-    monkeypatch.setattr(on_disk, "TimeSeriesChunkExecutor", None)
+    monkeypatch.setattr(on_disk, "run_chunks", None)
     assert_same(compute_peaks(recording, folder, block_s=2.0, **FAST, **JOBS), expected)
     # and once it is complete, it is only opened
     monkeypatch.setattr(on_disk, "_join", None)

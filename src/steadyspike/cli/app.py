@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from steadyspike.cli import (
+    batch,
     correct,
     demo,
     denoise,
@@ -47,6 +48,7 @@ app = typer.Typer(
 )
 app.command("demo", epilog=paragraphs(demo.EXAMPLES))(demo.demo)
 app.command("correct", epilog=paragraphs(correct.EXAMPLES))(correct.correct)
+app.command("batch", epilog=paragraphs(batch.EXAMPLES), context_settings=batch.PASSED_ON)(batch.batch)
 app.command("sessions", epilog=paragraphs(sessions.EXAMPLES))(sessions.sessions)
 app.command("report", epilog=paragraphs(report.EXAMPLES))(report.report)
 app.command("sort", epilog=paragraphs(sort.EXAMPLES))(sort.sort)

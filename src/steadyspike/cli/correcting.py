@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from steadyspike.cli import reading
+from steadyspike.cli.engines import Engine, Scheduler, workers
 from steadyspike.cli.errors import UsageError, say, tell
 from steadyspike.cli.options import (
     ChunkDuration,
@@ -105,6 +106,8 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         ],
         None,
     ),
+    "engine": (Engine, "local"),
+    "scheduler": (Scheduler, None),
     "n_jobs": (Jobs, None),
     "chunk_duration": (ChunkDuration, "1s"),
     "progress_bar": (ProgressBar, None),
@@ -189,7 +192,8 @@ def run_one(
             artifacts=asked["leave_out_artifacts"],
             job_kwargs=jobs,
         )
-        return correction.run(preprocessed, request, notes)
+        with workers(asked["engine"], asked["scheduler"], jobs["n_jobs"]):
+            return correction.run(preprocessed, request, notes)
 
 
 def _overrides(settings: dict[str, Any], rigid: bool | None) -> dict[str, dict[str, Any]]:

@@ -175,13 +175,9 @@ def _save_recording(corrected: BaseRecording, folder: Path, work: WorkFolder, re
     from steadyspike.core.saving import save_recording
 
     files = save_lazily(corrected, folder, work, request.save_as, request.relative_paths)
-    if request.save_as == "binary":
+    name = {"binary": RECORDING, "zarr": f"{RECORDING}.zarr"}.get(request.save_as)
+    if name is not None:
         # the motion may be another one, of the same peaks
-        save_recording(
-            corrected, folder / RECORDING, work, anew=True, job_name="correct", **request.job_kwargs
-        )
-        files.append(f"{RECORDING}/")
-    elif request.save_as == "zarr":
-        corrected.save(folder=folder / f"{RECORDING}.zarr", format="zarr", **request.job_kwargs)
-        files.append(f"{RECORDING}.zarr/")
+        save_recording(corrected, folder / name, work, anew=True, job_name="correct", **request.job_kwargs)
+        files.append(f"{name}/")
     return files

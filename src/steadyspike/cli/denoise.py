@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from steadyspike.cli import reading
+from steadyspike.cli.engines import Engine, Scheduler, workers
 from steadyspike.cli.errors import Debug, clear_errors, say, tell
 from steadyspike.cli.notes import Notes
 from steadyspike.cli.options import (
@@ -106,6 +107,8 @@ def denoise(
         typer.Option("--memory-limit-mb", help="Of the network, in each worker. Default: 256, GPU 2000."),
     ] = None,
     preprocess: reading.Preprocess = "auto",
+    engine: Engine = "local",
+    scheduler: Scheduler = None,
     n_jobs: Jobs = None,
     chunk_duration: ChunkDuration = "1s",
     progress_bar: ProgressBar = None,
@@ -149,7 +152,8 @@ def denoise(
             overwrite=overwrite,
             job_kwargs=jobs,
         )
-        _report(denoising.run(preprocessed, source, request, notes))
+        with workers(engine, scheduler, jobs["n_jobs"]):
+            _report(denoising.run(preprocessed, source, request, notes))
 
 
 def _report(done: Denoised) -> None:

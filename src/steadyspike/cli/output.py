@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from steadyspike.cli.errors import UsageError, say
 from steadyspike.core.aside import folder_aside, locked, put_in_place, remove
+from steadyspike.core.unfinished import FINISHED
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
 
     from steadyspike.core.unfinished import WorkFolder
 
-MARKER = "steadyspike.json"
-"""File by which a folder that steadyspike wrote is known; it tells how the folder was made."""
+MARKER = FINISHED
 
 LEFT_BY_0_1_0 = ("peaks", "traces")
 """What lay in the place of a work folder, without one around it."""
@@ -103,7 +103,7 @@ def worked_on(
     overwrite: bool,
     finished: Callable[[Path], bool],
     what: str,
-    kept: Collection[str] = (RECORDING,),
+    kept: Collection[str] = (RECORDING, f"{RECORDING}.zarr"),
 ) -> Iterator[tuple[WorkFolder, Path]]:
     """Build an output folder in a work folder beside its place, which stays after an interrupt if it holds work.
 

@@ -25,23 +25,22 @@ RecordingPath = Annotated[
     Path, typer.Argument(help="What SpikeInterface saved, or a file or folder of an acquisition system.")
 ]
 _reading = functools.partial(option, rich_help_panel="Reading")
-takes_reading = takes_options(
-    "how",
-    [
-        _reading("stream", str | None, None, "Name or id, where there are several."),
-        _reading("segment", int | None, None, "Only this one. Default: all, together."),
-        _reading("reader", str | None, None, "Format, such as spikeglx. Default: recognized."),
-        _reading("reader_option", list[str] | None, None, "Argument of the reader.", metavar="KEY=VALUE"),
-        _reading(
-            "probe",
-            str | None,
-            None,
-            "Where none is known, or another: a file of probeinterface (.json, .prb), "
-            f"{' or '.join(SHORT_PROBES)} (contacts in the order of the channels).",
-        ),
-        _reading("trust_pickle", bool, False, "Open a .pkl file. Doing so runs any code inside it."),
-    ],
-)
+_OPTIONS = [
+    _reading("stream", str | None, None, "Name or id, where there are several."),
+    _reading("segment", int | None, None, "Only this one. Default: all, together."),
+    _reading("shank", int | None, None, "Only this one, counted from 0. Default: all, together."),
+    _reading("reader", str | None, None, "Format, such as spikeglx. Default: recognized."),
+    _reading("reader_option", list[str] | None, None, "Argument of the reader.", metavar="KEY=VALUE"),
+    _reading(
+        "probe",
+        str | None,
+        None,
+        "Where none is known, or another: a file of probeinterface (.json, .prb), "
+        f"{' or '.join(SHORT_PROBES)} (contacts in the order of the channels).",
+    ),
+    _reading("trust_pickle", bool, False, "Open a .pkl file. Doing so runs any code inside it."),
+]
+takes_reading = takes_options("how", _OPTIONS)
 """Gives a command the options of `open_recording`, whose values its argument `how` holds."""
 
 Preprocess = Annotated[
@@ -65,20 +64,26 @@ FILTERS: list[dict[str, Any]] = [
 """Preprocessing of a recording about whose probe nothing is known."""
 
 
+def how_of(values: dict[str, Any]) -> dict[str, Any]:
+    """Pick the arguments of `open_recording` out of all that a command was given."""
+    return {one.name: values[one.name] for one in _OPTIONS}
+
+
 def open_recording(
     path: Path,
     *,
     probe: str | None,
     segment: int | None,
     reader_option: list[str] | None,
+    shank: int | None = None,
     purpose: str = "motion",
     **how: Any,
 ) -> BaseRecording:
     """Open a recording with a probe, or say what is missing.
 
-    `probe` is a file of probeinterface to attach or one of `SHORT_PROBES`, `segment` the one to keep (None: all),
-    `reader_option` are arguments of the reader as ``key=value``, and `purpose` says what contact positions are needed
-    for. `path` and what else is given are those of `load_recording`.
+    `probe` is a file of probeinterface to attach or one of `SHORT_PROBES`, `segment` and `shank` the ones to keep
+    (None: all), `reader_option` are arguments of the reader as ``key=value``, and `purpose` says what contact positions
+    are needed for. `path` and what else is given are those of `load_recording`.
     """
     from steadyspike.core.loading import load_recording
 
@@ -96,7 +101,21 @@ def open_recording(
         raise UsageError(f"--segment {segment} is not there; the recording has {number}, counted from 0")
     if segment is not None and number > 1:
         recording = recording.select_segments([segment])
-    return recording
+    return recording if shank is None else _only_shank(recording, shank)
+
+
+def _only_shank(recording: BaseRecording, shank: int) -> BaseRecording:
+    import numpy as np
+
+    from steadyspike.core.probe_layout import shank_of_channels
+
+    of_channels = shank_of_channels(recording)
+    members = np.flatnonzero(of_channels == shank)
+    if not members.size:
+        raise UsageError(
+            f"--shank {shank} is not there; the recording has {of_channels.max() + 1}, counted from 0"
+        )
+    return recording.select_channels(recording.channel_ids[members])
 
 
 def pin_preset(preset: str) -> str:

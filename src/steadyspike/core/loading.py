@@ -132,6 +132,23 @@ def load_sorting(path: str | Path, sampling_frequency: float, *, trust_pickle: b
     return saved
 
 
+def spike_streams(path: str | Path, reader: str | None = None) -> list[str]:
+    """List the streams of action potentials of an acquisition system's file or folder, one for each probe.
+
+    `reader` is that of `load_recording`. Empty where there is nothing to choose from, as in what SpikeInterface saved.
+    Raises `LoadingError` if nothing is there, or it cannot be read.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise LoadingError(f"{path} does not exist")
+    for name, target in _guesses(path) if reader is None else [(reader, path)]:
+        with _told(name):
+            names = _streams(_of_openephys(name, target), target)[0]
+        if names:
+            return [name for name in names if _holds_spikes(name)]
+    return []
+
+
 def reader_names() -> list[str]:
     """List the formats that `load_recording` accepts as `reader`."""
     from spikeinterface.extractors.extractor_classes import recording_extractor_full_dict
@@ -223,9 +240,9 @@ def _named_classes(content: Any) -> Iterator[str]:
             yield from _named_classes(value)
 
 
-def _guess_and_read(path: Path, stream: str | None) -> BaseRecording:
+def _guesses(path: Path) -> Iterator[tuple[str, Path]]:
+    """Give the formats that the file names speak for, and what to open for each."""
     names = _file_names(path)
-    failures = []
     for reader in READERS:
         found = [name for name in names if any(fnmatch(name.name.lower(), p) for p in reader.patterns)]
         if not found:
@@ -237,8 +254,14 @@ def _guess_and_read(path: Path, stream: str | None) -> BaseRecording:
             target = path.parent if reader.takes_folder else path
         else:
             target = path if reader.takes_folder else found[0]
+        yield reader.name, target
+
+
+def _guess_and_read(path: Path, stream: str | None) -> BaseRecording:
+    failures = []
+    for reader, target in _guesses(path):
         try:
-            return _read(reader.name, target, stream, {})
+            return _read(reader, target, stream, {})
         except LoadingError as error:
             failures.append(str(error))
     if failures:
@@ -268,14 +291,20 @@ def _read(reader: str, path: Path, stream: str | None, options: dict[str, Any]) 
 
     if reader not in reader_names():
         raise LoadingError(f"reader {reader!r} is not known; allowed: {', '.join(reader_names())}")
-    if reader == "openephys":
-        is_legacy = any(name.suffix == ".continuous" for name in _file_names(path))
-        reader = "openephyslegacy" if is_legacy else "openephysbinary"
+    reader = _of_openephys(reader, path)
     if reader == "binary":
         _check_binary(path, options)
     with _told(reader):
         chosen = _choose_stream(reader, path, stream)
         return _as_recording(readers[reader](path, **chosen, **options), path)
+
+
+def _of_openephys(reader: str, path: Path) -> str:
+    """Name the one of Open Ephys' formats that lies there; other readers as they are."""
+    if reader != "openephys":
+        return reader
+    is_legacy = any(name.suffix == ".continuous" for name in _file_names(path))
+    return "openephyslegacy" if is_legacy else "openephysbinary"
 
 
 class _BinaryOptions(Settings):
@@ -313,20 +342,16 @@ def _check_binary(path: Path, options: Mapping[str, Any]) -> None:
 
 def _choose_stream(reader: str, path: Path, stream: str | None) -> dict[str, str]:
     """Turn a stream's name or id, or none, into the reader's argument."""
-    from spikeinterface.extractors.neoextractors import neo_recording_class_dict
-
-    if reader not in neo_recording_class_dict:
+    names, ids = _streams(reader, path)
+    if not names:
         return {} if stream is None else {"stream_name": stream}
-    names, ids = (list(map(str, listed)) for listed in neo_recording_class_dict[reader].get_streams(path))
     listed = ", ".join(
         name if name == key else f"{name} (id {key})" for name, key in zip(names, ids, strict=True)
     )
     if stream is None:
         if len(names) < 2:
             return {}
-        spikes = [
-            name for name in names if name.lower().endswith((".ap", "-ap")) or "amplifier" in name.lower()
-        ]
+        spikes = [name for name in names if _holds_spikes(name)]
         if len(spikes) == 1:
             return {"stream_name": spikes[0]}
         raise LoadingError(f"{path} holds several streams, choose one with --stream: {listed}")
@@ -335,3 +360,17 @@ def _choose_stream(reader: str, path: Path, stream: str | None) -> dict[str, str
     if stream in ids:
         return {"stream_id": stream}
     raise LoadingError(f"{path} has no stream {stream!r}; it has {listed}")
+
+
+def _streams(reader: str, path: Path) -> tuple[list[str], list[str]]:
+    """List names and ids of all streams; none of a format that has no such thing."""
+    from spikeinterface.extractors.neoextractors import neo_recording_class_dict
+
+    if reader not in neo_recording_class_dict:
+        return [], []
+    names, ids = neo_recording_class_dict[reader].get_streams(path)
+    return [str(name) for name in names], [str(one) for one in ids]
+
+
+def _holds_spikes(stream: str) -> bool:
+    return stream.lower().endswith((".ap", "-ap")) or "amplifier" in stream.lower()

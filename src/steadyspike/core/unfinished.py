@@ -19,6 +19,9 @@ from steadyspike.core.aside import UNFINISHED, clear_unfinished, flush, remove, 
 from steadyspike.core.environment import own_version
 from steadyspike.core.identity import flatten
 
+FINISHED = "steadyspike.json"
+"""File by which a folder of results that a command wrote is known; it tells how the folder was made."""
+
 SETTINGS = "settings.json"
 KIND = "steadyspike "
 FORMAT = 2

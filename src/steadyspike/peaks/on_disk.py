@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from spikeinterface.core.job_tools import (
-    TimeSeriesChunkExecutor,
     divide_time_series_into_chunks,
     ensure_chunk_size,
     fix_job_kwargs,
@@ -25,6 +24,7 @@ from spikeinterface.core.node_pipeline import (
 
 from steadyspike.core.arguments import refuse
 from steadyspike.core.aside import clear_unfinished, folder_aside, locked, remove, written_aside
+from steadyspike.core.chunk_runs import run_chunks, split_client
 from steadyspike.core.identity import describe_recording
 from steadyspike.core.noise_levels import noise_levels, without_silent
 from steadyspike.core.settings import Settings, parameter, takes
@@ -91,7 +91,9 @@ def compute_peaks(
         The recording is known by its chain and by what the recordings that it begins with hold, wherever they lie.
     {settings}
     **job_kwargs
-        SpikeInterface's job arguments, such as ``n_jobs``, ``pool_engine``, ``chunk_duration`` and ``progress_bar``.
+        SpikeInterface's job arguments, such as ``n_jobs``, ``pool_engine``, ``chunk_duration`` and ``progress_bar``;
+        and ``client``, a `distributed.Client` (or an executor of `concurrent.futures`) whose workers do the chunks, and
+        see the recording's files under the same paths.
 
     Returns
     -------
@@ -110,12 +112,15 @@ def compute_peaks(
         For an argument that is none.
     FileExistsError
         If the folder holds something else, or (`InUseError`) another process is writing it.
+    RuntimeError
+        If a chunk fails on a client's worker, with its time range, or its scheduler is lost; what is done stays.
 
     Notes
     -----
     Noise levels, where the recording does not have them as a property, are computed with a fixed seed and kept in
     noise_levels.npy.
     """
+    client, job_kwargs = split_client(job_kwargs)
     unknown = sorted(job_kwargs.keys() - set(job_keys))
     if unknown:
         raise TypeError(f"compute_peaks() got an unexpected keyword argument {unknown[0]!r}")
@@ -140,7 +145,8 @@ def compute_peaks(
                 work.begin(settings)
             blocks, _ = divide_into_blocks(recording, float((work.settings() or {})["block_s"]), job_kwargs)
             if finished_peaks(work.path) is None:
-                _compute_blocks(recording, work.path, blocks, detect, localize, job_kwargs, asked.verbose)
+                told = job_kwargs, client, asked.verbose
+                _compute_blocks(recording, work.path, blocks, detect, localize, *told)
                 for name in reversed(OUTPUTS):
                     _join(work.path, len(blocks), name)
     if (work.path / BLOCKS).exists():
@@ -249,6 +255,7 @@ def _compute_blocks(
     detect: dict[str, Any],
     localize: dict[str, Any],
     job_kwargs: dict[str, Any],
+    client: Any,
     verbose: bool,
 ) -> None:
     """Compute the blocks that are not there."""
@@ -261,16 +268,17 @@ def _compute_blocks(
     check_graph(nodes)
     if nodes[0].need_first_call_before_pipeline:
         nodes[0]._first_call_before_pipeline()
-    executor = TimeSeriesChunkExecutor(
+    run_chunks(
         recording,
         _compute_peak_pipeline_chunk,
         _init_peak_pipeline,
         (recording, nodes, None),
-        gather_func=_Blocks(folder, missing),
-        job_name="detect and localize",
+        [chunk for chunks in missing.values() for chunk in chunks],
+        _Blocks(folder, missing),
+        "detect and localize",
+        client,
         **job_kwargs,
     )
-    executor.run([chunk for chunks in missing.values() for chunk in chunks])
 
 
 class _Blocks:

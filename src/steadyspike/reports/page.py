@@ -34,7 +34,7 @@ def render(runs: list[Contents]) -> str:
     texts = {name: (TEMPLATES / name).read_text(encoding="utf8") for name in ("report.css", "report.js")}
     keys = dict.fromkeys(key for run in runs for key, _, _ in run.sections)
     page: str = (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             runs=runs,
@@ -78,7 +78,8 @@ def _compared(runs: list[Contents]) -> list[tuple[str, list[str], bool]]:
 
 
 @cache
-def _environment() -> Any:
+def environment() -> Any:
+    """Give jinja2 with the templates of this room."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(

@@ -12,6 +12,7 @@ import numpy as np
 from spikeinterface.core.motion import Motion
 
 from steadyspike.core.arguments import refuse
+from steadyspike.core.unfinished import FINISHED
 from steadyspike.motion.info import DEVIATION, ESTIMATE, EXPLAINED, VERDICT, load_motion_info
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from steadyspike.motion.trust import MotionTrust
 
 PART = "report"
-MARKER, MOTION_INFO = "steadyspike.json", "motion_info"
+MARKER, MOTION_INFO = FINISHED, "motion_info"
 LAZY, TRACES = "recording.json", "recording"
 SORTINGS = ("analyzer", "sorting", "sorter")
 """Where the units of a folder may be, the richest first."""

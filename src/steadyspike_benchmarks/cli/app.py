@@ -12,6 +12,7 @@ import typer
 from steadyspike.cli.errors import Debug, UsageError, clear_errors
 from steadyspike.cli.options import Jobs, ProgressBar
 from steadyspike_benchmarks.cli import classifier as benchmark_classifier
+from steadyspike_benchmarks.cli import cluster as benchmark_cluster
 from steadyspike_benchmarks.cli import denoising as benchmark_denoising
 from steadyspike_benchmarks.cli import denoising_real
 from steadyspike_benchmarks.cli import imposed as benchmark_imposed
@@ -26,6 +27,7 @@ from steadyspike_benchmarks.cli.parsing import positive_numbers, split_names, wh
 app = typer.Typer(help="Measure speed and accuracy against SpikeInterface.", no_args_is_help=True)
 benchmark_speed.register(app)
 benchmark_classifier.register(app)
+benchmark_cluster.register(app)
 benchmark_denoising.register(app)
 denoising_real.register(app)
 benchmark_imposed.register(app)
