@@ -61,7 +61,7 @@ def test_commands_take_what_tasks_give_them(command, more, tmp_path):
     ("options", "told"),
     [
         (["--do", "correct", "--presett", "x"], "No such option: --presett"),
-        (["--do", "denoise"], "Missing option '--model'"),
+        (["--do", "denoise", "--recorded-share", "2"], "--recorded-share"),
         (["--do", "correct", "--restart"], "--restart is of one recording"),
     ],
 )

@@ -105,14 +105,16 @@ def test_no_more_is_handed_out_than_the_workers_are_about_to_need(recording, poo
     assert sorted(begun) == [start for _, start, _ in CHUNKS]
 
 
-def test_a_lost_scheduler_is_told_as_one(recording, pool):
+@pytest.mark.parametrize("noticed", ["by a result", "when something is handed out"])
+def test_a_lost_scheduler_is_told_as_one(recording, pool, noticed):
     class CommClosedError(Exception):
         pass
 
     def lost(*_):
         raise CommClosedError("gone")
 
-    pool.submit = lambda *_: ThreadPoolExecutor.submit(pool, lost)
+    by_result = noticed == "by a result"
+    pool.submit = (lambda *_: ThreadPoolExecutor.submit(pool, lost)) if by_result else lost
     with pytest.raises(LostClientError, match="the same call goes on"):
         run(recording, first_sample, pool, print)
 

@@ -25,7 +25,7 @@ from steadyspike.training.settings import DataSettings, DeepInterpolationTrainin
 from steadyspike.training.windows import Source, Windows
 
 PART = DeepInterpolationTraining.part
-TRAINED_NETWORKS = tuple(name for name in ModelConfig.networks if name != "ridge")
+TRAINED_NETWORKS = tuple(name for name in ModelConfig.networks if name not in ("ridge", "seeing"))
 LAST_LAYERS = r"(out|linear|centre\.out)\."
 
 
