@@ -199,7 +199,7 @@ def format_goals(results: dict[str, Any]) -> str:
         "",
         f"{settings['num_channels']} channels of {DTYPE}, {settings['duration_s']:g} s, "
         f"medians of {settings['repeats']} runs in turns, one thread if nothing else is said; "
-        f"scripts have {SCRIPT_CHANNELS} channels.",
+        f"scripts that also correct motion have {SCRIPT_CHANNELS} channels.",
         "",
         f"Measured with {numbers} on {used['processor']} ({used['cores']} cores).",
     ]
