@@ -28,7 +28,13 @@ def find(path):
 
 @pytest.fixture
 def forgotten(monkeypatch):
-    """Let stand-ins of moved modules be made anew, as in a new process."""
+    """Let stand-ins of moved modules be made anew, as in a new process, and leave none to other tests."""
+    forget(monkeypatch)
+    yield
+    forget(monkeypatch)
+
+
+def forget(monkeypatch):
     for name in MOVED:
         monkeypatch.delitem(importlib.sys.modules, name, raising=False)
         parent, _, child = name.rpartition(".")
