@@ -156,6 +156,7 @@ def _work(token: str, content: bytes, func: Callable[..., Any], chunk: Chunk, th
     from threadpoolctl import threadpool_limits
 
     if getattr(_HELD, "token", None) != token:
+        # from the process that submitted this function, which Dask unpickles likewise: nothing from a file or the Hub
         do_as_there, (init_func, init_args) = pickle.loads(content)
         if do_as_there is not None:
             do_as_there()
