@@ -114,9 +114,6 @@ class Node:
         allowed = self.tolerance * (expected.std(dtype="float64") if std is None else std)
         # one unit more for integers: two values apart by a rounding error may round to neighbours
         allowed += expected.dtype.kind in "iu" and self.tolerance > 0
-        # and likewise the distance to the next float, which counts where samples lie far from zero
-        if expected.dtype.kind == "f" and self.tolerance > 0:
-            allowed += float(np.spacing(np.nanmax(np.abs(expected), initial=0.0)))
         difference = np.abs(value.astype("float64") - expected.astype("float64"))
         assert difference.max() <= allowed, f"{message}: off by {difference.max()}, allowed {allowed}"
 

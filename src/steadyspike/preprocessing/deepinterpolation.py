@@ -219,11 +219,11 @@ class SteadyDeepInterpolateRecordingSegment(BasePreprocessorSegment):
         images = TraceImages.of(self.layout, live, self.center, self.scale)
         with torch_threads(settings.num_threads):
             block = backend.block_frames(images.mask.shape, settings.memory_limit_mb)
-            first, last = start, end
-            if backend.fixed_blocks:
-                first, last = start // block * block, -(-end // block) * block
+            first, last = start // block * block, -(-end // block) * block
             before, after = backend.context
-            low, high = max(0, first - before), min(self.get_num_samples(), last + after)
+            # half precision begins anew where anything in a block overflows, also in what nobody asked for
+            reach = (first, last) if backend.half else (start, end)
+            low, high = max(0, reach[0] - before), min(self.get_num_samples(), reach[1] + after)
             traces = self._parent(low, high, read)
             own = traces if live.size == read.size else traces[:, np.searchsorted(read, live)]
             predicted = predict_traces(backend, images, own, first - low, last - first, block)

@@ -65,14 +65,6 @@ class Backend:
         self._lock = threading.Lock()
         self._needed: dict[tuple[int, int, int], tuple[float, float]] = {}
 
-    @property
-    def fixed_blocks(self) -> bool:
-        """Whether a result can depend on the length of a block by more than 1e-5.
-
-        If so, blocks of one length start at multiples of it, so that chunks never matter.
-        """
-        return self.half or self.device.type != "cpu" or not self._is_torch
-
     def block_frames(self, shape: tuple[int, int, int], limit_mb: float | None) -> int:
         """Frames to predict at once for images of (number, rows, columns), so that memory stays below a limit."""
         import torch
@@ -193,8 +185,9 @@ def predict_traces(
 
     `traces` (samples, num_live) are in the recording's units; samples that are missing before and after, and those
     that are not finite, are taken as the center of their channel. `first`, which may be negative, is the sample that
-    is predicted first, `block` are predicted at once; where the backend asks for blocks of one length, `num_frames` is
-    a multiple of it. Returns float32 (num_frames, num_live), normalized.
+    is predicted first, `block` are predicted at once, and `num_frames` is a multiple of it: rounding depends on where in
+    a block a sample lies, so that blocks start at multiples of it, whatever the chunks. Returns float32 (num_frames,
+    num_live), normalized.
     """
     import torch
 
@@ -207,14 +200,13 @@ def predict_traces(
     ready = _normalizer(images, traces.dtype, device)
     predicted = np.empty((num_frames, len(images.cells)), "float32")
     for start in range(0, num_frames, block):
-        length = min(block, num_frames - start)
-        low, high = first + start - before, first + start + length + after
+        low, high = first + start - before, first + start + block + after
         inside = slice(max(low, 0), max(0, min(high, len(traces))))
         values = torch.zeros(1, high - low, len(cells), device=device)
         if inside.start < inside.stop:
             values[0, inside.start - low : inside.stop - low] = ready(traces[inside])
         result = backend(scatter(values, cells, mask.shape), mask)
-        predicted[start : start + length] = gather(result, cells, len(mask))[0].cpu().numpy()
+        predicted[start : start + block] = gather(result, cells, len(mask))[0].cpu().numpy()
     return predicted
 
 
