@@ -223,12 +223,13 @@ def _completed(run: Run) -> Run:
 
 def _interpolated(run: Run) -> BaseRecording:
     """Correct as the preset of the run does, with our node whatever the preset, as `steadyspike correct` does."""
-    from spikeinterface.preprocessing.motion import motion_options_preset
+    from spikeinterface.preprocessing import get_motion_parameters_preset, get_motion_presets
 
     from steadyspike.preprocessing.motion_interpolation import interpolate_motion
 
-    preset = motion_options_preset.get((run.facts.get("parameters") or {}).get("preset"), {})
-    chosen = dict(preset.get("interpolate_motion_kwargs", {}))
+    preset = (run.facts.get("parameters") or {}).get("preset")
+    known = get_motion_parameters_preset(preset) if preset in get_motion_presets() else {}
+    chosen = dict(known.get("interpolate_motion_kwargs", {}))
     chosen.pop("method", None)
     return interpolate_motion(run.recording, run.motion, **chosen)
 

@@ -185,8 +185,8 @@ def predict_traces(
 
     `traces` (samples, num_live) are in the recording's units; samples that are missing before and after, and those
     that are not finite, are taken as the center of their channel. `first`, which may be negative, is the sample that
-    is predicted first, `block` are predicted at once, and `num_frames` is a multiple of it: rounding depends on where in
-    a block a sample lies, so that blocks start at multiples of it, whatever the chunks. Returns float32 (num_frames,
+    is predicted first, `block` are predicted at once, and `num_frames` is a multiple of it. Rounding depends on where
+    in a block a sample lies, so that blocks start at multiples of it whatever the chunks. Returns float32 (num_frames,
     num_live), normalized.
     """
     import torch
