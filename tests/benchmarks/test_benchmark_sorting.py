@@ -182,6 +182,21 @@ def test_where_a_motion_is_called_zero_is_no_error():
     np.testing.assert_allclose(shifted, known.displacement[0], atol=1e-9)
 
 
+def test_noise_that_keeps_its_level_is_said_to_keep_it():
+    """Two channels turned into each other have other samples and the same level at all times."""
+    noise = np.random.default_rng(0).standard_normal((30_000 * 20, 2)).astype("float32")
+    turned = noise @ np.array([[1.0, 1.0], [-1.0, 1.0]], "float32") / np.sqrt(2.0, dtype="float32")
+    recordings = []
+    for traces in (turned, noise):
+        one = si.NumpyRecording(traces, 30_000.0)
+        one.set_dummy_probe_from_locations(np.array([[0.0, 0.0], [0.0, 20.0]]))
+        recordings.append(one)
+    found = scores.noise_scores(*recordings)
+    assert found["noise_over_time"] < 0.007
+    assert abs(found["noise_gain"] - 1.0) < 0.007
+    assert abs(found["correlation_added"]) < 0.007
+
+
 def test_unknown_treatments_are_refused():
     with pytest.raises(ValueError, match="treatments=nothing cannot work; allowed: static"):
         choose_treatments(["nothing"])

@@ -11,6 +11,7 @@ from probeinterface import Probe
 from spikeinterface.core.motion import Motion
 from spikeinterface.preprocessing import astype, get_motion_parameters_preset
 from spikeinterface.sortingcomponents.motion import interpolate_motion as upstream
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import steadyspike  # noqa: F401  (registers the presets)
 from steadyspike.preprocessing.bandpass import bandpass_filter
@@ -193,6 +194,20 @@ def test_covariances_are_fitted_to_the_recording_and_kept(simulated, tmp_path):
     assert heights["noise"] < heights["spikes"]
     again = interpolate_motion(simulated.static_recording, moved_by(7.0), covariance=kept)
     np.testing.assert_array_equal(again.get_traces(0, 0, 300), value.get_traces(0, 0, 300))
+
+
+def test_a_fit_leaves_blas_one_thread(simulated, monkeypatch):
+    """Of small matrices more threads make long waits where others work on the machine too."""
+    seen = []
+
+    def watched(*arguments):
+        seen.extend(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")
+        return covariance_of(*arguments)
+
+    monkeypatch.setattr("steadyspike.preprocessing.motion_interpolation.covariance_of", watched)
+    with threadpool_limits(2, user_api="blas"):
+        interpolate_motion(simulated.static_recording, moved_by(7.0))
+    assert set(seen) == {1}
 
 
 def test_tissue_that_moves_past_the_contacts_is_fitted_and_kept(simulated, tmp_path):

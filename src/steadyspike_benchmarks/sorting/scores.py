@@ -20,8 +20,9 @@ BEFORE_MS, AFTER_MS = 0.3, 0.5
 SPIKES_FOR_ERROR = 3000
 SPIKES_PER_UNIT = 50
 LOW_PERCENTILE = 10
-NOISE_WINDOW_S = 0.1
-NOISE_WINDOWS = 200
+# Of 0.1 s each, white noise that nothing was done to would seem to vary by 1 %.
+NOISE_WINDOW_S = 1.0
+NOISE_WINDOWS = 60
 CHUNK_S = 1.0
 
 
@@ -143,9 +144,14 @@ def noise_scores(treated: BaseRecording, noise: BaseRecording) -> dict[str, floa
     levels, correlations = [], []
     neighbors = _nearest(treated)
     for recording, channels in ((treated, slice(None)), (noise, index)):
-        windows = [recording.get_traces(0, start, start + size)[:, channels] for start in starts]
-        levels.append(np.array([window.std(axis=0, dtype="float64") for window in windows]))
-        correlation = np.corrcoef(np.concatenate(windows).T)
+        level, covariance = [], 0.0
+        for start in starts:
+            window = recording.get_traces(0, start, start + size)[:, channels]
+            level.append(window.std(axis=0, dtype="float64"))
+            covariance = covariance + np.cov(window.T)
+        levels.append(np.array(level))
+        deviations = np.sqrt(np.diag(covariance))
+        correlation = covariance / np.outer(deviations, deviations)
         correlations.append(correlation[np.arange(len(neighbors)), neighbors])
     gain = levels[0] / levels[1]
     mean_gain = gain.mean(axis=0)
