@@ -14,6 +14,7 @@ from spikeinterface.sortingcomponents.motion import interpolate_motion as upstre
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import steadyspike  # noqa: F401  (registers the presets)
+from steadyspike.kernels.channels.waveform_loss import waveform_losses
 from steadyspike.preprocessing.bandpass import bandpass_filter
 from steadyspike.preprocessing.motion_by_shank import interpolate_motion_by_shank
 from steadyspike.preprocessing.motion_interpolation import interpolate_motion
@@ -177,6 +178,12 @@ def simulated():
     return simulate_drifting_recording("rigid_zigzag", num_channels=64, duration_s=4.0, seed=0)
 
 
+def true_motion_of(simulated):
+    displacement = simulated.displacement_vector
+    times = (np.arange(len(displacement)) + 0.5) / simulated.displacement_sampling_frequency
+    return Motion([displacement[:, None]], [times], np.array([300.0]))
+
+
 def moved_by(displacement_um):
     return Motion(np.full((1, 1), displacement_um), np.array([1.0]), np.array([0.0]))
 
@@ -198,23 +205,29 @@ def test_covariances_are_fitted_to_the_recording_and_kept(simulated, tmp_path):
 
 def test_a_fit_leaves_blas_one_thread(simulated, monkeypatch):
     """Of small matrices more threads make long waits where others work on the machine too."""
-    seen = []
+    seen = {}
 
-    def watched(*arguments):
-        seen.extend(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")
-        return covariance_of(*arguments)
+    def watch(name):
+        own = getattr(np.linalg, name)
 
-    monkeypatch.setattr("steadyspike.preprocessing.motion_interpolation.covariance_of", watched)
+        def watched(*arguments, **keywords):
+            threads = {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+            seen[name] = seen.get(name, set()) | threads
+            return own(*arguments, **keywords)
+
+        monkeypatch.setattr(np.linalg, name, watched)
+
+    watch("solve")
+    watch("eigh")
     with threadpool_limits(2, user_api="blas"):
-        interpolate_motion(simulated.static_recording, moved_by(7.0))
-    assert set(seen) == {1}
+        interpolate_motion(simulated.recording, true_motion_of(simulated))
+        waveform_losses(simulated.recording.get_channel_locations(), 1, [0.0, 5.0], [5.0], 1.0)
+    assert seen == {"solve": {1}, "eigh": {1}}
 
 
 def test_tissue_that_moves_past_the_contacts_is_fitted_and_kept(simulated, tmp_path):
     """A saved chain holds the patches, rounded as the first one had them, and gives the same traces."""
-    displacement = simulated.displacement_vector
-    times = (np.arange(len(displacement)) + 0.5) / simulated.displacement_sampling_frequency
-    motion = Motion([displacement[:, None]], [times], np.array([300.0]))
+    motion = true_motion_of(simulated)
     value = interpolate_motion(simulated.recording, motion)
     factors = value._kwargs["covariance"]["tissue"]
     assert sum(map(len, factors)) > len(factors)

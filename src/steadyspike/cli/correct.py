@@ -102,7 +102,8 @@ def _correct_all(recordings: list[Path], output: Path, how: dict[str, Any], aske
     table = Table("recording", "verdict", "displacement", "peaks", "time", title="Runs", title_justify="left")
     failed = 0
     for recording, name in zip(recordings, names, strict=True):
-        say(f"\n[bold]{name}[/bold]")
+        say("")
+        say(f"[bold]{name}[/bold]")
         try:
             done = _correct(recording, output / name, how, asked)
         except KeyboardInterrupt:

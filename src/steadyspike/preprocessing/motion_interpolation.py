@@ -3,7 +3,6 @@
 import numpy as np
 from spikeinterface.core.core_tools import define_function_handling_dict_from_class
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
-from threadpoolctl import threadpool_limits
 
 from steadyspike.core.arguments import contact_positions
 from steadyspike.core.probe_layout import attach_probe
@@ -174,13 +173,11 @@ class SteadyInterpolateMotionRecording(BasePreprocessor):
                 dtype=dtype,
             )
             return weights, None
-        # the matrices are small: on a busy machine threads of BLAS would wait for one another, ten times as long
-        with threadpool_limits(1, user_api="blas"):
-            if settings.covariance is None:
-                covariance = covariance_of(recording, positions, dimension, motion, settings.part)
-            else:
-                covariance = TraceCovariance.of(**settings.covariance)
-            return covariance.weights(positions, dimension, extrapolate, targets, dtype), covariance
+        if settings.covariance is None:
+            covariance = covariance_of(recording, positions, dimension, motion, settings.part)
+        else:
+            covariance = TraceCovariance.of(**settings.covariance)
+        return covariance.weights(positions, dimension, extrapolate, targets, dtype), covariance
 
 
 class SteadyInterpolateMotionRecordingSegment(BasePreprocessorSegment):

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 from pydantic import model_validator
+from threadpoolctl import threadpool_limits
 
 from steadyspike.core.arguments import refuse
 from steadyspike.core.settings import Settings, parameter
@@ -113,6 +114,7 @@ class TraceCovariance(Settings):
         return [np.reshape(patch, (-1, num_points)) for patch in self.tissue]
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def covariance_of(
     recording: Any, positions: np.ndarray, dimension: int, motion: Any, part: str
 ) -> TraceCovariance:

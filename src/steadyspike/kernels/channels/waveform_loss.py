@@ -5,6 +5,7 @@ from the contacts stand for the units of a recording, so that no waveform is nee
 """
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from steadyspike.kernels.channels.trace_covariance import Mixture, fit_mixture, separations
 from steadyspike.kernels.channels.wiener_weights import WienerWeights
@@ -56,6 +57,7 @@ def typical_sources(contacts_um, dim):
     return sources, grid[2].ravel()
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def waveform_losses(contacts_um, dim, displacement_um, moved_um, error_um):
     r"""Share of the waveform's energy that drift blurs without a correction, and that is lost with one.
 

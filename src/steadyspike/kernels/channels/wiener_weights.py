@@ -15,6 +15,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from steadyspike.kernels.channels.banded_weights import (
     DROPPED_FRACTION,
@@ -62,6 +63,8 @@ class WienerWeights:
 
     dropped_fraction = DROPPED_FRACTION
 
+    # the matrices are small: on a busy machine threads of BLAS would wait for one another, ten times as long
+    @threadpool_limits.wrap(limits=1, user_api="blas")
     def __init__(
         self, positions, dimension, signal: Mixture, noise: Mixture, levels, targets, dtype, extrapolate=True
     ):
