@@ -8,6 +8,7 @@ from cli_runner import run
 from report_runs import make_info
 
 from steadyspike.cli import view
+from steadyspike.reports.contents import contents_of
 from steadyspike.reports.run import run_of
 
 
@@ -21,6 +22,17 @@ def test_spikes_are_trains_of_depth_bins_the_highest_first():
     highest = info["peak_locations"]["y"] >= depths[0]
     times = info["peaks"]["sample_index"][highest] / 30_000
     np.testing.assert_allclose(trains[0]["time"], times, atol=1e-4)
+
+
+def test_traces_are_shown_around_the_stretch_that_a_report_shows_first():
+    run_of_spikes = run_of(make_info())
+    middle = view.liveliest_depth(run_of_spikes)
+    low, high = contents_of(run_of_spikes).windows[0]
+    assert middle == pytest.approx((low + high) / 2)
+    depths = np.arange(100)[::-1] * 10.0
+    shown = np.delete(depths, view.hidden_channels(depths, 304.0))
+    assert (shown.min(), shown.max(), shown.size) == (190.0, 420.0, view.SHOWN_CHANNELS)
+    assert view.hidden_channels(depths[:8], None).size == 0
 
 
 @pytest.mark.parametrize(("folders", "wanted"), [(["analyzer"], "spikeinterface_gui"), ([], "ephyviewer")])

@@ -27,7 +27,10 @@ si.plot_traces(recording, backend="ipywidgets") and si.plot_motion_info(motion_i
 ANALYZER = "analyzer"
 GUI, TRACES = "spikeinterface_gui", "ephyviewer"
 DEPTH_BINS, MOST_SPIKES, SPIKE_SIZE = 48, 200_000, 2.5
-BEFORE_S = 1.0
+BEFORE_S, SHOWN_S = 0.3, 1.0
+SHOWN_CHANNELS = 24
+"""Traces that can be told from each other; the others are switched on in the viewer."""
+WINDOW = (1280, 960)
 
 
 def view(
@@ -79,8 +82,11 @@ def window_of(run: Run) -> Any:
     import ephyviewer
 
     window = ephyviewer.MainViewer(show_auto_scale=True)
+    window.setWindowTitle(f"steadyspike view {run.name}")
+    window.resize(*WINDOW)
     for view in (*_trace_views(run), *_motion_views(run)):
         window.add_view(view, location="bottom", orientation="vertical")
+    window.navigation_toolbar.spinbox_xsize.setValue(SHOWN_S)
     if run.recording is not None:
         # what is shown begins a while before the time that is looked for
         window.seek(float(run.recording.sample_index_to_time(0)) + BEFORE_S)
@@ -96,15 +102,34 @@ def _trace_views(run: Run) -> list[Any]:
 
     if run.recording is None:
         return []
-    steps = steps_of_run(run)
+    steps, middle_um = steps_of_run(run), liveliest_depth(run)
     views = []
     for step in dict.fromkeys([steps[0], *steps[-2:]]):
-        source = ephyviewer.SpikeInterfaceRecordingSource(recording=depth_order(step.recording, flip=True))
+        recording = depth_order(step.recording, flip=True)
+        source = ephyviewer.SpikeInterfaceRecordingSource(recording=recording)
         view = ephyviewer.TraceViewer(source=source, name=step.label)
+        for channel in hidden_channels(recording.get_channel_locations()[:, 1], middle_um):
+            view.by_channel_params[f"ch{channel}", "visible"] = False
         view.params["scale_mode"] = "same_for_all"
         view.auto_scale()
         views.append(view)
     return views
+
+
+def liveliest_depth(run: Run) -> float | None:
+    """Give the middle of the stretch of the probe, in um, that a report shows first; None where there is none."""
+    from steadyspike.reports.contents import windows_of
+    from steadyspike.reports.spikes import spikes_of, timeline_of
+
+    timeline = timeline_of(run)
+    windows = windows_of(run, None if timeline is None else spikes_of(run, timeline))
+    return float(np.mean(windows[0])) if windows else None
+
+
+def hidden_channels(depths_um: np.ndarray, middle_um: float | None) -> np.ndarray:
+    """Give the indices of all but the channels around a depth, or around the middle of the probe."""
+    middle = np.median(depths_um) if middle_um is None else middle_um
+    return np.sort(np.argsort(np.abs(depths_um - middle), kind="stable")[SHOWN_CHANNELS:])
 
 
 def _motion_views(run: Run) -> list[Any]:

@@ -53,6 +53,13 @@ class Contents:
         return lead + [picture for _, _, pictures in self.sections for picture in pictures]
 
 
+def windows_of(run: Run, spikes: Spikes | None) -> list[tuple[float, float]]:
+    """Give the stretches of the probe with most motion and spikes, the best first; none where there are too few."""
+    if spikes is None or run.motion is None or len(spikes) < FEWEST_TO_DRAW:
+        return []
+    return find_windows(spikes.depths_um, run.judged or run.motion, depth_limits(run, spikes))
+
+
 def contents_of(run: Run, beside: Contents | None = None) -> Contents:
     """Make all parts of the report of a run; `beside` another one it shows the same stretches of the probe."""
     said = words.headline(run)
@@ -62,13 +69,10 @@ def contents_of(run: Run, beside: Contents | None = None) -> Contents:
     spikes = None if timeline is None else spikes_of(run, timeline)
     if run.motion is not None and spikes is None:
         contents.missing.append("The spikes are not kept here, so they are not drawn.")
-    limits = depth_limits(run, spikes)
-    windows = [limits]
-    if spikes is not None and run.motion is not None and len(spikes) >= FEWEST_TO_DRAW:
-        windows = find_windows(spikes.depths_um, run.judged or run.motion, limits)
-        if beside is not None and beside.windows:
-            windows = beside.windows
-    contents.windows = windows
+    limits, windows = depth_limits(run, spikes), windows_of(run, spikes)
+    if windows and beside is not None:
+        windows = beside.windows or windows
+    windows = contents.windows = windows or [limits]
     odd: list[str] = []
     if timeline is not None:
         _add_spikes(contents, run, timeline, spikes, windows, limits)
