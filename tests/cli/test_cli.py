@@ -155,7 +155,8 @@ def test_several_runs_are_corrected_one_by_one_with_a_table(raw_folder, tmp_path
     lines = [line for line in result.output.splitlines() if line.startswith("│")]
     assert [line.split()[1:4:2] for line in lines] == [["raw", "correct"], ["lost", "failed"]]
     assert "1 of 2 runs failed" in result.output
-    assert "\nlost\n" in result.output and "[bold]" not in result.output
+    assert "\nlost\n" in result.output
+    assert "[bold]" not in result.output
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["raw"]
     assert si.load(tmp_path / "out" / "raw" / "recording").dtype == "int16"
     assert si.load(tmp_path / "out" / "raw" / "recording").get_traces(end_frame=3000).std() > 1
