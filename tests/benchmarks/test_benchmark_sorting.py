@@ -124,6 +124,26 @@ def test_kinds_of_recordings_are_compared_over_the_same_seeds():
     assert tables.cell_table(rows[:3]) == ""
 
 
+def test_differences_are_of_the_seeds_that_both_have():
+    about = dict(sorter="lupin", accuracy=[0.9, 0.7, 0.8], false=1)
+    rows = [
+        dict(about, group=group, treatment=name, seed=seed, good=good)
+        for group, name, seed, good in (
+            *(("a", "static", seed, 5) for seed in range(4)),
+            *(("a", "uncorrected", seed, seed) for seed in range(3)),
+            ("b", "static", 0, 7),
+        )
+    ]
+    assert tables.difference_table(rows[:6]) == ""
+    rows += [
+        dict(group="a", treatment="static", seed=seed, snr=[4.0, 2.0, 9.0], spike_error=0.0)
+        for seed in range(4)
+    ]
+    (line,) = tables.difference_table(rows).splitlines()[2:]
+    interval = tables.with_interval([-5, -4, -3])
+    assert line == f"| a | lupin | uncorrected | 5.0 | 1.0 | {interval} | 1.0 | 1.0 | 3 of 6 | 3 of 6 | 3 |"
+
+
 def test_verdicts_stand_beside_what_came_of_them(study):
     _, results, _ = study
     corrected, uncorrected = of(results, "steady_rigid"), of(results, "uncorrected")

@@ -35,6 +35,8 @@ def format_sorting_tables(results: Rows) -> str:
         parts.append(traces and f"### Traces\n\n{traces}")
     cells = cell_table(results)
     parts.append(cells and f"## Good units of every kind of recording, false ones in brackets\n\n{cells}")
+    differences = difference_table(results)
+    parts.append(differences and f"## Good units less those of the static recording\n\n{differences}")
     verdicts = verdict_table(results)
     parts.append(verdicts and f"## What `motion_trust` said\n\n{verdicts}")
     return "\n\n".join(part for part in parts if part)
@@ -88,6 +90,53 @@ def cell_table(results: Rows) -> str:
         cells = (_units(of) if of else "" for of in common.values())
         lines.append(_line(group, sorter, *cells, str(len(seeds))))
     return "\n".join(lines)
+
+
+def difference_table(results: Rows) -> str:
+    """Compare treatments with the static recording, a line for each kind of recording, sorter and treatment.
+
+    "small" are the units of an SNR below 5 that are good, of all of them. Only the seeds of both; empty for a single kind.
+    """
+    sorted_rows = [row for row in results if "good" in row]
+    kinds = sorted({(row["group"], row["sorter"]) for row in sorted_rows})
+    if len(kinds) < 2:
+        return ""
+    titles = (
+        "sorter",
+        "treatment",
+        "static",
+        "good",
+        "less static",
+        "false, static",
+        "false",
+        "small, static",
+    )
+    lines = _header("recording", *titles, "small", "seeds")
+    for group, sorter in kinds:
+        rows = [row for row in results if row["group"] == group]
+        ratios = {row["seed"]: np.array(row["snr"]) for row in rows if row.get("snr") is not None}
+        static = by_seed(rows, "static", sorter)
+        for name in _treatments(rows):
+            found = by_seed(rows, name, sorter)
+            seeds = sorted(found.keys() & static.keys())
+            if name == "static" or not seeds:
+                continue
+            pair = [{seed: one[seed] for seed in seeds} for one in (static, found)]
+            units = [f"{_mean(one, 'good'):.1f}" for one in pair]
+            difference = with_interval([found[seed]["good"] - static[seed]["good"] for seed in seeds])
+            false = [f"{_mean(one, 'false'):.1f}" if _has(one, "false") else "" for one in pair]
+            small = [_small(one, ratios) for one in pair]
+            lines.append(_line(group, sorter, name, *units, difference, *false, *small, str(len(seeds))))
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
+def _small(found: dict[int, Result], ratios: dict[int, np.ndarray]) -> str:
+    """Count the good units among those of the lowest range of the signal-to-noise ratio."""
+    if not found.keys() <= ratios.keys():
+        return ""
+    accuracy = np.concatenate([row["accuracy"] for row in found.values()])
+    low = np.concatenate([ratios[seed] for seed in found]) < SNR_EDGES[1]
+    return f"{(accuracy[low] >= GOOD_ACCURACY).sum()} of {low.sum()}"
 
 
 def _units(found: dict[int, Result]) -> str:
