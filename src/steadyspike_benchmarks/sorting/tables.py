@@ -95,7 +95,7 @@ def cell_table(results: Rows) -> str:
 def difference_table(results: Rows) -> str:
     """Compare treatments with the static recording, a line for each kind of recording, sorter and treatment.
 
-    "small" are the units of an SNR below 5 that are good, of all of them. Only the seeds of both; empty for a single kind.
+    "small" are the units of an SNR below 5 that are good, of all of them. Only seeds of both; empty for a single kind.
     """
     sorted_rows = [row for row in results if "good" in row]
     kinds = sorted({(row["group"], row["sorter"]) for row in sorted_rows})
