@@ -11,6 +11,9 @@ Welch P. D. (1967) The use of fast Fourier transform for the estimation of power
 Electroacoustics 15: 70-73.
 """
 
+import functools
+from typing import NamedTuple
+
 import numba
 import numpy as np
 
@@ -43,40 +46,57 @@ def band_power(traces, sampling_frequency, window_samples, freq_min, levels=None
     above.
     """
     frequencies = np.fft.rfftfreq(window_samples, 1 / sampling_frequency)
-    wanted = np.flatnonzero(frequencies > freq_min)
-    taper = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window_samples) / window_samples)
-    precision = "float64" if traces.dtype == "float64" else "float32"
-    if wanted.size == 0:
+    num_wanted = np.count_nonzero(frequencies > freq_min)
+    if num_wanted == 0:
         return np.full(traces.shape[1], np.nan)
-    is_folded = window_samples % 2 == 0 and bool((wanted >= 2).all())
-    weights, waves = (_folded_waves if is_folded else _whole_waves)(wanted, window_samples, taper)
+    precision = "float64" if traces.dtype == "float64" else "float32"
+    waves = _waves(window_samples, len(frequencies) - num_wanted, precision)
     starts = np.arange(0, len(traces) - window_samples + 1, window_samples - window_samples // 2)
     num_channels, lanes = traces.shape[1], num_lanes(precision)
     too_few = max(lanes - num_channels, 0)
     wide = as_kernel_array(np.pad(traces, ((0, 0), (0, too_few))) if too_few else traces)
     levels = np.zeros(num_channels) if levels is None else levels
     levels = np.pad(levels, (0, too_few)).astype(precision)
-    weights, waves = weights.astype(precision), np.ascontiguousarray(waves, precision)
     # the last channels overlap those before
     columns = np.minimum(np.arange(0, len(levels), lanes), len(levels) - lanes)
     power = np.zeros((len(columns), lanes))
 
     def work(start, stop):
-        folds = aligned(waves.shape[0] * waves.shape[2] * lanes, precision)
+        folds = aligned(waves.tiles.shape[0] * waves.tiles.shape[2] * lanes, precision)
         block = aligned(TILE_LANES * lanes, precision)
         some = columns[start:stop], power[start:stop]
-        _add_power(wide, starts, levels, some, (weights, waves), is_folded, folds, block)
+        _add_power(wide, starts, levels, some, waves[:2], waves.are_folded, folds, block)
 
     over_ranges(work, len(columns), max(FEWEST_CHANNELS // lanes, 1))
     last_new = -(len(levels) - lanes * (len(columns) - 1))
     power = np.concatenate([power[:-1].ravel(), power[-1, last_new:]])
     with np.errstate(invalid="ignore"):
-        power = power[:num_channels] / (len(starts) * sampling_frequency * np.sum(np.square(taper)))
-        return power / np.float64(len(wanted))
+        power = power[:num_channels] / (len(starts) * sampling_frequency * waves.taper_squares)
+        return power / np.float64(num_wanted)
+
+
+class _Waves(NamedTuple):
+    """What a window is multiplied with: weights of its samples, then waves, as `_add_power` takes them."""
+
+    weights: np.ndarray
+    tiles: np.ndarray
+    are_folded: bool
+    taper_squares: float
+
+
+@functools.lru_cache(8)
+def _waves(size, first, precision):
+    """Those of the frequencies from the `first` multiple of the lowest on."""
+    wanted = np.arange(first, size // 2 + 1)
+    taper = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
+    are_folded = size % 2 == 0 and first >= 2
+    weights, tiles = (_folded_waves if are_folded else _whole_waves)(wanted, size, taper)
+    tiles = np.ascontiguousarray(tiles, precision)
+    return _Waves(weights.astype(precision), tiles, are_folded, float(np.sum(np.square(taper))))
 
 
 def _whole_waves(wanted, size, taper):
-    """Weights of the samples of a window, and cosines and sines of each frequency as `_add_power` takes them."""
+    """Weights, and cosines and sines, of a whole window."""
     phases = 2 * np.pi * wanted[:, None] * np.arange(size) / size
     rows = np.concatenate([np.cos(phases), np.sin(phases)]) * _amplitudes(wanted, size, times=2) * taper
     # as if the mean of each window were subtracted first
