@@ -1,4 +1,4 @@
-"""What tells a bad channel beside its power at high frequencies: its likeness to all channels, and to its neighbours."""
+"""What tells a bad channel beside its power: its likeness to all channels, and to its neighbours."""
 
 import numba
 import numpy as np

@@ -2,8 +2,8 @@
 
 The channels are taken in blocks, whose samples a pass goes through in groups of 16 rows. For each group, eight
 channels at a time go through all sections (`parallel_sections`), while the next rows are fetched from memory. Of the
-forward pass every sample is kept, in memory that is used again. A block is as wide as that memory allows: rows that
-follow each other in memory are read and written faster than pieces of them, more than smaller blocks gain in the caches.
+forward pass every sample is kept, in memory that is used again. A block is as wide as that memory allows: whole rows are
+read and written faster than pieces of them, by more than smaller blocks gain in the caches.
 
 Traces that are to be delayed before (`fractional_delay`) are delayed on the way, some rows of a block at a time, which
 lie in the second-level cache until they are filtered. A reference after the filter is not taken along: it needs all
@@ -19,7 +19,14 @@ from steadyspike.kernels.filters.fractional_delay import BLOCK_SAMPLES, delay, d
 from steadyspike.kernels.filters.parallel_sections import LANES, STEPS, run_step, run_steps
 from steadyspike.kernels.lanes.arrays import as_kernel_array, one_range
 from steadyspike.kernels.lanes.lanes import TILE_LANES, num_lanes
-from steadyspike.kernels.lanes.memory import LINE_BYTES, MOST_KEPT_BYTES, aligned, prefetch_to_read, prefetch_to_write, scratch
+from steadyspike.kernels.lanes.memory import (
+    LINE_BYTES,
+    MOST_KEPT_BYTES,
+    aligned,
+    prefetch_to_read,
+    prefetch_to_write,
+    scratch,
+)
 
 # A decaying state would end in subnormal numbers, which take a processor a hundred times longer.
 SMALLEST_STATE = 1e-100

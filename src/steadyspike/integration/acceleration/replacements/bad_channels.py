@@ -54,7 +54,9 @@ def labels_of_chunk(
     chunk = recording.get_traces(
         start_frame=start_frame, end_frame=end_frame, segment_index=segment_index, return_in_uV=False
     )
-    gains, offsets = (recording.get_property(name).astype("float32") for name in ("gain_to_uV", "offset_to_uV"))
+    gains, offsets = (
+        recording.get_property(name).astype("float32") for name in ("gain_to_uV", "offset_to_uV")
+    )
     means = scaled_means(chunk, gains, offsets)
     likeness = likeness_to_all(chunk, gains, offsets, means, over_ranges)
     with np.errstate(divide="ignore", invalid="ignore"):
