@@ -2,8 +2,8 @@
 
 The channels are taken in blocks, whose samples a pass goes through in groups of 16 rows. For each group, eight
 channels at a time go through all sections (`parallel_sections`), while the next rows are fetched from memory. Of the
-forward pass every sample is kept, in memory that is used again. A block is as wide as that memory allows: whole rows are
-read and written faster than pieces of them, by more than smaller blocks gain in the caches.
+forward pass every sample is kept, in memory that is used again. A block is as wide as that memory allows: whole rows
+are read and written faster than pieces of them, by more than smaller blocks gain in the caches.
 
 Traces that are to be delayed before (`fractional_delay`) are delayed on the way, some rows of a block at a time, which
 lie in the second-level cache until they are filtered. A reference after the filter is not taken along: it needs all
