@@ -402,7 +402,7 @@ def _compare(upstream: Any, accelerated: Any) -> dict[str, Any]:
         theirs = upstream.get_traces(end_frame=stop).astype(np.float64)
         with steadyspike.accelerate():
             ours = upstream.get_traces(end_frame=stop).astype(np.float64)
-        return _apart(theirs, ours)
+        return _apart(theirs, ours, upstream.get_dtype().kind in "iu")
     if hasattr(upstream, "displacement"):
         worst = max(
             float(np.abs(one - other).max(initial=0))
@@ -427,8 +427,13 @@ def _compare(upstream: Any, accelerated: Any) -> dict[str, Any]:
     return _apart(upstream, accelerated)
 
 
-def _apart(theirs: np.ndarray, ours: np.ndarray) -> dict[str, Any]:
-    worst = float(np.abs(ours - theirs).max() / max(theirs.std(), 1e-12))
+def _apart(theirs: np.ndarray, ours: np.ndarray, are_counts: bool = False) -> dict[str, Any]:
+    apart = np.abs(ours - theirs)
+    worst = float(apart.max() / max(theirs.std(), 1e-12))
+    if are_counts:
+        share, most = float((apart > 0).mean()), int(apart.max())
+        text = f"{share:.1e} of samples differ, by {most} at most" if most else "all samples identical"
+        return {"largest_difference": worst, "share_different": share, "agreement": text}
     return {"largest_difference": worst, "agreement": f"within {worst:.0e} standard deviations"}
 
 

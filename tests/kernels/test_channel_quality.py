@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from scipy.signal import welch
 
+from steadyspike.kernels.channels.band_power import band_power
 from steadyspike.kernels.channels.channel_quality import (
-    band_power,
-    centred_in_order,
     likeness_to_all,
     likeness_to_neighbours,
+    scaled_means,
 )
 
 FS = 30_000.0
@@ -18,34 +18,48 @@ def traces_of(dtype, shape=(700, 9), seed=0):
     return (500 + sizes * (rng.normal(size=shape) + rng.normal(size=(shape[0], 1)))).astype(dtype)
 
 
+def in_halves(work, size, *_):
+    return [work(0, size // 2), work(size // 2, size)]
+
+
 @pytest.mark.parametrize("dtype", ["int16", "uint16", "float32"])
-def test_centred_in_order(dtype):
+def test_likeness_to_all(dtype):
     traces = traces_of(dtype)
-    rng = np.random.default_rng(1)
-    order, gains, offsets = rng.permutation(9), *rng.normal(size=(2, 9)).astype("float32")
-    scaled = (traces.astype("float32") * gains + offsets)[:, order]
-    expected = scaled - np.mean(scaled, axis=0, keepdims=True, dtype="float64")
-    centred = centred_in_order(traces, order, gains, offsets)
-    np.testing.assert_allclose(centred[:, :-1], expected, rtol=1e-6)
-    assert not centred[:, -1].any()
-
-
-def test_likeness_to_all():
-    ones, zeros = np.ones(9, "float32"), np.zeros(9, "float32")
-    centred = centred_in_order(traces_of("float32"), np.arange(9), ones, zeros)
-    raw = centred[:, :-1].astype("float64")
-    median = np.median(raw, axis=1)
+    gains, offsets = np.random.default_rng(1).normal(size=(2, 9)).astype("float32")
+    scaled = (traces.astype("float32") * gains + offsets).astype("float64")
+    means = scaled_means(traces, gains, offsets)
+    np.testing.assert_allclose(means, scaled.mean(axis=0), rtol=1e-6)
+    scaled -= scaled.mean(axis=0)
+    median = np.median(scaled, axis=1)
     median -= median.mean()
-    np.testing.assert_allclose(likeness_to_all(centred), raw.T @ median / np.sum(median**2), rtol=1e-4)
+    found = likeness_to_all(traces, gains, offsets, means, in_halves)
+    np.testing.assert_allclose(found, scaled.T @ median / np.sum(median**2), rtol=1e-4)
 
 
-@pytest.mark.parametrize("window", [2, 7, 60, 301, 700])
+def test_likeness_is_unknown_with_nan():
+    traces = traces_of("float32")
+    traces[100, 3] = np.nan
+    ones = np.ones(9, "float32")
+    assert np.isnan(likeness_to_all(traces, ones, ones, np.zeros(9))).all()
+
+
+@pytest.mark.parametrize("window", [2, 7, 60, 62, 301, 700])
 @pytest.mark.parametrize("freq_min", [-1.0, 0.0, 500.0, 12_000.0])
 def test_band_power_is_welchs(window, freq_min):
     traces = traces_of("float64")
     frequencies, density = welch(traces, FS, nperseg=window, axis=0)
     expected = density[frequencies > freq_min].mean(axis=0)
     np.testing.assert_allclose(band_power(traces, FS, window, freq_min), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_power_beside_large_levels(dtype):
+    traces = traces_of(dtype, shape=(900, 37)) + np.array(20_000, dtype)
+    frequencies, density = welch(traces.astype("float64"), FS, nperseg=300, axis=0)
+    expected = density[frequencies > 12_000.0].mean(axis=0)
+    levels = traces.mean(axis=0, dtype="float64")
+    found = band_power(traces, FS, 300, 12_000.0, levels, in_halves)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_band_power_of_no_frequency():

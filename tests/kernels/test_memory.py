@@ -63,6 +63,35 @@ def test_scratch_belongs_to_its_thread():
     assert memory.scratch(2 * memory.MOST_KEPT_BYTES, "uint8").size == 2 * memory.MOST_KEPT_BYTES
 
 
+def in_thread(work):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(work()))
+    thread.start()
+    thread.join()
+    gc.collect()
+    return found[0]
+
+
+def test_a_new_thread_works_in_the_memory_of_one_that_has_ended(monkeypatch):
+    monkeypatch.setattr(memory, "MOST_SPARE_BYTES", 10_000)
+    memory._spare.clear()
+    first = in_thread(lambda: address(memory.scratch(1000, "float64")))
+    assert in_thread(lambda: address(memory.scratch(900, "float64"))) == first
+    in_thread(lambda: memory.scratch(20_000, "uint8").size)
+    assert len(memory._spare) == 0
+
+
+def test_more_threads_keep_more_results():
+    memory.result(LARGE, "float32")
+
+    def idle_of_two_threads():
+        held = [memory.result(LARGE, "float32") for _ in range(5)]
+        del held
+        return len(memory._idle)
+
+    assert in_thread(idle_of_two_threads) == 2 * memory.MOST_IDLE
+
+
 def test_aligned_memory_begins_with_a_line():
     for size in (1, 37, 1000):
         array = memory.aligned(size, "float32")

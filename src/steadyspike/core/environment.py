@@ -119,17 +119,6 @@ def is_before(series: str) -> bool:
     return installed < asked
 
 
-def needs_series(what: str, series: str) -> None:
-    """Raise where the installed SpikeInterface is too old for a part of ours."""
-    import spikeinterface
-
-    if is_before(series):
-        raise UnsupportedSpikeInterfaceError(
-            f"{what} needs spikeinterface {series} or newer; installed is {spikeinterface.__version__}. "
-            f"Install it with: pip install 'spikeinterface=={SUPPORTED_SERIES[-1]}.*'"
-        )
-
-
 def shows_progress(progress_bar: bool | None) -> bool:
     """Whether to show progress; None: as SpikeInterface's global job arguments say."""
     if progress_bar is not None:

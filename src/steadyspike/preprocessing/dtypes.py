@@ -9,6 +9,8 @@ from steadyspike.core.settings import parameter
 
 SIGNED_DTYPES = ("float32", "float64", "int8", "int16", "int32")
 ALLOWED_DTYPES = (*SIGNED_DTYPES, "uint8", "uint16", "uint32")
+CAST_TOGETHER = 2**15
+"""Values that are rounded at a time, which stay in the second-level cache."""
 
 
 def _one_of(names):
@@ -83,6 +85,11 @@ def cast_traces(traces, dtype) -> np.ndarray:
     if dtype.kind == "f":
         return traces.astype(dtype, copy=False)
     limits = np.iinfo(dtype)
-    rounded = np.rint(traces, dtype="float64")
-    np.clip(rounded, limits.min, limits.max, out=rounded)
-    return np.nan_to_num(rounded, copy=False, nan=0.0).astype(dtype)
+    cast = np.empty(traces.shape, dtype)
+    rows = max(CAST_TOGETHER // max(traces[:1].size, 1), 1)
+    for start in range(0, len(traces), rows):
+        rounded = np.rint(traces[start : start + rows], dtype="float64")
+        np.clip(rounded, limits.min, limits.max, out=rounded)
+        rounded[np.isnan(rounded)] = 0.0
+        cast[start : start + rows] = rounded
+    return cast

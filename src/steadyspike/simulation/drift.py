@@ -1,6 +1,6 @@
 """Simulated drifting recordings whose motion is known exactly.
 
-A recording is built with SpikeInterface's `generate_drifting_recording` on a real layout of contacts. Each scenario
+A recording is built as by SpikeInterface's `generate_drifting_recording`, on a real layout of contacts. Each scenario
 states how the tissue moves: a displacement in time, scaled along the probe by a line in depth. What `true_motion`
 answers comes from that same description, so it has no fitting error.
 """
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from steadyspike.core.environment import needs_series
 from steadyspike.core.probe_layout import attach_probe
 from steadyspike.simulation.probes import PROBES, build_probe, find_probe
 from steadyspike.simulation.scenarios import (
@@ -26,6 +25,8 @@ from steadyspike.simulation.scenarios import (
 if TYPE_CHECKING:
     from probeinterface import Probe
     from spikeinterface import BaseRecording, BaseSorting
+
+    from steadyspike.simulation.injection import DisplacementData
 
 __all__ = [
     "PROBES",
@@ -149,8 +150,7 @@ def simulate_drifting_recording(
     ValueError
         For an unknown scenario or probe, or sizes out of range.
     """
-    from spikeinterface.generation import generate_drifting_recording
-
+    from steadyspike.simulation.injection import inject_drifting_units
     from steadyspike.simulation.spike_trains import draw_spike_trains
 
     drift = find_scenario(scenario)
@@ -158,7 +158,6 @@ def simulate_drifting_recording(
     if duration_s < 2:
         raise ValueError(f"duration_s={duration_s} must be at least 2")
     amplitude_um = drift.amplitude_um if amplitude_um is None else float(amplitude_um)
-    needs_series("simulate_drifting_recording", "0.105")
     if amplitude_um < 0:
         raise ValueError(f"amplitude_um={amplitude_um} must not be negative")
     if num_units is None:
@@ -178,28 +177,13 @@ def simulate_drifting_recording(
         drift.firing, unit_locations[:, 1], duration_s, sampling_frequency, firing_rates, seed
     )
 
-    static_recording, recording, sorting = generate_drifting_recording(
-        num_units=num_units,
-        duration=duration_s,
-        sampling_frequency=sampling_frequency,
-        probe=built_probe,
-        unit_locations=unit_locations,
-        displacement_data=_displacement_data(vector, unit_factors, unit_displacements, seed),
-        generate_templates_kwargs=dict(
-            ms_before=1.0,
-            ms_after=3.0,
-            mode="ellipsoid",
-            unit_params=dict(
-                alpha=(100.0, 500.0),
-                spatial_decay=(10.0, 45.0),
-                ellipse_shrink=(0.4, 1.0),
-                ellipse_angle=(0.0, 2 * np.pi),
-            ),
-        ),
-        sorting=sorting,
-        amplitude_factor=amplitude_factor,
-        noise=make_noise(built_probe, noise_levels, duration_s, sampling_frequency, seed),
-        seed=seed,
+    static_recording, recording = inject_drifting_units(
+        make_noise(built_probe, noise_levels, duration_s, sampling_frequency, seed),
+        sorting,
+        unit_locations,
+        _displacement_data(vector, unit_factors, unit_displacements, seed),
+        amplitude_factor,
+        seed,
     )
     info = dict(
         scenario=scenario,
@@ -284,7 +268,7 @@ def _depth_factor(
 
 def _displacement_data(
     vector: np.ndarray, unit_factors: np.ndarray, unit_displacements: np.ndarray, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, np.ndarray]:
+) -> DisplacementData:
     """Arrange a displacement as `generate_drifting_recording` takes it."""
     lowest, highest = unit_displacements[:, :, 1].min(), unit_displacements[:, :, 1].max()
     step_um = min(LARGEST_STEP_UM, max((highest - lowest) / STEPS_PER_AMPLITUDE, 0.1))

@@ -7,13 +7,10 @@ longer than most things measured on it. This one factorizes once and draws in fl
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from spikeinterface.core import BaseRecording, BaseRecordingSegment
-
-if TYPE_CHECKING:
-    from probeinterface import Probe
 
 BLOCK_SIZE = 30_000
 
@@ -48,11 +45,6 @@ class NoiseRecording(BaseRecording):
             seed=int(seed),
         )
         return locations, levels
-
-    @property
-    def probe(self) -> Probe:
-        """The attached probe, under the name that `generate_drifting_recording` looks for."""
-        return self.get_probe()
 
 
 class NoiseSegment(BaseRecordingSegment):

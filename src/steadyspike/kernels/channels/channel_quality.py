@@ -1,133 +1,80 @@
-"""What tells a bad channel: its power at high frequencies, its likeness to all channels, and to its neighbours.
-
-Power is the one of Welch's method, of a band only: a window of the samples, without its mean and tapered, is multiplied
-with the cosines and sines of the band's frequencies, which is less work than a Fourier transform of each channel,
-and needs no other library's threads.
-
-References
-----------
-Welch P. D. (1967) The use of fast Fourier transform for the estimation of power spectra. IEEE Transactions on Audio and
-Electroacoustics 15: 70-73.
-"""
+"""What tells a bad channel beside its power: its likeness to all channels, and to its neighbours."""
 
 import numba
 import numpy as np
 
-from steadyspike.kernels.channels.column_statistics import column_medians
-from steadyspike.kernels.channels.median import subtract_reference
+from steadyspike.kernels.channels.column_statistics import column_medians, set_keys
+from steadyspike.kernels.channels.median import key_of, key_type, median_of, subtract_reference
 from steadyspike.kernels.lanes.arrays import as_kernel_array, one_range, unsigned
-from steadyspike.kernels.lanes.lanes import (
-    LANE_BYTES,
-    TILE_LANES,
-    add_scaled,
-    load_lanes,
-    num_lanes,
-    store_tile,
-    zero_tile,
-)
-from steadyspike.kernels.lanes.memory import aligned, result
+
+# samples that are worth a thread
+FEWEST_SAMPLES = 1024
 
 
-def centred_in_order(traces, order, gains, offsets):
-    """Scaled channels in another order, less their means; the last column is 0.
+def scaled_means(traces, gains, offsets):
+    """Mean over time of `traces * gains + offsets`, of which both steps are in float32, summed in float64.
 
-    `traces` (num_samples, num_channels) are int16, uint16 or float32, with one sample at least; `order` is the channel
-    of each column, `gains` and `offsets` are float32, one for each channel. Returns float32 (num_samples,
-    num_columns + 1): `x - mean(x)` of `x = traces * gains + offsets`, with means summed in float64.
+    `traces` (num_samples, num_channels) are int16, uint16 or float32, with one sample at least; `gains` and `offsets`
+    are float32, one for each channel.
     """
-    traces = as_kernel_array(traces)
-    centred = result((len(traces), len(order) + 1), "float32")
-    _centre(traces, np.asarray(order, "int64"), (gains, offsets), centred)
-    return centred
+    means = np.zeros(traces.shape[1])
+    _add_scaled(as_kernel_array(traces), gains, offsets, means)
+    return means / len(traces)
 
 
 @numba.njit(nogil=True, cache=True)
-def _centre(traces, order, scales, centred):
-    num_samples, num_channels = traces.shape
-    gains, offsets = scales
-    means = np.zeros(num_channels)
-    row = np.empty(num_channels, np.float32)
-    last = unsigned(order.size)
-    for sample in range(unsigned(num_samples)):
-        for channel in range(unsigned(num_channels)):
+def _add_scaled(traces, gains, offsets, sums):
+    for sample in range(unsigned(traces.shape[0])):
+        for channel in range(unsigned(sums.size)):
             product = np.float32(np.float32(traces[sample, channel]) * gains[channel])
-            means[channel] += np.float32(product + offsets[channel])
-    for channel in range(num_channels):
-        means[channel] /= num_samples
-    for sample in range(unsigned(num_samples)):
-        for channel in range(unsigned(num_channels)):
-            product = np.float32(np.float32(traces[sample, channel]) * gains[channel])
-            row[channel] = np.float32(np.float32(product + offsets[channel]) - means[channel])
-        for column in range(last):
-            centred[sample, column] = row[order[column]]
-        centred[sample, last] = np.float32(0.0)
+            sums[channel] += np.float32(product + offsets[channel])
 
 
-def likeness_to_all(centred, over_ranges=one_range):
-    """Regression of each channel on the median of all: `x.T @ m / sum(m**2)`, with m less its mean.
+def likeness_to_all(traces, gains, offsets, means, over_ranges=one_range):
+    """Regression of each channel on the median of all: `x.T @ m / sum(m**2)`, with m less its mean over time.
 
-    `centred` is what `centred_in_order` returns. One number for each channel, NaN where the median does not change.
+    x are the scaled traces less their `means`; the others are those of `scaled_means`. `over_ranges` is of samples (see
+    `lanes.arrays.one_range`). One number for each channel, NaN for all where one is NaN or the median does not change.
     """
-    last = centred.shape[1] - 1
-    # the last column, 0, less the median of the others
-    median = -subtract_reference(centred, [np.arange(last)], [last], over_ranges=over_ranges)[:, 0]
-    median = median - np.mean(median)
+    traces, scales = as_kernel_array(traces), (gains, offsets, means.astype("float32"))
+
+    def work(start, stop):
+        values = np.empty(traces.shape[1], "float32")
+        integer, limits = key_type(values.itemsize)
+        workspace = values, values.view(integer), np.empty(values.size, integer), limits
+        products = np.zeros(values.size)
+        return products, *_with_median(traces[start:stop], scales, workspace, products)
+
+    parts = over_ranges(work, len(traces), FEWEST_SAMPLES)
+    products, total, squares = (sum(each) for each in zip(*parts, strict=True))
+    # x has a mean of 0, so that the mean of m takes no part in the products
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (median @ centred)[:last] / np.sum(np.square(median))
-
-
-def band_power(traces, sampling_frequency, window_samples, freq_min):
-    """Mean power spectral density of each channel above a frequency, by `scipy.signal.welch` with a Hann window.
-
-    `traces` (num_samples, num_channels), float32 or float64, hold one window of `window_samples` at least; `freq_min`
-    is in Hz, and so is the sampling frequency. Windows overlap by half. Returns the square of the unit of the traces
-    per Hz, NaN where there is no frequency above.
-    """
-    frequencies = np.fft.rfftfreq(window_samples, 1 / sampling_frequency)
-    wanted = np.flatnonzero(frequencies > freq_min)
-    times = np.arange(window_samples)
-    taper = 0.5 - 0.5 * np.cos(2 * np.pi * times / window_samples)
-    waves = taper * np.exp(-2j * np.pi * wanted[:, None] * times / window_samples)
-    # as if the mean of each window were subtracted first
-    waves -= waves.mean(axis=1, keepdims=True)
-    # all but 0 and half the sampling frequency stand for two frequencies
-    twice = np.where((wanted == 0) | (2 * wanted == window_samples), 1.0, 2.0)[:, None]
-    rows = np.concatenate([(np.sqrt(twice) * waves).real, (np.sqrt(twice) * waves).imag])
-    # of each sample those of all waves, and as many as fill tiles
-    waves = np.pad(rows, ((0, -len(rows) % TILE_LANES), (0, 0))).T.astype(traces.dtype)
-    step = window_samples - window_samples // 2
-    starts = range(0, len(traces) - window_samples + 1, step)
-    num_channels = traces.shape[1]
-    too_few = max(num_lanes(traces.dtype) - num_channels, 0)
-    wide = np.pad(traces, ((0, 0), (0, too_few))) if too_few else traces
-    power = np.zeros(wide.shape[1])
-    block = aligned(TILE_LANES * num_lanes(traces.dtype), traces.dtype)
-    wide, waves = as_kernel_array(wide), np.ascontiguousarray(waves)
-    for start in starts:
-        _add_power(wide, start, waves, block, power)
-    power = power[:num_channels]
-    with np.errstate(invalid="ignore"):
-        return power / (len(starts) * sampling_frequency * np.sum(np.square(taper))) / np.float64(len(wanted))
+        return products / (squares - total * total / len(traces))
 
 
 @numba.njit(nogil=True, cache=True)
-def _add_power(traces, start, waves, block, power):
-    """Add for each channel the squares of the products of a window with each wave."""
-    width, num_waves = traces.shape[1], waves.shape[1]
-    lanes = LANE_BYTES // block.itemsize
-    for first in range(0, width, lanes):
-        # the last channels overlap those before, which are not added again
-        column = min(first, width - lanes)
-        for wave in range(0, num_waves, TILE_LANES):
-            sums = zero_tile(block)
-            for sample in range(len(waves)):
-                values = load_lanes(traces, (start + sample) * width + column)
-                sums = add_scaled(sums, values, waves, sample * num_waves + wave, 1)
-            store_tile(block, 0, lanes, sums)
-            for row in range(TILE_LANES):
-                for lane in range(first - column, lanes):
-                    amplitude = np.float64(block[row * lanes + lane])
-                    power[column + lane] += amplitude * amplitude
+def _with_median(traces, scales, workspace, products):
+    """Add the products of each channel with the median of all; return the sum of the median, and of its squares."""
+    gains, offsets, means = scales
+    values, bits, keys, limits = workspace
+    total, squares, pivot, spacing = 0.0, 0.0, 0.0, 0.0
+    infinity = key_of(np.inf, limits[0])
+    for sample in range(unsigned(traces.shape[0])):
+        for channel in range(unsigned(values.size)):
+            product = np.float32(np.float32(traces[sample, channel]) * gains[channel])
+            values[channel] = np.float32(np.float32(product + offsets[channel]) - means[channel])
+        low, high = set_keys(bits, keys, limits)
+        if high > infinity or low < ~infinity:
+            # the keys of NaN lie beyond those of the infinities
+            return np.nan, np.nan
+        found, spacing = median_of(keys, 0, keys.size, low, high, pivot, spacing, limits)
+        median = np.float64(found)
+        pivot = median if np.isfinite(median) else pivot
+        total += median
+        squares += median * median
+        for channel in range(unsigned(values.size)):
+            products[channel] += median * values[channel]
+    return total, squares
 
 
 def likeness_to_neighbours(traces, neighbours, over_ranges=one_range):

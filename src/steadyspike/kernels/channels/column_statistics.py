@@ -149,7 +149,7 @@ def _mean_and_std(values):
 
 
 @numba.njit(nogil=True, cache=True)
-def _set_keys(bits, keys, limits):
+def set_keys(bits, keys, limits):
     """Set the keys of values, given as their bits; return the lowest and the highest."""
     smallest, largest = limits
     sign_shift = keys.dtype.type(8 * keys.itemsize - 1)
@@ -206,7 +206,7 @@ def _fill(traces, start, stop, scales, wanted, rows, keys, limits, pairs, deviat
             mean, std = 0.0, 0.0
             if sample.size == 0 or len(deviations):
                 mean, std = _mean_and_std(values)
-            bounds = _set_keys(bits[column], keys, limits)
+            bounds = set_keys(bits[column], keys, limits)
             for index in range(ranks.size):
                 # the middle of an odd number of values, and the last one, have no partner
                 rank, pair = ranks[index], pairs[index, first + column]
@@ -222,7 +222,7 @@ def _fill(traces, start, stop, scales, wanted, rows, keys, limits, pairs, deviat
                     median = (pair[0] + pair[1]) * values.dtype.type(0.5)
                 for index in range(unsigned(num_samples)):
                     values[index] = abs(values[index] - median)
-                bounds = _set_keys(bits[column], keys, limits)
+                bounds = set_keys(bits[column], keys, limits)
                 rank, pair = (num_samples - 1) // 2, deviations[first + column]
                 pivot, spacing = MEDIAN_DEVIATION * std, SPACING_OF_DEVIATIONS * std / num_samples
                 _set_pair(keys, bounds, limits, rank, num_samples % 2, pivot, spacing, pair)

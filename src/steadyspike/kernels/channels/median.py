@@ -222,7 +222,7 @@ def neighbouring_keys(keys, base, size, wanted, single, low, high, value, spacin
 
 
 @numba.njit(nogil=True, cache=True, inline="always")
-def _median(keys, base, size, low, high, first_pivot, spacing, limits):
+def median_of(keys, base, size, low, high, first_pivot, spacing, limits):
     """Median of one set, and the distance of neighbouring values for the next sample."""
     lower, upper, error = neighbouring_keys(
         keys, base, size, (size + 1) // 2, size % 2, low, high, first_pivot, spacing, limits
@@ -270,7 +270,7 @@ def _subtract_medians(traces, sets, columns, workspace, referenced):
                 base = values.size
                 for position in range(unsigned(end - begin)):
                     keys[unsigned(base) + position] = keys[members[unsigned(begin) + position]]
-            median, spacing = _median(
+            median, spacing = median_of(
                 keys, base, end - begin, low, high, pivots[index], spacings[index], limits
             )
             medians[row, index] = median

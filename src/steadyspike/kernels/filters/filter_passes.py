@@ -2,8 +2,8 @@
 
 The channels are taken in blocks, whose samples a pass goes through in groups of 16 rows. For each group, eight
 channels at a time go through all sections (`parallel_sections`), while the next rows are fetched from memory. Of the
-forward pass every sample is kept, in memory that the next block uses again, so that of both passes together only
-one reading and one writing of the traces come from and go to memory.
+forward pass every sample is kept, in memory that is used again. A block is as wide as that memory allows: whole rows
+are read and written faster than pieces of them, by more than smaller blocks gain in the caches.
 
 Traces that are to be delayed before (`fractional_delay`) are delayed on the way, some rows of a block at a time, which
 lie in the second-level cache until they are filtered. A reference after the filter is not taken along: it needs all
@@ -19,13 +19,20 @@ from steadyspike.kernels.filters.fractional_delay import BLOCK_SAMPLES, delay, d
 from steadyspike.kernels.filters.parallel_sections import LANES, STEPS, run_step, run_steps
 from steadyspike.kernels.lanes.arrays import as_kernel_array, one_range
 from steadyspike.kernels.lanes.lanes import TILE_LANES, num_lanes
-from steadyspike.kernels.lanes.memory import LINE_BYTES, aligned, prefetch_to_read, prefetch_to_write, scratch
+from steadyspike.kernels.lanes.memory import (
+    LINE_BYTES,
+    MOST_KEPT_BYTES,
+    aligned,
+    prefetch_to_read,
+    prefetch_to_write,
+    scratch,
+)
 
 # A decaying state would end in subnormal numbers, which take a processor a hundred times longer.
 SMALLEST_STATE = 1e-100
 # Rows after which states are looked at for that: the fastest decay there is passes a few subnormal numbers at most.
 CHECKED_ROWS = 4 * STEPS
-# Bytes that a row of a block has between the two passes: wide enough for the memory, narrow enough for the caches.
+# Bytes that a row of a block has between the two passes at least: memory is fastest where whole rows follow each other.
 BLOCK_ROW_BYTES = 512
 
 
@@ -54,11 +61,12 @@ def filter_both_ways(
     ends = _delayed_ends(traces, *delays, extension) if delays else continued_ends(traces, extension)
     columns = _columns(traces.shape[1])
     dtype = "float32" if filtered.dtype == "float32" else "float64"
-    most = BLOCK_ROW_BYTES // (LANES * np.dtype(dtype).itemsize)
+    num_rows = num_samples + 2 * extension
+    row_bytes = max(MOST_KEPT_BYTES // num_rows, BLOCK_ROW_BYTES)
 
     def work(begin, end):
-        for first, last in _blocks(begin, end, most):
-            forward = scratch((num_samples + 2 * extension) * (last - first) * LANES, dtype)
+        for first, last in _blocks(begin, end, row_bytes // (LANES * np.dtype(dtype).itemsize)):
+            forward = scratch(num_rows * (last - first) * LANES, dtype)
             _both_ways(
                 traces, ends, columns[first:last], constants, level_gain, start, forward, filtered, delays
             )
@@ -90,11 +98,9 @@ def filter_one_way(traces, constants, start, filtered, backward=False, over_rang
         _with_more_channels(filter_one_way, traces, constants, start, filtered, backward)
         return
     columns = _columns(traces.shape[1])
-    most = BLOCK_ROW_BYTES // (LANES * filtered.itemsize)
 
     def work(begin, end):
-        for first, last in _blocks(begin, end, most):
-            _one_way(traces, columns[first:last], constants, start, backward, filtered)
+        _one_way(traces, columns[begin:end], constants, start, backward, filtered)
 
     over_ranges(work, len(columns))
 
@@ -124,14 +130,17 @@ def _blocks(begin, end, most):
 @numba.njit(nogil=True, cache=True)
 def _fetch_rows(rows, row, step, num_rows, columns, to_write):
     """Bring the rows of the next group to the cache."""
-    values = LINE_BYTES // rows.itemsize
+    values, width = LINE_BYTES // rows.itemsize, columns[-1] + LANES - columns[0]
     for index in range(min(STEPS, num_rows)):
-        base = (row + step * index) * rows.shape[1]
-        for at in range(base + columns[0], base + columns[-1] + LANES, values):
+        at = (row + step * index) * rows.shape[1] + columns[0]
+        stop = at + width
+        # no range, whose length is a division
+        while at < stop:
             if to_write:
                 prefetch_to_write(rows, at)
             else:
                 prefetch_to_read(rows, at)
+            at += values
 
 
 @numba.njit(nogil=True, cache=True)

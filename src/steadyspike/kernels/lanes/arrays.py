@@ -27,6 +27,6 @@ def one_range(work, size, smallest=1, multiple=1):
 
     Kernels take such a function as `over_ranges`: it calls `work(start, stop)` for ranges that cover `size` samples or
     channels, each of at least `smallest` and all but the last of a multiple of `multiple`; perhaps in threads, which
-    change no result.
+    change no result. Returns what they return, in order.
     """
-    work(0, size)
+    return [work(0, size)]

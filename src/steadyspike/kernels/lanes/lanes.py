@@ -95,21 +95,30 @@ def convert_lanes(typingctx, array, at, alike):
     return Lanes(alike.dtype)(array, at, alike), generate
 
 
-@intrinsic
-def add_scaled(typingctx, sums, values, array, at, step):
-    """Add to each `sums[i]` the product of `values` with the one number `array[at + i * step]`, unchecked."""
+def _adding_scaled(flags):
+    """Make an intrinsic that adds products with single numbers to a tile."""
 
-    def generate(context, builder, signature, arguments):
-        totals, vectors, factors, place, distance = arguments
-        for row in range(TILE_LANES):
-            factor = builder.load(address_of(context, builder, array, factors, place))
-            product = builder.fmul(vectors, splat(builder, factor, _count(array)))
-            total = builder.fadd(builder.extract_value(totals, row), product)
-            totals = builder.insert_value(totals, total, row)
-            place = builder.add(place, distance)
-        return totals
+    @intrinsic
+    def add(typingctx, sums, values, array, at, step):
+        def generate(context, builder, signature, arguments):
+            totals, vectors, factors, place, distance = arguments
+            for row in range(TILE_LANES):
+                factor = builder.load(address_of(context, builder, array, factors, place))
+                product = builder.fmul(vectors, splat(builder, factor, _count(array)), flags=flags)
+                total = builder.fadd(builder.extract_value(totals, row), product, flags=flags)
+                totals = builder.insert_value(totals, total, row)
+                place = builder.add(place, distance)
+            return totals
 
-    return sums(sums, values, array, at, step), generate
+        return sums(sums, values, array, at, step), generate
+
+    return add
+
+
+add_scaled = _adding_scaled(())
+"""Add to each `sums[i]` the product of `values` with the one number `array[at + i * step]`, unchecked."""
+add_scaled_once = _adding_scaled(("contract",))
+"""`add_scaled`, but a product and the sum that takes it may round once."""
 
 
 @intrinsic

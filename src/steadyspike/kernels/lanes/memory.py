@@ -4,10 +4,14 @@ The system clears every page that a process gets, which takes a third of a nanos
 kernel needs to compute it. Memory of large arrays is therefore kept for the next ones.
 """
 
+from __future__ import annotations
+
 import collections
+import contextlib
 import os
 import sys
 import threading
+import weakref
 
 import numpy as np
 from numba.core import types
@@ -18,11 +22,41 @@ from steadyspike.kernels.lanes.vectors import address_of
 
 LINE_BYTES = 64
 MOST_KEPT_BYTES = 2**26
-# Memory of results that is kept, as many as a loop over chunks holds at a time, unless it is little.
+# Memory of results that is kept for each thread, as many as a loop over chunks holds at a time, unless it is little.
 MOST_IDLE = 2
 FEWEST_KEPT_BYTES = 2**20
 
+# Memory of threads that have ended is kept for new ones up to this sum.
+MOST_SPARE_BYTES = 2**28
+
+# filled and emptied without a lock, since the end of a thread or an array may come at any instruction
+_spare: collections.deque[np.ndarray] = collections.deque()
+_threads: weakref.WeakSet[_OfThread] = weakref.WeakSet()
+
+
+class _OfThread:
+    """What a thread works in; when it ends, as those of a pool do after each run, another one gets the memory."""
+
+    def __init__(self):
+        _threads.add(self)
+        self.memory = None
+        with contextlib.suppress(IndexError):
+            self.memory = _spare.pop()
+
+    def __del__(self, spare=_spare, ending=sys.is_finalizing):
+        if self.memory is None or ending():
+            return
+        if self.memory.nbytes + sum(one.nbytes for one in tuple(spare)) <= MOST_SPARE_BYTES:
+            spare.append(self.memory)
+
+
 _kept = threading.local()
+
+
+def _of_thread():
+    if not hasattr(_kept, "own"):
+        _kept.own = _OfThread()
+    return _kept.own
 
 
 def scratch(size, dtype):
@@ -34,11 +68,11 @@ def scratch(size, dtype):
     num_bytes = size * dtype.itemsize
     if num_bytes > MOST_KEPT_BYTES:
         return np.empty(size, dtype)
-    memory = getattr(_kept, "memory", None)
-    if memory is None or memory.nbytes < num_bytes:
-        _kept.memory = None  # the old memory goes before the new one comes
-        memory = _kept.memory = np.empty(num_bytes, "uint8")
-    return memory[:num_bytes].view(dtype)
+    own = _of_thread()
+    if own.memory is None or own.memory.nbytes < num_bytes:
+        own.memory = None  # the old memory goes before the new one comes
+        own.memory = np.empty(num_bytes, "uint8")
+    return own.memory[:num_bytes].view(dtype)
 
 
 def aligned(size, dtype):
@@ -49,14 +83,13 @@ def aligned(size, dtype):
     return memory[first : first + num_bytes].view(dtype)
 
 
-# filled and emptied without a lock, since the end of an array may come at any instruction
 _idle: collections.deque[np.ndarray] = collections.deque()
 
 
 def _keep(memory):
     """Keep memory that no array uses any more; the oldest goes when there is too much."""
     _idle.append(memory)
-    if len(_idle) > MOST_IDLE:
+    while len(_idle) > MOST_IDLE * max(len(_threads), 1):
         _idle.popleft()
 
 
@@ -95,6 +128,7 @@ def result(shape, dtype):
     num_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if not FEWEST_KEPT_BYTES <= num_bytes <= MOST_KEPT_BYTES:
         return np.empty(shape, dtype)
+    _of_thread()  # whose share of idle memory counts
     memory = _take(num_bytes)
     if memory is None:
         memory = np.empty(num_bytes, "uint8")
@@ -104,6 +138,7 @@ def result(shape, dtype):
 if hasattr(os, "register_at_fork"):
     # a forked process would copy every page that it writes to
     os.register_at_fork(after_in_child=_idle.clear)
+    os.register_at_fork(after_in_child=_spare.clear)
 
 
 def _make_prefetch(to_write):

@@ -14,11 +14,11 @@ from steadyspike.integration.acceleration.calls import NotCoveredError, upstream
 from steadyspike.integration.acceleration.declarations import replaces
 from steadyspike.integration.acceleration.sources import original_of
 from steadyspike.integration.acceleration.threads import over_ranges
+from steadyspike.kernels.channels.band_power import band_power
 from steadyspike.kernels.channels.channel_quality import (
-    band_power,
-    centred_in_order,
     likeness_to_all,
     likeness_to_neighbours,
+    scaled_means,
 )
 from steadyspike.kernels.channels.column_statistics import column_median_deviations
 from steadyspike.kernels.channels.moments import column_standard_deviations
@@ -54,16 +54,20 @@ def labels_of_chunk(
     chunk = recording.get_traces(
         start_frame=start_frame, end_frame=end_frame, segment_index=segment_index, return_in_uV=False
     )
-    order = settings["order_f"]
-    order = np.arange(chunk.shape[1]) if order is None else order
-    scales = (recording.get_property(name).astype("float32") for name in ("gain_to_uV", "offset_to_uV"))
-    centred = centred_in_order(chunk, order, *scales)
-    likeness = likeness_to_all(centred, over_ranges)
-    power = band_power(centred, fs, window, lowest)[:-1]
+    gains, offsets = (
+        recording.get_property(name).astype("float32") for name in ("gain_to_uV", "offset_to_uV")
+    )
+    means = scaled_means(chunk, gains, offsets)
+    likeness = likeness_to_all(chunk, gains, offsets, means, over_ranges)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        levels = (means - offsets) / gains
+    power = band_power(chunk, fs, window, lowest, levels, over_ranges) * np.square(gains)
     if not (np.isfinite(likeness).all() and np.isfinite(power).all()):
         raise NotCoveredError("samples that are not finite, or a median of 0 throughout")
-    labels = _labels(likeness, power, settings)
-    return np.asarray(labels if settings["order_r"] is None else labels[settings["order_r"]])
+    order, back = settings["order_f"], settings["order_r"]
+    if order is None:
+        return _labels(likeness, power, settings)
+    return np.asarray(_labels(likeness[order], power[order], settings)[back])
 
 
 def _labels(likeness: np.ndarray, power: np.ndarray, settings: dict[str, Any]) -> np.ndarray:
@@ -94,14 +98,13 @@ def _less(values: np.ndarray, threshold: float, scale: float = 1.0) -> np.ndarra
 def shrinking_medians(values: np.ndarray, size: int) -> np.ndarray:
     """Give the median of `size` values around each, fewer at the ends: SpikeInterface's `shrinking_median_filter`."""
     half = size // 2
-    filtered = np.empty_like(values)
-    if len(values) > 2 * half:
-        windows = np.lib.stride_tricks.sliding_window_view(values, 2 * half + 1)
-        filtered[half : len(values) - half] = np.median(windows, axis=1)
-    for index in range(len(values)):
-        if index < half or index >= len(values) - half:
-            filtered[index] = np.median(values[max(0, index - half) : index + half + 1])
-    return filtered
+    padded = np.pad(values, half, constant_values=np.nan)
+    # NaN comes last
+    windows = np.sort(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=1)
+    places = np.arange(len(values))
+    last = np.minimum(places, half) + np.minimum(places[::-1], half)
+    lower, upper = windows[places, last // 2], windows[places, (last + 1) // 2]
+    return np.asarray((lower + upper) / values.dtype.type(2))
 
 
 @replaces(
