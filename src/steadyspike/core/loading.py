@@ -189,6 +189,9 @@ def _load_remote(
         )
     if name == "nwb":
         options.setdefault("stream_mode", "remfile")
+    elif address.startswith("http"):
+        # without any, SpikeInterface gives those of S3, which HTTP refuses
+        options.setdefault("storage_options", {"simple_links": True})
     with _told(address):
         check_options(options)
         check_address(address, options.get("stream_mode"))

@@ -31,8 +31,8 @@ def check_zarr() -> None:
 
     if int(zarr.__version__.partition(".")[0]) > 2:
         raise ValueError(
-            f"format='zarr' needs zarr-python 2, and {zarr.__version__} is installed, with which SpikeInterface reads Zarr "
-            "and does not write it; allowed: binary"
+            f"format='zarr' needs zarr-python 2, and {zarr.__version__} is installed, with which SpikeInterface reads "
+            "Zarr and does not write it; allowed: binary"
         )
 
 
