@@ -73,8 +73,8 @@ def run_sizing(
     -------
     results : list of dict
         For each part its "part", "hours" and "num_channels", "cpu_seconds" (without what is read and preprocessed for
-        it), "peak_mb", the memory of its process, and "imports_mb", what that is before the part begins; "once_seconds" is
-        the processor time of the first second, with what is done once.
+        it), "peak_mb", the memory of its process, and "imports_mb", what that is before the part begins; and
+        "once_seconds", the processor time of the first second, with what is done once.
     """
     results = []
     with tempfile.TemporaryDirectory() as folder:
