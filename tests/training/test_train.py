@@ -507,8 +507,10 @@ def test_several_devices_ask_for_lightning(tmp_path, monkeypatch):
         train_deepinterpolation(recording_of(), tmp_path / "model", devices=2, device="cpu")
 
 
-def test_several_processes_train_as_one_with_a_batch_as_large_as_all_of_theirs(tmp_path):
+def test_several_processes_train_as_one_with_a_batch_as_large_as_all_of_theirs(tmp_path, monkeypatch):
     pytest.importorskip("lightning", reason="needs the extra train")
+    # as in the processes, which know nothing of _quick
+    monkeypatch.setattr(run, "RIDGE_ROWS", 200_000)
     few = {**FAST, "max_steps": 10, "focus": 1.0}
     two = train_deepinterpolation(recording_of(), tmp_path / "two", devices=2, **few)
     one = train_deepinterpolation(recording_of(), tmp_path / "one", **{**few, "batch_size": 8})
