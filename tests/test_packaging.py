@@ -21,7 +21,19 @@ def _read(name):
 
 
 PROJECT = tomllib.loads(_read("pyproject.toml"))["project"]
-EXTRAS = {"test", "docs", "lint", "tensorflow", "train", "report", "view", "cluster", "bench", "full"}
+EXTRAS = {
+    "test",
+    "docs",
+    "lint",
+    "tensorflow",
+    "train",
+    "report",
+    "view",
+    "cluster",
+    "remote",
+    "bench",
+    "full",
+}
 IMPORT_NAMES = {
     "pillow": "PIL",
     "scikit-learn": "sklearn",

@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from training_signals import recording_of, traces_of
 
+from steadyspike.core.stretches import Stretch
+from steadyspike.training.devices import Runtime
 from steadyspike.training.losses import CHARBONNIER_EPSILON, LOSSES, MOST_FOCUSED, masked_sum
+from steadyspike.training.tasks import Interpolation
+from steadyspike.training.windows import Source, Windows
 
 PENALTIES = {
     "mae": abs,
@@ -46,3 +51,43 @@ def test_focus_does_not_change_what_is_best_to_predict():
 def test_nothing_live_counts_nothing():
     values = torch.zeros(1, 4, 2, 1)
     assert masked_sum(LOSSES["mse"], values, values, torch.zeros(1, 2, 1), 1.0).tolist() == [0.0, 0.0]
+
+
+class Neighbours(torch.nn.Module):
+    """Predicts a sample from the one before and the one after."""
+
+    context = (1, 1)
+
+    def __init__(self):
+        super().__init__()
+        self.weights = torch.nn.Parameter(torch.tensor([0.3, 0.2]))
+
+    def forward(self, image, mask):
+        return self.weights[0] * image[:, :-2] + self.weights[1] * image[:, 2:]
+
+
+@pytest.mark.parametrize("focus", [0.0, 1.0])
+def test_gradients_of_processes_average_to_that_of_one_with_all_their_windows(focus):
+    traces = traces_of(3_000, 4)
+    traces[1_000:1_400] = np.nan
+    recording = recording_of(num_channels=4, traces=[traces])
+    source, stretches = Source.of(recording, "lattice", "channel"), [Stretch(0, 0, 0, 3_000)]
+
+    def gradient(batch_size, runtime):
+        network = Neighbours()
+        windows = Windows([source], stretches, network.context, 64, batch_size)
+        task = Interpolation(network, windows, [], "mse", focus, runtime)
+        task.loss(network, next(task.batches(0, 1))).mean.backward()
+        return network.weights.grad
+
+    weights = []
+    runtimes = [Runtime(torch.device("cpu")) for _ in range(2)]
+    for rank, runtime in enumerate(runtimes):
+        runtime.rank, runtime.num_ranks = rank, 2
+        runtime.mean = lambda mine: weights.append(mine.detach()) or mine
+        gradient(4, runtime)
+    assert (weights[0] != weights[1]) == bool(focus)
+    for runtime in runtimes:
+        runtime.mean = lambda mine: (weights[0] + weights[1]) / 2
+    parts = [gradient(4, runtime) for runtime in runtimes]
+    torch.testing.assert_close((parts[0] + parts[1]) / 2, gradient(8, Runtime(torch.device("cpu"))))

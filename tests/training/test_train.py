@@ -507,14 +507,20 @@ def test_several_devices_ask_for_lightning(tmp_path, monkeypatch):
         train_deepinterpolation(recording_of(), tmp_path / "model", devices=2, device="cpu")
 
 
-def test_several_processes_average_their_gradients(tmp_path):
-    pytest.importorskip("lightning")
-    model = train_deepinterpolation(
-        recording_of(), tmp_path / "model", devices=2, **{**FAST, "max_steps": 10}
-    )
-    training, scores = model.config.extra["training"], model.config.extra["scores"]
+def test_several_processes_train_as_one_with_a_batch_as_large_as_all_of_theirs(tmp_path, monkeypatch):
+    pytest.importorskip("lightning", reason="needs the extra train")
+    # as in the processes, which know nothing of _quick
+    monkeypatch.setattr(run, "RIDGE_ROWS", 200_000)
+    few = {**FAST, "max_steps": 10, "focus": 1.0}
+    two = train_deepinterpolation(recording_of(), tmp_path / "two", devices=2, **few)
+    one = train_deepinterpolation(recording_of(), tmp_path / "one", **{**few, "batch_size": 8})
+    training, scores = two.config.extra["training"], two.config.extra["scores"]
     assert (training["devices"], training["steps"]) == (2, 10)
     assert scores["this network"]["mse"] < 0.4 * scores["predicting the median"]["mse"]
+    assert training["best_loss"] == pytest.approx(one.config.extra["training"]["best_loss"], rel=1e-5)
+    others = weights_of(one)
+    for name, values in weights_of(two).items():
+        torch.testing.assert_close(values, others[name], rtol=1e-4, atol=1e-6)
 
 
 def test_a_loop_that_diverges_keeps_the_best(tmp_path, monkeypatch):

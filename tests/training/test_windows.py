@@ -51,19 +51,31 @@ def test_a_step_depends_on_the_seed_and_its_number_alone():
     sources = sources_of([counting((3_000, 1_000))])
     stretches = segments_of([source.recording for source in sources])
 
-    def batches(first, stop, seed=0, num_readers=1, rank=0):
+    def batches(first, stop, seed=0, num_readers=1):
         windows = Windows(sources, stretches, CONTEXT, 20, batch_size=3, seed=seed)
-        return [batch.image for batch in windows.stream(first, stop, num_readers, rank)]
+        return [batch.image for batch in windows.stream(first, stop, num_readers)]
 
     whole = batches(0, 40)
     assert len(whole) == 40
     for first in (1, 10, 11, 12, 35):
         np.testing.assert_array_equal(batches(first, 40, num_readers=3), whole[first:])
     assert not np.array_equal(batches(0, 1, seed=1), whole[:1])
-    assert not np.array_equal(batches(0, 1, rank=1), whole[:1])
     # all windows of a round are different
     starts = np.concatenate(whole[:11])[:, 0, 0, 0]
     assert len(np.unique(starts)) > 25
+
+
+def test_processes_share_the_batches_that_one_would_get():
+    sources = sources_of([counting((3_000, 1_000))])
+    stretches = segments_of([source.recording for source in sources])
+
+    def images(batch_size, first, **share):
+        windows = Windows(sources, stretches, CONTEXT, 20, batch_size=batch_size)
+        return np.stack([batch.image for batch in windows.stream(first, 14, **share)])
+
+    for first in (0, 9):
+        parts = [images(2, first, rank=rank, num_ranks=3) for rank in range(3)]
+        np.testing.assert_array_equal(np.concatenate(parts, axis=1), images(6, first))
 
 
 def test_windows_shrink_to_the_recording_or_are_refused():

@@ -129,7 +129,10 @@ SHORTEST_S = 0.05
 def checked(asked: dict[str, Any]) -> dict[str, Any]:
     """Look at all that can be known to fail before a recording is opened; give the arguments of `run_one`."""
     from steadyspike.cli import correction, estimation
+    from steadyspike.core.stores import check_zarr
 
+    if asked["save_as"] == "zarr":
+        check_zarr()
     jobs = job_kwargs(asked["n_jobs"], asked["chunk_duration"], asked["progress_bar"])
     overrides = _overrides(parse_settings(asked["setting"] or [], "--set"), asked["rigid"])
     preset = reading.pin_preset(asked["preset"])

@@ -20,6 +20,8 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, TypeVar, cast
 
+from steadyspike.core.addresses import address_of
+
 Marker = str | Collection[str] | Callable[[Path], bool]
 """By what a folder of ours is known: files that it has all of, or a function that tells."""
 
@@ -217,7 +219,12 @@ def _refuse_foreign(path: Path, marker: Marker) -> None:
 
 
 def _place(path: Path) -> Path:
-    """Give the one name of what is at a path, or will be."""
+    """Give the one name of what is at a path, or will be; raises `ValueError` for an address of another machine."""
+    if (address := address_of(path)) is not None:
+        raise ValueError(
+            f"{address} is no folder of this machine, and results are written to one; "
+            "steadyspike.cluster.save_recording writes traces to a bucket"
+        )
     path = Path(os.path.abspath(path))
     return path.parent.resolve() / path.name
 

@@ -17,6 +17,8 @@ from contextvars import ContextVar
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
+from steadyspike.core.addresses import reads_remotely
+
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording
 
@@ -79,6 +81,9 @@ def run_chunks(
     from spikeinterface.core.job_tools import TimeSeriesChunkExecutor
 
     if client is None:
+        if reads_remotely(recording):
+            # a connection does not outlive a fork
+            job_kwargs["mp_context"] = "spawn"
         executor = TimeSeriesChunkExecutor(
             recording, func, init_func, init_args, gather_func=gather, job_name=job_name, **job_kwargs
         )

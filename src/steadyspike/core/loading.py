@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from steadyspike.core.addresses import address_of, check_address, check_options
 from steadyspike.core.settings import Settings, parameter
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording, BaseSorting
 
 SEARCH_DEPTH = 4
+REMOTE_READERS = ("zarr", "nwb")
 PHY_FILES = ("spike_times.npy", "spike_clusters.npy")
 
 
@@ -86,11 +88,17 @@ def load_recording(
     arguments for the reader, such as ``{"sampling_frequency": 30000.0}`` for "binary". Opening a pickle runs the code
     inside it: it must be trusted. Raises `LoadingError` if nothing is there, nothing fits, a choice is missing, or a
     pickle is not trusted.
+
+    Zarr at an address (``s3://``, ``gs://``, ``http://``, ``https://``) is read where it lies, and so is NWB over HTTP,
+    with ``stream_mode="remfile"`` if the options give none. Keys and the endpoint come from the environment;
+    `reader_options` with keys are refused.
     """
+    options = dict(reader_options or {})
+    if (address := address_of(path)) is not None:
+        return _load_remote(address, reader, stream, options)
     path = Path(path).expanduser()
     if not path.exists():
         raise LoadingError(f"{path} does not exist")
-    options = dict(reader_options or {})
     if reader is not None:
         return _read(reader, path, stream, options)
     if options:
@@ -138,6 +146,8 @@ def spike_streams(path: str | Path, reader: str | None = None) -> list[str]:
     `reader` is that of `load_recording`. Empty where there is nothing to choose from, as in what SpikeInterface saved.
     Raises `LoadingError` if nothing is there, or it cannot be read.
     """
+    if address_of(path) is not None:
+        return []
     path = Path(path).expanduser()
     if not path.exists():
         raise LoadingError(f"{path} does not exist")
@@ -154,6 +164,38 @@ def reader_names() -> list[str]:
     from spikeinterface.extractors.extractor_classes import recording_extractor_full_dict
 
     return sorted({*recording_extractor_full_dict, "openephys"} - {"numpy", "binaryfolder"})
+
+
+def _load_remote(
+    address: str, reader: str | None, stream: str | None, options: dict[str, Any]
+) -> BaseRecording:
+    """Open what lies at an address."""
+    from spikeinterface.extractors.extractor_classes import recording_extractor_full_dict as readers
+
+    name = reader or ("nwb" if address.lower().endswith(".nwb") else "zarr")
+    if name not in REMOTE_READERS:
+        raise LoadingError(
+            f"{address}: reader {name!r} needs files on this machine; "
+            f"allowed at an address: {', '.join(REMOTE_READERS)}"
+        )
+    if stream is not None:
+        raise LoadingError(
+            f"{address}: streams are not told apart there; of several in an NWB file, choose one with "
+            "--reader-option electrical_series_path=..."
+        )
+    if name == "nwb" and not address.startswith("http"):
+        raise LoadingError(
+            f"{address}: SpikeInterface reads NWB over HTTP only; give the https:// address of it"
+        )
+    if name == "nwb":
+        options.setdefault("stream_mode", "remfile")
+    elif address.startswith("http"):
+        # without any, SpikeInterface gives those of S3, which HTTP refuses
+        options.setdefault("storage_options", {"simple_links": True})
+    with _told(address):
+        check_options(options)
+        check_address(address, options.get("stream_mode"))
+        return _as_recording(readers[name](address, **options), Path(address))
 
 
 @contextmanager
@@ -205,8 +247,20 @@ def _load_saved(path: Path, trust_pickle: bool) -> Any:
     if path.is_dir() and any((path / name).exists() for name in (".zgroup", ".zattrs", "zarr.json")):
         from spikeinterface.extractors import read_zarr
 
+        _check_zarr(path)
         return read_zarr(path)
     return None
+
+
+def _check_zarr(path: Path) -> None:
+    """Refuse the format Zarr 3 where the library cannot read it."""
+    import zarr
+
+    if (path / "zarr.json").is_file() and int(zarr.__version__.partition(".")[0]) < 3:
+        raise LoadingError(
+            f"{path} is of the format Zarr 3, which zarr-python {zarr.__version__} cannot read; SpikeInterface takes "
+            "zarr-python 3 from Python 3.14 on"
+        )
 
 
 def _check_classes(json_file: Path) -> None:

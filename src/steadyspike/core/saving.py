@@ -11,7 +11,7 @@ import numpy as np
 from steadyspike.core.aside import remove, written_aside
 from steadyspike.core.chunk_runs import Chunk, run_chunks, split_client
 from steadyspike.core.identity import describe_recording
-from steadyspike.core.stores import BinaryStore, ZarrStore, digest_pieces
+from steadyspike.core.stores import BinaryStore, ZarrStore, check_zarr, digest_pieces
 from steadyspike.core.unfinished import Notes, OtherSettingsError, WorkFolder
 
 if TYPE_CHECKING:
@@ -38,16 +38,10 @@ def save_recording(
     `OtherSettingsError`, which names the differences, or begins anew with `anew`. The job arguments may hold a
     ``client``; see `steadyspike.core.chunk_runs`. Returns the seconds of the recording that were there already.
     """
-    from spikeinterface.core.job_tools import (
-        divide_time_series_into_chunks,
-        ensure_chunk_size,
-        fix_job_kwargs,
-    )
+    from spikeinterface.core.job_tools import divide_time_series_into_chunks
 
     client, job_kwargs = split_client(job_kwargs)
-    job_kwargs = fix_job_kwargs(job_kwargs)
-    sizes = {key: value for key, value in job_kwargs.items() if key.startswith(("chunk_", "total_"))}
-    chunk_size = ensure_chunk_size(recording, n_jobs=job_kwargs["n_jobs"], **sizes)
+    chunk_size, job_kwargs = chunk_size_of(recording, job_kwargs)
     settings = dict(recording=describe_recording(recording), chunk_size=chunk_size)
     store: Any = BinaryStore(recording, folder)
     if folder.suffix == ZARR:
@@ -76,6 +70,39 @@ def save_recording(
             how = _write_chunk, store.open, store.arguments()
             run_chunks(recording, *how, missing, note, job_name, client, **job_kwargs)
     return sum(stop - start for _, start, stop in done) / recording.sampling_frequency
+
+
+def save_remotely(
+    recording: BaseRecording, address: str, *, job_name: str = "write", **job_kwargs: Any
+) -> None:
+    """Write a Zarr to an object store, or what is missing of it; see `steadyspike.core.remote.RemoteZarrStore`.
+
+    Job arguments and errors are those of `save_recording`.
+    """
+    from spikeinterface.core.job_tools import divide_time_series_into_chunks
+
+    from steadyspike.core.remote import RemoteZarrStore
+
+    check_zarr()
+    client, job_kwargs = split_client(job_kwargs)
+    chunk_size, job_kwargs = chunk_size_of(recording, job_kwargs)
+    store = RemoteZarrStore(recording, address, chunk_size)
+    store.begin_or_go_on(dict(recording=describe_recording(recording), chunk_size=chunk_size, format=ZARR))
+    done = store.written()
+    missing = [one for one in divide_time_series_into_chunks(recording, chunk_size) if one not in done]
+    if missing:
+        how = store.write_chunk, store.open, store.arguments()
+        run_chunks(recording, *how, missing, lambda _: None, job_name, client, **job_kwargs)
+    store.finish()
+
+
+def chunk_size_of(recording: BaseRecording, job_kwargs: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Give the samples of a chunk, and job arguments with SpikeInterface's defaults."""
+    from spikeinterface.core.job_tools import ensure_chunk_size, fix_job_kwargs
+
+    job_kwargs = fix_job_kwargs(job_kwargs)
+    sizes = {key: value for key, value in job_kwargs.items() if key.startswith(("chunk_", "total_"))}
+    return ensure_chunk_size(recording, n_jobs=job_kwargs["n_jobs"], **sizes), job_kwargs
 
 
 def seconds_noted(work: Path, sampling_frequency: float) -> float:

@@ -25,6 +25,17 @@ if TYPE_CHECKING:
 PIECE_BYTES, NUM_PIECES = 4096, 16
 
 
+def check_zarr() -> None:
+    """Raise `ValueError` where SpikeInterface cannot write Zarr, before anything is computed."""
+    import zarr
+
+    if int(zarr.__version__.partition(".")[0]) > 2:
+        raise ValueError(
+            f"format='zarr' needs zarr-python 2, and {zarr.__version__} is installed, with which SpikeInterface reads "
+            "Zarr and does not write it; allowed: binary"
+        )
+
+
 def one_sample_of(recording: BaseRecording) -> BaseRecording:
     """Make a recording of one sample that has all else of another one: its traces make room when it is saved."""
     from spikeinterface.core import NumpyRecording
@@ -140,7 +151,7 @@ class ZarrStore:
     def __init__(self, recording: BaseRecording, folder: Path, chunk_size: int) -> None:
         self.recording, self.folder, self.chunk_size = recording, folder, chunk_size
 
-    def begin(self, new: Path, work: WorkFolder) -> None:
+    def begin(self, new: Path, work: WorkFolder | None = None) -> None:
         """Write what lies around the traces, into a new folder that will take the place of `folder`."""
         from spikeinterface.core.core_tools import check_json
         from spikeinterface.core.zarrextractors import super_zarr_open

@@ -147,16 +147,21 @@ class WorkFolder:
         )
 
     def _other_settings(self, names: list[str], known: dict, wanted: dict) -> OtherSettingsError:
-        listed = [
-            f"{name} is {known.get(name, ABSENT)} there and {wanted.get(name, ABSENT)} here" for name in names
-        ]
-        more = f"; and {len(listed) - MOST_DIFFERENCES} more" if len(listed) > MOST_DIFFERENCES else ""
-        is_other = any(name.startswith("recording.") for name in names)
-        what = "of another recording, or of one that was changed since" if is_other else "of other settings"
         return OtherSettingsError(
-            f"{self.path} holds {self.what} {what}: "
-            f"{'; '.join(listed[:MOST_DIFFERENCES])}{more}. Begin anew with {self.begin_anew}, or choose another folder"
+            f"{self.path} holds {self.what} {differences(names, known, wanted)}. Begin anew with {self.begin_anew}, or "
+            "choose another folder"
         )
+
+
+def differences(names: list[str], known: dict[str, str], wanted: dict[str, str]) -> str:
+    """Say in which of the settings that have these names what was begun differs from what is wanted."""
+    listed = [
+        f"{name} is {known.get(name, ABSENT)} there and {wanted.get(name, ABSENT)} here" for name in names
+    ]
+    more = f"; and {len(listed) - MOST_DIFFERENCES} more" if len(listed) > MOST_DIFFERENCES else ""
+    is_other = any(name.startswith("recording.") for name in names)
+    what = "of another recording, or of one that was changed since" if is_other else "of other settings"
+    return f"{what}: {'; '.join(listed[:MOST_DIFFERENCES])}{more}"
 
 
 @dataclass(frozen=True)

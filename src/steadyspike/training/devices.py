@@ -61,7 +61,7 @@ class Runtime:
     `dtype` is that of the arithmetic; weights stay float32.
     """
 
-    rank = 0
+    rank, num_ranks = 0, 1
 
     def __init__(self, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
         self.device, self.dtype = device, dtype
@@ -104,6 +104,10 @@ class Runtime:
         """Whether it is so in any process."""
         return mine
 
+    def mean(self, mine: Tensor) -> Tensor:
+        """Average over the processes, without a gradient where there are several."""
+        return mine
+
     def _backward(self, loss: Tensor) -> None:
         loss.backward()
 
@@ -116,7 +120,7 @@ class FabricRuntime(Runtime):
 
     def __init__(self, fabric: Any, dtype: torch.dtype = torch.float32) -> None:
         super().__init__(fabric.device, dtype)
-        self.fabric, self.rank = fabric, fabric.global_rank
+        self.fabric, self.rank, self.num_ranks = fabric, fabric.global_rank, fabric.world_size
 
     def setup(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
         """Return the network wrapped so that gradients are averaged."""
@@ -129,6 +133,10 @@ class FabricRuntime(Runtime):
     def any(self, mine: bool) -> bool:
         """Whether it is so in any process."""
         return bool(self.fabric.all_reduce(torch.tensor(float(mine)), reduce_op="sum") > 0)
+
+    def mean(self, mine: Tensor) -> Tensor:
+        """Average over the processes, without a gradient."""
+        return torch.as_tensor(self.fabric.all_reduce(mine.detach().clone(), reduce_op="mean"))
 
     def _backward(self, loss: Tensor) -> None:
         self.fabric.backward(loss)

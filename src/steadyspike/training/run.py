@@ -131,7 +131,8 @@ class Run:
         begun = time.monotonic()
         resume = resume and (self.work / CHECKPOINT).is_file()
         if self.linear_start and not resume:
-            start_linear(network, _some(windows, sources[0].layout))
+            whole = replace(self.plan, batch_size=self.plan.batch_size * runtime.num_ranks)
+            start_linear(network, _some(whole.windows(sources), sources[0].layout))
         spent_s = time.monotonic() - begun
 
         plan = self.plan

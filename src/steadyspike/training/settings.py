@@ -74,7 +74,7 @@ class OptimizerSettings(Group):
     max_time_s: float | None = parameter(
         None, "Wall-clock budget in s of the training, evaluations included; None: none", unit="s", gt=0
     )
-    batch_size: int = parameter(4, "Windows in a step", ge=1)
+    batch_size: int = parameter(4, "Windows in a step, on each device", ge=1)
     learning_rate: float | None = parameter(
         None,
         "The highest, after a warm-up; it then falls like a cosine to a hundredth. "

@@ -50,12 +50,14 @@ class Interpolation(Task[Batch]):
 
     def batches(self, first: int, stop: int | None) -> Generator[Batch, None, None]:
         """Read windows in the background."""
-        yield from self.windows.stream(first, stop, self.num_readers, self.runtime.rank)
+        share = self.runtime.rank, self.runtime.num_ranks
+        yield from self.windows.stream(first, stop, self.num_readers, *share)
 
     def loss(self, network: Any, batch: Batch) -> StepLoss:
         """Measure the errors of live contacts, those of spikes more."""
         sums = self._sums(network, batch, self.focus)
-        return StepLoss(sums[0] / sums[1].clamp_min(1), sums)
+        # gradients are averaged over processes: so that of the errors of all of them, each with its weight
+        return StepLoss(sums[0] / self.runtime.mean(sums[1]).clamp_min(1), sums)
 
     def held_out_loss(self) -> float:
         """Measure the errors of held-out windows."""

@@ -121,27 +121,33 @@ class Windows:
         self.stretches = [stretch for stretch in stretches if stretch.stop - stretch.start >= size]
         places = np.array([stretch.stop - stretch.start - size + 1 for stretch in self.stretches])
         self._odds = places / places.sum()
-        self.steps_in_round = -(-CHUNKS_IN_ROUND // batch_size)
 
     def stream(
-        self, first: int, stop: int | None = None, num_readers: int = 1, rank: int = 0
+        self,
+        first: int,
+        stop: int | None = None,
+        num_readers: int = 1,
+        rank: int = 0,
+        num_ranks: int = 1,
     ) -> Iterator[Batch]:
         """Give batch after batch, read by threads in the background.
 
         From the number `first` to before `stop`; None: without end. At most 2 rounds of 32 windows are held at a time.
-        Each `rank`, of several processes, gets other windows.
+        Of `num_ranks` processes, each gets its share of the batches that one of them would get with a `batch_size` that
+        is as many times as large.
         """
+        steps_in_round = -(-CHUNKS_IN_ROUND // (self.batch_size * num_ranks))
         waiting: deque[_Round] = deque()
         with ThreadPoolExecutor(num_readers, thread_name_prefix="steadyspike-reader") as pool:
             try:
                 for step in itertools.count(first):
                     if step == stop:
                         return
-                    number, place = divmod(step, self.steps_in_round)
+                    number, place = divmod(step, steps_in_round)
                     while waiting and waiting[0].number < number:
                         waiting.popleft()
                     for ahead in range(number + len(waiting), number + ROUNDS_AHEAD):
-                        steps, blocks = self._plan(ahead, rank)
+                        steps, blocks = self._plan(ahead, steps_in_round, rank, num_ranks)
                         read = [pool.submit(self.sources[one.recording].read, one) for one in blocks]
                         waiting.append(_Round(ahead, steps, blocks, read))
                     yield self._batch(waiting[0].windows(place))
@@ -161,12 +167,15 @@ class Windows:
         size = self.batch_size
         return [self._batch(read[first : first + size]) for first in range(0, len(read), size)]
 
-    def _plan(self, number: int, rank: int) -> tuple[list[list[_Chunk]], list[Stretch]]:
-        """Draw the blocks that are read for a round of steps, and shuffle their windows."""
-        rng = np.random.default_rng([self.seed, rank, number])
+    def _plan(
+        self, number: int, num_steps: int, rank: int, num_ranks: int
+    ) -> tuple[list[list[_Chunk]], list[Stretch]]:
+        """Draw the blocks that are read for a round of steps, and shuffle their windows; give a rank's share."""
+        # the 0 is of earlier versions, for which a resumed run sees the same
+        rng = np.random.default_rng([self.seed, 0, number])
         blocks: list[Stretch] = []
         chunks: list[_Chunk] = []
-        wanted = self.steps_in_round * self.batch_size
+        wanted = num_steps * self.batch_size * num_ranks
         while len(chunks) < wanted:
             stretch = self.stretches[rng.choice(len(self.stretches), p=self._odds)]
             length = stretch.stop - stretch.start
@@ -178,7 +187,8 @@ class Windows:
             blocks.append(stretch._replace(start=start, stop=start + size))
         shuffled = [chunks[i] for i in rng.permutation(len(chunks))[:wanted]]
         size = self.batch_size
-        return [shuffled[k : k + size] for k in range(0, wanted, size)], blocks
+        steps = [shuffled[k : k + size] for k in range(rank * size, wanted, num_ranks * size)]
+        return _with_own_blocks(steps, blocks)
 
     def _batch(self, read: Sequence[tuple[int, np.ndarray, int]]) -> Batch:
         length = self.frames + self.around
@@ -188,6 +198,16 @@ class Windows:
         images = [_with_rows(image, rows, axis=2) for image in images]
         masks = [_with_rows(mask, rows, axis=1) for mask in masks]
         return Batch(np.concatenate(images), np.concatenate(masks).astype("float32"))
+
+
+def _with_own_blocks(
+    steps: list[list[_Chunk]], blocks: list[Stretch]
+) -> tuple[list[list[_Chunk]], list[Stretch]]:
+    """Leave out blocks of which nothing is in the steps."""
+    used = sorted({chunk.block for step in steps for chunk in step})
+    place = {block: index for index, block in enumerate(used)}
+    own = [[chunk._replace(block=place[chunk.block]) for chunk in step] for step in steps]
+    return own, [blocks[block] for block in used]
 
 
 def _with_rows(values: np.ndarray, rows: int, axis: int) -> np.ndarray:

@@ -59,6 +59,41 @@ def local(
         _tell(batches.local_study(_new(output), sessions, duration, at_most, _say))
 
 
+@app.command()
+def long(
+    output: Output,
+    hours: Annotated[float, typer.Option("--hours", min=0.001, help="Of the recording.")] = 6.0,
+    workers: Annotated[list[int] | None, typer.Option("--workers", help="Default: 1, then 2.")] = None,
+    channels: Annotated[int, typer.Option("--channels", min=2, max=384, help="Contacts.")] = 384,
+    engine: Annotated[str, typer.Option("--engine", help="local, or dask.")] = "local",
+    preset: Annotated[str, typer.Option("--preset", help="Of the motion.")] = "steady_auto",
+    debug: Debug = False,
+) -> None:
+    """Measure time and memory from raw to motion on a long recording that is made when it is read."""
+    with clear_errors(debug):
+        from steadyspike_benchmarks.cluster.long_recording import long_study
+
+        options = ("--engine", engine, "--preset", preset)
+        _tell(
+            long_study(
+                _new(output), hours, workers or [1, 2], num_channels=channels, options=options, told=_say
+            )
+        )
+
+
+@app.command()
+def sizing(
+    duration: Annotated[float, typer.Option("--duration", min=2, help="Seconds of the recording.")] = 10.0,
+    motion_hours: Annotated[float, typer.Option("--motion-hours", help="Of the peaks.")] = 1.0,
+    debug: Debug = False,
+) -> None:
+    """Measure what a channel-hour takes, part by part, and say what that makes of large recordings."""
+    with clear_errors(debug):
+        from steadyspike_benchmarks.cluster.sizing import format_sizing, run_sizing
+
+        typer.echo(format_sizing(run_sizing(duration, motion_hours, told=_say)))
+
+
 def _new(output: Path) -> Path:
     if output.exists() and any(one.name != DATA for one in output.iterdir()):
         raise UsageError(
@@ -71,5 +106,5 @@ def _say(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def _tell(found: dict[str, Any]) -> None:
+def _tell(found: Any) -> None:
     typer.echo(json.dumps(found, indent=1))

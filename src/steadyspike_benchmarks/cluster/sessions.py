@@ -79,15 +79,21 @@ def _files(folder: Path) -> dict[str, str]:
 
 def kill_tree(process: int) -> int:
     """Kill a process and all that it has started with signal 9; give how many that were."""
-    tree = [process]
-    for one in tree:
-        tree += _children(one)
+    tree = tree_of(process)
     for one in reversed(tree):
         try:
             os.kill(one, signal.SIGKILL)
         except ProcessLookupError:
             continue
     return len(tree)
+
+
+def tree_of(process: int) -> list[int]:
+    """Give a process and all that it has started, and these have started."""
+    tree = [process]
+    for one in tree:
+        tree += _children(one)
+    return tree
 
 
 def _children(process: int) -> list[int]:
