@@ -52,8 +52,8 @@ def save_recording(recording: BaseRecording, folder: str | Path, **job_kwargs: A
     """
     import spikeinterface.full as si
 
-    from steadyspike.core.remote import WRITABLE
-    from steadyspike.core.saving import ZARR, save_remotely
+    from steadyspike.cluster.buckets import WRITABLE, save_to_bucket
+    from steadyspike.core.saving import ZARR
     from steadyspike.core.saving import save_recording as write
 
     address = address_of(folder)
@@ -63,7 +63,7 @@ def save_recording(recording: BaseRecording, folder: str | Path, **job_kwargs: A
                 f"save_recording: folder={str(folder)!r}; allowed: a folder, or s3:// or gs:// and a name that ends in "
                 f"{ZARR}"
             )
-        save_remotely(recording, address, **job_kwargs)
+        save_to_bucket(recording, address, **job_kwargs)
         return si.load(address)
     folder = Path(folder).expanduser().absolute()
     work = WorkFolder(folder.with_name(f"{folder.name}.part"), "unfinished recording", "another folder")

@@ -11,7 +11,7 @@ import numpy as np
 from steadyspike.core.aside import remove, written_aside
 from steadyspike.core.chunk_runs import Chunk, run_chunks, split_client
 from steadyspike.core.identity import describe_recording
-from steadyspike.core.stores import BinaryStore, ZarrStore, check_zarr, digest_pieces
+from steadyspike.core.stores import BinaryStore, ZarrStore, digest_pieces
 from steadyspike.core.unfinished import Notes, OtherSettingsError, WorkFolder
 
 if TYPE_CHECKING:
@@ -70,30 +70,6 @@ def save_recording(
             how = _write_chunk, store.open, store.arguments()
             run_chunks(recording, *how, missing, note, job_name, client, **job_kwargs)
     return sum(stop - start for _, start, stop in done) / recording.sampling_frequency
-
-
-def save_remotely(
-    recording: BaseRecording, address: str, *, job_name: str = "write", **job_kwargs: Any
-) -> None:
-    """Write a Zarr to an object store, or what is missing of it; see `steadyspike.core.remote.RemoteZarrStore`.
-
-    Job arguments and errors are those of `save_recording`.
-    """
-    from spikeinterface.core.job_tools import divide_time_series_into_chunks
-
-    from steadyspike.core.remote import RemoteZarrStore
-
-    check_zarr()
-    client, job_kwargs = split_client(job_kwargs)
-    chunk_size, job_kwargs = chunk_size_of(recording, job_kwargs)
-    store = RemoteZarrStore(recording, address, chunk_size)
-    store.begin_or_go_on(dict(recording=describe_recording(recording), chunk_size=chunk_size, format=ZARR))
-    done = store.written()
-    missing = [one for one in divide_time_series_into_chunks(recording, chunk_size) if one not in done]
-    if missing:
-        how = store.write_chunk, store.open, store.arguments()
-        run_chunks(recording, *how, missing, lambda _: None, job_name, client, **job_kwargs)
-    store.finish()
 
 
 def chunk_size_of(recording: BaseRecording, job_kwargs: dict[str, Any]) -> tuple[int, dict[str, Any]]:

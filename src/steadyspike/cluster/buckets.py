@@ -14,9 +14,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from steadyspike.core.addresses import check_address
-from steadyspike.core.chunk_runs import Chunk
-from steadyspike.core.identity import flatten
-from steadyspike.core.stores import ZarrStore
+from steadyspike.core.chunk_runs import Chunk, run_chunks, split_client
+from steadyspike.core.identity import describe_recording, flatten
+from steadyspike.core.saving import ZARR, chunk_size_of
+from steadyspike.core.stores import ZarrStore, check_zarr
 from steadyspike.core.unfinished import OtherSettingsError, differences
 
 if TYPE_CHECKING:
@@ -141,3 +142,25 @@ class RemoteZarrStore(ZarrStore):
         """Compute a chunk, and write its object."""
         traces = worker["recording"].get_traces(segment_index=segment, start_frame=start, end_frame=stop)
         worker["arrays"][segment][start:stop] = traces
+
+
+def save_to_bucket(
+    recording: BaseRecording, address: str, *, job_name: str = "write", **job_kwargs: Any
+) -> None:
+    """Write a Zarr to an object store, or what is missing of it; see `RemoteZarrStore`.
+
+    Job arguments and errors are those of `steadyspike.core.saving.save_recording`.
+    """
+    from spikeinterface.core.job_tools import divide_time_series_into_chunks
+
+    check_zarr()
+    client, job_kwargs = split_client(job_kwargs)
+    chunk_size, job_kwargs = chunk_size_of(recording, job_kwargs)
+    store = RemoteZarrStore(recording, address, chunk_size)
+    store.begin_or_go_on(dict(recording=describe_recording(recording), chunk_size=chunk_size, format=ZARR))
+    done = store.written()
+    missing = [one for one in divide_time_series_into_chunks(recording, chunk_size) if one not in done]
+    if missing:
+        how = store.write_chunk, store.open, store.arguments()
+        run_chunks(recording, *how, missing, lambda _: None, job_name, client, **job_kwargs)
+    store.finish()
