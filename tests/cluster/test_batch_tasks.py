@@ -11,6 +11,8 @@ from stand_ins import COMMAND
 from steadyspike.cluster import tasks
 from steadyspike.cluster.engines import run_here
 from steadyspike.cluster.tasks import DONE, FAILED, RUNNING, STOPPED, WAITING, Batch, Children, Task
+from steadyspike.core import aside
+from steadyspike.core.aside import locked
 
 
 @pytest.fixture
@@ -94,6 +96,28 @@ def test_a_runner_that_was_killed_leaves_a_task_to_go_on_with(batch):
     batch._note("a", {"state": RUNNING})
     assert batch.outcome("a") == tasks.Outcome("a", STOPPED, "killed")
     assert batch.run("a", 1).state == DONE
+
+
+def test_a_process_that_outlived_its_runner_is_waited_for(batch, monkeypatch):
+    add(batch, a="do")
+    held, over = threading.Event(), threading.Event()
+
+    def outlive():
+        with locked(batch.result("a")):
+            held.set()
+            over.wait()
+
+    other = threading.Thread(target=outlive)
+    other.start()
+    held.wait()
+    monkeypatch.setattr(aside, "LOCK_WAIT_S", 0.0)
+    monkeypatch.setattr(tasks, "OUTLASTED_S", 0.0)
+    assert batch.run("a", 1).state == RUNNING
+    monkeypatch.setattr(tasks, "OUTLASTED_S", 60.0)
+    monkeypatch.setattr(tasks, "OUTLASTED_POLL_S", 0.01)
+    threading.Timer(0.1, over.set).start()
+    assert batch.run("a", 1).state == DONE
+    other.join()
 
 
 def test_an_interrupt_stops_what_runs_and_begins_nothing_more(batch):

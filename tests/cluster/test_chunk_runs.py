@@ -166,3 +166,18 @@ def test_saving_goes_on_after_a_failure(recording, pool, tmp_path, name, monkeyp
     assert POISON in Breaks.read
     assert_equal(recording, saved)
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_of_two_that_save_at_once_one_does_and_the_other_is_refused(recording, tmp_path):
+    def save(_):
+        try:
+            return save_recording(recording, tmp_path / "traces", **JOBS)
+        except FileExistsError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(2) as both:
+        found = list(both.map(save, range(2)))
+    (refused,) = [one for one in found if isinstance(one, str)]
+    assert "traces exists" in refused or "traces is being written by another run" in refused
+    assert_equal(recording, next(one for one in found if one is not refused))
+    assert [path.name for path in tmp_path.iterdir()] == ["traces"]

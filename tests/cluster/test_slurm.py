@@ -50,7 +50,7 @@ def submit_what_is_missing(batch, names):
     if left:
         assert slurm.submit(batch, left, slurm.Needs(1))
         assert set(slurm.still_queued(batch)) <= set(left)
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while slurm_here.asked("squeue", "--noheader"):
             assert time.monotonic() < end, subprocess.run(["squeue"], capture_output=True, text=True).stdout
             time.sleep(0.05)

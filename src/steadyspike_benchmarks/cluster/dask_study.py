@@ -39,9 +39,7 @@ KILLS = (
     Kill("detection", CORRECT, DETECTION, "worker"),
     Kill("saving", CORRECT, WRITING, "worker"),
     Kill("inference", DENOISE, WRITING, "worker"),
-    Kill("detection", CORRECT, DETECTION, "scheduler"),
     Kill("saving", CORRECT, WRITING, "scheduler"),
-    Kill("inference", DENOISE, WRITING, "scheduler"),
 )
 
 
