@@ -20,7 +20,8 @@ Told = Callable[[str], None]
 
 CORRECT = ("correct", "--preset", "steady_rigid", "--format", "binary")
 DENOISE = ("denoise",)
-DETECTION, WRITING = "detect-and-localize", "write"
+DETECTION, SAVING, INFERENCE = "detect-and-localize", "correct", "denoise"
+"""Names of the jobs, as the keys of their tasks have them."""
 LONGER = 3
 """Times as long is the recording that shows that memory does not grow with the duration."""
 
@@ -37,9 +38,9 @@ class Kill:
 
 KILLS = (
     Kill("detection", CORRECT, DETECTION, "worker"),
-    Kill("saving", CORRECT, WRITING, "worker"),
-    Kill("inference", DENOISE, WRITING, "worker"),
-    Kill("saving", CORRECT, WRITING, "scheduler"),
+    Kill("saving", CORRECT, SAVING, "worker"),
+    Kill("inference", DENOISE, INFERENCE, "worker"),
+    Kill("saving", CORRECT, SAVING, "scheduler"),
 )
 
 
@@ -108,7 +109,7 @@ def _run(command: tuple[str, ...], recording: Path, output: Path) -> None:
 def _start(
     command: tuple[str, ...], recording: Path, output: Path, log: Path, scheduler: str
 ) -> subprocess.Popen[bytes]:
-    options = ("--engine", "dask", "--scheduler", scheduler, "--no-progress-bar")
+    options = ("--engine", "dask", "--scheduler", scheduler, "--n-jobs", "1", "--no-progress-bar")
     line = [sys.executable, "-m", "steadyspike", *command, str(recording), "-o", str(output), *options]
     with log.open("wb") as out:
         return subprocess.Popen(line, stdout=out, stderr=subprocess.STDOUT)
