@@ -32,7 +32,7 @@ def slurm_study(folder: Path, number: int, duration_s: float, seed: int, told: T
     os.environ.setdefault("USER", "root")
     data = folder / "data"
     table = sessions.make_sessions(data, number, duration_s)
-    corrupt = sessions.corrupt(data, number - 1)
+    corrupt = sessions.corrupt(data, number - 1, 0)
     good = [name for name in _names(number) if name != corrupt]
     random = np.random.default_rng(seed)
     requeued, *victims = random.choice(good, 1 + math.ceil(KILLED_SHARE * number), replace=False).tolist()
@@ -64,7 +64,8 @@ def local_study(folder: Path, number: int, duration_s: float, at_most: int, told
     """Run a local batch with three corrupt sessions, and again."""
     data = folder / "data"
     table = sessions.make_sessions(data, number, duration_s)
-    corrupt = [sessions.corrupt(data, index) for index in np.linspace(1, number - 1, CORRUPT).astype(int)]
+    places = np.linspace(1, number - 1, CORRUPT).astype(int)
+    corrupt = [sessions.corrupt(data, index, kind) for kind, index in enumerate(places)]
     told(f"{number} sessions, corrupt: {', '.join(corrupt)}")
     start = time.perf_counter()
     code = sessions.run_batch(table, folder / "results", "--at-most", str(at_most))

@@ -20,7 +20,7 @@ WIDE = """<script>addEventListener("load", () => {
 
 def open_page(page: Path, pictures: Path) -> dict[str, Any]:
     """Open a page in wide and narrow windows and take pictures; tell what the console said, and of links to nothing."""
-    links = set(re.findall(r'href="([^"#]+)"', page.read_text(encoding="utf8")))
+    links = set(re.findall(r'<a [^>]*href="([^"#]+)"', page.read_text(encoding="utf8")))
     broken = sorted(link for link in links if not (page.parent / unquote(link)).is_file())
     found: dict[str, Any] = dict(links=len(links), broken_links=broken)
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)

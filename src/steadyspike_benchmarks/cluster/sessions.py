@@ -46,13 +46,13 @@ def repeated(session: Path, folder: Path, times: int) -> Path:
     return folder
 
 
-def corrupt(folder: Path, index: int) -> str:
-    """Break a session, in one of three ways by its index; give its name."""
+def corrupt(folder: Path, index: int, kind: int) -> str:
+    """Break a session, in one of three ways; give its name."""
     name = f"session{index:02d}"
     place = folder / name
-    if index % 3 == 0:
+    if kind == 0:
         (place / "si_folder.json").write_text("{")
-    elif index % 3 == 1:
+    elif kind == 1:
         (place / "traces_cached_seg0.raw").unlink(missing_ok=True)
     else:
         (place / "probegroup.json").write_text("no probe")
