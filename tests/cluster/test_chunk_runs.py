@@ -87,6 +87,18 @@ def test_a_poisoned_chunk_is_named_by_its_time_and_those_before_it_are_kept(reco
     assert gathered == [0, 100, 200, 300, 400]
 
 
+def test_a_chunk_that_kills_every_worker_is_named(recording, pool):
+    class KilledWorker(Exception):
+        pass
+
+    def deadly(segment, start, stop, worker):
+        if start == POISON:
+            raise KilledWorker("three times")
+
+    with pytest.raises(ChunkError, match=r"0.050 to 0.060 s of segment 0 .* every worker that began it died"):
+        run(recording, deadly, pool, print)
+
+
 def test_no_more_is_handed_out_than_the_workers_are_about_to_need(recording, pool, monkeypatch):
     monkeypatch.setattr(chunk_runs, "FEWEST_HANDED_OUT", 3)
     monkeypatch.setattr(chunk_runs, "HANDED_OUT", 1)

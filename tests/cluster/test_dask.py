@@ -10,7 +10,7 @@ import spikeinterface.full as si
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
 
 from steadyspike.cluster import save_recording
-from steadyspike.core.chunk_runs import ChunkError, LostClientError
+from steadyspike.core.chunk_runs import LostClientError
 from steadyspike.peaks.on_disk import compute_peaks
 
 distributed = pytest.importorskip("distributed", reason="needs the extra cluster")
@@ -38,8 +38,7 @@ class KillsSegment(BasePreprocessorSegment):
     def get_traces(self, start_frame, end_frame, channel_indices):
         is_worker = os.getpid() != self.spared
         if is_worker and start_frame <= DEADLY * CHUNK < end_frame and not self.file.exists():
-            if self.file.parent.exists():
-                self.file.touch()
+            self.file.touch()
             os.kill(self.process or os.getpid(), signal.SIGKILL)
         return self.parent_recording_segment.get_traces(start_frame, end_frame, channel_indices)
 
@@ -55,12 +54,8 @@ def recording(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client():
-    import dask
-
     how = dict(n_workers=2, threads_per_worker=1, dashboard_address=None)
-    # a chunk may kill two workers, and no third one
-    gives_up = dask.config.set({"distributed.scheduler.allowed-failures": 1})
-    with gives_up, distributed.LocalCluster(**how) as cluster, distributed.Client(cluster) as client:
+    with distributed.LocalCluster(**how) as cluster, distributed.Client(cluster) as client:
         yield client
 
 
@@ -82,14 +77,6 @@ def test_a_worker_is_killed_and_its_chunks_are_searched_for_peaks_by_another(rec
     assert len(here[0])
     for one, other in zip(here, there, strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-def test_a_chunk_that_kills_every_worker_is_named(recording, client, tmp_path):
-    always = Kills(recording, tmp_path / "absent" / "killed")
-    with pytest.raises(
-        ChunkError, match=r"write: 0.200 to 0.210 s of segment 0 .* every worker that began it died"
-    ):
-        save_recording(always, tmp_path / "saved", client=client, **JOBS)
 
 
 def test_the_scheduler_is_killed_and_the_same_call_goes_on(recording, tmp_path, monkeypatch):
