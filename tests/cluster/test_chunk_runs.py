@@ -88,12 +88,11 @@ def test_a_poisoned_chunk_is_named_by_its_time_and_those_before_it_are_kept(reco
 
 
 def test_a_chunk_that_kills_every_worker_is_named(recording, pool):
-    class KilledWorker(Exception):
-        pass
+    killed = type("KilledWorker", (Exception,), {})
 
     def deadly(segment, start, stop, worker):
         if start == POISON:
-            raise KilledWorker("three times")
+            raise killed("three times")
 
     with pytest.raises(ChunkError, match=r"0.050 to 0.060 s of segment 0 .* every worker that began it died"):
         run(recording, deadly, pool, print)
