@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import sys
@@ -5,29 +6,13 @@ import threading
 import time
 
 import pytest
+from stand_ins import COMMAND
 
 from steadyspike.cluster import tasks
 from steadyspike.cluster.engines import run_here
 from steadyspike.cluster.tasks import DONE, FAILED, RUNNING, STOPPED, WAITING, Batch, Children, Task
-
-# each stands for a command: it does as its argument says, and writes its result last
-COMMAND = """
-import os, pathlib, signal, sys, time
-what, result = sys.argv[1], pathlib.Path(sys.argv[2])
-trace = result.with_name(result.name + ".begun")
-trace.parent.mkdir(parents=True, exist_ok=True)
-first = not trace.exists()
-trace.write_text("x")
-if what == "fail":
-    print("error: no such probe")
-    sys.exit(2)
-if what == "die-once" and first:
-    os.kill(os.getpid(), signal.SIGKILL)
-if what == "wait":
-    time.sleep(60)
-result.mkdir()
-(result / "steadyspike.json").write_text("{}")
-"""
+from steadyspike.core import aside
+from steadyspike.core.aside import locked
 
 
 @pytest.fixture
@@ -93,11 +78,46 @@ def test_one_task_is_run_by_one_process_at_a_time(batch):
     assert batch.outcome("a").state == STOPPED
 
 
+def test_two_batches_in_one_folder_take_different_tasks(batch):
+    names = add(batch, **{f"task{number}": "do" for number in range(6)})
+    told, other = [], []
+    thread = threading.Thread(target=run_here, args=(batch, names, 1, 2, other.append))
+    thread.start()
+    run_here(Batch(batch.folder), names, n_jobs=1, at_most=2, told=told.append)
+    thread.join()
+    assert {one.state for one in told + other} <= {DONE, RUNNING}
+    assert [batch.outcome(name).state for name in names] == [DONE] * len(names)
+    noted = [json.loads((batch.folder / "tasks" / name / "state.json").read_text()) for name in names]
+    assert [one["attempts"] for one in noted] == [1] * len(names)
+
+
 def test_a_runner_that_was_killed_leaves_a_task_to_go_on_with(batch):
     add(batch, a="do")
     batch._note("a", {"state": RUNNING})
     assert batch.outcome("a") == tasks.Outcome("a", STOPPED, "killed")
     assert batch.run("a", 1).state == DONE
+
+
+def test_a_process_that_outlived_its_runner_is_waited_for(batch, monkeypatch):
+    add(batch, a="do")
+    held, over = threading.Event(), threading.Event()
+
+    def outlive():
+        with locked(batch.result("a")):
+            held.set()
+            over.wait()
+
+    other = threading.Thread(target=outlive)
+    other.start()
+    held.wait()
+    monkeypatch.setattr(aside, "LOCK_WAIT_S", 0.0)
+    monkeypatch.setattr(tasks, "OUTLASTED_S", 0.0)
+    assert batch.run("a", 1).state == RUNNING
+    monkeypatch.setattr(tasks, "OUTLASTED_S", 60.0)
+    monkeypatch.setattr(tasks, "OUTLASTED_POLL_S", 0.01)
+    threading.Timer(0.1, over.set).start()
+    assert batch.run("a", 1).state == DONE
+    other.join()
 
 
 def test_an_interrupt_stops_what_runs_and_begins_nothing_more(batch):

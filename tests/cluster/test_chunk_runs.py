@@ -87,6 +87,17 @@ def test_a_poisoned_chunk_is_named_by_its_time_and_those_before_it_are_kept(reco
     assert gathered == [0, 100, 200, 300, 400]
 
 
+def test_a_chunk_that_kills_every_worker_is_named(recording, pool):
+    killed = type("KilledWorker", (Exception,), {})
+
+    def deadly(segment, start, stop, worker):
+        if start == POISON:
+            raise killed("three times")
+
+    with pytest.raises(ChunkError, match=r"0.050 to 0.060 s of segment 0 .* every worker that began it died"):
+        run(recording, deadly, pool, print)
+
+
 def test_no_more_is_handed_out_than_the_workers_are_about_to_need(recording, pool, monkeypatch):
     monkeypatch.setattr(chunk_runs, "FEWEST_HANDED_OUT", 3)
     monkeypatch.setattr(chunk_runs, "HANDED_OUT", 1)
@@ -166,3 +177,18 @@ def test_saving_goes_on_after_a_failure(recording, pool, tmp_path, name, monkeyp
     assert POISON in Breaks.read
     assert_equal(recording, saved)
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_of_two_that_save_at_once_one_does_and_the_other_is_refused(recording, tmp_path):
+    def save(_):
+        try:
+            return save_recording(recording, tmp_path / "traces", **JOBS)
+        except FileExistsError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(2) as both:
+        found = list(both.map(save, range(2)))
+    (refused,) = [one for one in found if isinstance(one, str)]
+    assert "traces exists" in refused or "traces is being written by another run" in refused
+    assert_equal(recording, next(one for one in found if one is not refused))
+    assert [path.name for path in tmp_path.iterdir()] == ["traces"]

@@ -187,14 +187,17 @@ def _shanks(
 
 def _submit(request: Request, batch: Batch, names: list[str]) -> None:
     from steadyspike.cluster import slurm
+    from steadyspike.core.aside import locked
 
-    queued = slurm.still_queued(batch)
-    missing = [name for name in names if name not in queued]
-    if queued:
-        say(f"[bold]slurm[/bold]       {len(names) - len(missing)} are in the queue already")
-    if not missing:
-        return
-    job = slurm.submit(batch, missing, _needs(request, batch, missing))
+    # between the question what is queued and the submission nobody else submits
+    with locked(batch.folder / slurm.JOBS):
+        queued = slurm.still_queued(batch)
+        missing = [name for name in names if name not in queued]
+        if queued:
+            say(f"[bold]slurm[/bold]       {len(names) - len(missing)} are in the queue already")
+        if not missing:
+            return
+        job = slurm.submit(batch, missing, _needs(request, batch, missing))
     file = batch.folder / slurm.SCRIPT
     if job is None:
         say(f"[bold]slurm[/bold]       no sbatch here; where there is one: sbatch {file}")

@@ -36,6 +36,8 @@ ERRORS = (1, 2)
 """Exit codes of a command that failed; another one, or a signal, has stopped it."""
 ERROR_LINE = "error: "
 KEPT_LOG = 200_000
+# who is told to end keeps what it has done first
+OUTLASTED_S, OUTLASTED_POLL_S = 60.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -148,16 +150,26 @@ class Batch:
         """
         children = Children() if children is None else children
         try:
-            # a process that outlived who started it holds the lock of the result only
-            with locked(self._of(name)), locked(self.result(name)):
-                pass
             with locked(self._of(name)):
+                self._outlast(name, children)
                 known = self.outcome(name)
                 if known.state in (DONE, FAILED):
                     return known
                 return self._run(self.task(name), n_jobs, children)
         except InUseError:
             return Outcome(name, RUNNING, "another process is at it")
+
+    def _outlast(self, name: str, children: Children) -> None:
+        """Wait for a process whose runner was killed, as with a worker that is lost: it has the lock of the result."""
+        end = time.monotonic() + OUTLASTED_S
+        while True:
+            try:
+                with locked(self.result(name)):
+                    return
+            except InUseError:
+                if children.stopped or time.monotonic() > end:
+                    raise
+                time.sleep(OUTLASTED_POLL_S)
 
     def _run(self, task: Task, n_jobs: int, children: Children) -> Outcome:
         attempts = _read(self._of(task.name) / STATE).get("attempts", 0) + 1

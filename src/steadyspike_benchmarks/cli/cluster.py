@@ -94,6 +94,19 @@ def sizing(
         typer.echo(format_sizing(run_sizing(duration, motion_hours, told=_say)))
 
 
+@app.command()
+def dask(
+    output: Output,
+    duration: Annotated[float, typer.Option("--duration", min=10, help="Seconds of the recording.")] = 90.0,
+    debug: Debug = False,
+) -> None:
+    """Kill workers and schedulers of Dask during detection, saving and inference, and compare what comes of it."""
+    with clear_errors(debug):
+        from steadyspike_benchmarks.cluster import dask_study
+
+        _tell(dask_study.dask_study(_new(output), duration, _say))
+
+
 def _new(output: Path) -> Path:
     if output.exists() and any(one.name != DATA for one in output.iterdir()):
         raise UsageError(

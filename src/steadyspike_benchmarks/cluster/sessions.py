@@ -36,13 +36,23 @@ def make_sessions(folder: Path, number: int, duration_s: float, num_channels: in
     return table
 
 
-def corrupt(folder: Path, index: int) -> str:
-    """Break a session, in one of three ways by its index; give its name."""
+def repeated(session: Path, folder: Path, times: int) -> Path:
+    """Write a session several times after itself."""
+    import spikeinterface.full as si
+
+    if not folder.exists():
+        whole = si.concatenate_recordings([si.load(session)] * times)
+        whole.save(folder=folder, format="binary", n_jobs=1, progress_bar=False, verbose=False)
+    return folder
+
+
+def corrupt(folder: Path, index: int, kind: int) -> str:
+    """Break a session, in one of three ways; give its name."""
     name = f"session{index:02d}"
     place = folder / name
-    if index % 3 == 0:
+    if kind == 0:
         (place / "si_folder.json").write_text("{")
-    elif index % 3 == 1:
+    elif kind == 1:
         (place / "traces_cached_seg0.raw").unlink(missing_ok=True)
     else:
         (place / "probegroup.json").write_text("no probe")

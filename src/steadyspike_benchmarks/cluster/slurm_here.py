@@ -13,13 +13,15 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 KEY_BYTES, PATIENCE_S = 1024, 30.0
+_DIES_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
 
+# cred_expire: a requeued job begins when its old credential has expired
 CONF = """ClusterName=here
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 CredType=cred/munge
 MpiDefault=none
 ProctrackType=proctrack/linuxproc
@@ -27,6 +29,7 @@ TaskPlugin=task/none
 SwitchType=switch/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
+SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=1
 ReturnToService=2
 KillWait=5
 MinJobAge=600
@@ -116,7 +119,7 @@ def _start(folder: Path, name: str, *options: str) -> subprocess.Popen[bytes]:
     program = _program(name)
     assert program is not None
     with (folder / f"{name}.out").open("wb") as out:
-        return subprocess.Popen([program, *options], stdout=out, stderr=subprocess.STDOUT)
+        return subprocess.Popen([*_DIES_WITH_US, program, *options], stdout=out, stderr=subprocess.STDOUT)
 
 
 def _program(name: str) -> str | None:
