@@ -198,9 +198,14 @@ def checks_text(found: dict[str, Any]) -> str:
 
 
 def with_checks(
-    card: str, found: dict[str, Any], name: str, levels: Sequence[float], seeds: Sequence[int]
+    card: str,
+    found: dict[str, Any],
+    name: str,
+    way: dict[str, Any],
+    levels: Sequence[float],
+    seeds: Sequence[int],
 ) -> str:
-    """Put the checks of one model into a card, in place of those that it holds."""
+    """Put the checks of one model, made in a way as `way_of` gives it, into a card, in place of those it holds."""
     kept, _, after = card.partition(TITLE)
     _, mark, rest = after.partition("\n## ")
     own = {
@@ -208,24 +213,15 @@ def with_checks(
         for place, rows in found.items()
         if name in rows
     }
-    way = way_of(name)
+    share = way["recorded_share"]
     lines = [
-        TITLE,
-        "",
-        "Those of `evaluate_deepinterpolation`, and the gain, with spikes of "
-        f"{', '.join(f'{one:g}' for one in levels)} noise levels",
-        f"added, {len(seeds)} seeds; "
-        + (
-            f"with {way['recorded_share']:g} of the recorded traces kept"
-            if way["recorded_share"]
-            else "as it predicts"
-        )
-        + ". `linear` is a linear interpolation. Real noise is that of Neuropixels 2.0.",
-        "",
-        checks_text(own),
-        "",
-        "Written by `python -m steadyspike_benchmarks denoising-checks --cards`.",
-        "",
+        *(TITLE, ""),
+        f"Checks of `evaluate_deepinterpolation`, and the gain, with spikes of "
+        f"{', '.join(f'{one:g}' for one in levels)} noise levels added, {len(seeds)} seeds,",
+        f"{f'with {share:g} of the recorded traces kept' if share else 'as it predicts'}. `linear` is a linear "
+        "interpolation. Real noise is the second half of the Neuropixels 2.0 example of spikewrap.",
+        *("", checks_text(own), ""),
+        *("Made by `python -m steadyspike_benchmarks denoising-checks`.", ""),
     ]
     return kept.rstrip("\n") + "\n\n" + "\n".join(lines) + (f"{mark}{rest}" if mark else "")
 
@@ -240,6 +236,7 @@ def write_cards(
     for name in BUNDLED:
         if any(name in rows for rows in found.values()):
             path = folder / name / CARD
-            path.write_text(with_checks(path.read_text("utf-8"), found, name, levels, seeds), "utf-8")
+            card = with_checks(path.read_text("utf-8"), found, name, way_of(name), levels, seeds)
+            path.write_text(card, "utf-8")
             cards.append(path)
     return cards

@@ -17,6 +17,7 @@ def small():
     patch = pytest.MonkeyPatch()
     for name, value in dict(CHANNELS=24, NOISES=2, NOISE_S=0.05, FRAMES=32, BATCH=2).items():
         patch.setattr(denoising_teachers, name, value)
+    patch.setattr(denoising_checks, "DRAWN_S", 0.2)
     patch.setattr(taught, "LEVELS", (9.0,))
     patch.setattr(taught, "SEEDS", (0,))
     yield
@@ -63,14 +64,14 @@ def test_a_taught_network_comes_with_its_scores_beside_the_baseline(tmp_path):
         model.config.extra["scores"]["drawn noise"]
     )
     assert model._lacking(model.card) == []
+    assert "refractory violations" in model.card
     recording = denoising_teachers.drawn_recording("np2", 0.05)
     assert np.isfinite(steadyspike.deepinterpolate(recording, model).get_traces()).all()
     with pytest.raises(ValueError, match=r"output='posterior'.*has seen the samples already"):
         steadyspike.deepinterpolate(recording, model, output="posterior")
 
 
-def test_all_checks_are_made_and_put_into_cards(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(denoising_checks, "DRAWN_S", 0.2)
+def test_all_checks_are_made_and_put_into_cards(folder, tmp_path):
     for name in ("steady-np2", "steady-np2-seeing"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "README.md").write_text(
