@@ -105,8 +105,8 @@ def run_denoising_speed(
     results : dict
         "settings", "machine", "devices" (names), "versions", "peaks" (multiply-adds per second of a large product of
         matrices, for each device and precision) and "rows": "network", "way", "parent", "device", "precision",
-        "frames_per_s", "processor_frames_per_s" (by the processor's time), "multiply_adds", "share_of_peak" and
-        "real_time" (frames per second over 30,000).
+        "frames_per_s", "processor_frames_per_s" (by the processor's time), "multiply_adds", "share_of_peak" (on
+        a CPU by the processor's time) and "real_time" (frames per second over 30,000).
 
     Raises
     ------
@@ -156,7 +156,10 @@ def _rows(
             times[number].append((done / elapsed, done / max(busy, 1e-9)))
     for one, own in zip(contenders, times, strict=True):
         rate, by_processor = (median(values) for values in zip(*own, strict=True))
-        tell(f"{one.network}, {one.way}, {one.parent}, {one.device} {one.precision}: {rate:,.0f} frames/s")
+        own_rate = by_processor if one.device == "cpu" else rate
+        tell(
+            f"{one.network}, {one.way}, {one.parent}, {one.device} {one.precision}: {own_rate:,.0f} frames/s"
+        )
         yield dict(
             network=one.network,
             way=one.way,
@@ -166,7 +169,7 @@ def _rows(
             frames_per_s=rate,
             processor_frames_per_s=by_processor if one.device == "cpu" else None,
             multiply_adds=one.multiply_adds,
-            share_of_peak=rate * one.multiply_adds / peaks[one.device, one.precision],
+            share_of_peak=own_rate * one.multiply_adds / peaks[one.device, one.precision],
             real_time=rate / RATE,
         )
 

@@ -16,12 +16,14 @@ def peak_of(device: str, precision: str) -> float:
     half = torch.bfloat16 if kind == "cpu" else torch.float16
     one = torch.randn(size, size, device=device, dtype=half if precision == "half" else torch.float32)
     best = 0.0
+    # other programs do not count
+    clock = time.process_time if kind == "cpu" else time.perf_counter
     for _ in range(5):
         wait_for(device)
-        start = time.perf_counter()
+        start = clock()
         one @ one
         wait_for(device)
-        best = max(best, size**3 / (time.perf_counter() - start))
+        best = max(best, size**3 / (clock() - start))
     return best
 
 

@@ -140,13 +140,13 @@ class BlindSpot(nn.Module):
         self.contacts = nn.Conv2d(inputs, features, (1, 3), padding=(0, 1), bias=False)
         self.past = TimeBranch(features, kernel, dilations, ahead=False)
         self.future = TimeBranch(features, kernel, dilations, ahead=True)
-        self.fuse_past = nn.Conv2d(features, features, 1, **SINGLE)
-        self.fuse_future = nn.Conv2d(features, features, 1, bias=False, **SINGLE)
+        self.fuse_past = nn.Conv2d(features, features, 1, dilation=SINGLE)
+        self.fuse_future = nn.Conv2d(features, features, 1, bias=False, dilation=SINGLE)
         self.depth = nn.ModuleList(
             nn.Conv2d(features, features, (1, 3), padding=(0, dilation), dilation=(1, dilation))
             for dilation in depth_dilations
         )
-        self.out = nn.Conv2d(features, outputs, 1, **SINGLE)
+        self.out = nn.Conv2d(features, outputs, 1, dilation=SINGLE)
         self.linear = LinearTaps(inputs, outputs, linear_taps, linear_reach) if linear_taps else None
         self.centre = None
         if centre is not None:

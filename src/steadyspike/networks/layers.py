@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-SINGLE = {"dilation": 2}
-"""For a convolution of single samples: changes nothing, but that torch's fast ones compute it on one thread too."""
+SINGLE = 2
+"""Dilation of convolutions of single samples: changes nothing, but that torch's fast code takes them on one thread too."""
 
 
 def add_positive(kept: Tensor, new: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ class Seeing(nn.Module):
             nn.Conv2d(features, features, (1, 3), padding=(0, one), dilation=(1, one))
             for one in depth_dilations
         )
-        self.out = nn.Conv2d(features, outputs, 1, **SINGLE)
+        self.out = nn.Conv2d(features, outputs, 1, dilation=SINGLE)
         self.sample = nn.Conv2d(inputs, outputs, (1, 3), padding=(0, 1), bias=False)
         self.linear = LinearTaps(inputs, outputs, linear_taps, reach=0)
         with torch.no_grad():
