@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 
 SINGLE = 2
-"""Dilation of convolutions of single samples: changes nothing, but that torch's fast code takes them on one thread too."""
+"""Dilation of convolutions of single samples: changes nothing, but that torch's fast code is used on one thread too."""
 
 
 def add_positive(kept: Tensor, new: Tensor) -> Tensor:

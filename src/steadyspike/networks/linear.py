@@ -38,14 +38,15 @@ class LinearTaps(nn.Module):
 
     def _moved_once(self, omission: int) -> tuple[Tensor, Tensor | None]:
         """Give the same while the weights stay as they are; it takes as long as a few samples."""
-        weights = list(self.parameters())
+        weights: list[Tensor] = list(self.parameters())
         if any(one.is_inference() for one in weights):
             return self._moved(omission)
         state = [omission, *((id(one), one.data_ptr(), one._version) for one in weights)]
-        if self._kept is None or self._kept[0] != state:
+        kept = self._kept
+        if kept is None or kept[0] != state:
             # with the weights themselves, so that no other ones come to have their places
-            self._kept = state, self._moved(omission), weights
-        return self._kept[1]
+            self._kept = kept = state, self._moved(omission), weights
+        return kept[1]
 
     def _moved(self, omission: int) -> tuple[Tensor, Tensor | None]:
         """Give the weights of successive samples below each other, each moved on by one, with their bias."""
