@@ -176,8 +176,11 @@ def measure_injected(
     return rows
 
 
-def whitened_d_prime(injected: Injected, treated: BaseRecording, seed: int = 0) -> float:
-    """Median d' of matched filters after each unit's channels were whitened by their own noise between its spikes."""
+def whitened_d_prime(injected: Injected, treated: BaseRecording, seed: int = 0, whiten: bool = True) -> float:
+    """Median d' of matched filters after each unit's channels were whitened by their own noise between its spikes.
+
+    Without `whiten` of the channels as they are.
+    """
     traces = treated.get_traces(0).astype("float64")
     clean = injected.clean.get_traces(0)
     rate, rng = injected.recording.sampling_frequency, np.random.default_rng(seed)
@@ -193,7 +196,7 @@ def whitened_d_prime(injected: Injected, treated: BaseRecording, seed: int = 0) 
         covariance = np.atleast_2d(np.cov(traces[quiet][:, near].T))
         own, vectors = np.linalg.eigh(covariance)
         whitener = vectors / np.sqrt(np.maximum(own, LEAST_NOISE * own.mean())) @ vectors.T
-        white = traces[:, near] @ whitener
+        white = traces[:, near] @ whitener if whiten else traces[:, near]
         others = rng.integers(before, len(traces) - after, 2000)
         others = others[np.abs(others[:, np.newaxis] - times).min(axis=1) > before + after]
         if times.size < 4 or others.size < 4:

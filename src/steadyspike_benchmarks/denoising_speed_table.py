@@ -27,9 +27,9 @@ def format_denoising_speed(results: dict[str, Any]) -> str:
                 row["parent"],
                 row["precision"],
                 f"{row['multiply_adds'] / 1e6:.1f}",
-                f"{row['frames_per_s']:,.0f}",
+                f"{_speed(row):,.0f}",
                 f"{100 * row['share_of_peak']:.0f} %",
-                f"{row['real_time']:.3g}",
+                f"{_speed(row) / row['frames_per_s'] * row['real_time']:.3g}",
                 *(
                     f"{_ratio(row, other):.1f}" if other else "-"
                     for other in (paper, upstream[row["parent"]])
@@ -47,7 +47,7 @@ def format_denoising_speed(results: dict[str, Any]) -> str:
         parts += [
             markdown_table(header, lines),
             f"{results['settings']['num_channels']} channels, {where}. Medians of {results['settings']['repeats']} "
-            f"measurements in turns; ratios{by}. Parent: traces in memory, or these after bandpass_filter and "
+            f"measurements in turns{by}. Parent: traces in memory, or these after bandpass_filter and "
             f"common_reference, computed as they are read. Real time: 30,000 frames/s. Peak arithmetic: "
             f"multiply-adds per second of a large product of matrices in the same run, {', '.join(peaks)}.",
         ]

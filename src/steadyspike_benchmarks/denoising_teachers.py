@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from steadyspike.core.normalization import MAD_TO_STD
+from steadyspike.evaluation.denoising.artifacts import FALSE_LEVELS
 from steadyspike.evaluation.denoising.tables import markdown_table
 from steadyspike.networks.seeing import Seeing
 from steadyspike_benchmarks.denoising_injected import Injected, _waveform, whitened_d_prime
@@ -31,6 +33,7 @@ SPIKES_IN_WINDOW, SIZES, INVERTED = 10, (2.0, 30.0), 0.05
 # how much more errors count where there are spikes, which are rare: those of size 3 or more count 1 + 3 * 2 times
 FOCUS, MOST_FOCUSED = 2.0, 3.0
 BUSY, NEAR = 0.2, 0.15
+SHARES = {0.0: "", 0.5: "half recorded"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +163,11 @@ def teach(probe: str, steps: int, seed: int = 0, max_time_s: float | None = None
 
 
 def measure_traces(injected: Injected, traces: np.ndarray) -> dict[str, float]:
-    """Gain, error where there are spikes and elsewhere, and d' after whitening; medians over units, in noise levels."""
+    """Gain, errors in spikes and elsewhere, d' as it is and whitened, and outliers where no spike was added.
+
+    Errors are in noise levels. Gain and d' are medians over units; outliers are samples beyond 5 levels of these traces
+    themselves, for each s and channel.
+    """
     from spikeinterface.core import NumpyRecording
 
     clean, noise = injected.clean.get_traces(0), injected.noise
@@ -185,8 +192,18 @@ def measure_traces(injected: Injected, traces: np.ndarray) -> dict[str, float]:
         "gain": float(np.median(gains)),
         "error in spikes": float(np.sqrt(np.mean(error[apart[1]] ** 2))),
         "error elsewhere": float(np.sqrt(np.mean(error[~apart[1]] ** 2))),
+        "d'": whitened_d_prime(injected, made, whiten=False),
         "d', whitened": whitened_d_prime(injected, made),
+        "outliers": _outliers(traces[:, noise > 0], clean[:, noise > 0] == 0) * rate,
     }
+
+
+def _outliers(traces: np.ndarray, quiet: np.ndarray) -> float:
+    """Share of quiet samples beyond 5 noise levels of their channel."""
+    values = np.where(quiet, traces, np.nan)
+    values = values - np.nanmedian(values, axis=0)
+    levels = MAD_TO_STD * np.nanmedian(np.abs(values), axis=0)
+    return float(np.count_nonzero(np.abs(values) > FALSE_LEVELS * levels) / np.count_nonzero(quiet))
 
 
 def compare_teachers(
@@ -195,8 +212,12 @@ def compare_teachers(
     levels: Sequence[float],
     seeds: Sequence[int],
     fused: bool = True,
+    shares: Sequence[float] = (0.0, 0.5),
 ) -> dict[str, dict[str, float]]:
-    """Judge models on spikes of some sizes added to a prepared recording; means over seeds."""
+    """Judge models on spikes of some sizes added to a prepared recording; means over seeds.
+
+    Of what networks that see all samples make, `shares` of the recorded traces are kept; blind ones are also `fused`.
+    """
     from steadyspike.library.models.folder import load_model
     from steadyspike.preprocessing.deepinterpolation import deepinterpolate
     from steadyspike_benchmarks.denoising_injected import inject
@@ -209,10 +230,15 @@ def compare_teachers(
             ways = {"recorded": recording}
             for model in models:
                 name = Path(str(model)).name
-                ways[name] = deepinterpolate(recording, model)
                 if load_model(model).config.network.name == "seeing":
-                    ways[f"{name}, half recorded"] = deepinterpolate(recording, model, recorded_share=0.5)
-                elif fused:
+                    for share in shares:
+                        kept = SHARES.get(share, f"{share:g} recorded")
+                        ways[f"{name}, {kept}" if kept else name] = deepinterpolate(
+                            recording, model, recorded_share=share
+                        )
+                    continue
+                ways[name] = deepinterpolate(recording, model)
+                if fused:
                     ways[f"{name}, fused"] = deepinterpolate(recording, model, output="posterior")
             for way, treated in ways.items():
                 for name, value in measure_traces(injected, treated.get_traces(0)).items():

@@ -6,12 +6,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from steadyspike.core.normalization import MAD_TO_STD
-from steadyspike.evaluation.denoising.artifacts import FALSE_LEVELS, LIMITS
 from steadyspike.library.hub.cards import license_metadata
 from steadyspike_benchmarks import denoising_teachers as teachers
+from steadyspike_benchmarks.denoising_checks import check_denoisers, way_of, with_checks
 from steadyspike_benchmarks.denoising_held_out import fitted_model
 from steadyspike_benchmarks.denoising_injected import prepare
 
@@ -19,7 +16,6 @@ if TYPE_CHECKING:
     from spikeinterface import BaseRecording
 
 LICENSE, PROBES = "mit", {"steady-np1-seeing": "np1", "steady-np2-seeing": "np2"}
-FALSE_SEED = 2_000_000
 LEVELS, SEEDS = (5.0, 9.0, 15.0), (0, 1)
 
 
@@ -50,32 +46,16 @@ def write_taught(
         DeepInterpolationModel(fitted, config_of(fitted, layout_type, teachers.RATE)).save(linear)
         later = ready.frame_slice(round(start_s * teachers.RATE), ready.get_num_samples())
         rows = teachers.compare_teachers(later, [own, linear], LEVELS, SEEDS, fused=False)
-        false = {f"{share:g}": false_samples(own, PROBES[name], share) for share in (0.0, 0.5)}
+        way = way_of(own)
+        checks = check_denoisers({name: (own, PROBES[name])}, recording, start_s, LEVELS, SEEDS)
     where = "drawn noise" if recording is None else "real noise"
-    config = type(config).model_validate(
-        {**config.model_dump(), "extra": {**extra, "scores": {where: rows}, "false_samples": false}}
-    )
-    save_model(
-        folder, network, config, _card(name, config, rows, false, recording is None), overwrite=overwrite
-    )
+    config = type(config).model_validate({**config.model_dump(), "extra": {**extra, "scores": {where: rows}}})
+    card = with_checks(_card(name, config, rows, recording is None), checks, name, way, LEVELS, SEEDS)
+    save_model(folder, network, config, card, overwrite=overwrite)
     return load_model(folder)
 
 
-def false_samples(model: Any, probe: str, recorded_share: float) -> float:
-    """Samples of drawn noise without spikes beyond 5 levels of what denoising leaves, for each s and channel."""
-    from steadyspike.preprocessing.deepinterpolation import deepinterpolate
-
-    noise = teachers.drawn_recording(probe, seed=FALSE_SEED)
-    left = deepinterpolate(noise, model, recorded_share=recorded_share).get_traces()
-    left = left - np.median(left, axis=0)
-    levels = MAD_TO_STD * np.median(np.abs(left), axis=0)
-    beyond = np.count_nonzero(np.abs(left) > FALSE_LEVELS * levels)
-    return beyond / left.size * teachers.RATE
-
-
-def _card(
-    name: str, config: Any, rows: dict[str, dict[str, float]], false: dict[str, float], drawn: bool
-) -> str:
+def _card(name: str, config: Any, rows: dict[str, dict[str, float]], drawn: bool) -> str:
     lines = [
         *(
             "---",
@@ -106,10 +86,6 @@ def _card(
         f"{len(SEEDS)} seeds; medians over units. The linear interpolation is fitted to the first half"
         f"{'' if drawn else ', as the family of noises was'}.",
         *("", teachers.teachers_table(rows), ""),
-        f"Artifacts: samples of drawn noise beyond {FALSE_LEVELS:g} levels of what is left of it (1/s/channel; "
-        f"{LIMITS['false_samples']:g} is the limit of `evaluate_deepinterpolation`): {false['0']:.2g}, "
-        f"half recorded {false['0.5']:.2g}.",
-        "",
         f"Made by `python -m steadyspike_benchmarks denoising-teach {name}`.",
     ]
     return "\n".join([*lines, ""])

@@ -9,7 +9,7 @@ from cli_runner import run_benchmark
 import steadyspike
 from steadyspike.library.models.folder import load_model
 from steadyspike.simulation.noise_model import NoiseModel
-from steadyspike_benchmarks import denoising_held_out, denoising_teachers, taught
+from steadyspike_benchmarks import denoising_checks, denoising_held_out, denoising_teachers, taught
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -17,6 +17,7 @@ def small():
     patch = pytest.MonkeyPatch()
     for name, value in dict(CHANNELS=24, NOISES=2, NOISE_S=0.05, FRAMES=32, BATCH=2).items():
         patch.setattr(denoising_teachers, name, value)
+    patch.setattr(denoising_checks, "DRAWN_S", 0.2)
     patch.setattr(taught, "LEVELS", (9.0,))
     patch.setattr(taught, "SEEDS", (0,))
     yield
@@ -63,10 +64,53 @@ def test_a_taught_network_comes_with_its_scores_beside_the_baseline(tmp_path):
         model.config.extra["scores"]["drawn noise"]
     )
     assert model._lacking(model.card) == []
+    assert "refractory violations" in model.card
     recording = denoising_teachers.drawn_recording("np2", 0.05)
     assert np.isfinite(steadyspike.deepinterpolate(recording, model).get_traces()).all()
     with pytest.raises(ValueError, match=r"output='posterior'.*has seen the samples already"):
         steadyspike.deepinterpolate(recording, model, output="posterior")
+
+
+def test_all_checks_are_made_and_put_into_cards(folder, tmp_path):
+    for name in ("steady-np2", "steady-np2-seeing"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "README.md").write_text(
+            f"# {name}\n\n## Artifact checks\n\nold\n\n## Data\n\nnone\n"
+        )
+    options = (
+        "-m",
+        "steady-np2",
+        "-m",
+        "steady-np2-seeing",
+        "--level",
+        "9",
+        "--seed",
+        "0",
+        "--cards",
+        tmp_path,
+    )
+    done = run_benchmark("denoising-checks", folder, "--start", "0.15", *options)
+    assert done.exit_code == 0, done.output
+    for place in ("drawn noise, np2", "real noise"):
+        assert f"{place}:" in done.output
+    seeing, blind = (
+        (tmp_path / name / "README.md").read_text() for name in ("steady-np2-seeing", "steady-np2")
+    )
+    for words in ("amplitude bias of medium", "smearing", "refractory", "gain (spikes of 9)", " linear |"):
+        assert words in seeing
+    assert "with 0.5 of the recorded traces kept" in seeing
+    assert "as it predicts" in blind
+    for card in (seeing, blind):
+        assert "old" not in card
+        assert card.endswith("## Data\n\nnone\n")
+
+
+def test_shares_of_the_recorded_traces_are_compared(folder):
+    options = ("-m", "steady-np2-seeing", "--share", "0,0.25", "--level", "9", "--seed", "0")
+    done = run_benchmark("denoising-teachers", folder, "--start", "0.15", *options)
+    assert done.exit_code == 0, done.output
+    assert "steady-np2-seeing, 0.25 recorded" in done.output
+    assert "outliers, 9" in done.output
 
 
 def test_spikes_are_of_the_sizes_and_places_that_are_drawn():

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from steadyspike_benchmarks import denoising_speed as benchmark
+from steadyspike_benchmarks import device_peak
 from steadyspike_benchmarks.denoising import NETWORKS, RIDGE, UNET
 from steadyspike_benchmarks.denoising_speed import SpeedSettings, run_denoising_speed
 from steadyspike_benchmarks.denoising_speed_table import format_denoising_speed
@@ -10,7 +11,7 @@ from steadyspike_benchmarks.denoising_speed_table import format_denoising_speed
 @pytest.fixture
 def narrow(monkeypatch):
     monkeypatch.setitem(NETWORKS, UNET, {"network": UNET, "network_kwargs": {"width": 2}})
-    monkeypatch.setattr(benchmark, "MATRIX", {"cpu": 64})
+    monkeypatch.setattr(device_peak, "MATRIX", {"cpu": 64})
     monkeypatch.setattr(benchmark, "BLOCKS", {"cpu": (4, 16)})
 
 

@@ -78,7 +78,10 @@ class Gathered:
 
 def units_of(method, bias):
     return [
-        dict(method=method, size=size, amplitude_bias=sign * bias, shape_bias=0.001, smearing=0.01)
+        dict(
+            **dict(method=method, size=size, amplitude_bias=sign * bias, shape_bias=0.001, smearing=0.01),
+            violations=0.03 if method == "repeated" else 0.01,
+        )
         for size in ("small", "large")
         for sign in (-1.0, -1.0, 1.0)
     ]
@@ -90,8 +93,8 @@ def test_what_a_method_does_is_told_from_what_the_recording_is_like():
     tied = raw + 2 * raw[:, [1, 0, 2, 3]]
     invented = raw.copy()
     invented[::500] = -7.0
-    methods = {"raw": raw, "model": raw, "tied": tied, "invented": invented}
-    biases = dict(raw=0.0, model=0.01, tied=0.05, invented=0.0)
+    methods = {"raw": raw, "model": raw, "tied": tied, "invented": invented, "repeated": raw}
+    biases = dict(raw=0.0, model=0.01, tied=0.05, invented=0.0, repeated=0.0)
     table = check_table(
         {name: Gathered(values) for name, values in methods.items()},
         pd.DataFrame([row for name in methods for row in units_of(name, biases[name])]),
@@ -101,8 +104,9 @@ def test_what_a_method_does_is_told_from_what_the_recording_is_like():
     failed = {(row.method, row.check) for row in table.itertuples() if not row.passed}
     assert failed == {
         *(("tied", "added_correlation"), ("tied", "amplitude_bias_large")),
-        ("invented", "false_samples"),
+        *(("invented", "false_samples"), ("repeated", "violations")),
     }
     # there are no medium units
     assert set(table["check"]) == set(LIMITS) - {"amplitude_bias_medium"}
     assert "raw" not in set(table["method"])
+    assert table.set_index("check")["recorded"]["smearing"].unique() == [0.01]

@@ -593,6 +593,23 @@ def test_scores_of_chunks_are_those_of_whole_traces():
             )
 
 
+def test_what_follows_a_spike_too_soon_is_counted():
+    traces = np.zeros((400, 2), "float32")
+    unit = UnitEvents(
+        np.arange(0), np.array([50, 150]), np.array([250, 350]), np.zeros(0, "int64"), np.array([0, 1]), 1
+    )
+    traces[[50, 150, 250, 350], 1] = -10.0
+    # too small, on another channel, of the other sign, within the spike itself, and one that counts
+    traces[60, 1], traces[160, 0], traces[168, 1], traces[252, 1], traces[365, 1] = -4, -9, 9, -9, -6
+    gathered = UnitSums([unit], 5, 20)
+    gathered.add(traces, 0, 0, 200)
+    gathered.add(traces[195:], 195, 200, 400)
+    assert gathered.repeated(0, -10.0, 3.0) == 0.25
+    assert gathered.repeated(0, -10.0, 7.0) == 0
+    assert gathered.repeated(0, 10.0, 3.0) == 0.25
+    assert np.isnan(UnitSums([unit], 5, 20).repeated(0, 1.0, 1.0))
+
+
 def test_d_prime_of_too_little_is_not_known():
     moments = np.array([[1.0, 3.0, 9.0], [0.0, 0.0, 0.0], [4.0, 8.0, 16.0]])
     assert np.isnan(d_prime(moments, np.tile([5.0, 1.0, 7.0], (3, 1)))[:2]).all()

@@ -87,3 +87,19 @@ def test_hidden_samples_have_no_gradient():
     network(image)[0, 0, 1, 1].backward()
     seen = (image.grad[0] != 0).any(-1).any(-1)
     assert seen.tolist() == [True] * 3 + [False] * 5 + [True] * 3
+
+
+def test_changed_weights_are_used_at_once():
+    torch.manual_seed(0)
+    network, image = RidgeInterpolator(((1, 1), (1, 1)), taps=2).eval(), torch.randn(1, 30, 8, 2)
+    with torch.inference_mode():
+        before = network(image)
+        torch.testing.assert_close(network(image), before, rtol=0, atol=0)
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights.mul_(2.0)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(image), 2 * before)
+    network.load_state_dict({name: weights / 2 for name, weights in network.state_dict().items()})
+    with torch.inference_mode():
+        torch.testing.assert_close(network(image), before)

@@ -9,6 +9,7 @@ Those that denoise traces are called with the same arguments, and have
 - ``forward(image, mask=None)``: images (batch, before + time + after, rows, columns) to (batch, time, rows, columns);
 - ``context``: the samples (before, after) that it reads around each predicted one;
 - ``omission``: the samples hidden on each side of the predicted one;
+- ``forward_folded(folded, mask)`` and ``folding``, where they fold images into repeating units: what is between;
 - ``arrangement``: how it wants the contacts laid out (`steadyspike.core.probe_layout.layout_of`).
 """
 

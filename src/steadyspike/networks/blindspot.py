@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from steadyspike.networks.folding import Unit, UnitFolding
+from steadyspike.networks.layers import SINGLE, add_positive, added, positive_sum, repeated
 from steadyspike.networks.linear import LinearTaps
 
 SIZES: dict[str, dict[str, Any]] = {
@@ -57,13 +58,6 @@ class TimeBranch(nn.Module):
             kept = hidden[:, :, : new.shape[2]] if self.ahead else hidden[:, :, lost:]
             hidden = add_positive(kept, new)
         return hidden
-
-
-def add_positive(kept: Tensor, new: Tensor) -> Tensor:
-    """Return ``kept + relu(new)``; outside of training in the memory of `new`, which is what small layers wait for."""
-    if torch.is_grad_enabled():
-        return kept + functional.relu(new)
-    return new.relu_().add_(kept)
 
 
 class CentreBranch(nn.Module):
@@ -146,13 +140,13 @@ class BlindSpot(nn.Module):
         self.contacts = nn.Conv2d(inputs, features, (1, 3), padding=(0, 1), bias=False)
         self.past = TimeBranch(features, kernel, dilations, ahead=False)
         self.future = TimeBranch(features, kernel, dilations, ahead=True)
-        self.fuse_past = nn.Conv2d(features, features, 1)
-        self.fuse_future = nn.Conv2d(features, features, 1, bias=False)
+        self.fuse_past = nn.Conv2d(features, features, 1, dilation=SINGLE)
+        self.fuse_future = nn.Conv2d(features, features, 1, bias=False, dilation=SINGLE)
         self.depth = nn.ModuleList(
             nn.Conv2d(features, features, (1, 3), padding=(0, dilation), dilation=(1, dilation))
             for dilation in depth_dilations
         )
-        self.out = nn.Conv2d(features, outputs, 1)
+        self.out = nn.Conv2d(features, outputs, 1, dilation=SINGLE)
         self.linear = LinearTaps(inputs, outputs, linear_taps, linear_reach) if linear_taps else None
         self.centre = None
         if centre is not None:
@@ -187,24 +181,28 @@ class BlindSpot(nn.Module):
         `mask` (rows, columns) or (batch, rows, columns) is 1 where there is one, None: everywhere. Returns (batch,
         time, rows, columns): dead contacts too, from their neighbours, and 0 in cells that never hold a contact.
         """
-        # few features: with those of a place side by side, convolutions need not copy
-        folded = self.folding.fold(image).contiguous(memory_format=torch.channels_last)
+        return self.folding.around(self, image, mask)
+
+    def forward_folded(self, folded: Tensor, mask: Tensor) -> Tensor:
+        """Predict what is folded, (number, inputs, before + time + after, units), to (number, outputs, time, units).
+
+        `mask`, which `UnitFolding.fold_mask` gives, may be repeated over a batch.
+        """
         context = self.context[0]
-        hidden = self._between(folded, self.folding.fold_mask(mask, image))
+        hidden = self._between(folded, mask)
         for layer in self.depth:
             hidden = add_positive(hidden, layer(hidden))
         predicted = self.out(hidden)
         if self.centre is not None:
-            predicted = predicted + self.centre(folded, hidden, context)
+            predicted = added(predicted, self.centre(folded, hidden, context))
         if self.linear is not None:
-            predicted = predicted + self.linear(folded, self.omission, context)
-        return self.folding.unfold(predicted, *image.shape[2:])
+            predicted = added(predicted, self.linear(folded, self.omission, context))
+        return predicted
 
     def _between(self, folded: Tensor, mask: Tensor) -> Tensor:
         """Fuse what lies before and after the gap of each sample."""
-        told = self.contacts(mask)
-        told = told.repeat_interleave(folded.shape[0] // told.shape[0], 0)
-        encoded = functional.relu(self.encoder(folded) + told)
+        told = repeated(self.contacts(mask), folded.shape[0])
+        encoded = positive_sum(self.encoder(folded), told)
         # an output at t uses samples up to t - omission - 1 and from t + omission + 1 on
         split = self.context[0] + self.omission + 1
         length = encoded.shape[2] - split - self.unused
@@ -212,7 +210,7 @@ class BlindSpot(nn.Module):
             encoded[:, :, self.unused : self.unused + length],
             encoded[:, :, split : split + length],
         )
-        return functional.relu(self.fuse_past(self.past(past)) + self.fuse_future(self.future(future)))
+        return positive_sum(self.fuse_past(self.past(past)), self.fuse_future(self.future(future)))
 
     def _start_small(self) -> None:
         """Begin near the mean, so that the first steps do not unlearn an arbitrary start."""

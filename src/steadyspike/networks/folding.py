@@ -1,6 +1,7 @@
 """Images of contacts folded into repeating units, whose contacts become features of a one-dimensional network."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,3 +76,9 @@ class UnitFolding(nn.Module):
             mask = image.new_ones(image.shape[2:])
         mask = mask.to(image)
         return self.fold(mask[None, None] if mask.ndim == 2 else mask[:, None])
+
+    def around(self, network: Any, image: Tensor, mask: Tensor | None) -> Tensor:
+        """Run a network's `forward_folded` on images, and put its output back into images."""
+        # few features: with those of a place side by side, convolutions need not copy
+        folded = self.fold(image).contiguous(memory_format=torch.channels_last)
+        return self.unfold(network.forward_folded(folded, self.fold_mask(mask, image)), *image.shape[2:])

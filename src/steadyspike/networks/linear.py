@@ -1,5 +1,7 @@
 """The best linear interpolation of a sample from its past and future: the baseline that a network has to beat."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,6 +21,7 @@ class LinearTaps(nn.Module):
         kernel, padding = (taps, 2 * reach + 1), (0, reach)
         self.past = nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=False)
         self.future = nn.Conv2d(inputs, outputs, kernel, padding=padding)
+        self._kept: tuple[list[Any], tuple[Tensor, Tensor | None], list[Tensor]] | None = None
 
     def forward(self, folded: Tensor, omission: int, context: int) -> Tensor:
         """Interpolate all samples but the first and last `context`, each from beyond its gap of `omission`.
@@ -26,23 +29,34 @@ class LinearTaps(nn.Module):
         `folded` is (batch, inputs, time, units), `context` at least `omission + taps`. Returns (batch, outputs, time -
         2 * context, units).
         """
+        weight, bias = self._moved(omission) if torch.is_grad_enabled() else self._moved_once(omission)
+        length, first = folded.shape[2] - 2 * context, context - omission - self.taps
+        seen = folded[:, :, first : first + length + 2 * (self.taps + omission)]
+        seen = functional.pad(seen, (0, 0, 0, -length % TOGETHER))
+        found = functional.conv2d(seen, weight, bias, stride=(TOGETHER, 1), padding=self.past.padding)
+        return found.unflatten(1, (-1, TOGETHER)).transpose(2, 3).flatten(2, 3)[:, :, :length]
+
+    def _moved_once(self, omission: int) -> tuple[Tensor, Tensor | None]:
+        """Give the same while the weights stay as they are; it takes as long as a few samples."""
+        weights: list[Tensor] = list(self.parameters())
+        if any(one.is_inference() for one in weights):
+            return self._moved(omission)
+        state = [omission, *((id(one), one.data_ptr(), one._version) for one in weights)]
+        kept = self._kept
+        if kept is None or kept[0] != state:
+            # with the weights themselves, so that no other ones come to have their places
+            self._kept = kept = state, self._moved(omission), weights
+        return kept[1]
+
+    def _moved(self, omission: int) -> tuple[Tensor, Tensor | None]:
+        """Give the weights of successive samples below each other, each moved on by one, with their bias."""
         hidden = self.past.weight.new_zeros(
             *self.past.weight.shape[:2], 2 * omission + 1, self.past.weight.shape[3]
         )
         kernel = torch.cat([self.past.weight, hidden, self.future.weight], 2)
-        # the weights of successive samples below each other, each moved on by one
         moved = [functional.pad(kernel, (0, 0, by, TOGETHER - 1 - by)) for by in range(TOGETHER)]
-        weight = torch.stack(moved, 1).flatten(0, 1)
         bias = self.future.bias
-        length, first = folded.shape[2] - 2 * context, context - omission - self.taps
-        seen = folded[:, :, first : first + length + kernel.shape[2] - 1]
-        seen = functional.pad(seen, (0, 0, 0, -length % TOGETHER))
-        found = functional.conv2d(
-            *(seen, weight, None if bias is None else bias.repeat_interleave(TOGETHER)),
-            stride=(TOGETHER, 1),
-            padding=self.past.padding,
-        )
-        return found.unflatten(1, (-1, TOGETHER)).transpose(2, 3).flatten(2, 3)[:, :, :length]
+        return torch.stack(moved, 1).flatten(0, 1), None if bias is None else bias.repeat_interleave(TOGETHER)
 
 
 class RidgeInterpolator(nn.Module):
@@ -81,9 +95,11 @@ class RidgeInterpolator(nn.Module):
 
     def forward(self, image: Tensor, mask: Tensor | None = None) -> Tensor:
         """Interpolate; shapes as in `BlindSpot.forward`. The mask is not used."""
-        folded = self.folding.fold(image)
-        interpolated = self.linear(folded, self.omission, self.context[0])
-        return self.folding.unfold(interpolated, *image.shape[2:])
+        return self.folding.around(self, image, mask)
+
+    def forward_folded(self, folded: Tensor, mask: Tensor) -> Tensor:
+        """Interpolate what is folded; shapes as in `BlindSpot.forward_folded`."""
+        return self.linear(folded, self.omission, self.context[0])
 
 
 class RidgeFit:

@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from steadyspike.networks.blindspot import add_positive
 from steadyspike.networks.folding import Unit, UnitFolding
+from steadyspike.networks.layers import SINGLE, add_positive, added, positive_sum, repeated
 from steadyspike.networks.linear import LinearTaps
 
 
@@ -60,7 +59,7 @@ class Seeing(nn.Module):
             nn.Conv2d(features, features, (1, 3), padding=(0, one), dilation=(1, one))
             for one in depth_dilations
         )
-        self.out = nn.Conv2d(features, outputs, 1)
+        self.out = nn.Conv2d(features, outputs, 1, dilation=SINGLE)
         self.sample = nn.Conv2d(inputs, outputs, (1, 3), padding=(0, 1), bias=False)
         self.linear = LinearTaps(inputs, outputs, linear_taps, reach=0)
         with torch.no_grad():
@@ -74,18 +73,19 @@ class Seeing(nn.Module):
 
     def forward(self, image: Tensor, mask: Tensor | None = None) -> Tensor:
         """Give the spikes in all samples of a chunk but its context; shapes as in `BlindSpot.forward`."""
-        # few features: with those of a place side by side, convolutions need not copy
-        folded = self.folding.fold(image).contiguous(memory_format=torch.channels_last)
+        return self.folding.around(self, image, mask)
+
+    def forward_folded(self, folded: Tensor, mask: Tensor) -> Tensor:
+        """Give them folded; shapes as in `BlindSpot.forward_folded`."""
         context, length = self.context[0], folded.shape[2]
-        told = self.contacts(self.folding.fold_mask(mask, image))
-        told = told.repeat_interleave(folded.shape[0] // told.shape[0], 0)
+        told = repeated(self.contacts(mask), folded.shape[0])
         first = context - self.reach
-        hidden = functional.relu(self.encoder(folded[:, :, first : length - first]) + told)
+        hidden = positive_sum(self.encoder(folded[:, :, first : length - first]), told)
         for layer in self.time:
             new = layer(hidden)
             lost = (hidden.shape[2] - new.shape[2]) // 2
             hidden = add_positive(hidden[:, :, lost : lost + new.shape[2]], new)
         for layer in self.depth:
             hidden = add_positive(hidden, layer(hidden))
-        found = self.out(hidden) + self.sample(folded[:, :, context : length - context])
-        return self.folding.unfold(found + self.linear(folded, 0, context), *image.shape[2:])
+        found = added(self.out(hidden), self.sample(folded[:, :, context : length - context]))
+        return added(found, self.linear(folded, 0, context))

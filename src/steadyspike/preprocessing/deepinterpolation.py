@@ -9,6 +9,7 @@ from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, Base
 from steadyspike.core.arguments import channel_indices, contact_positions
 from steadyspike.core.settings import document, takes
 from steadyspike.core.voltage import voltage_signs, warn_of_unlike_scales
+from steadyspike.kernels.channels.image_rows import add_residual
 from steadyspike.preprocessing.deepinterpolation_arguments import DeepInterpolateSettings
 from steadyspike.preprocessing.dtypes import cast_traces, resolve_output_dtype
 from steadyspike.preprocessing.fusion import Fusion, fit_of
@@ -184,15 +185,19 @@ class SteadyDeepInterpolateRecordingSegment(BasePreprocessorSegment):
         denoised = predicted[start - first : end - first]
         if self.fusion is None and not share:
             return traces, low, denoised
-        samples = traces[begin - low : stop - low, np.searchsorted(read, live)]
+        samples = traces[begin - low : stop - low]
+        if live.size != read.size:
+            samples = samples[:, np.searchsorted(read, live)]
+        if self.fusion is None:
+            add_residual(samples, self.center[live], self.scale[live], share, HIDDEN, denoised)
+            return traces, low, denoised
         around = predicted[begin - first : stop - first]
         residual = (samples - self.center[live]) / self.scale[live] - around
         # what the network takes as hidden is not known here either
         residual[~(np.abs(residual) < HIDDEN)] = 0
         own = residual[start - begin : end - begin].astype("float32")
-        if self.fusion is not None:
-            missed = self.fusion.expected(residual, around, live, start - begin, stop - end)
-            denoised, own = denoised + missed, own - missed
+        missed = self.fusion.expected(residual, around, live, start - begin, stop - end)
+        denoised, own = denoised + missed, own - missed
         return traces, low, denoised + np.float32(share) * own
 
     def _in_units(self, predicted, live, channels):

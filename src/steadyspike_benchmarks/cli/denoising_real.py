@@ -1,4 +1,4 @@
-"""Benchmarks of denoising on real recordings: ``denoising-injected``, ``-held-out``, ``-noise``, ``-teachers``."""
+"""Denoising judged on real noise: ``denoising-checks``, ``-injected``, ``-held-out``, ``-noise``, ``-teachers``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from steadyspike.cli.errors import Debug, UsageError, clear_errors
 from steadyspike_benchmarks.cli.denoising import Files, Seeds, Threads, checked_files, write_results
-from steadyspike_benchmarks.cli.parsing import positive_numbers, whole_numbers
+from steadyspike_benchmarks.cli.parsing import positive_numbers, shares_of_one, whole_numbers
 
 
 def denoising_injected(
@@ -115,6 +115,12 @@ def denoising_teachers(
         str, typer.Option("--level", help="Sizes of spikes in noise levels, with commas.")
     ] = "5,9,15",
     seed: Seeds = "0,1,2",
+    share: Annotated[
+        str,
+        typer.Option(
+            "--share", help="Shares of the recorded traces kept with networks that see all samples, 0 to 1."
+        ),
+    ] = "0,0.5",
     output: Files = None,
     debug: Debug = False,
 ) -> None:
@@ -124,10 +130,12 @@ def denoising_teachers(
         from steadyspike_benchmarks.denoising_injected import prepare
         from steadyspike_benchmarks.denoising_teachers import compare_teachers, teachers_table
 
+        shares = shares_of_one(share, "--share")
         files, ready = checked_files(output), prepare(load_recording(recording))
         found = compare_teachers(
             ready.frame_slice(round(start * ready.sampling_frequency), ready.get_num_samples()),
             *(model, positive_numbers(level, "--level"), whole_numbers(seed, "--seed")),
+            shares=shares,
         )
         write_results(files, found, teachers_table(found))
 
@@ -161,8 +169,55 @@ def denoising_teach(
         typer.echo(made.card)
 
 
+def denoising_checks(
+    recording: Annotated[
+        Path | None,
+        typer.Argument(help="Raw, in one segment, some tenths of a s, to check on besides drawn noise."),
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option("--model", "-m", help="Bundled denoisers. Default: all of them.")
+    ] = None,
+    start: Annotated[
+        float, typer.Option("--start", min=0, help="The recording is used from here on, in s.")
+    ] = 0.25,
+    level: Annotated[
+        str, typer.Option("--level", help="Sizes of spikes in noise levels, with commas.")
+    ] = "5,9,15",
+    seed: Seeds = "0,1,2,3",
+    cards: Annotated[
+        Path | None,
+        typer.Option("--cards", help="Folder of the bundled models, to put the checks into their cards."),
+    ] = None,
+    output: Files = None,
+    debug: Debug = False,
+) -> None:
+    """Make all artifact checks of the bundled denoisers, on spikes added to noise.
+
+    Networks that see all samples are checked by the recipe for a sorter, others as they predict.
+    """
+    with clear_errors(debug):
+        from steadyspike.core.loading import load_recording
+        from steadyspike_benchmarks.denoising_checks import BUNDLED, check_denoisers, checks_text, write_cards
+
+        files, names = checked_files(output), model or list(BUNDLED)
+        unknown = [name for name in names if name not in BUNDLED]
+        if unknown:
+            raise UsageError(f"--model {', '.join(unknown)} is not known; allowed: {', '.join(BUNDLED)}")
+        levels, seeds = positive_numbers(level, "--level"), whole_numbers(seed, "--seed")
+        found = check_denoisers(
+            {name: (name, BUNDLED[name]) for name in names},
+            None if recording is None else load_recording(recording),
+            **{"start_s": start, "levels": levels, "seeds": seeds},
+            tell=lambda line: typer.echo(line, err=True),
+        )
+        write_results(files, found, checks_text(found))
+        if cards is not None:
+            write_cards(cards, found, levels, seeds)
+
+
 def register(app: typer.Typer) -> None:
     """Add these commands to ``python -m steadyspike_benchmarks``."""
+    app.command("denoising-checks")(denoising_checks)
     app.command("denoising-injected")(denoising_injected)
     app.command("denoising-held-out")(denoising_held_out)
     app.command("denoising-noise")(denoising_noise)

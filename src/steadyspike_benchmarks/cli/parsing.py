@@ -33,3 +33,14 @@ def positive_numbers(text: str, option: str) -> list[float]:
     if not numbers or not all(0 < number < float("inf") for number in numbers):
         raise UsageError(f"{option} {text} is no list of numbers above 0; write such as 0.5,1,2")
     return numbers
+
+
+def shares_of_one(text: str, option: str) -> list[float]:
+    """Read numbers from 0 to 1 such as ``0,0.5``."""
+    try:
+        numbers = [float(number) for number in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(0 <= number <= 1 for number in numbers):
+        raise UsageError(f"{option} {text} is no list of numbers from 0 to 1; write such as 0,0.5")
+    return numbers

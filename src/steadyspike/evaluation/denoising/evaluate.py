@@ -61,6 +61,8 @@ def evaluate_deepinterpolation(
     - "shape_bias": :math:`1 - \langle T, R \rangle / (|T|\,|R|)`
     - "smearing": :math:`\sum_O T^2 / \sum T^2 - \sum_O R^2 / \sum R^2`, over the samples and channels O where
       :math:`|R|` is below 5 % of its extremum
+    - "violations": share of the unit's spikes soon after which, from a quarter of `ms_after` to its end, there is
+      another of their sign on :math:`c^*`, half as large as R and beyond 5 noise levels :math:`\nu_{c^*}(y)`
     - "template_snr": :math:`\max_t |T(t, c^*)| / \nu_{c^*}(y)`
     - "d_prime_self": :math:`d' = (m_1 - m_0) / \sqrt{(v_1 + v_0) / 2}` with mean and variance of the scores
       :math:`\langle y(t_i + \cdot), W \rangle` at spikes (1) and at random times at least a waveform away from the
@@ -75,8 +77,9 @@ def evaluate_deepinterpolation(
     - "amplitude_bias_large", "..._medium", "..._small": absolute value of the median bias of these units
     - "shape_bias" and "smearing": medians over the units
     - "added_correlation": mean correlation between nearest channels between spikes
+    - "violations": mean over the units
 
-    of which the first and the last two count less those of the recording.
+    of which all but the biases count less those of the recording.
 
     Other units fire at the random times and during the spikes as they do, so d' is what a template matcher would meet.
 

@@ -39,6 +39,7 @@ NAMES = {
     "median_gain": "median gain of the template",
     "median_shape_bias": "median shape bias",
     "median_smearing": "median smearing",
+    "median_violations": "median share of refractory violations",
     "median_template_snr": "median template SNR",
     "median_d_prime_self": "median d', own template",
     "median_d_prime_true": "median d', true template",
@@ -52,6 +53,7 @@ CHECKS = {
     "shape_bias": "shape bias",
     "smearing": "smearing, more than recorded",
     "added_correlation": "correlation added between the nearest channels",
+    "violations": "share of refractory violations, more than recorded",
 }
 SETTINGS_FILE, TEXT_FILE = "evaluation.json", "evaluation.md"
 
@@ -88,11 +90,11 @@ class DenoisingEvaluation:
     units : pandas.DataFrame
         One row per unit and method: `unit_id`, `method`, `channel_id` (extremum channel), `num_spikes`, `size`,
         `reference_amplitude` (in the recording's units), `reference_snr`, `amplitude_bias`, `gain`, `shape_bias`,
-        `smearing`, `template_snr`, `d_prime_self`, `d_prime_true`. NaN where a unit has too few spikes, or where
-        noise-free traces are needed and were not given.
+        `smearing`, `violations`, `template_snr`, `d_prime_self`, `d_prime_true`. NaN where a unit has too few spikes,
+        or where noise-free traces are needed and were not given.
     checks : pandas.DataFrame
-        Checks for artifacts, one row for each method and each that can be made: `method`, `check`, `value`, `limit` and
-        whether it is `passed`. Empty without a sorting.
+        Checks for artifacts, one row for each method and each that can be made: `method`, `check`, `value`, what the
+        measure is of the recording itself (`recorded`), `limit` and whether it is `passed`. Empty without a sorting.
     templates : dict of ndarray, shape (num_units, num_samples)
         Template of each unit on its extremum channel, of each method and of "clean".
     excerpt : Excerpt

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from steadyspike.evaluation.denoising.artifacts import smearing
+from steadyspike.evaluation.denoising.artifacts import FALSE_LEVELS, smearing
 from steadyspike.evaluation.denoising.units import SELF, TRUE, UnitEvents, UnitSums, compare_templates
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ MEASURES = (
     "gain",
     "shape_bias",
     "smearing",
+    "violations",
     "template_snr",
     "d_prime_self",
     "d_prime_true",
@@ -58,6 +59,8 @@ def unit_table(
             }
             if unit.num_spikes >= settings.min_spikes and unit.channels.size:
                 row |= _measures(unit, templates[index], references[index], noise[name])
+                least = FALSE_LEVELS * noise[name][unit.main]
+                row["violations"] = gathered.repeated(index, row.get("reference_amplitude", np.nan), least)
                 row |= {"d_prime_self": d_primes[SELF][index], "d_prime_true": d_primes[TRUE][index]}
             rows.append(row)
     table = pd.DataFrame(rows, columns=list(UNIT_COLUMNS))

@@ -13,6 +13,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 SELF, TRUE = 0, 1
 SPIKES, NOISE = 0, 1
+# from this part of the samples after a spike on, another one is too early: 0.5 ms of 2 ms
+LATE = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +80,8 @@ class UnitSums:
 
     Waveforms have `before` samples before their spike, and `after` from it on; `true_templates` are noise-free, one
     for each unit on its channels. `moments` (2, 2, num_units, 3) are number, sum and sum of squares of the scores with
-    a unit's own (0) or true (1) template, at its spikes (0) or at noise times (1).
+    a unit's own (0) or true (1) template, at its spikes (0) or at noise times (1). `late` holds for each unit the least
+    and the largest value on its extremum channel soon after each of its spikes.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class UnitSums:
         self.train = [np.zeros((before + after, unit.channels.size)) for unit in units]
         self.test = [np.zeros_like(sums) for sums in self.train]
         self.moments = np.zeros((2, 2, len(units), 3))
+        self.late: list[list[np.ndarray]] = [[] for _ in units]
 
     def add(self, traces: np.ndarray, first: int, start: int, stop: int) -> None:
         """Take in a chunk; chunks must come in order.
@@ -107,6 +111,10 @@ class UnitSums:
             )
             self.train[index] += train.sum(axis=0)
             self.test[index] += test.sum(axis=0)
+            for waveforms in (train, test):
+                late = waveforms[:, self.before + self.after // LATE :, unit.channels == unit.main]
+                if late.size:
+                    self.late[index].append(np.stack([late.min(axis=(1, 2)), late.max(axis=(1, 2))], axis=1))
             own = self.train[index] / max(unit.train.size, 1)
             for place, waveforms in ((SPIKES, test), (NOISE, noise)):
                 self._score(SELF, place, index, waveforms, own)
@@ -134,6 +142,17 @@ class UnitSums:
             total / unit.num_spikes if unit.num_spikes else np.full_like(total, np.nan)
             for total, unit in zip(sums, self.units, strict=True)
         ]
+
+    def repeated(self, index: int, amplitude: float, least: float) -> float:
+        """Share of a unit's spikes soon after which there is another half as large, and beyond `least`.
+
+        `amplitude` is that of the unit, with its sign. NaN without any spike.
+        """
+        if not self.late[index]:
+            return np.nan
+        low, high = np.concatenate(self.late[index]).T
+        height = high if amplitude > 0 else -low
+        return float(np.mean(height > max(abs(amplitude) / 2, least)))
 
     def d_primes(self, kind: int) -> np.ndarray:
         r"""Separation of scores at spikes from those at noise times, :math:`d'`, of each unit."""

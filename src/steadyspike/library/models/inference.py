@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 DEVICES = ("auto", "cuda", "mps", "cpu")
 # on a GPU at most a quarter of all it has, used or not: blocks must not depend on who else is there
 CPU_LIMIT_MB, GPU_LIMIT_MB = 256.0, 2000.0
-# longer blocks leave the processor's caches, and an accelerator gains nothing from them
-LONGEST_BLOCK = {"cpu": 250, "cuda": 8000, "mps": 4000}
+# longer blocks leave the processor's caches, and an accelerator gains nothing from them. On a CPU: a multiple of what
+# linear filters compute at once, of which a second holds a whole number
+LONGEST_BLOCK = {"cpu": 400, "cuda": 8000, "mps": 4000}
 # normalized samples beyond this are artefacts, and squares of them would overflow
 LARGEST = 1e6
 
@@ -61,6 +63,10 @@ class Backend:
         self.half = precision == "half"
         self._is_torch = isinstance(network, torch.nn.Module)
         self.context: tuple[int, int] = network.context
+        self._low: Any = None
+        if self.half and self.folding is not None:
+            # sooner than a cast in each layer
+            self._low = copy.deepcopy(network).to(self._half_type())
         # a GPU runs one pass at a time anyway, and the switch below holds for all threads
         self._lock = threading.Lock()
         self._needed: dict[tuple[int, int, int], tuple[float, float]] = {}
@@ -87,18 +93,30 @@ class Backend:
             return self.network.bytes_needed(*shape[1:], images=shape[0])
         return bytes_needed(self.network, *shape[1:], images=shape[0])
 
-    def __call__(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Predict images (number, before + time + after, rows, columns) in float32."""
+    @property
+    def folding(self) -> Any:
+        """Where images need not be made: how the network folds them, on a CPU; else None."""
+        return (
+            getattr(self.network, "folding", None) if self._is_torch and self.device.type == "cpu" else None
+        )
+
+    def __call__(self, image: Tensor, mask: Tensor, folded: bool = False) -> Tensor:
+        """Predict images (number, before + time + after, rows, columns) in float32, or what these are folded to."""
         import torch
 
+        network = self.network.forward_folded if folded else self.network
         with torch.inference_mode():
             if self.half:
-                with torch.autocast(self.device.type, self._half_type()):
-                    predicted = self.network(image, mask).float()
+                if folded:
+                    values = (one.to(self._half_type()) for one in (image, mask))
+                    predicted = self._low.forward_folded(*values).float()
+                else:
+                    with torch.autocast(self.device.type, self._half_type()):
+                        predicted = network(image, mask).float()
                 if torch.isfinite(predicted).all():
                     return predicted
             with self._exact():
-                return self.network(image, mask)
+                return network(image, mask)
 
     def _half_type(self) -> torch.dtype:
         import torch
@@ -138,7 +156,17 @@ def backend_of(source: ModelSource, device: str, precision: str) -> Backend:
 
 @lru_cache(maxsize=8)
 def _loaded(source: ModelSource, device: str, precision: str) -> Backend:
+    _keep_freed_memory()
     return Backend(load_source(source, device), device, precision)
+
+
+def _keep_freed_memory() -> None:
+    """Let a process keep what layers free, which they need again at once.
+
+    The C library of Linux gives large pieces back to the system each time, and clearing their pages takes as long as
+    some layers do, unless a larger one was freed before; 32 MB is the most that it takes note of.
+    """
+    np.empty(31 << 20, "uint8")
 
 
 @contextmanager
@@ -177,6 +205,42 @@ class TraceImages:
         cells = np.ravel_multi_index((number, layout.row[channels], layout.column[channels]), mask.shape)
         return cls(cells, center[channels], scale[channels], mask)
 
+    def folded(self, folding: Any) -> FoldedImages:
+        """Where the same channels lie in images that a network folds."""
+        import torch
+
+        numbers = torch.zeros(self.mask.size, dtype=torch.float64)
+        numbers[torch.from_numpy(self.cells)] = torch.arange(1.0, len(self.cells) + 1, dtype=torch.float64)
+        mask = torch.from_numpy(self.mask)
+        source = (
+            folding.fold(numbers.reshape(mask.shape)[:, None])[:, :, 0].transpose(1, 2).flatten(1).long() - 1
+        )
+        number, units = len(source), -(-mask.shape[1] // folding.unit_rows)
+        places = torch.arange(float(units * folding.outputs), dtype=torch.float64).expand(number, -1)
+        places = places + units * folding.outputs * torch.arange(float(number))[:, None]
+        places = places.unflatten(1, (units, 1, folding.outputs)).permute(0, 3, 2, 1)
+        where = folding.unfold(places, *mask.shape[1:]).flatten()[torch.from_numpy(self.cells)].long()
+        image, place = np.divmod(where.numpy(), units * folding.outputs)
+        return FoldedImages(
+            np.where(source < 0, len(self.cells), source), image, place, folding.fold_mask(mask, mask), units
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class FoldedImages:
+    """Where live channels lie in the input and the output of a network that folds its images.
+
+    `source` (num_folded, units * inputs) is the channel of each place in what goes in, the number of channels where
+    there is none; `image` and `place` (num_live,) are those of each channel in what comes out, (num_folded, time,
+    units * outputs). `mask` is folded.
+    """
+
+    source: np.ndarray
+    image: np.ndarray
+    place: np.ndarray
+    mask: Tensor
+    units: int
+
 
 def predict_traces(
     backend: Backend, images: TraceImages, traces: np.ndarray, first: int, num_frames: int, block: int
@@ -189,6 +253,8 @@ def predict_traces(
     in a block a sample lies, so that blocks start at multiples of it whatever the chunks. Returns float32 (num_frames,
     num_live), normalized.
     """
+    if backend.folding is not None:
+        return _predict_folded(backend, images, traces, first, num_frames, block)
     import torch
 
     from steadyspike.networks.grid import gather, scatter
@@ -210,11 +276,39 @@ def predict_traces(
     return predicted
 
 
+def _predict_folded(
+    backend: Backend, images: TraceImages, traces: np.ndarray, first: int, num_frames: int, block: int
+) -> np.ndarray:
+    """Do the same on a CPU without images in between: what they would hold goes straight to where it is folded to."""
+    import torch
+
+    from steadyspike.kernels.channels.image_rows import fill_rows, take_rows
+
+    before, after = backend.context
+    folded = images.folded(backend.folding)
+    kind = "float64" if _is_wide(traces.dtype) else "float32"
+    center, scale = images.center.astype(kind), images.scale.astype(kind)
+    predicted = np.empty((num_frames, len(images.cells)), "float32")
+    rows = np.empty((len(folded.source), before + block + after, folded.source.shape[1]), "float32")
+    # of a network of channels side by side: (num_folded, inputs, time, units)
+    image = torch.from_numpy(rows).unflatten(2, (folded.units, -1)).permute(0, 3, 1, 2)
+    known = traces if traces.dtype in KNOWN_TO_KERNELS else traces.astype(kind)
+    for start in range(0, num_frames, block):
+        fill_rows(known, first + start - before, center, scale, folded.source, LARGEST, rows)
+        found = backend(image, folded.mask, folded=True).permute(0, 2, 3, 1).flatten(2).contiguous()
+        take_rows(found.numpy(), folded.image, folded.place, predicted[start : start + block])
+    return predicted
+
+
+def _is_wide(dtype: np.dtype) -> bool:
+    """Whether float32 does not hold all values: those lose digits unless the center is taken off first."""
+    return not (dtype.kind in "iu" and dtype.itemsize <= 2) and dtype != np.dtype("float32")
+
+
 def _normalizer(images: TraceImages, dtype: np.dtype, device: torch.device) -> Callable[[np.ndarray], Tensor]:
     import torch
 
-    # float32 holds all integers of 16 bits; others lose digits unless the center is taken off first
-    wide = not (dtype.kind in "iu" and dtype.itemsize <= 2) and dtype != np.dtype("float32")
+    wide = _is_wide(dtype)
     where, precise = (torch.device("cpu"), torch.float64) if wide else (device, torch.float32)
     center = torch.from_numpy(images.center).to(precise).to(where)
     scale = torch.from_numpy(images.scale).to(precise).to(where)
@@ -230,3 +324,4 @@ def _normalizer(images: TraceImages, dtype: np.dtype, device: torch.device) -> C
 
 
 _KNOWN_TO_TORCH = tuple(np.dtype(name) for name in ("int8", "uint8", "int16", "int32", "float32", "float64"))
+KNOWN_TO_KERNELS = tuple(np.dtype(name) for name in ("int16", "float32", "float64"))
