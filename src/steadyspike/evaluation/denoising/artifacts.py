@@ -28,8 +28,9 @@ LIMITS = {
     "added_correlation": 0.10,
     "violations": 0.01,
 }
-OF_RECORDING = ("false_samples", "smearing", "added_correlation", "violations")
 """The most that each check allows; `evaluate_deepinterpolation` defines them."""
+OF_RECORDING = ("false_samples", "smearing", "added_correlation", "violations")
+"""Checks that count what is more than in the recording itself."""
 
 
 def smearing(template: np.ndarray, reference: np.ndarray) -> float:
