@@ -4,7 +4,7 @@
 - blind with fusion: the posterior of that and the sample itself;
 - seeing: a network of about the same size that sees all samples, taught to give back spikes that were added to noise
   without any, drawn from the family of simulated noises, the spikes from a broad family of shapes;
-- seeing both: the same, told also what the blind network predicts.
+- both together: the mean of what fusion and the seeing network make.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ SPIKES_IN_WINDOW, SIZES, INVERTED = 10, (2.0, 30.0), 0.05
 FOCUS, MOST_FOCUSED = 2.0, 3.0
 BUSY, NEAR = 0.2, 0.15
 SHARES = {0.0: "", 0.5: "half recorded"}
+FUSED = ", fused"
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,11 +241,25 @@ def compare_teachers(
                     continue
                 ways[name] = deepinterpolate(recording, model)
                 if fused:
-                    ways[f"{name}, fused"] = deepinterpolate(recording, model, output="posterior")
-            for way, treated in ways.items():
-                for name, value in measure_traces(injected, treated.get_traces(0)).items():
+                    ways[f"{name}{FUSED}"] = deepinterpolate(recording, model, output="posterior")
+            traces = {way: treated.get_traces(0) for way, treated in ways.items()}
+            # what differs between the two is mostly noise
+            for one, other in product(*_blind_and_seeing(ways)):
+                traces[f"{one} and {other}"] = 0.5 * (traces[one] + traces[other])
+            for way, treated in traces.items():
+                for name, value in measure_traces(injected, treated).items():
                     found.setdefault(way, {}).setdefault(f"{name}, {level:g}", []).append(value)
     return {way: {name: float(np.mean(one)) for name, one in rows.items()} for way, rows in found.items()}
+
+
+def _blind_and_seeing(ways: dict[str, BaseRecording]) -> tuple[list[str], list[str]]:
+    """Names of what was fused, and of what seeing networks made without anything recorded."""
+    fused = [name for name in ways if name.endswith(FUSED)]
+    return fused, [
+        name
+        for name in ways
+        if name != "recorded" and f"{name}{FUSED}" not in ways and not name.endswith((FUSED, "recorded"))
+    ]
 
 
 def teachers_table(rows: dict[str, dict[str, float]]) -> str:

@@ -56,6 +56,11 @@ def test_losses_are_those_of_fits_and_models(raw, monkeypatch):
     assert losses["steady-np2"] < losses["predicting the median"]
 
 
+def test_fusion_and_what_a_seeing_network_makes_are_taken_together():
+    ways = dict.fromkeys(["recorded", "blind", "blind, fused", "seeing", "seeing, 0.25 recorded"])
+    assert denoising_teachers._blind_and_seeing(ways) == (["blind, fused"], ["seeing"])
+
+
 def test_a_taught_network_comes_with_its_scores_beside_the_baseline(tmp_path):
     done = run_benchmark("denoising-teach", "steady-np2-seeing", "-o", tmp_path / "model", "--steps", "3")
     assert done.exit_code == 0, done.output
