@@ -1,5 +1,6 @@
 import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -10,7 +11,10 @@ LARGE = (1024, 512)
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept():
+def nothing_kept(monkeypatch):
+    # threads of other tests may still be there
+    monkeypatch.setattr(memory, "_threads", weakref.WeakSet())
+    monkeypatch.setattr(memory, "_kept", threading.local())
     gc.collect()
     memory._idle.clear()
     yield
