@@ -13,6 +13,7 @@ import steadyspike
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt-get install chromium)")
 
+LONG_WORD = f'<ul class="warnings"><li>{"get_template_peak_shift_" * 4}</li></ul>'
 AFTER = """
 <script>
 steadyspikeReport.ready.then(async () => {
@@ -28,7 +29,8 @@ steadyspikeReport.ready.then(async () => {
   await wait(200);
   const after = [range(), eye(), document.documentElement.dataset.theme];
   const wide = Math.max(...[...document.querySelectorAll("body *")].map((one) => one.getBoundingClientRect().right));
-  document.body.dataset.seen = [...before.map((one, index) => one !== after[index]), wide <= innerWidth + 1].join();
+  const fits = wide <= innerWidth + 1 && document.documentElement.scrollWidth <= innerWidth;
+  document.body.dataset.seen = [...before.map((one, index) => one !== after[index]), fits].join();
 });
 </script>
 """
@@ -41,7 +43,7 @@ def file(tmp_path_factory):
     info["peak_locations"]["y"] *= 4
     file = steadyspike.report(info, tmp_path_factory.mktemp("browser") / "report.html")
     page = file.read_text(encoding="utf8")
-    file.write_text(page.replace("</body>", AFTER + "</body>"), encoding="utf8")
+    file.write_text(page.replace("</body>", LONG_WORD + AFTER + "</body>"), encoding="utf8")
     return file
 
 

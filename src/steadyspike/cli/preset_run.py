@@ -53,12 +53,12 @@ def run_preset(
     corrected, info = si.correct_motion(recording, preset=preset, output_motion_info=True, **job_kwargs)
     times = dict(info["run_times"])
     # what correct_motion spends outside its own timers
-    times["noise_levels_and_weights"] = max(0.0, time.perf_counter() - start - sum(times.values()))
+    times["noise_and_weights"] = max(0.0, time.perf_counter() - start - sum(times.values()))
     start = time.perf_counter()
     _read_through(corrected, job_kwargs)
     times["read_corrected"] = time.perf_counter() - start
     error = np.abs(motion_error(simulated, info["motion"]))
-    order = ("noise_levels_and_weights", "detect_and_localize", "estimate_motion", "read_corrected")
+    order = ("noise_and_weights", "detect_and_localize", "estimate_motion", "read_corrected")
     return PresetRun(
         times_s={step: float(times[step]) for step in order if step in times},
         mean_error_um=float(error.mean()),

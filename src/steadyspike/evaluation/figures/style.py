@@ -21,7 +21,7 @@ WARNING = "#c2571a"
 FAINT = "#cfd6dd"
 """Bars that are there for comparison."""
 STEPS = {
-    "noise_levels_and_weights": "#c3cbd4",
+    "noise_and_weights": "#c3cbd4",
     "detect_peaks": "#3aa79f",
     "select_peaks": "#7fc4be",
     "localize_peaks": "#0d8a82",
