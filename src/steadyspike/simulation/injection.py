@@ -74,12 +74,11 @@ def _moved_templates(
 ) -> Any:
     """Templates of all units at each step of the displacement, not interpolated but made anew."""
     from spikeinterface.core import Templates
-    from spikeinterface.core.generate import _ensure_unit_params, generate_templates
+    from spikeinterface.generation import generate_templates
     from spikeinterface.generation.drift_tools import DriftingTemplates
 
-    # drawn once, so that a unit is the same at each step
-    drawn = _ensure_unit_params(TEMPLATES["unit_params"], len(unit_locations), seed)
-    parameters = {**TEMPLATES, "unit_params": drawn, "sampling_frequency": sampling_frequency, "seed": seed}
+    # drawn from the same seed, so that a unit is the same at each step
+    parameters = {**TEMPLATES, "sampling_frequency": sampling_frequency, "seed": seed}
 
     def at(step: np.ndarray) -> np.ndarray:
         moved = unit_locations.copy()
