@@ -36,6 +36,18 @@ def test_likeness_to_all(dtype):
     np.testing.assert_allclose(found, scaled.T @ median / np.sum(median**2), rtol=1e-4)
 
 
+def test_threads_change_no_digit_of_the_likeness():
+    traces = np.random.default_rng(0).normal(size=(2500, 9)).astype("float32")
+    others = np.ones(9, "float32"), np.zeros(9, "float32"), np.zeros(9)
+
+    def each_alone(work, size, *_):
+        return [work(one, one + 1) for one in range(size)]
+
+    np.testing.assert_array_equal(
+        likeness_to_all(traces, *others, each_alone), likeness_to_all(traces, *others)
+    )
+
+
 def test_likeness_is_unknown_with_nan():
     traces = traces_of("float32")
     traces[100, 3] = np.nan

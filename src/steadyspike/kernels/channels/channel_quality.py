@@ -1,5 +1,7 @@
 """What tells a bad channel beside its power: its likeness to all channels, and to its neighbours."""
 
+import itertools
+
 import numba
 import numpy as np
 
@@ -7,8 +9,8 @@ from steadyspike.kernels.channels.column_statistics import column_medians, set_k
 from steadyspike.kernels.channels.median import key_of, key_type, median_of, subtract_reference
 from steadyspike.kernels.lanes.arrays import as_kernel_array, one_range, unsigned
 
-# samples that are worth a thread
-FEWEST_SAMPLES = 1024
+# samples whose products are summed at a time, and that are worth a thread
+BLOCK_SAMPLES = 1024
 
 
 def scaled_means(traces, gains, offsets):
@@ -33,19 +35,26 @@ def _add_scaled(traces, gains, offsets, sums):
 def likeness_to_all(traces, gains, offsets, means, over_ranges=one_range):
     """Regression of each channel on the median of all: `x.T @ m / sum(m**2)`, with m less its mean over time.
 
-    x are the scaled traces less their `means`; the others are those of `scaled_means`. `over_ranges` is of samples (see
-    `lanes.arrays.one_range`). One number for each channel, NaN for all where one is NaN or the median does not change.
+    x are the scaled traces less their `means`; the others are those of `scaled_means`. `over_ranges` is of blocks of
+    samples (see `lanes.arrays.one_range`). One number for each channel, NaN for all where one is NaN or the median does
+    not change.
     """
     traces, scales = as_kernel_array(traces), (gains, offsets, means.astype("float32"))
+    starts = range(0, len(traces), BLOCK_SAMPLES)
 
-    def work(start, stop):
+    def work(first, last):
         values = np.empty(traces.shape[1], "float32")
         integer, limits = key_type(values.itemsize)
         workspace = values, values.view(integer), np.empty(values.size, integer), limits
-        products = np.zeros(values.size)
-        return products, *_with_median(traces[start:stop], scales, workspace, products)
+        parts = []
+        for start in starts[first:last]:
+            products = np.zeros(values.size)
+            block = traces[start : start + BLOCK_SAMPLES]
+            parts.append((products, *_with_median(block, scales, workspace, products)))
+        return parts
 
-    parts = over_ranges(work, len(traces), FEWEST_SAMPLES)
+    # summed block by block, so that the threads among which they are divided change no digit
+    parts = itertools.chain.from_iterable(over_ranges(work, len(starts)))
     products, total, squares = (sum(each) for each in zip(*parts, strict=True))
     # x has a mean of 0, so that the mean of m takes no part in the products
     with np.errstate(invalid="ignore", divide="ignore"):
