@@ -35,7 +35,6 @@ SPIKES_IN_WINDOW, SIZES, INVERTED = 10, (2.0, 30.0), 0.05
 FOCUS, MOST_FOCUSED = 2.0, 3.0
 BUSY, NEAR = 0.2, 0.15
 SHARES = {0.0: "", 0.5: "half recorded"}
-FUSED = ", fused"
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,46 +219,45 @@ def compare_teachers(
 
     Of what networks that see all samples make, `shares` of the recorded traces are kept; blind ones are also `fused`.
     """
-    from steadyspike.library.models.folder import load_model
-    from steadyspike.preprocessing.deepinterpolation import deepinterpolate
     from steadyspike_benchmarks.denoising_injected import inject
 
     found: dict[str, dict[str, list[float]]] = {}
     for level in levels:
         for seed in seeds:
             injected = inject(ready, level, seed)
-            recording = injected.recording
-            ways = {"recorded": recording}
-            for model in models:
-                name = Path(str(model)).name
-                if load_model(model).config.network.name == "seeing":
-                    for share in shares:
-                        kept = SHARES.get(share, f"{share:g} recorded")
-                        ways[f"{name}, {kept}" if kept else name] = deepinterpolate(
-                            recording, model, recorded_share=share
-                        )
-                    continue
-                ways[name] = deepinterpolate(recording, model)
-                if fused:
-                    ways[f"{name}{FUSED}"] = deepinterpolate(recording, model, output="posterior")
-            traces = {way: treated.get_traces(0) for way, treated in ways.items()}
-            # what differs between the two is mostly noise
-            for one, other in product(*_blind_and_seeing(ways)):
-                traces[f"{one} and {other}"] = 0.5 * (traces[one] + traces[other])
-            for way, treated in traces.items():
-                for name, value in measure_traces(injected, treated).items():
+            for way, traces in _treated(injected.recording, models, fused, shares).items():
+                for name, value in measure_traces(injected, traces).items():
                     found.setdefault(way, {}).setdefault(f"{name}, {level:g}", []).append(value)
     return {way: {name: float(np.mean(one)) for name, one in rows.items()} for way, rows in found.items()}
 
 
-def _blind_and_seeing(ways: dict[str, BaseRecording]) -> tuple[list[str], list[str]]:
-    """Names of what was fused, and of what seeing networks made without anything recorded."""
-    fused = [name for name in ways if name.endswith(FUSED)]
-    return fused, [
-        name
-        for name in ways
-        if name != "recorded" and f"{name}{FUSED}" not in ways and not name.endswith((FUSED, "recorded"))
-    ]
+def _treated(
+    recording: BaseRecording, models: Sequence[Any], fused: bool, shares: Sequence[float]
+) -> dict[str, np.ndarray]:
+    """Traces (num_samples, num_channels) after each way to denoise them, and as recorded."""
+    from steadyspike.library.models.folder import load_model
+    from steadyspike.preprocessing.deepinterpolation import deepinterpolate
+
+    ways, fusions, seen = {"recorded": recording}, [], []
+    for model in models:
+        name = Path(str(model)).name
+        if load_model(model).config.network.name == "seeing":
+            seen += [name] if 0.0 in shares else []
+            for share in shares:
+                kept = SHARES.get(share, f"{share:g} recorded")
+                way = f"{name}, {kept}" if kept else name
+                ways[way] = deepinterpolate(recording, model, recorded_share=share)
+            continue
+        ways[name] = deepinterpolate(recording, model)
+        if fused:
+            fusions.append(f"{name}, fused")
+            ways[fusions[-1]] = deepinterpolate(recording, model, output="posterior")
+    traces = {way: one.get_traces(0) for way, one in ways.items()}
+    # what differs between the two is mostly noise
+    both = {
+        f"{one} and {other}": 0.5 * (traces[one] + traces[other]) for one, other in product(fusions, seen)
+    }
+    return traces | both
 
 
 def teachers_table(rows: dict[str, dict[str, float]]) -> str:

@@ -56,9 +56,13 @@ def test_losses_are_those_of_fits_and_models(raw, monkeypatch):
     assert losses["steady-np2"] < losses["predicting the median"]
 
 
-def test_fusion_and_what_a_seeing_network_makes_are_taken_together():
-    ways = dict.fromkeys(["recorded", "blind", "blind, fused", "seeing", "seeing, 0.25 recorded"])
-    assert denoising_teachers._blind_and_seeing(ways) == (["blind, fused"], ["seeing"])
+def test_fusion_and_what_a_seeing_network_makes_are_taken_together(raw):
+    models = ("steady-np2", "steady-np2-seeing")
+    found = denoising_teachers._treated(raw.frame_slice(0, 3000), models, True, (0.0, 0.25))
+    fused, seeing, both = "steady-np2, fused", "steady-np2-seeing", "steady-np2, fused and steady-np2-seeing"
+    assert [name for name in found if " and " in name] == [both]
+    np.testing.assert_allclose(found[both], (found[fused] + found[seeing]) / 2, atol=1e-4)
+    assert np.abs(found[fused] - found[seeing]).max() > 0.1
 
 
 def test_a_taught_network_comes_with_its_scores_beside_the_baseline(tmp_path):
