@@ -134,7 +134,7 @@ def noise_scores(treated: BaseRecording, noise: BaseRecording) -> dict[str, floa
     -------
     scores : dict
         Of the gain, the treated noise level by the recorded one: "noise_over_time", the median over channels of its
-        coefficient of variation over time; "noise_along_probe", the coefficient of variation of its mean over
+        coefficient of variation over windows of 1 s; "noise_along_probe", the coefficient of variation of its mean over
         channels; "noise_gain", its mean. "correlation_added" is the mean change of the correlation between nearest
         channels.
     """
