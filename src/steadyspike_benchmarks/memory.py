@@ -28,6 +28,12 @@ DEPTH_JITTER_UM = 5.0
 COMMON_STEP_UM, DEPTH_STEP_UM = 0.3, 0.1
 WARM_UP_HOURS = 0.02
 MB = 1e6
+ONLINE_CHUNK_S = 1000
+"""What `dredge_ap` would take by itself: as long as its time horizon, and "as large as possible" by its documentation."""
+WAYS: dict[str, dict[str, Any]] = {
+    "dredge_ap_online": dict(method="dredge_ap", batching_mode="online", chunk_len_s=ONLINE_CHUNK_S),
+}
+"""Estimators of SpikeInterface in another way than they work by themselves."""
 
 SCRIPT = """
 import json, sys
@@ -49,7 +55,7 @@ class Settings:
     num_channels : int, default: 384
         Contacts of a Neuropixels 1.0 probe, counted from the tip.
     method : str, default: "steady_decentralized"
-        A motion estimator of SpikeInterface.
+        A motion estimator of SpikeInterface, or one of `WAYS`.
     win_step_um, win_scale_um : float, default: 400.0
         Distance and width of the depth windows; with 384 channels, 400 um make 10 windows.
     win_margin_um : float or None, default: 0.0
@@ -330,7 +336,7 @@ def _estimate(simulated: WanderingPeaks, settings: Settings) -> Motion:
         simulated.recording,
         simulated.peaks,
         simulated.peak_locations,
-        method=settings.method,
+        **WAYS.get(settings.method, dict(method=settings.method)),
         rigid=False,
         win_shape="gaussian",
         win_step_um=settings.win_step_um,

@@ -1,5 +1,6 @@
 """The memory benchmark: its simulated peaks, what one process measures, and the table."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -81,6 +82,20 @@ def test_fresh_process_measures_and_the_command_writes(tmp_path):
     assert measured["error_per_depth_um"] < 1.0
     assert files[1].read_text() == result.output
     assert "| 0.03 | steady_decentralized | 32,400 |" in result.output
+
+
+@measurable
+def test_online_mode_of_dredge_works_in_chunks(monkeypatch):
+    monkeypatch.setitem(memory.WAYS["dredge_ap_online"], "chunk_len_s", 40)
+    settings = memory.Settings(hours=0.03, num_channels=96, method="dredge_ap_online")
+    simulated = memory.simulate_wandering_peaks(0.03, 300.0, num_channels=96)
+    whole, chunks = (
+        memory._estimate(simulated, dataclasses.replace(settings, method=method)).displacement[0]
+        for method in ("dredge_ap", settings.method)
+    )
+    # the first chunk is estimated by itself, so that it is not what the whole gives
+    assert whole.shape == chunks.shape == (108, 2)
+    assert 1e-3 < np.abs(whole - chunks).max() < 20.0
 
 
 @pytest.mark.parametrize("arguments", [["--hours", "0"], ["--hours", "1,soon"], ["--peaks-per-second", "0"]])

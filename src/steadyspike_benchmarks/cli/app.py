@@ -271,7 +271,11 @@ def memory(
 def long(
     minutes: Annotated[str, typer.Option("--minutes", help="Durations, with commas.")] = "15,30",
     methods: Annotated[
-        str, typer.Option("--methods", help="Motion estimators, with commas; the first is the yardstick.")
+        str,
+        typer.Option(
+            "--methods",
+            help="Motion estimators, or dredge_ap_online, with commas; the first is the yardstick.",
+        ),
     ] = "dredge_ap,steady_decentralized",
     peaks_per_second: Annotated[
         float, typer.Option("--peaks-per-second", help="On the whole probe; above 0.")

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from tqdm.auto import tqdm
 
 from steadyspike_benchmarks.sorting.bound import best_linear
@@ -39,6 +40,9 @@ VERDICT = (
 
 RECORDINGS = ("recording", "static", "spikes", "static_spikes", "noise")
 """Of `TrueUnits`."""
+
+KNOWN_DEPTHS = 20
+"""Along the probe, at which the true motion is given."""
 
 Case = SimulatedCase | HybridCase
 Estimate = tuple["Motion", dict[str, Any]]
@@ -122,7 +126,9 @@ def _treat(
     try:
         recording = treatment.prepared(made.static if treatment.static else made.recording)
         motion, judged = None, {}
-        if treatment.preset is not None:
+        if treatment.true_motion:
+            motion = known_motion(made)
+        elif treatment.preset is not None:
             how = json.dumps([treatment.estimation, treatment.denoising])
             key = (treatment.preset, how, treatment.model, treatment.switches is not None)
             if key not in motions:
@@ -146,6 +152,18 @@ def _treat(
             found = _sort(written, made, sorter, Path(place), n_jobs, treatment.switches)
             result = dict(about, **_of_sorter(sorter), **found)
             _keep(folder, case, treatment, sorter, result)
+
+
+def known_motion(made: TrueUnits) -> Motion:
+    """Give the true motion, a bin for each displacement that was simulated; `ValueError` where it is not known."""
+    from steadyspike.simulation.truth import true_motion
+
+    if made.truth is None:
+        raise ValueError("the true motion is known of simulated recordings only")
+    period_s = 1.0 / made.truth.displacement_sampling_frequency
+    times = np.arange(period_s / 2, made.recording.get_total_duration(), period_s)
+    depths = made.recording.get_channel_locations()[:, 1]
+    return true_motion(made.truth, times, np.linspace(depths.min(), depths.max(), KNOWN_DEPTHS))
 
 
 def _estimate(recording: BaseRecording, treatment: Treatment) -> Estimate:

@@ -49,6 +49,8 @@ class Treatment:
         Filter and reference first, and sort with these `SWITCHES`; None: neither, and by the sorter's defaults.
     knows_truth : bool
         Correct with weights that are fitted to the recording without drift: a bound, see `best_linear`.
+    true_motion : bool
+        Correct as the preset does, by the true motion instead of an estimate.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Treatment:
     denoising: dict[str, Any] | None = field(default=None, hash=False)
     switches: str | None = None
     knows_truth: bool = False
+    true_motion: bool = False
 
     def prepared(self, recording: BaseRecording) -> BaseRecording:
         """Give the recording as the motion is estimated in it."""
@@ -158,6 +161,7 @@ def treatments() -> dict[str, Treatment]:
         Treatment("uncorrected"),
         *(Treatment(name, name) for name in ours),
         Treatment(f"{OURS}, whatever the verdict", OURS, estimation=dict(follow_verdict=False)),
+        Treatment(f"{OURS}, true motion", OURS, true_motion=True),
         Treatment("weights that know the truth", knows_truth=True),
         *(Treatment(name, name) for name in (REFERENCE, *theirs)),
         *(
