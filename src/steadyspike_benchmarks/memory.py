@@ -29,7 +29,7 @@ COMMON_STEP_UM, DEPTH_STEP_UM = 0.3, 0.1
 WARM_UP_HOURS = 0.02
 MB = 1e6
 ONLINE_CHUNK_S = 1000
-"""What `dredge_ap` would take by itself: as long as its time horizon, and "as large as possible" by its documentation."""
+"""What `dredge_ap` falls back to; its documentation says: as large as possible."""
 WAYS: dict[str, dict[str, Any]] = {
     "dredge_ap_online": dict(method="dredge_ap", batching_mode="online", chunk_len_s=ONLINE_CHUNK_S),
 }

@@ -94,7 +94,7 @@ def test_online_mode_of_dredge_works_in_chunks(monkeypatch):
         for method in ("dredge_ap", settings.method)
     )
     # the first chunk is estimated by itself, so that it is not what the whole gives
-    assert whole.shape == chunks.shape == (108, 2)
+    assert whole.shape == chunks.shape == (108, 3)
     assert 1e-3 < np.abs(whole - chunks).max() < 20.0
 
 

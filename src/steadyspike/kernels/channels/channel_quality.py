@@ -6,7 +6,8 @@ import numba
 import numpy as np
 
 from steadyspike.kernels.channels.column_statistics import column_medians, set_keys
-from steadyspike.kernels.channels.median import key_of, key_type, median_of, subtract_reference
+from steadyspike.kernels.channels.counting import key_of, key_type, median_of
+from steadyspike.kernels.channels.median import subtract_reference
 from steadyspike.kernels.lanes.arrays import as_kernel_array, one_range, unsigned
 
 # samples whose products are summed at a time, and that are worth a thread

@@ -12,7 +12,7 @@ from statistics import NormalDist
 import numba
 import numpy as np
 
-from steadyspike.kernels.channels.median import key_of, key_type, neighbouring_keys, value_of
+from steadyspike.kernels.channels.counting import key_of, key_type, neighbouring_keys, value_of
 from steadyspike.kernels.lanes.arrays import as_kernel_array, one_range, unsigned
 from steadyspike.kernels.lanes.transposition import TILE, transpose_tile
 
