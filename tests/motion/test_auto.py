@@ -29,8 +29,9 @@ def slow(segment, times_s, depths_um):
         (3840.0, 30.0, False, 20, (2.0, 5.0, 10.0, 20.0)),  # the same, hardly any spikes
         (345.0, 40.0, False, 2, (1.0,)),  # one of four shanks
         (750.0, 5.0, False, 4, (2.0, 5.0, 10.0, 20.0)),  # a linear probe of 16 contacts
-        (150.0, 20.0, True, 1, (1.0,)),
-        (150.0, 6.0, True, 1, (1.0, 2.0, 5.0)),
+        (150.0, 20.0, False, 2, (1.0, 2.0)),  # a short one
+        (150.0, 6.0, False, 2, (1.0, 2.0, 5.0, 10.0)),
+        (150.0, 1.5, True, 1, (2.0, 5.0, 10.0, 20.0)),
         (10_000.0, 3000.0, False, 41, (1.0,)),  # 5,000 contacts
         (3840.0, 0.0, True, 1, (60.0,)),
         (0.0, 3.0, True, 1, (1.0, 2.0, 5.0, 10.0)),
@@ -44,6 +45,21 @@ def test_windows_and_bins_follow_the_probe_and_the_spikes(extent_um, rate_hz, ri
     assert plan_estimation(extent_um, rate_hz, 600.0, rigid=True).rigid
     assert plan_estimation(extent_um, rate_hz, 30.0).bins_s[0] == bins_s[0]
     assert len(plan_estimation(extent_um, rate_hz, 5.0).bins_s) == 1
+
+
+def test_tissue_that_bends_within_a_short_probe_is_followed_at_both_ends():
+    def drift(segment, times_s, depths_um):
+        return 20 * np.sin(2 * np.pi * times_s / 100) * (1.0 - depths_um / 160.0)
+
+    peaks, locations = segmented_peaks(drift, (200.0,), num_units=40, height_um=140.0)
+    recording = segmented_recording((200.0,), num_channels=16)
+    motion = estimate_motion(recording, peaks, locations, method="steady_auto")
+    times = motion.temporal_bins_s[0]
+    for depth in (0.0, 140.0):
+        found = motion.get_displacement_at_time_and_depth(times, np.full(times.size, depth))
+        expected = drift(0, times, depth)
+        difference = found - expected
+        assert np.abs(difference - np.median(difference)).mean() < 1.5
 
 
 def test_bins_of_sparse_spikes_are_those_that_held_out_spikes_gain_most_from():

@@ -37,14 +37,15 @@ def plan_estimation(extent_um, peaks_per_s, duration_s, rigid=False):
     """Choose windows, and the time bins to try.
 
     Windows are 200 um apart, as those of SpikeInterface's `estimate_motion`, farther on probes so long that there would
-    be more than 40, or where a window would see less than one spike per second. Time bins are those in which a window
+    be more than 40, or where a window would see less than one spike per second; probes that are shorter have one at each
+    end, since tissue bends within them too. Time bins are those in which a window
     sees from 2 to 20 spikes; which of them is best, the spikes say, because that depends on how they scatter.
 
     `extent_um` is the distance between the outermost contacts along the direction of the motion, `peaks_per_s` counts
     those of the whole probe, `duration_s` is that of the longest segment. `rigid` asks for one window.
     """
     usual_um = WindowSettings.model_fields["win_step_um"].default
-    step_um = max(usual_um, extent_um / MAX_WINDOWS)
+    step_um = max(min(usual_um, extent_um) or usual_um, extent_um / MAX_WINDOWS)
     most_windows = max(int(peaks_per_s / WINDOW_RATE_HZ), 1)
     step_um = max(step_um, extent_um / max(most_windows - 1, 0.5))
     # a window at each end and every step between
