@@ -141,3 +141,50 @@ def test_shrinking_medians(size):
     np.testing.assert_array_equal(
         shrinking_medians(values, size), MODULE.shrinking_median_filter(values, size)
     )
+
+
+def check_interpolation(node, reason=None, **frames):
+    expected = node.get_traces(**frames)
+    with steadyspike.accelerate():
+        found = node.get_traces(**frames)
+        report = calls.counted()["interpolate_bad_channels"]
+    assert list(report.fell_back) == ([] if reason is None else [reason])
+    assert found.dtype == expected.dtype
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint16", "float32", "float64"])
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_interpolated_channels(dtype, shuffled):
+    made = recording(dtype, shuffled=shuffled)
+    node = si.interpolate_bad_channels(made, made.channel_ids[[0, 5, 9, 23]])
+    check_interpolation(node)
+    for frames in (dict(start_frame=17, end_frame=18), dict(start_frame=40, end_frame=40)):
+        check_interpolation(node, **frames)
+    check_interpolation(node, end_frame=500, channel_ids=made.channel_ids[[9, 3]])
+    check_interpolation(si.detect_and_interpolate_bad_channels(made, bad_channel_ids=made.channel_ids[:1]))
+
+
+def test_interpolation_without_neighbours_or_of_samples_that_are_not_finite():
+    made = recording("float32")
+    node = si.interpolate_bad_channels(made, made.channel_ids[[4]], weights=np.zeros((23, 1)))
+    check_interpolation(node)
+    traces = made.get_traces().copy()
+    traces[100, 20] = np.inf
+    broken = si.NumpyRecording([traces], FS)
+    broken.set_probe(made.get_probe())
+    calls.forget()
+    check_interpolation(
+        si.interpolate_bad_channels(broken, [0, 1]),
+        "samples that are not finite",
+        start_frame=90,
+        end_frame=110,
+    )
+
+
+def test_interpolation_leaves_the_traces_that_it_reads():
+    made = recording("float32")
+    before = made.get_traces().copy()
+    with steadyspike.accelerate():
+        si.interpolate_bad_channels(made, made.channel_ids[[5]]).get_traces()[:] = 0
+    np.testing.assert_array_equal(made.get_traces(), before)

@@ -167,7 +167,7 @@ def run_one(
 
     jobs, preset, overrides = asked["jobs"], asked["preset"], asked["overrides"]
     sources = source if isinstance(source, list) else [source]
-    with writing_to(output, asked["overwrite"]), Notes().taken() as notes:
+    with writing_to(output, asked["overwrite"]), reading.accelerated_parts(), Notes().taken() as notes:
         estimation.check_segments(opened, preset, overrides)
         check_dtype(opened, asked["dtype"])
         reading.check_place(sources, output)

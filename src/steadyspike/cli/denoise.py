@@ -119,7 +119,12 @@ def denoise(
     The recording must be preprocessed as those that the model was trained on; "auto" does the same here as in
     steadyspike train.
     """
-    with clear_errors(debug), writing_to(output, overwrite), Notes().taken() as notes:
+    with (
+        clear_errors(debug),
+        writing_to(output, overwrite),
+        reading.accelerated_parts(),
+        Notes().taken() as notes,
+    ):
         from steadyspike.cli import denoising
         from steadyspike.core.environment import job_defaults
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,11 +58,27 @@ BAD_CHANNELS = "bad_channels"
 FINDERS = ("detect_and_interpolate_bad_channels", "detect_and_remove_bad_channels")
 """Preprocessing steps that read the recording to find bad channels; and where these are kept."""
 
+ACCELERATED = (
+    "detect_bad_channels",
+    "interpolate_bad_channels",
+    "get_noise_levels",
+    "locally_exclusive",
+    "by_channel",
+)
+"""SpikeInterface's parts between ours, which would take longer than these, and give the same on our kernels."""
+
 FILTERS: list[dict[str, Any]] = [
     {"name": "steady_bandpass_filter", "params": {"freq_min": 300.0, "freq_max": 6000.0}},
     {"name": "steady_common_reference", "params": {}},
 ]
 """Preprocessing of a recording about whose probe nothing is known."""
+
+
+def accelerated_parts() -> AbstractContextManager[Any]:
+    """Do what is SpikeInterface's between our parts on our kernels too, here and in worker processes: `ACCELERATED`."""
+    import steadyspike
+
+    return nullcontext() if steadyspike.accelerated().on else steadyspike.accelerate(names=ACCELERATED)
 
 
 def how_of(values: dict[str, Any]) -> dict[str, Any]:

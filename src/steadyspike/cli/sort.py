@@ -109,7 +109,12 @@ def sort(
     debug: Debug = False,
 ) -> None:
     """Preprocess, correct the motion, sort, and compute what a viewer of units needs."""
-    with clear_errors(debug), writing_to(output, overwrite), Notes().taken() as notes:
+    with (
+        clear_errors(debug),
+        writing_to(output, overwrite),
+        reading.accelerated_parts(),
+        Notes().taken() as notes,
+    ):
         from steadyspike.cli import correction, denoising, estimation, sorting
         from steadyspike.core.environment import job_defaults
 

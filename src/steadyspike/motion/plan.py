@@ -37,9 +37,9 @@ def plan_estimation(extent_um, peaks_per_s, duration_s, rigid=False):
     """Choose windows, and the time bins to try.
 
     Windows are 200 um apart, as those of SpikeInterface's `estimate_motion`, farther on probes so long that there would
-    be more than 40, or where a window would see less than one spike per second; probes that are shorter have one at each
-    end, since tissue bends within them too. Time bins are those in which a window
-    sees from 2 to 20 spikes; which of them is best, the spikes say, because that depends on how they scatter.
+    be more than 40, or where a window would see less than one spike per second; shorter probes have one at each end,
+    since tissue bends within them too. Time bins are those in which a window sees from 2 to 20 spikes; which of them is
+    best, the spikes say, because that depends on how they scatter.
 
     `extent_um` is the distance between the outermost contacts along the direction of the motion, `peaks_per_s` counts
     those of the whole probe, `duration_s` is that of the longest segment. `rigid` asks for one window.

@@ -201,8 +201,10 @@ def noise_of(run: Run, steps: list[Step], offsets_s: np.ndarray) -> Noise | None
 
 
 def _deviation(traces: np.ndarray) -> np.ndarray:
-    centred = traces - np.median(traces, axis=0)
-    return MAD_TO_SD * np.median(np.abs(centred), axis=0)
+    from steadyspike.kernels.channels.column_statistics import column_median_deviations
+
+    _, deviations = column_median_deviations(traces)
+    return MAD_TO_SD * deviations
 
 
 def spectra_of(steps: list[Step]) -> list[Spectrum]:

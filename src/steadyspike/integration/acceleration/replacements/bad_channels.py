@@ -1,4 +1,4 @@
-"""`detect_bad_channels`: the labels of each chunk, and the measures that are compared with a threshold.
+"""`detect_bad_channels`, the labels of each chunk and the measures that are compared with a threshold; interpolation.
 
 Labels are SpikeInterface's: where a measure is so near to its threshold that another order of sums could change the
 label, the chunk or the call is left to SpikeInterface.
@@ -22,6 +22,7 @@ from steadyspike.kernels.channels.channel_quality import (
 )
 from steadyspike.kernels.channels.column_statistics import column_median_deviations
 from steadyspike.kernels.channels.moments import column_standard_deviations
+from steadyspike.kernels.lanes import memory
 
 MODULE = "spikeinterface.preprocessing.detect_bad_channels"
 CLOSEST = 1e-4
@@ -202,3 +203,30 @@ def _unlike_neighbours(
     if (np.abs(r2 - threshold) < CLOSEST).any():
         raise NotCoveredError("a correlation too near to its threshold to be sure of SpikeInterface's label")
     return np.asarray(r2 < threshold)
+
+
+@replaces(
+    "spikeinterface.preprocessing.interpolate_bad_channels",
+    "InterpolateBadChannelsSegment.get_traces",
+    name="interpolate_bad_channels",
+    sources=("3a21ea64450bc4c1",),
+    helpers=("InterpolateBadChannelsSegment.__init__",),
+)
+def with_channels_interpolated(
+    self: Any, start_frame: int, end_frame: int, channel_indices: Any
+) -> np.ndarray:
+    """Do what `InterpolateBadChannelsSegment.get_traces` does, from the few channels that have a weight.
+
+    Covered: integers, and floats that are finite.
+    """
+    traces = self.parent_recording_segment.get_traces(start_frame, end_frame, slice(None))
+    if traces.dtype.kind not in "iu" and not np.isfinite(traces.sum(dtype="float64")):
+        raise NotCoveredError("samples that are not finite")
+    used = self._weights.any(axis=1)
+    # indices, or a mask
+    good = np.arange(traces.shape[1])[self._good_channel_indices]
+    neighbours = traces[:, good[used]]
+    interpolated = memory.result(traces.shape, traces.dtype)
+    interpolated[:] = traces
+    interpolated[:, self._bad_channel_indices] = neighbours @ self._weights[used]
+    return interpolated[:, slice(None) if channel_indices is None else channel_indices]
