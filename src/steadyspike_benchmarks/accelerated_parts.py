@@ -147,6 +147,14 @@ def destriping(material: Material) -> Callable[[], Any]:
     return read(lambda raw: si.highpass_spatial_filter(raw, n_channel_pad=pad), material)
 
 
+def channel_interpolation(material: Material) -> Callable[[], Any]:
+    """The channel in the middle and every hundredth after it interpolated."""
+    import spikeinterface.full as si
+
+    middle = material.num_channels // 2
+    return read(lambda raw: si.interpolate_bad_channels(raw, raw.channel_ids[middle::100]), material)
+
+
 def interpolation(material: Material) -> Callable[[], Any]:
     """Kriging of all channels, as the presets do it."""
     import spikeinterface.full as si
@@ -321,6 +329,7 @@ CALLS: dict[str, Callable[[Material], Callable[[], Any]]] = {
     "bandpass_filter + common_reference": chain,
     "phase_shift": node("phase_shift"),
     "highpass_spatial_filter": destriping,
+    "interpolate_bad_channels": channel_interpolation,
     "whiten (global)": node("whiten", dtype="float32"),
     "whiten (local)": node("whiten", dtype="float32", mode="local", radius_um=100.0),
     "whiten (estimation)": estimated("whiten"),
