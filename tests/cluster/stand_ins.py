@@ -49,7 +49,9 @@ def small_session(folder):
 
     from steadyspike.simulation.drift import simulate_drifting_recording
 
-    simulated = simulate_drifting_recording("rigid_zigzag", num_channels=12, duration_s=4.0, num_units=6, seed=0)
+    simulated = simulate_drifting_recording(
+        "rigid_zigzag", num_channels=12, duration_s=4.0, num_units=6, seed=0
+    )
     whole = si.astype(simulated.recording, "int16", round=True)
     return whole.save(folder=folder, format="binary", n_jobs=1, progress_bar=False, verbose=False)
 
