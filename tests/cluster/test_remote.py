@@ -143,11 +143,11 @@ def test_two_that_write_to_one_place_of_a_bucket_do_not_harm_each_other(recordin
 
     address, chain, read, second = f"{bucket}/traces.zarr", Fails(recording), FailsSegment.get_traces, []
 
-    def while_another_writes(self, start_frame, *where):
+    def while_another_writes(self, start_frame, end_frame, channel_indices):
         if start_frame == POISON and not second:
             second.append(pool.submit(save_recording, chain, address, **JOBS))
             second[0].result()
-        return read(self, start_frame, *where)
+        return read(self, start_frame, end_frame, channel_indices)
 
     monkeypatch.setattr(FailsSegment, "get_traces", while_another_writes)
     with ThreadPoolExecutor(1) as pool:
