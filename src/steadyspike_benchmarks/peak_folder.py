@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from steadyspike.core.loading import LoadingError
+from steadyspike.core.loading_errors import LoadingError
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording

@@ -11,7 +11,7 @@ from cli_runner import run_benchmark
 from spikeinterface.core.motion import Motion
 
 from steadyspike.cli.reading import open_recording
-from steadyspike.core.loading import LoadingError
+from steadyspike.core.loading_errors import LoadingError
 from steadyspike_benchmarks.imposed import course, measures, page
 from steadyspike_benchmarks.imposed.study import ImposedStudy, check_treatments
 

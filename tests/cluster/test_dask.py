@@ -5,9 +5,11 @@ import signal
 from pathlib import Path
 
 import numpy as np
+import poisoned
 import pytest
 import spikeinterface.full as si
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
+from stand_ins import small_model
 
 from steadyspike.cluster import save_recording
 from steadyspike.core.chunk_runs import LostClientError
@@ -77,6 +79,17 @@ def test_a_worker_is_killed_and_its_chunks_are_searched_for_peaks_by_another(rec
     assert len(here[0])
     for one, other in zip(here, there, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_poisoned_chunk_is_named_by_its_time_and_what_was_done_stays(client, tmp_path):
+    noise = poisoned.saved_noise(tmp_path / "raw")
+    for name, job, more in (
+        ("find_peaks", "detect and localize", {}),
+        ("denoise", "write", dict(model=small_model(noise, tmp_path / "model"))),
+    ):
+        (tmp_path / name).mkdir()
+        how = dict(n_jobs=1, client=client)
+        poisoned.assert_named_and_kept(getattr(poisoned, name), noise, job, tmp_path / name, how, **more)
 
 
 def test_the_scheduler_is_killed_and_the_same_call_goes_on(recording, tmp_path, monkeypatch):

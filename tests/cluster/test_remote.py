@@ -1,5 +1,6 @@
 """Recordings in a bucket and behind a web server, on this machine: moto's S3, and Python's own server."""
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -13,11 +14,14 @@ from cli_runner import run
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment
 
 from steadyspike.cli.batching import Request, plan
+from steadyspike.cli.output import MARKER, write_marker
 from steadyspike.cluster import save_recording
+from steadyspike.cluster.buckets import BEGUN
 from steadyspike.cluster.table import read_sessions
 from steadyspike.core.addresses import address_of, reads_remotely
 from steadyspike.core.chunk_runs import ChunkError, run_chunks
-from steadyspike.core.loading import LoadingError, load_recording
+from steadyspike.core.loading import load_recording
+from steadyspike.core.loading_errors import LoadingError
 from steadyspike.core.unfinished import OtherSettingsError
 
 CHUNK, POISON = 1000, 4000
@@ -94,6 +98,7 @@ def test_commands_read_a_bucket(recording, address, tmp_path):
     np.testing.assert_array_equal(found["peaks"], wanted["peaks"])
     texts = {path.name: path.read_text() for path in (tmp_path / "remote").glob("*.json")}
     assert address in texts["recording.json"]
+    assert json.loads(texts["steadyspike.json"])["request"]["source"] == address
     assert not any("made-up" in text for text in texts.values())
     np.testing.assert_array_equal(
         si.load(tmp_path / "remote" / "recording.json").get_traces(end_frame=50),
@@ -131,6 +136,25 @@ def test_a_recording_that_is_written_to_a_bucket_goes_on(recording, bucket):
     assert load_recording(address).get_num_samples() == recording.get_num_samples()
     with pytest.raises(FileExistsError, match=r"traces\.zarr exists"):
         save_recording(chain, address, **JOBS)
+
+
+def test_two_that_write_to_one_place_of_a_bucket_do_not_harm_each_other(recording, bucket, monkeypatch):
+    import s3fs
+
+    address, chain, read, second = f"{bucket}/traces.zarr", Fails(recording), FailsSegment.get_traces, []
+
+    def while_another_writes(self, start_frame, end_frame, channel_indices):
+        if start_frame == POISON and not second:
+            second.append(pool.submit(save_recording, chain, address, **JOBS))
+            second[0].result()
+        return read(self, start_frame, end_frame, channel_indices)
+
+    monkeypatch.setattr(FailsSegment, "get_traces", while_another_writes)
+    with ThreadPoolExecutor(1) as pool:
+        first = save_recording(chain, address, **JOBS)
+    for saved in (first, second[0].result(), load_recording(address)):
+        np.testing.assert_array_equal(saved.get_traces(), recording.get_traces())
+    assert not s3fs.S3FileSystem().exists(f"{address}/{BEGUN}")
 
 
 def test_zarr_is_read_over_http(recording):
@@ -204,6 +228,13 @@ def write_nwb(recording, file):
 )
 def test_addresses_are_known_however_they_come(given, wanted):
     assert address_of(given) == wanted
+
+
+def test_a_run_notes_an_address_as_one(tmp_path):
+    address, file = "s3://bucket/a.zarr", tmp_path / "b"
+    write_marker(tmp_path, dict(one=Path(address), several=[Path(address), file], text=address))
+    noted = json.loads((tmp_path / MARKER).read_text())
+    assert (noted["one"], noted["several"], noted["text"]) == (address, [address, str(file)], address)
 
 
 def test_what_cannot_be_at_an_address_is_refused(recording, tmp_path, monkeypatch):

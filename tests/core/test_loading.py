@@ -10,7 +10,9 @@ from probeinterface import generate_linear_probe
 from spikeglx_runs import write_spikeglx_run
 from spikeinterface.core import NumpyRecording
 
-from steadyspike.core.loading import LoadingError, load_recording, reader_names
+from steadyspike.core.acquisition import reader_names
+from steadyspike.core.loading import load_recording
+from steadyspike.core.loading_errors import LoadingError
 
 SAMPLING_FREQUENCY = 10_000.0
 

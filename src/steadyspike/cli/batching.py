@@ -151,7 +151,8 @@ def _tasks_of(request: Request, session: Session, values: dict[str, Any]) -> Ite
 
 def _streams(session: Session, values: dict[str, Any]) -> list[str | None]:
     """Give the streams to do where there are several probes, else None: the only one, or the one that is given."""
-    from steadyspike.core.loading import LoadingError, spike_streams
+    from steadyspike.core.acquisition import spike_streams
+    from steadyspike.core.loading_errors import LoadingError
 
     if values["stream"] is not None:
         return [None]

@@ -36,7 +36,7 @@ def clear_errors(debug: bool = False) -> Iterator[None]:
     With `debug` exceptions come through with their traceback.
     """
     from steadyspike.core.aside import InUseError
-    from steadyspike.core.loading import LoadingError
+    from steadyspike.core.loading_errors import LoadingError
     from steadyspike.library.presets.files import PresetError
 
     with _interrupts() as interrupts:
@@ -139,7 +139,7 @@ def _stop() -> NoReturn:
 
 def error_line(error: Exception, kind: bool | None = None) -> str:
     """Write an error in one line; with its `kind` in front (None: unless it is one of ours)."""
-    from steadyspike.core.loading import LoadingError
+    from steadyspike.core.loading_errors import LoadingError
 
     text = str(error).strip() or "no message"
     if kind or (kind is None and not isinstance(error, UsageError | LoadingError)):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steadyspike.cli.errors import UsageError, say
+from steadyspike.core.addresses import as_text
 from steadyspike.core.aside import folder_aside, locked, put_in_place, remove
 from steadyspike.core.unfinished import FINISHED
 
@@ -201,5 +202,5 @@ def write_marker(folder: Path, content: dict[str, Any]) -> None:
     """Write how `folder` was made into its `MARKER`, with the versions that made it."""
     from steadyspike.core.environment import versions
 
-    text = json.dumps({"versions": versions(), **content}, indent=2, default=str)
+    text = json.dumps({"versions": versions(), **content}, indent=2, default=as_text)
     (folder / MARKER).write_text(text + "\n", encoding="utf8")

@@ -102,6 +102,7 @@ def open_recording(
     (None: all), `reader_option` are arguments of the reader as ``key=value``, and `purpose` says what contact positions
     are needed for. `path` and what else is given are those of `load_recording`.
     """
+    from steadyspike.core.addresses import as_text
     from steadyspike.core.loading import load_recording
 
     options = parse_settings(reader_option or [], "--reader-option")
@@ -110,7 +111,7 @@ def open_recording(
         _attach_probe(recording, probe)
     if not recording.has_channel_location():
         raise UsageError(
-            f"{path} has no probe, and {purpose} needs contact positions; give one with --probe: a file of "
+            f"{as_text(path)} has no probe, and {purpose} needs contact positions; give one with --probe: a file of "
             f"probeinterface, {' or '.join(SHORT_PROBES)}"
         )
     number = recording.get_num_segments()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -65,9 +65,13 @@ class RemoteZarrStore(ZarrStore):
         with file_system(self.address) as (files, place):
             if not files.exists(f"{place}/{BEGUN}"):
                 if files.find(place):
-                    raise FileExistsError(f"{self.address} exists; choose another place, or delete it")
+                    raise self._exists()
                 self._note(files, place, settings)
-            known = json.loads(files.cat_file(f"{place}/{BEGUN}"))["settings"]
+            try:
+                known = json.loads(files.cat_file(f"{place}/{BEGUN}"))["settings"]
+            except FileNotFoundError:
+                # another run has just ended there
+                raise self._exists() from None
             wanted = flatten(settings)
             if other := sorted(name for name in {*known, *wanted} if known.get(name) != wanted.get(name)):
                 raise OtherSettingsError(
@@ -79,6 +83,9 @@ class RemoteZarrStore(ZarrStore):
                     name = file.relative_to(skeleton).as_posix()
                     if file.is_file() and name not in ROOT:
                         files.pipe_file(f"{place}/{name}", file.read_bytes())
+
+    def _exists(self) -> FileExistsError:
+        return FileExistsError(f"{self.address} exists; choose another place, or delete it")
 
     def _note(self, files: Any, place: str, settings: dict[str, Any]) -> None:
         content = json.dumps(dict(settings=flatten(settings))).encode()
@@ -117,7 +124,9 @@ class RemoteZarrStore(ZarrStore):
         with file_system(self.address) as (files, place), self._skeleton() as skeleton:
             for name in ROOT:
                 files.pipe_file(f"{place}/{name}", (skeleton / name).read_bytes())
-            files.rm_file(f"{place}/{BEGUN}")
+            # of two runs that write the same, the other one may have ended first
+            with suppress(FileNotFoundError):
+                files.rm_file(f"{place}/{BEGUN}")
 
     def arguments(self) -> tuple[Any, ...]:
         """Give what `open` takes."""

@@ -48,7 +48,7 @@ def save_recording(recording: BaseRecording, folder: str | Path, **job_kwargs: A
     ImportError
         If an address needs a package that is not installed.
     RuntimeError
-        If a chunk fails on a worker, with its time range, or the scheduler is lost; what is done stays.
+        If a chunk fails, with its time range, or the scheduler is lost; what is done stays.
     """
     import spikeinterface.full as si
 

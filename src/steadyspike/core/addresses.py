@@ -29,6 +29,11 @@ def address_of(path: str | Path) -> str | None:
     return f"{kind}://{text[found.end() :]}".rstrip("/")
 
 
+def as_text(path: object) -> str:
+    """Write a path, or the address that `pathlib` has made one of; of anything else, what `str` gives."""
+    return (address_of(path) if isinstance(path, Path) else None) or str(path)
+
+
 def check_address(address: str, stream_mode: str | None = None) -> None:
     """Raise `ImportError` unless what reads an address is installed: remfile, by that mode of NWB, else fsspec."""
     package = "remfile" if stream_mode == "remfile" else PACKAGES[address.partition("://")[0]]

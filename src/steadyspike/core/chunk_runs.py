@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ _CURRENT: ContextVar[Any] = ContextVar("client", default=None)
 
 
 class ChunkError(RuntimeError):
-    """A chunk failed on a worker; the message names the job, its time range, and why."""
+    """A chunk failed; the message names the job, its time range, and why."""
 
 
 class LostClientError(RuntimeError):
@@ -75,8 +76,8 @@ def run_chunks(
 
     `func` takes segment, first and last frame, and what ``init_func(*init_args)`` gave once in each worker, as with
     SpikeInterface's executor. With a client all of them are pickled, the workers see the same files under the same
-    paths, and a chunk may be worked on twice, where a worker was lost. Raises `ChunkError` for a chunk that fails, and
-    `LostClientError`; chunks before it were gathered.
+    paths, and a chunk may be worked on twice, where a worker was lost. Raises `ChunkError` for a chunk that fails, here
+    or there, and `LostClientError`; chunks before it were gathered.
     """
     from spikeinterface.core.job_tools import TimeSeriesChunkExecutor
 
@@ -84,8 +85,9 @@ def run_chunks(
         if reads_remotely(recording):
             # a connection does not outlive a fork
             job_kwargs["mp_context"] = "spawn"
+        here = _Here(func, recording.sampling_frequency, job_name)
         executor = TimeSeriesChunkExecutor(
-            recording, func, init_func, init_args, gather_func=gather, job_name=job_name, **job_kwargs
+            recording, here, init_func, init_args, gather_func=gather, job_name=job_name, **job_kwargs
         )
         executor.run(chunks)
         return
@@ -95,6 +97,22 @@ def run_chunks(
     with closing(work.results(chunks, recording, job_name)) as results:
         for _, result in zip(shown, results, strict=True):
             gather(result)
+
+
+@dataclass(frozen=True)
+class _Here:
+    """A function on chunks, whose failures name the chunk."""
+
+    func: Callable[..., Any]
+    sampling_frequency: float
+    job_name: str
+
+    def __call__(self, segment: int, start: int, stop: int, worker: dict[str, Any]) -> Any:
+        try:
+            return self.func(segment, start, stop, worker)
+        except Exception as error:
+            why = _why(error)
+            raise _failed((segment, start, stop), self.sampling_frequency, self.job_name, why) from error
 
 
 class _Work:
@@ -186,12 +204,19 @@ def _told(error: Exception, chunk: Chunk, recording: BaseRecording, job_name: st
     kind = type(error).__name__
     if kind in LOST:
         return _lost(job_name)
-    segment, first, last = chunk
-    rate = recording.sampling_frequency
-    where = f"{first / rate:.3f} to {last / rate:.3f} s of segment {segment} (samples {first} to {last})"
-    why = f"{kind}: {' '.join(str(error).split())}"
+    why = _why(error)
     if kind == KILLED:
         why = f"every worker that began it died, as for lack of memory ({why})"
+    return _failed(chunk, recording.sampling_frequency, job_name, why)
+
+
+def _why(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _failed(chunk: Chunk, rate: float, job_name: str, why: str) -> ChunkError:
+    segment, first, last = chunk
+    where = f"{first / rate:.3f} to {last / rate:.3f} s of segment {segment} (samples {first} to {last})"
     return ChunkError(f"{job_name}: {where}: {why}")
 
 

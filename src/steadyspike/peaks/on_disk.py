@@ -113,7 +113,7 @@ def compute_peaks(
     FileExistsError
         If the folder holds something else, or (`InUseError`) another process is writing it.
     RuntimeError
-        If a chunk fails on a client's worker, with its time range, or its scheduler is lost; what is done stays.
+        If a chunk fails, with its time range, or the client's scheduler is lost; what is done stays.
 
     Notes
     -----

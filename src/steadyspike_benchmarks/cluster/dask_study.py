@@ -40,7 +40,9 @@ KILLS = (
     Kill("detection", CORRECT, DETECTION, "worker"),
     Kill("saving", CORRECT, SAVING, "worker"),
     Kill("inference", DENOISE, INFERENCE, "worker"),
+    Kill("detection", CORRECT, DETECTION, "scheduler"),
     Kill("saving", CORRECT, SAVING, "scheduler"),
+    Kill("inference", DENOISE, INFERENCE, "scheduler"),
 )
 
 
@@ -82,9 +84,8 @@ def _killed(kill: Kill, recording: Path, place: Path, undisturbed: Path) -> dict
         with dask_here.dask(place / "dask2") as cluster:
             again = _start(kill.command, recording, output, place / "again.txt", cluster.address)
             found["exit_code_again"] = again.wait()
-        found["found_there"] = [
-            line for line in (place / "again.txt").read_text().splitlines() if "there" in line
-        ]
+        lines = (place / "again.txt").read_text().splitlines()
+        found["went_on"] = [line for line in lines if line.startswith("going on")]
     same, other = sessions.differences(undisturbed / kill.command[0], output)
     return {**found, "same_files": same, "other_files": other}
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from steadyspike.core.loading import LoadingError
+from steadyspike.core.loading_errors import LoadingError
 
 if TYPE_CHECKING:
     from spikeinterface import BaseRecording

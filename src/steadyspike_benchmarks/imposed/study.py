@@ -19,7 +19,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from steadyspike.core.identity import describe_recording, digest
-from steadyspike.core.loading import LoadingError
+from steadyspike.core.loading_errors import LoadingError
 from steadyspike_benchmarks import estimation
 from steadyspike_benchmarks.imposed import measures
 from steadyspike_benchmarks.imposed.course import Course
