@@ -291,9 +291,8 @@ def test_each_first_call_can_be_made(first_calls_folder, name, accelerated, monk
 def test_first_calls_are_measured_in_fresh_processes():
     rows = first_calls.measure_first_calls(["get_noise_levels"], duration_s=3.0, num_channels=16)
     (row,) = rows
-    # nothing was compiled before the first, and the second finds what the first compiled
+    # no kernel was compiled before
     assert row["first_s"] > row["compiling_s"] > 0
-    assert row["later_s"] < row["first_s"]
     assert "| get_noise_levels |" in first_calls.format_first_calls(rows)
     with pytest.raises(RuntimeError, match=r"no_such_call failed: .*KeyError"):
         first_calls._run(Path("."), "no_such_call", False, ".")
