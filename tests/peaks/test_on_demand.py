@@ -3,7 +3,6 @@ import pickle
 import numpy as np
 import pytest
 import spikeinterface.full as si
-from probeinterface import Probe
 from spikeinterface.core.node_pipeline import (
     ExtractDenseWaveforms,
     ExtractSparseWaveforms,
@@ -60,10 +59,8 @@ def spiky(dtype="float32", order="C", num_segments=2):
         shape -= np.hanning(9)[1 : len(shape) + 1, np.newaxis] * 90 * np.exp(-distances / 30)
     traces = [np.asarray(np.round(one), dtype=dtype, order=order) for one in segments]
     recording = si.NumpyRecording(traces, 30_000.0)
-    probe = Probe(ndim=2, si_units="um")
-    probe.set_contacts(where, shapes="circle", shape_params={"radius": 5})
-    probe.set_device_channel_indices(np.arange(NUM_CHANNELS))
-    recording.set_probe(probe)
+    # in place in every series
+    recording.set_dummy_probe_from_locations(where)
     return recording, peaks
 
 
