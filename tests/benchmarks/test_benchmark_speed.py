@@ -2,12 +2,13 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from steadyspike_benchmarks import accelerated_parts, speed, speed_parts
+from steadyspike_benchmarks import accelerated_parts, first_calls, speed, speed_parts
 from steadyspike_benchmarks.simulated_peaks import simulate_peaks
 from steadyspike_benchmarks.speed_parts import Data, Pair
 
@@ -270,3 +271,28 @@ def test_compilation_is_measured_in_fresh_processes(monkeypatch):
     monkeypatch.setattr(compilation, "SCRIPT", "raise ValueError('not today')")
     with pytest.raises(RuntimeError, match=re.escape("not today")):
         compilation.measure_compilation()
+
+
+@pytest.fixture(scope="module")
+def first_calls_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("first_calls")
+    first_calls.prepare(folder, 3.0, 32)
+    return folder
+
+
+@pytest.mark.parametrize("accelerated", [False, True])
+@pytest.mark.parametrize("name", first_calls.CALLS)
+def test_each_first_call_can_be_made(first_calls_folder, name, accelerated, monkeypatch):
+    monkeypatch.setattr(first_calls, "MOST_PEAKS", dict.fromkeys(first_calls.MOST_PEAKS, 20))
+    took = first_calls.call_once(first_calls_folder, name, accelerated)
+    assert 0 <= took["compiling_s"] <= took["total_s"]
+
+
+def test_first_calls_are_measured_in_fresh_processes():
+    rows = first_calls.measure_first_calls(["get_noise_levels"], duration_s=3.0, num_channels=16)
+    (row,) = rows
+    # no kernel was compiled before
+    assert row["first_s"] > row["compiling_s"] > 0
+    assert "| get_noise_levels |" in first_calls.format_first_calls(rows)
+    with pytest.raises(RuntimeError, match=r"no_such_call failed: .*KeyError"):
+        first_calls._run(Path("."), "no_such_call", False, ".")

@@ -10,8 +10,9 @@ from steadyspike.kernels.spikes.contact_features import (
     enforce_radial_decrease,
     neighbour_lists,
     shell_radii,
-    waveform_features,
+    spike_features,
 )
+from steadyspike.kernels.spikes.spike_samples import in_waveforms
 
 STAGGERED = np.array([[16.0 * ((3 * i) % 4), 20.0 * (i // 2)] for i in range(40)])
 LINEAR = np.array([[0.0, 25.0 * i] for i in range(12)])
@@ -24,6 +25,10 @@ def neighbour_oracle(locations, radius_um):
         near = [i for i, distance in enumerate(distances) if distance <= radius_um]
         lists.append(sorted(near, key=lambda i: distances[i]))
     return lists
+
+
+def waveform_features(waveforms, *arguments, **keywords):
+    return spike_features(in_waveforms(waveforms), *arguments, **keywords)
 
 
 def feature_oracle(waveform, feature, peak_index):

@@ -3,6 +3,7 @@ import pytest
 
 from steadyspike.kernels.spikes.grid_convolution import _threshold, locate_on_grid
 from steadyspike.kernels.spikes.local_grids import build_local_grids
+from steadyspike.kernels.spikes.spike_samples import in_waveforms
 
 STAGGERED = np.array([[16.0 * ((3 * i) % 4), 20.0 * (i // 2)] for i in range(24)])
 SCATTERED = np.random.default_rng(0).uniform(0, [60, 200], (20, 2))
@@ -55,7 +56,9 @@ def oracle(waveform, main, locations, prototype, percentile, planes=PLANES):
 
 def locate(waveforms, channels, locations, percentile=5.0, prototype=PROTOTYPE):
     grids = local_grids(locations)
-    return locate_on_grid(waveforms, channels, grids.contacts, locations, prototype, grids, percentile)
+    return locate_on_grid(
+        in_waveforms(waveforms), channels, grids.contacts, locations, prototype, grids, percentile
+    )
 
 
 def spikes(locations, num_spikes, seed):
@@ -121,7 +124,7 @@ def test_a_spike_that_fits_nothing_stays_on_its_main_channel(name, value):
 def test_a_grid_without_points_near_the_contacts():
     grids = local_grids(STAGGERED, upsampling_um=1e4, radius_um=20.0)
     waveforms, channels = spikes(STAGGERED, 10, seed=5)
-    located = locate_on_grid(waveforms, channels, grids.contacts, STAGGERED, PROTOTYPE, grids)
+    located = locate_on_grid(in_waveforms(waveforms), channels, grids.contacts, STAGGERED, PROTOTYPE, grids)
     np.testing.assert_array_equal(located[:, :2], STAGGERED[channels])
 
 
@@ -129,7 +132,7 @@ def test_a_contact_without_a_column_is_silent():
     waveforms, channels = spikes(STAGGERED, 20, seed=6)
     grids = local_grids(STAGGERED)
     columns = np.where(grids.contacts == 7, -1, grids.contacts)
-    located = locate_on_grid(waveforms, channels, columns, STAGGERED, PROTOTYPE, grids)
+    located = locate_on_grid(in_waveforms(waveforms), channels, columns, STAGGERED, PROTOTYPE, grids)
     waveforms[:, :, 7] = 0
     np.testing.assert_array_equal(located, locate(waveforms, channels, STAGGERED))
 
@@ -203,13 +206,13 @@ def test_local_weights_are_those_of_the_whole_probe(name):
         ({"percentile": np.nan}, "percentile is nan"),
         ({"channels": np.array([24])}, "channels goes from 24 to 24"),
         ({"columns": np.full((24, 2), 0)}, r"columns has shape \(24, 2\)"),
-        ({"waveforms": np.zeros((1, 9, 3))}, "columns has shape .* and goes up to 23"),
+        ({"spikes": in_waveforms(np.zeros((1, 9, 3)))}, "columns has shape .* and goes up to 23"),
     ],
 )
 def test_arguments_that_cannot_work_are_refused(change, message):
     grids = local_grids(STAGGERED)
     arguments = {
-        "waveforms": np.zeros((1, 9, 24)),
+        "spikes": in_waveforms(np.zeros((1, 9, 24))),
         "channels": np.zeros(1, int),
         "columns": grids.contacts,
         "locations": STAGGERED,

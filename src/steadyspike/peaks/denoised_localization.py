@@ -6,9 +6,10 @@ import numpy as np
 from spikeinterface.core.node_pipeline import ExtractDenseWaveforms, ExtractSparseWaveforms
 
 from steadyspike.core.settings import Settings, document, parameter_of, takes
-from steadyspike.kernels.spikes.contact_features import neighbour_columns, waveform_features
+from steadyspike.kernels.spikes.contact_features import neighbour_columns, spike_features
 from steadyspike.kernels.spikes.denoise_waveforms import gather_waveforms, select_waveforms
 from steadyspike.kernels.spikes.monopolar import solve_monopolar
+from steadyspike.kernels.spikes.spike_samples import in_waveforms
 from steadyspike.library.models.find import pin_model
 from steadyspike.library.models.spike_denoisers import SpikeDenoiser
 from steadyspike.library.models.spike_finders import noise_scales
@@ -117,7 +118,7 @@ class LocalizeSteadyDenoisedMonopolar(LocalizeSteady):
         """Samples that are read beyond each end of a chunk."""
         return max(self.denoiser.samples_before, self.denoiser.samples_after) if self.reads_traces else 0
 
-    def compute(self, traces, peaks, waveforms):
+    def compute(self, traces, peaks, waveforms=None):
         """Localize the peaks of one chunk.
 
         `waveforms` are read if the parent changes waveforms. Fields of the output: x, y, z (um) and alpha.
@@ -138,8 +139,8 @@ class LocalizeSteadyDenoisedMonopolar(LocalizeSteady):
                 waveforms, channels, self.columns, denoiser.counts, self.first, denoiser.num_samples
             )
         near = denoiser.denoise(near, channels)
-        sizes = waveform_features(
-            near, channels, self.in_order, self.fitted, self.feature, peak_index=denoiser.samples_before
+        sizes = spike_features(
+            in_waveforms(near), channels, self.in_order, self.fitted, self.feature, denoiser.samples_before
         )
         solved = solve_monopolar(
             sizes, channels, denoiser.neighbours, self.fitted, self.contact_locations, self.max_distance_um

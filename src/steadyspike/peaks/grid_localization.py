@@ -9,7 +9,6 @@ from pydantic import field_validator
 from spikeinterface.postprocessing.localization_tools import get_convolution_weights
 
 from steadyspike.core.settings import Settings, document, parameter, takes
-from steadyspike.kernels.spikes.contact_features import neighbour_columns
 from steadyspike.kernels.spikes.grid_convolution import locate_on_grid
 from steadyspike.kernels.spikes.local_grids import build_local_grids
 from steadyspike.peaks.node import LocalizeSteady, check_samples
@@ -164,7 +163,7 @@ class LocalizeSteadyGridConvolution(LocalizeSteady):
             settings.margin_um,
             reach_um=settings.radius_um + _template_reach_um(weighting, settings.radius_um, num_channels),
         )
-        self.columns = neighbour_columns(self.grids.contacts, parent.neighbours_mask)
+        self._place(self.grids.contacts, parent.neighbours_mask)
         self._compile(self.prototype.size, int(self.columns.max(initial=-1)) + 1)
 
     def _make_prototype(self, waveforms_node, settings):
@@ -181,16 +180,17 @@ class LocalizeSteadyGridConvolution(LocalizeSteady):
             )
         return given
 
-    def compute(self, traces, peaks, waveforms):
+    def compute(self, traces, peaks, waveforms=None):
         """Localize the peaks of one chunk.
 
         Fields of the output: x, y, z (um). With the weights "gaussian_2d", z is the mean standard deviation of the
         templates.
         """
+        spikes, columns = self._spikes(traces, peaks, waveforms)
         located = locate_on_grid(
-            waveforms,
+            spikes,
             peaks["channel_index"],
-            self.columns,
+            columns,
             self.contact_locations,
             self.prototype,
             self.grids,

@@ -6,10 +6,9 @@ from steadyspike.core.arguments import refuse
 from steadyspike.core.settings import Settings, document, parameter, takes
 from steadyspike.kernels.spikes.contact_features import (
     enforce_radial_decrease,
-    neighbour_columns,
     neighbour_lists,
     shell_radii,
-    waveform_features,
+    spike_features,
 )
 from steadyspike.kernels.spikes.monopolar import solve_monopolar
 from steadyspike.peaks.node import LEAST_SAMPLES, LocalizeSteady, check_samples
@@ -101,19 +100,19 @@ class LocalizeSteadyMonopolar(LocalizeSteady):
         self.nbefore = parent.nbefore
         sparse = parent.neighbours_mask
         self.neighbours, self.counts = neighbour_lists(self.contact_locations, self.radius_um, sparse)
-        # where each neighbour stands in the waveforms, dense or sparse, that the parent hands over
-        self.columns = neighbour_columns(self.neighbours, sparse)
+        self._place(self.neighbours, sparse)
         self.shells = shell_radii(self.contact_locations) if settings.enforce_decrease else None
         self._compile(self.nbefore + 1, max(int(self.columns.max(initial=-1)) + 1, 1))
 
-    def compute(self, traces, peaks, waveforms):
+    def compute(self, traces, peaks, waveforms=None):
         """Localize the peaks of one chunk.
 
         Fields of the output: x, y, z (um), alpha and, if asked for, goodness_of_fit.
         """
         channels = peaks["channel_index"]
-        features = waveform_features(
-            waveforms, channels, self.columns, self.counts, self.feature, peak_index=self.nbefore
+        spikes, columns = self._spikes(traces, peaks, waveforms)
+        features = spike_features(
+            spikes, channels, columns, self.counts, self.feature, peak_index=self.nbefore
         )
         layout = (channels, self.neighbours, self.counts, self.contact_locations)
         if self.enforce_decrease:

@@ -9,6 +9,9 @@ from spikeinterface.sortingcomponents.peak_localization.base import LocalizeBase
 
 from steadyspike.core.arguments import finite_locations
 from steadyspike.core.voltage import warn_of_unlike_scales
+from steadyspike.kernels.spikes.contact_features import neighbour_columns
+from steadyspike.kernels.spikes.spike_samples import in_traces, in_waveforms
+from steadyspike.peaks.on_demand import spared_extractor
 
 # A trough and a peak take two; with fewer than four, amplitudes depend on where between two samples a spike lies.
 LEAST_SAMPLES, FEW_SAMPLES = 2, 4
@@ -46,6 +49,8 @@ class LocalizeSteady(LocalizeBase):
     """A localizer that solves all peaks of a chunk in one compiled call.
 
     A subclass begins its constructor with `_begin`, ends it with `_compile`, and gives what it solved to `_located`.
+    Where the parent just extracts waveforms, `extractor` is that parent, the samples are read in the traces, and the
+    pipeline is not asked for waveforms.
     """
 
     def _begin(self, recording, parents, return_output, method, more_fields=()):
@@ -56,6 +61,9 @@ class LocalizeSteady(LocalizeBase):
         # not LocalizeBase.__init__: it keeps two channels x channels matrices, 225 MB for 5,000 contacts, that would
         # travel to each worker
         PipelineNode.__init__(self, recording, return_output=return_output, parents=parents)
+        self.extractor = spared_extractor(parents)
+        if self.extractor is not None:
+            self.parents = parents[:1]
         source = find_parent_of_type(parents, PeakRetriever)
         if source is not None and not len(source._peaks):
             # SpikeInterface skips chunks without peaks, and fails where it has skipped them all
@@ -64,6 +72,25 @@ class LocalizeSteady(LocalizeBase):
         self.contact_locations = locations
         self._dtype = np.dtype([*dtype_localize_by_method[method], *more_fields])
         return parent
+
+    def get_margin(self):
+        """Samples that are read beyond each end of a chunk."""
+        return 0 if self.extractor is None else self.extractor.get_margin()
+
+    def _place(self, neighbours, mask):
+        """Note where the contacts around each main channel are: in the traces, and in the parent's waveforms."""
+        self.columns = neighbour_columns(neighbours, mask)
+        self.channels = np.where(self.columns >= 0, neighbours, -1)
+
+    def _spikes(self, traces, peaks, waveforms):
+        """Find the samples of peaks, in the traces if there are no waveforms, and the columns to read there."""
+        if waveforms is None:
+            reach = self.extractor.nbefore, self.extractor.nafter
+            spikes = in_traces(traces, peaks["sample_index"], *reach)
+            if spikes is not None:
+                return spikes, self.channels
+            waveforms = self.extractor.compute(traces, peaks)
+        return in_waveforms(waveforms), self.columns
 
     def _compile(self, num_samples, num_columns):
         """Compile (or load) the kernels once, before SpikeInterface starts workers that would each do so."""

@@ -94,15 +94,34 @@ def speed(
         typer.echo(table)
 
 
-def compile_command(debug: Debug = False) -> None:
-    """Time the compilation that the first correction on a machine waits for, and how little later ones do."""
+def compile_command(
+    calls: Annotated[
+        str,
+        typer.Option("--calls", help="Which of SpikeInterface's calls; all whose name begins so; or none."),
+    ] = "",
+    duration: Annotated[
+        float, typer.Option("--duration", min=2, help="Seconds of the recording that is called on.")
+    ] = 60.0,
+    debug: Debug = False,
+) -> None:
+    """Time the compilation that the first correction on a machine waits for, and how little later ones do.
+
+    Then the first accelerated call of each kind, with compilation, beside SpikeInterface's plain one: in processes of
+    their own with one thread, on 384 channels of int16 on the disk.
+    """
     with clear_errors(debug):
+        from steadyspike_benchmarks import first_calls
         from steadyspike_benchmarks.compilation import measure_compilation
 
+        names = _beginning_with(calls, first_calls.CALLS, "--calls")
         measured = measure_compilation()
         for which in ("first", "second"):
             total, compiling = measured[f"{which}_s"], measured[f"{which}_compiling_s"]
             typer.echo(f"{which} process: {total:.1f} s, of which compiling {compiling:.1f} s")
+        if names:
+            typer.echo(
+                first_calls.format_first_calls(first_calls.measure_first_calls(names, duration, tell=tell))
+            )
 
 
 def scripts(

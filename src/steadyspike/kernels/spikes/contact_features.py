@@ -1,7 +1,7 @@
 """Contacts around each contact, and the size of each spike on those around its main channel.
 
-Localization needs one number per spike and nearby contact. They are read straight off the waveforms, over
-neighbour lists instead of a channels x channels matrix, so that a large probe costs no more per spike.
+Localization needs one number per spike and nearby contact. They are read where the samples are, over neighbour lists
+instead of a channels x channels matrix, so that a large probe costs no more per spike.
 """
 
 import math
@@ -54,31 +54,32 @@ def neighbour_columns(neighbours, sparse):
     return np.where(held, np.take_along_axis(np.cumsum(sparse, axis=1) - 1, listed, axis=1), -1)
 
 
-def waveform_features(waveforms, channels, columns, counts, feature="ptp", peak_index=0):
+def spike_features(spikes, channels, columns, counts, feature="ptp", peak_index=0):
     """Size of each spike on the contacts around its main channel.
 
     With ``v`` the waveform of one contact: ``max(v) - min(v)`` ("ptp"), ``sqrt(sum(v^2))`` ("energy") or
     ``abs(v[peak_index])`` ("peak_voltage").
 
-    `waveforms` (num_spikes, num_samples, num_columns) are read in place if float32, float64 or int16, others are
-    converted to float32 first. `columns` (num_channels, max_neighbours) are those to read for each main channel, the
-    neighbour lists themselves when the waveforms are dense, and `counts` how many of each row count. Returns float64
-    (num_spikes, max_neighbours); not finite where a sample that is read is not, zero after the last neighbour.
+    `spikes` are `spike_samples.SpikeSamples`. `columns` (num_channels, max_neighbours) are those of their channels to
+    read for each main channel, the neighbour lists themselves in traces and dense waveforms, and `counts` how many of
+    each row count. Returns float64 (num_spikes, max_neighbours); not finite where a sample that is read is not, zero
+    after the last neighbour.
 
     Raises `ValueError` for an unknown feature, a main channel or a column that does not exist, or a `peak_index`
     outside the waveform.
     """
     if feature not in FEATURES:
         raise ValueError(f"feature is {feature!r}; allowed are {', '.join(FEATURES)}")
-    waveforms = in_kernel_dtype(waveforms)
-    _, num_samples, num_columns = waveforms.shape
-    channels = checked_channels(channels, waveforms.shape[0], counts)
-    if columns.max(initial=-1) >= num_columns:
-        raise ValueError(f"columns go up to {columns.max()}; the waveforms have {num_columns} columns")
-    if feature == "peak_voltage" and not 0 <= peak_index < num_samples:
-        raise ValueError(f"peak_index is {peak_index}; allowed is 0 to {num_samples - 1}")
+    channels = checked_channels(channels, spikes.starts.size, counts)
+    if columns.max(initial=-1) >= spikes.num_channels:
+        raise ValueError(
+            f"columns go up to {columns.max()}; the waveforms have {spikes.num_channels} columns"
+        )
+    if feature == "peak_voltage" and not 0 <= peak_index < spikes.num_samples:
+        raise ValueError(f"peak_index is {peak_index}; allowed is 0 to {spikes.num_samples - 1}")
     code = FEATURES.index(feature)
-    return _features(np.ascontiguousarray(waveforms), channels, columns, counts, code, int(peak_index))
+    where = (spikes.flat, spikes.stride, spikes.step, spikes.starts, spikes.num_samples)
+    return _features(*where, channels, columns, counts, code, int(peak_index))
 
 
 def shell_radii(locations):
@@ -116,14 +117,6 @@ def enforce_radial_decrease(features, channels, neighbours, counts, locations, s
     _enforce_decrease(features, channels, neighbours, counts, locations, shells)
 
 
-def in_kernel_dtype(waveforms):
-    """Waveforms as they are in float32, float64 and int16, others in float32."""
-    waveforms = np.asarray(waveforms)
-    return (
-        waveforms if waveforms.dtype in (np.float32, np.float64, np.int16) else waveforms.astype(np.float32)
-    )
-
-
 def checked_channels(channels, num_spikes, counts):
     """Convert main channels to int64; refuse what does not fit the number of spikes, or of entries in `counts`."""
     channels = np.ascontiguousarray(channels, dtype=np.int64)
@@ -137,29 +130,30 @@ def checked_channels(channels, num_spikes, counts):
 
 
 @numba.njit(nogil=True, cache=True)
-def _features(waveforms, channels, columns, counts, code, peak_index):
-    out = np.zeros((waveforms.shape[0], columns.shape[1]))
-    for i in range(waveforms.shape[0]):
+def _features(flat, stride, step, starts, num_samples, channels, columns, counts, code, peak_index):
+    out = np.zeros((starts.size, columns.shape[1]))
+    for i in range(starts.size):
         main = channels[i]
         # contact by contact: the samples of one are fetched from memory together, its neighbours' come along
         for k in range(counts[main]):
+            start = starts[i] + columns[main, k] * step
             if code == 0:
-                out[i, k] = _peak_to_peak(waveforms, i, columns[main, k])
+                out[i, k] = _peak_to_peak(flat, start, stride, num_samples)
             elif code == 1:
-                out[i, k] = _energy(waveforms, i, columns[main, k])
+                out[i, k] = _energy(flat, start, stride, num_samples)
             else:
-                out[i, k] = abs(np.float64(waveforms[i, peak_index, columns[main, k]]))
+                out[i, k] = abs(np.float64(flat[start + peak_index * stride]))
     return out
 
 
 @numba.njit(nogil=True, cache=True)
-def _peak_to_peak(waveforms, i, column):
-    if waveforms.shape[1] == 0:
+def _peak_to_peak(flat, start, stride, num_samples):
+    if num_samples == 0:
         return 0.0
-    low = high = np.float64(waveforms[i, 0, column])
+    low = high = np.float64(flat[start])
     total = 0.0
-    for s in range(waveforms.shape[1]):
-        v = np.float64(waveforms[i, s, column])
+    for s in range(num_samples):
+        v = np.float64(flat[start + s * stride])
         low = v if v < low else low
         high = v if v > high else high
         total += v
@@ -168,10 +162,10 @@ def _peak_to_peak(waveforms, i, column):
 
 
 @numba.njit(nogil=True, cache=True)
-def _energy(waveforms, i, column):
+def _energy(flat, start, stride, num_samples):
     total = 0.0
-    for s in range(waveforms.shape[1]):
-        total += np.float64(waveforms[i, s, column]) ** 2
+    for s in range(num_samples):
+        total += np.float64(flat[start + s * stride]) ** 2
     return math.sqrt(total)
 
 

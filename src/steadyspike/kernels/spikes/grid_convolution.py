@@ -5,7 +5,7 @@ import math
 import numba
 import numpy as np
 
-from steadyspike.kernels.spikes.contact_features import checked_channels, in_kernel_dtype
+from steadyspike.kernels.spikes.contact_features import checked_channels
 
 # among so few fits a rank is found by partition
 FEW = 48
@@ -13,7 +13,7 @@ FEW = 48
 MOST_HALVINGS = 12
 
 
-def locate_on_grid(waveforms, channels, columns, locations, prototype, grids, percentile=5.0):
+def locate_on_grid(spikes, channels, columns, locations, prototype, grids, percentile=5.0):
     """Average the positions of the templates that fit each spike best.
 
     With ``w`` the waveform of contact ``c`` and ``p`` the prototype, the contact's size is
@@ -25,9 +25,9 @@ def locate_on_grid(waveforms, channels, columns, locations, prototype, grids, pe
     A contact whose size is NaN or infinite counts as silent. A spike that fits no template is placed on
     its main channel, with the smallest value of the planes as z.
 
-    `waveforms` (num_spikes, num_samples, num_columns) are read in place if float32, float64 or int16, others are
-    converted to float32 first. `columns`, of the shape of ``grids.contacts``, are those of `waveforms` that belong to
-    these, ``grids.contacts`` itself when the waveforms are dense; a contact with a negative column is silent.
+    `spikes` are `spike_samples.SpikeSamples`. `columns`, of the shape of ``grids.contacts``, are those of their
+    channels that belong to these, ``grids.contacts`` itself in traces and dense waveforms; a contact with a negative
+    column is silent.
     `prototype` (num_samples,) is the expected waveform, `grids` what `local_grids.build_local_grids` returns,
     `percentile` that of the best fits that count, 0 (the best alone) to 100 (all that are not negative); for the
     others see `steadyspike.kernels.spikes`. Returns x, y and z in um, float64 (num_spikes, 3), always finite.
@@ -35,28 +35,25 @@ def locate_on_grid(waveforms, channels, columns, locations, prototype, grids, pe
     Raises `ValueError` for a `prototype` of another length than the waveforms, columns or main channels that do not
     exist, or a `percentile` outside 0 to 100.
     """
-    waveforms = in_kernel_dtype(waveforms)
-    num_spikes, num_samples, num_columns = waveforms.shape
-    channels = checked_channels(channels, num_spikes, grids.grid_index)
+    channels = checked_channels(channels, spikes.starts.size, grids.grid_index)
     prototype = np.ascontiguousarray(prototype, dtype=np.float64)
-    if prototype.shape != (num_samples,):
-        raise ValueError(f"prototype has shape {prototype.shape}; allowed is ({num_samples},)")
-    if columns.shape != grids.contacts.shape or columns.max(initial=-1) >= num_columns:
+    if prototype.shape != (spikes.num_samples,):
+        raise ValueError(f"prototype has shape {prototype.shape}; allowed is ({spikes.num_samples},)")
+    if columns.shape != grids.contacts.shape or columns.max(initial=-1) >= spikes.num_channels:
         raise ValueError(
             f"columns has shape {columns.shape} and goes up to {columns.max(initial=-1)}; allowed is "
-            f"{grids.contacts.shape} and up to {num_columns - 1}"
+            f"{grids.contacts.shape} and up to {spikes.num_channels - 1}"
         )
     if not 0 <= percentile <= 100:
         raise ValueError(f"percentile is {percentile}; allowed is 0 to 100")
     # every spike starts on its main channel, and stays there if it fits no template
-    located = np.empty((num_spikes, 3))
+    located = np.empty((channels.size, 3))
     located[:, :2] = np.asarray(locations)[channels]
     located[:, 2] = grids.planes.min()
-    flat = np.ascontiguousarray(waveforms).reshape(-1)
-    starts = np.arange(num_spikes) * (num_samples * num_columns)
     columns = np.ascontiguousarray(columns, dtype=np.int64)
     rank = float((100 - percentile) / 100)
-    _locate(flat, num_columns, starts, channels, columns, prototype, grids, rank, False, located)
+    where = (spikes.flat, spikes.stride, spikes.step, spikes.starts)
+    _locate(*where, channels, columns, prototype, grids, rank, False, located)
     return located
 
 
@@ -70,19 +67,20 @@ def locate_snippets_on_grid(flat, stride, starts, channels, locations, prototype
     """
     located[:, :2] = locations[channels]
     located[:, 2] = np.nan
-    _locate(flat, stride, starts, channels, grids.contacts, prototype, grids, rank, True, located)
+    _locate(flat, stride, 1, starts, channels, grids.contacts, prototype, grids, rank, True, located)
     located[np.isnan(located[:, 2])] = 0.0
 
 
 @numba.njit(nogil=True, cache=True)
-def _locate(flat, stride, starts, channels, columns, prototype, grids, rank, strict, located):
+def _locate(flat, stride, step, starts, channels, columns, prototype, grids, rank, strict, located):
     products = np.empty(columns.shape[1])
     sums = np.empty(grids.planes.size * grids.sizes[:, 1].max())
     fits, scratch = np.empty(sums.size, np.float32), np.empty((2, sums.size), np.float32)
     for i in range(starts.size):
         grid = grids.grid_index[channels[i]]
         rows, points = grids.sizes[grid, 0], grids.sizes[grid, 1]
-        if not _project(flat, stride, starts[i], columns[channels[i]], rows, prototype, strict, products):
+        listed = columns[channels[i], :rows]
+        if not _project(flat, stride, step, starts[i], listed, prototype, strict, products):
             continue
         _weigh_products(products, rows, points, grids, grid, sums)
         size = grids.planes.size * points
@@ -94,14 +92,15 @@ def _locate(flat, stride, starts, channels, columns, prototype, grids, rank, str
 
 
 @numba.njit(nogil=True, cache=True)
-def _project(flat, stride, start, columns, rows, prototype, strict, products):
+def _project(flat, stride, step, start, columns, prototype, strict, products):
     """Project each contact on the prototype; return whether any is not silent (and, if `strict`, all are finite)."""
     largest = 0.0
-    for k in range(rows):
+    for k in range(columns.size):
         total = 0.0
         if columns[k] >= 0:
+            first = start + columns[k] * step
             for s in range(prototype.size):
-                total += np.float64(flat[start + s * stride + columns[k]]) * prototype[s]
+                total += np.float64(flat[first + s * stride]) * prototype[s]
         if not math.isfinite(total):
             if strict:
                 return False
@@ -110,7 +109,7 @@ def _project(flat, stride, start, columns, rows, prototype, strict, products):
         largest = max(largest, abs(products[k]))
     # a power of two changes no digit, and keeps the float32 fits of any recording in range
     _, exponent = math.frexp(largest)
-    for k in range(rows):
+    for k in range(columns.size):
         products[k] = math.ldexp(products[k], -exponent)
     return largest > 0.0
 
