@@ -9,6 +9,8 @@ from unittest import mock
 
 import pytest
 
+from steadyspike.core.chunk_runs import ChunkError
+
 STEPS = ("replace", "rename", "mkdir", "fsync", "truncate")
 
 
@@ -72,7 +74,7 @@ def fail_everywhere(action, check, fail, stride=1, most=400):
                         os._exit(0)
                 over = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
             else:
-                with suppress(OSError, KeyboardInterrupt):
+                with suppress(OSError, ChunkError, KeyboardInterrupt):
                     action()
                 over = len(taken) < number
         check(number)
