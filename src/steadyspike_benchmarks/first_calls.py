@@ -164,7 +164,7 @@ def measure_first_calls(
                 plain, first = (_run(folder, name, accelerated, cache) for accelerated in (False, True))
             times = {"plain_s": plain["total_s"], "first_s": first["total_s"]}
             rows.append({"call": name, **times, "compiling_s": first["compiling_s"]})
-            tell(format_first_calls(rows[-1:]).splitlines()[-1])
+            tell(format_first_calls(rows[-1:]).splitlines()[2])
     return rows
 
 
@@ -253,7 +253,9 @@ def format_first_calls(rows: Sequence[dict[str, Any]]) -> str:
         seconds = " | ".join(f"{row[key]:.1f}" for key in ("plain_s", "first_s", "compiling_s"))
         sooner = "accelerated" if row["first_s"] <= row["plain_s"] else "SpikeInterface"
         lines.append(f"| {row['call']} | {seconds} | {sooner} |")
-    return "\n".join(lines)
+    limits = [f"{method} {most:,} peaks" for method, most in MOST_PEAKS.items()]
+    limits += [f"{method} {seconds:g} s" for method, seconds in ESTIMATION_S.items()]
+    return "\n".join([*lines, "", f"Processor time, one thread. At most: {', '.join(limits)}.", ""])
 
 
 if __name__ == "__main__":
