@@ -85,6 +85,7 @@ class LocalizeSteady(LocalizeBase):
     def _spikes(self, traces, peaks, waveforms):
         """Find the samples of peaks, in the traces if there are no waveforms, and the columns to read there."""
         if waveforms is None:
+            assert self.extractor is not None
             reach = self.extractor.nbefore, self.extractor.nafter
             spikes = in_traces(traces, peaks["sample_index"], *reach)
             if spikes is not None:

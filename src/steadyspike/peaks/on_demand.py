@@ -26,6 +26,8 @@ class UnreadWaveforms(tuple):
     Outputs that are tuples are added to the arguments of each node that has them for a parent, here by ``__radd__``.
     """
 
+    _extract: Callable[[], np.ndarray]
+
     def __new__(cls, extract: Callable[[], np.ndarray]) -> UnreadWaveforms:
         """Remember how to extract."""
         unread = super().__new__(cls)
@@ -55,7 +57,7 @@ class UnreadWaveforms(tuple):
         return tuple, (self._read,)
 
 
-class _OnDemand:
+class _OnDemand(PipelineNode):
     """Leaves an extractor as it is, except in a pipeline, where it extracts on demand."""
 
     # the pipeline calls with more arguments than anybody else, and takes an output that is a tuple
