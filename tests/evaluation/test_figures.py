@@ -75,6 +75,21 @@ def test_more_peaks_than_can_be_drawn_are_thinned_out(monkeypatch, recording):
     assert len(points_of(figure.axes[0])) == 50
 
 
+def test_of_more_peaks_than_fit_into_memory_some_are_moved(monkeypatch, recording, tmp_path):
+    monkeypatch.setattr("steadyspike.evaluation.figures.save.MOST_PEAKS", 40)
+    seen = []
+    monkeypatch.setattr(
+        "steadyspike.evaluation.figures.save.plot_raster",
+        lambda info, recording, **which: seen.append(info) or report.plot_raster(info, recording, **which),
+    )
+    info = make_info(num_peaks=300)
+    report.save_figures(info, recording, tmp_path / "figures")
+    samples = seen[0]["peaks"]["sample_index"]
+    assert len(samples) == len(seen[0]["peak_locations"]) == 40
+    assert samples[0] == info["peaks"]["sample_index"][0]
+    assert samples[-1] == info["peaks"]["sample_index"][-1]
+
+
 @pytest.mark.parametrize("num_peaks", [0, 1])
 @pytest.mark.parametrize("num_windows", [1, 3])
 def test_hardly_any_peaks_can_be_drawn(recording, tmp_path, num_peaks, num_windows):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from steadyspike.motion.trust import MotionTrust
 
 DOTS_PER_INCH = 150
+MOST_PEAKS = 1_000_000
+"""Peaks, evenly picked, of which figures show some; all of a day would need gigabytes to be moved."""
 
 
 def save_figures(
@@ -53,6 +55,7 @@ def save_figures(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    motion_info = _with_fewer_peaks(motion_info)
     preset = str(motion_info["parameters"].get("preset", "this run"))
     motion = motion_info["motion"]
     files = [_save(plot_run_times({Path(preset).stem: motion_info["run_times"]}), folder / "run_times.png")]
@@ -73,6 +76,14 @@ def save_figures(
         first += len(displacement)
         files += [_save(figure, folder / f"{name}{suffix}.png") for name, figure in figures.items()]
     return files
+
+
+def _with_fewer_peaks(motion_info: dict[str, Any]) -> dict[str, Any]:
+    number = len(motion_info["peaks"])
+    if number <= MOST_PEAKS:
+        return motion_info
+    picked = np.linspace(0, number - 1, MOST_PEAKS).astype("int64")
+    return {**motion_info, **{name: motion_info[name][picked] for name in ("peaks", "peak_locations")}}
 
 
 def _save(figure: Figure, file: Path) -> Path:
