@@ -36,13 +36,14 @@ BIASES = tuple(f"amplitude_bias_{size}" for size in SIZES)
 BETWEEN = ("false_samples", "added_correlation")
 
 
-def way_of(model: Any) -> dict[str, Any]:
-    """How a model is checked: by the recipe for a sorter where that is made for its network."""
+def way_of(model: Any, share: float | None = None) -> dict[str, Any]:
+    """How a model is checked: by the recipe for a sorter where that is made for its network, or with another share."""
     from steadyspike.library.models.references import find_source
     from steadyspike.preprocessing.denoise import RECIPE
 
     seeing = find_source(model).config().network.name == "seeing"
-    return dict(RECIPE) if seeing else {"output": "prediction", "recorded_share": 0.0}
+    recipe = dict(RECIPE) if share is None else {**RECIPE, "recorded_share": share}
+    return recipe if seeing else {"output": "prediction", "recorded_share": 0.0}
 
 
 def check_denoisers(
@@ -52,12 +53,14 @@ def check_denoisers(
     levels: Sequence[float] = LEVELS,
     seeds: Sequence[int] = SEEDS,
     tell: Callable[[str], None] = lambda line: None,
+    share: float | None = None,
 ) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
     """Check models on spikes added to drawn noise of their probe, and to a raw recording from `start_s` on.
 
     `models` are names with a model and the probe whose noise is drawn, "np1" or "np2"; the recording is left out for
-    those whose contacts lie otherwise. Each seed draws another noise and other spikes. Returns for each place ("drawn
-    noise, np1", ...), name (and "linear") and check, with the size of spikes where it matters: "value", "recorded",
+    those whose contacts lie otherwise. `share` of the recorded traces is kept by networks that see all samples; None:
+    the recipe's. Each seed draws another noise and other spikes. Returns for each place ("drawn noise, np1", ...), name
+    (and "linear") and check, with the size of spikes where it matters: "value", "recorded",
     "limit" and "passed"; means over seeds, amplitude biases and gains medians over the units of all.
     """
     from steadyspike_benchmarks.denoising_teachers import drawn_recording
@@ -67,7 +70,7 @@ def check_denoisers(
         own = {name: model for name, (model, its) in models.items() if its == probe}
         tell(f"drawn noise, {probe}")
         noises = {seed: drawn_recording(probe, DRAWN_S, FIRST_SEED + seed) for seed in seeds}
-        found[f"drawn noise, {probe}"] = _checked(own, noises, levels)
+        found[f"drawn noise, {probe}"] = _checked(own, noises, levels, share)
     if recording is not None:
         from steadyspike_benchmarks.denoising_injected import prepare
 
@@ -76,7 +79,7 @@ def check_denoisers(
         fitting = {name: model for name, (model, _) in models.items() if _fits(model, later)}
         if fitting:
             tell(REAL)
-            found[REAL] = _checked(fitting, dict.fromkeys(seeds, later), levels)
+            found[REAL] = _checked(fitting, dict.fromkeys(seeds, later), levels, share)
     return found
 
 
@@ -92,7 +95,7 @@ def _fits(model: Any, recording: BaseRecording) -> bool:
 
 
 def _checked(
-    models: dict[str, Any], noises: dict[int, BaseRecording], levels: Sequence[float]
+    models: dict[str, Any], noises: dict[int, BaseRecording], levels: Sequence[float], share: float | None
 ) -> dict[str, dict[str, dict[str, Any]]]:
     import pandas as pd
 
@@ -100,7 +103,7 @@ def _checked(
         (frame.assign(level=level), units.assign(level=level))
         for level in levels
         for seed, noise in noises.items()
-        for frame, units in _evaluated(models, noise, level, seed)
+        for frame, units in _evaluated(models, noise, level, seed, share)
     ]
     checks, units = (pd.concat(parts) for parts in zip(*tables, strict=True))
     methods = [*models, *(["linear"] if "linear" in set(checks["method"]) else [])]
@@ -108,14 +111,14 @@ def _checked(
 
 
 def _evaluated(
-    models: dict[str, Any], noise: BaseRecording, level: float, seed: int
+    models: dict[str, Any], noise: BaseRecording, level: float, seed: int, share: float | None
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Checks and units of all models on the same spikes, those of one way to denoise at a time."""
     from steadyspike.evaluation.denoising.evaluate import evaluate_deepinterpolation
     from steadyspike_benchmarks.denoising_injected import inject
 
     injected = inject(noise, level, seed)
-    ways = {name: way_of(model) for name, model in models.items()}
+    ways = {name: way_of(model, share) for name, model in models.items()}
     known: set[str] = set()
     for way in {tuple(one.items()): one for one in ways.values()}.values():
         own = {name: models[name] for name, its in ways.items() if its == way}

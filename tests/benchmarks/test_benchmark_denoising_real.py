@@ -114,6 +114,21 @@ def test_all_checks_are_made_and_put_into_cards(folder, tmp_path):
         assert card.endswith("## Data\n\nnone\n")
 
 
+def test_checks_are_made_with_another_share_too(tmp_path):
+    options = ("-m", "steady-np2-seeing", "--level", "9", "--seed", "0")
+    found = []
+    for share in ("0.1", "0.9"):
+        file = tmp_path / f"{share}.json"
+        done = run_benchmark("denoising-checks", *options, "--share", share, "-o", file)
+        assert done.exit_code == 0, done.output
+        (checks,) = json.loads(file.read_text()).values()
+        found.append(checks["steady-np2-seeing"]["false_samples"]["value"])
+    assert found[0] > 10 * max(found[1], 0.1)
+    done = run_benchmark("denoising-checks", *options, "--share", "0.9", "--cards", tmp_path)
+    assert done.exit_code == 2
+    assert "--cards" in done.output
+
+
 def test_shares_of_the_recorded_traces_are_compared(folder):
     options = ("-m", "steady-np2-seeing", "--share", "0,0.25", "--level", "9", "--seed", "0")
     done = run_benchmark("denoising-teachers", folder, "--start", "0.15", *options)

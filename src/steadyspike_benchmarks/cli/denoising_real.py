@@ -184,6 +184,10 @@ def denoising_checks(
         str, typer.Option("--level", help="Sizes of spikes in noise levels, with commas.")
     ] = "5,9,15",
     seed: Seeds = "0,1,2,3",
+    share: Annotated[
+        float | None,
+        typer.Option("--share", min=0, max=1, help="Recorded share that is kept. Default: the recipe's."),
+    ] = None,
     cards: Annotated[
         Path | None,
         typer.Option("--cards", help="Folder of the bundled models, to put the checks into their cards."),
@@ -203,11 +207,13 @@ def denoising_checks(
         unknown = [name for name in names if name not in BUNDLED]
         if unknown:
             raise UsageError(f"--model {', '.join(unknown)} is not known; allowed: {', '.join(BUNDLED)}")
+        if share is not None and cards is not None:
+            raise UsageError("--share is not for --cards, which hold the checks of the recipe")
         levels, seeds = positive_numbers(level, "--level"), whole_numbers(seed, "--seed")
         found = check_denoisers(
             {name: (name, BUNDLED[name]) for name in names},
             None if recording is None else load_recording(recording),
-            **{"start_s": start, "levels": levels, "seeds": seeds},
+            **{"start_s": start, "levels": levels, "seeds": seeds, "share": share},
             tell=lambda line: typer.echo(line, err=True),
         )
         write_results(files, found, checks_text(found))
