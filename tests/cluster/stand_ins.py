@@ -56,6 +56,14 @@ def small_session(folder):
     return whole.save(folder=folder, format="binary", n_jobs=1, progress_bar=False, verbose=False)
 
 
+def small_batch(folder):
+    """Write a session, a corrupt one, their table, and a model; give the folder."""
+    small_model(small_session(folder / "good"), folder / "model")
+    (folder / "broken.nwb").write_text("nothing")
+    (folder / "sessions.csv").write_text("recording\ngood\nbroken.nwb\n")
+    return folder
+
+
 def begun(*arguments, environment=None):
     """Begin a command of steadyspike in a process of its own, whose words are read from its output."""
     return subprocess.Popen(

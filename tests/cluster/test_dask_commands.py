@@ -8,7 +8,7 @@ from secrets import token_hex
 import pytest
 import spikeinterface.full as si
 from cli_runner import run
-from stand_ins import begun, small_model, small_session
+from stand_ins import begun, small_batch
 
 from steadyspike_benchmarks.cluster.sessions import PLACED, differences
 
@@ -21,12 +21,7 @@ PATIENCE_S = 30.0
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("commands")
-    recording = small_session(folder / "good")
-    small_model(recording, folder / "model")
-    (folder / "broken.nwb").write_text("nothing")
-    (folder / "sessions.csv").write_text("recording\ngood\nbroken.nwb\n")
-    return folder
+    return small_batch(tmp_path_factory.mktemp("commands"))
 
 
 def ended(*arguments):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from cli_runner import run
-from stand_ins import begun, small_model, small_session
+from stand_ins import begun, small_batch
 
 from steadyspike_benchmarks.cluster.sessions import PLACED, differences
 
@@ -15,12 +15,7 @@ REFUSED = ("is being written by another run", "exists; replace it")
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("two")
-    recording = small_session(folder / "good")
-    small_model(recording, folder / "model")
-    (folder / "broken.nwb").write_text("nothing")
-    (folder / "sessions.csv").write_text("recording\ngood\nbroken.nwb\n")
-    return folder
+    return small_batch(tmp_path_factory.mktemp("two"))
 
 
 def test_one_of_two_is_refused(data, tmp_path):
