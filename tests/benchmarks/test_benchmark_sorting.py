@@ -12,7 +12,7 @@ from steadyspike_benchmarks.sorting import scores, tables
 from steadyspike_benchmarks.sorting.bound import best_linear
 from steadyspike_benchmarks.sorting.cases import SimulatedCase, TrueUnits
 from steadyspike_benchmarks.sorting.plots import plot_units
-from steadyspike_benchmarks.sorting.study import run_sorting_benchmark
+from steadyspike_benchmarks.sorting.study import known_motion, run_sorting_benchmark
 from steadyspike_benchmarks.sorting.treatments import choose_treatments
 
 CASE = SimulatedCase("rigid_zigzag", "np1", 3, num_channels=16, duration_s=3.0)
@@ -200,6 +200,20 @@ def test_where_a_motion_is_called_zero_is_no_error():
     shifted = scores.with_same_rest(wrong, truth).displacement[0]
     known.displacement[0][7] += 2.0
     np.testing.assert_allclose(shifted, known.displacement[0], atol=1e-9)
+
+
+def test_the_true_motion_is_what_was_simulated(tmp_path):
+    made = CASE.make()
+    motion = known_motion(made)
+    periods = made.truth.displacement_vector[: len(motion.temporal_bins_s[0])]
+    # a rigid drift
+    np.testing.assert_allclose(motion.displacement[0], np.tile(periods[:, None], (1, 20)), atol=1e-9)
+    with pytest.raises(ValueError, match="simulated recordings only"):
+        known_motion(TrueUnits(made.recording, made.sorting, True))
+    names = ["uncorrected", "steady_auto, true motion"]
+    results = run_sorting_benchmark(tmp_path, [CASE], choose_treatments(names), [], progress_bar=False)
+    uncorrected, corrected = (of(results, name)["spike_error"] for name in names)
+    assert 0 < corrected < 0.8 * uncorrected
 
 
 def test_noise_that_keeps_its_level_is_said_to_keep_it():

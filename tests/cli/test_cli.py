@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -14,10 +15,12 @@ import typer
 from cli_runner import assert_nothing_left, run, run_benchmark
 from numba.core import event
 
+import steadyspike
 from steadyspike.cli.correcting import run_one
 from steadyspike.cli.errors import UsageError, clear_errors
 from steadyspike.cli.options import paragraphs
 from steadyspike.cli.output import begin_anew, worked_on
+from steadyspike.integration.acceleration import calls
 from steadyspike.motion.info import load_motion_info
 from steadyspike.simulation.drift import build_probe, simulate_drifting_recording
 
@@ -300,6 +303,25 @@ def test_bad_channels_that_a_step_found_are_named(capsys):
     apply_steps(recording, [{"name": "bandpass_filter"}])
     heard = capsys.readouterr()
     assert "bad channels" not in heard.out + heard.err
+
+
+def test_commands_accelerate_what_gives_the_same_and_leave_all_as_it_was():
+    from steadyspike.cli import reading
+
+    with reading.accelerated_parts():
+        assert steadyspike.accelerated().on
+    assert not steadyspike.accelerated().on
+    recording, _ = si.generate_ground_truth_recording(durations=[0.5], num_channels=8, num_units=1, seed=0)
+    node = si.interpolate_bad_channels(recording, recording.channel_ids[[3]])
+    for outside, taken in ((False, 0), (True, 1)):
+        with steadyspike.accelerate() if outside else nullcontext(), reading.accelerated_parts():
+            calls.forget()
+            si.bandpass_filter(recording).get_traces()
+            node.get_traces()
+            counted = calls.counted()
+        assert counted["interpolate_bad_channels"].taken == 1
+        # who accelerates all is not held back
+        assert ("bandpass_filter" in counted and counted["bandpass_filter"].taken) == taken
 
 
 def test_relative_paths_let_data_and_result_move_together(raw_folder, tmp_path):
